@@ -1,0 +1,124 @@
+"""Named cleaning steps: what every text goes through before a model reads it, in training and in prediction alike.
+
+A recipe lists the steps in `data.cleaning`; the list is saved with the run. A new step is a function of one text
+registered with `@cleaning_step("name", "what it does")` and named in `recipe.sections.CleaningStep`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from categorize.errors import UserError
+
+
+@dataclass(frozen=True)
+class Step:
+    """A cleaning step and the line of help that describes it."""
+
+    name: str
+    description: str
+    apply: Callable[[str], str]
+
+
+STEPS: dict[str, Step] = {}
+
+
+def cleaning_step(name: str, description: str) -> Callable[[Callable[[str], str]], Callable[[str], str]]:
+    """Register a function of one text as a cleaning step. Raises ValueError for a name that is taken."""
+    if name in STEPS:
+        raise ValueError(f"cleaning step {name!r} is registered already")
+
+    def register(function: Callable[[str], str]) -> Callable[[str], str]:
+        STEPS[name] = Step(name, description, function)
+        return function
+
+    return register
+
+
+def cleaner(names: Iterable[str]) -> Callable[[str], str]:
+    """One function that applies the named steps in order.
+
+    Raises:
+        UserError: there is no step of that name.
+    """
+    steps = []
+    for name in names:
+        if name not in STEPS:
+            raise UserError(f"data.cleaning: there is no step {name!r}; steps: {', '.join(STEPS)}")
+        steps.append(STEPS[name].apply)
+
+    def clean(text: str) -> str:
+        for step in steps:
+            text = step(text)
+        return text
+
+    return clean
+
+
+@cleaning_step("nfkc", "Unicode NFKC: full-width letters, ligatures and the like become their plain forms.")
+def nfkc(text: str) -> str:
+    """Unicode NFKC (UAX #15)."""
+    return unicodedata.normalize("NFKC", text)
+
+
+_LINE_BREAK = re.compile("\r\n?|[\v\f\x85\u2028\u2029]")
+_INFORMATION_SEPARATOR = re.compile("[\x1c-\x1f]")
+# Soft hyphen, Arabic letter mark, Mongolian vowel separator, zero-width space, bidi marks, embeddings and isolates,
+# word joiner and invisible operators, deprecated format characters, byte order mark, interlinear annotation.
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+)
+_JOINER = re.compile("[\u200c\u200d]")
+
+
+@cleaning_step(
+    "control_characters",
+    "Removes control, zero-width and direction characters; keeps line breaks, tabs, joiners of emoji and scripts.",
+)
+def control_characters(text: str) -> str:
+    """Without characters that nobody sees but a tokenizer does.
+
+    Every kind of line break becomes a newline and an information separator a space, so that words do not run together.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    text = _LINE_BREAK.sub("\n", text)
+    text = _INFORMATION_SEPARATOR.sub(" ", text)
+    text = _INVISIBLE.sub("", text)
+    return _JOINER.sub(_keep_joiner_that_joins, text)
+
+
+def _keep_joiner_that_joins(match: re.Match[str]) -> str:
+    """A zero-width joiner stays inside an emoji sequence, and with the non-joiner in Arabic and Indic words.
+
+    Elsewhere (between Chinese characters, say) it only hides a word from filters and from the tokenizer.
+    """
+    text, at = match.string, match.start()
+    before = text[at - 1] if at else ""
+    after = text[at + 1] if at + 1 < len(text) else ""
+    if not before or not after:
+        return ""
+    if match.group() == "\u200d" and _is_emoji(before) and _is_emoji(after):
+        return match.group()
+    return match.group() if "\u0600" <= before <= "\u18af" and "\u0600" <= after <= "\u18af" else ""
+
+
+def _is_emoji(character: str) -> bool:
+    """A pictograph, a skin tone, the emoji variation selector, or an arrow as in "head shaking"."""
+    return unicodedata.category(character) in ("So", "Sk") or character in "\ufe0f\u2194\u2195"
+
+
+_RUN = re.compile(r"\s+")
+
+
+@cleaning_step(
+    "whitespace", "Runs of white space become one space, or one newline where they hold a line break; ends are cut."
+)
+def whitespace(text: str) -> str:
+    """Single spaces and single newlines, none at the ends. Lines stay lines: a transcript keeps its turns."""
+    if " ".join(text.split()) == text:
+        return text
+    return _RUN.sub(lambda run: "\n" if "\n" in run.group() or "\r" in run.group() else " ", text).strip()

@@ -1,0 +1,246 @@
+"""The columns that a recipe names: texts, ids, documents, groups, weights, and the label cells as they are written.
+
+Nothing here depends on the label set, which may be inferred from the training rows; `gold.read_gold` reads the cells.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import json
+import math
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from categorize.data.raw import RawTable
+from categorize.data.rows import content_key, struct_of
+from categorize.errors import UserError
+from categorize.labels import spell
+from categorize.recipe.sections import Columns, DataSection, LabelDefinition, LabelsSection
+
+_EXAMPLES = 5  # rows that a message shows
+
+Cell = str | tuple[str, ...] | None  # labels of a row as written: a string, a list (() is an empty one), or None
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """The columns of one raw table that a recipe names, before labels are read. All sequences have one entry a row.
+
+    Attributes:
+        name: the file, as messages name it.
+        row_numbers: int64 [rows], see `RawTable`.
+        ids: unique row ids.
+        documents: ids of the documents that rows are parts of; the row's own id where there is no such column.
+        groups: what must not straddle two splits; None where there is no such column or the cell is empty.
+        weights: float64 [rows].
+        fields: the raw columns as strings.
+        content_keys: see `rows.content_key`.
+        cells: label values as written.
+    """
+
+    name: str
+    row_numbers: npt.NDArray[np.int64]
+    ids: list[str]
+    documents: list[str]
+    groups: list[str | None]
+    weights: npt.NDArray[np.float64]
+    fields: pa.StructArray
+    content_keys: list[str]
+    cells: list[Cell]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def where(self, row: int) -> str:
+        """A row as messages name it."""
+        number, row_id = int(self.row_numbers[row]), self.ids[row]
+        return f"row {number}" if row_id.rpartition("-")[2] == str(number) else f"row {number} (id {row_id})"
+
+
+def text_columns(columns: Columns) -> list[str]:
+    """The text columns as a list."""
+    return [columns.text] if isinstance(columns.text, str) else list(columns.text)
+
+
+def extract(raw: RawTable, data: DataSection, *, id_prefix: str = "", need_label: bool = True) -> Extracted:
+    """Read the named columns of a raw table.
+
+    Args:
+        id_prefix: stands before made ids, so that those of several split files differ.
+        need_label: False where the table may have no label, such as a file of unlabelled rows.
+
+    Raises:
+        UserError: a column is missing (lists those there are), an id is empty or comes twice, a weight is no number.
+    """
+    columns = data.columns
+    table = raw.table
+    texts = text_columns(columns)
+    named = {"text": texts, "keep": columns.keep}
+    named |= {
+        key: [value] for key in ("id", "document", "group", "weight") if (value := getattr(columns, key)) is not None
+    }
+    if columns.label is not None and (need_label or columns.label in table.column_names):
+        named["label"] = [columns.label]
+    for key, names in named.items():
+        for name in names:
+            _check_column(name, key, raw)
+    strings = {name: _as_strings(table[name]) for name in table.column_names}
+    ids = _ids(strings[columns.id], raw) if columns.id is not None else [f"{id_prefix}{n}" for n in raw.row_numbers]
+    lists = {name: strings[name].to_pylist() for name in texts}
+    keys = [content_key(row) for row in zip(*lists.values(), strict=True)]
+    documents = ids
+    if columns.document is not None:
+        documents = [cell or row_id for cell, row_id in zip(strings[columns.document].to_pylist(), ids, strict=True)]
+    groups: list[str | None] = [None] * len(raw)
+    if columns.group is not None:
+        groups = [cell or None for cell in strings[columns.group].to_pylist()]
+    weights = np.ones(len(raw))
+    if columns.weight is not None:
+        weights = _weights(strings[columns.weight].to_pylist(), columns.weight, raw)
+    cells: list[Cell] = [None] * len(raw)
+    if "label" in named:
+        cells = _label_cells(table[columns.label])
+    return Extracted(
+        raw.name, raw.row_numbers, ids, documents, groups, weights, struct_of(strings, len(raw)), keys, cells
+    )
+
+
+def _check_column(name: str, key: str, raw: RawTable) -> None:
+    there = raw.table.column_names
+    if name in there:
+        return
+    folded = {column.casefold(): column for column in there}
+    close = [folded[c] for c in difflib.get_close_matches(name.casefold(), folded, n=1)]
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    raise UserError(
+        f"data.columns.{key}: {raw.name} has no column {name!r}{hint}; columns: {', '.join(map(repr, there))}"
+    )
+
+
+def _as_strings(column: pa.ChunkedArray) -> pa.Array:
+    if pa.types.is_list(column.type):
+        values = [None if v is None else json.dumps(v, ensure_ascii=False) for v in column.to_pylist()]
+        return pa.array(values, pa.string())
+    combined = column.combine_chunks()
+    return combined.combine_chunks() if isinstance(combined, pa.ChunkedArray) else combined
+
+
+def _ids(column: pa.Array, raw: RawTable) -> list[str]:
+    ids: list[str | None] = column.to_pylist()
+    first: dict[str, int] = {}
+    repeated: list[tuple[str, int, int]] = []
+    for row, row_id in enumerate(ids):
+        if not row_id:
+            raise UserError(f"{raw.name}: row {raw.row_numbers[row]} has no id; fill it or leave out data.columns.id")
+        if row_id in first:
+            repeated.append((row_id, int(raw.row_numbers[first[row_id]]), int(raw.row_numbers[row])))
+        else:
+            first[row_id] = row
+    if repeated:
+        shown = ", ".join(f"{row_id!r} (rows {a} and {b})" for row_id, a, b in repeated[:_EXAMPLES])
+        more = f" and {len(repeated) - _EXAMPLES} more" if len(repeated) > _EXAMPLES else ""
+        raise UserError(f"{raw.name}: ids come twice: {shown}{more}; make them unique or leave out data.columns.id")
+    return [str(row_id) for row_id in ids]
+
+
+def _weights(cells: list[str | None], column: str, raw: RawTable) -> npt.NDArray[np.float64]:
+    weights = np.ones(len(cells))
+    for row, cell in enumerate(cells):
+        if cell is None or not cell.strip():
+            continue
+        value = to_number(cell)
+        if value is None or value < 0:
+            raise UserError(
+                f"{raw.name}: row {raw.row_numbers[row]}: {column} {cell!r} is no weight; use numbers of 0 or more"
+            )
+        weights[row] = value
+    return weights
+
+
+def to_number(cell: str) -> float | None:
+    """A finite number, or None where the cell holds none."""
+    try:
+        value = float(unicodedata.normalize("NFKC", cell).strip().replace("\u2212", "-"))
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+# ---------------------------------------------------------------- label cells
+def _label_cells(column: pa.ChunkedArray) -> list[Cell]:
+    values = column.to_pylist()
+    if not pa.types.is_list(column.type):
+        return [value if value and value.strip() else None for value in values]
+    # A list of nothing but nulls says nothing; an empty list says "no label".
+    return [
+        None if v is None or (v and all(i is None for i in v)) else tuple(i for i in v if i is not None) for v in values
+    ]
+
+
+def split_cell(cell: str, separator: str) -> tuple[str, ...] | None:
+    """Label values of a multi-label cell: a JSON or Python list, or values between separators.
+
+    A full-width separator counts as the plain one. A list may be empty; None says that there is nothing at all.
+    """
+    text = unicodedata.normalize("NFKC", cell).strip()
+    if text.startswith("[") and text.endswith("]"):
+        items = _parse_list(text)
+        if items is not None:
+            return items
+    parts = (part.strip() for part in text.split(unicodedata.normalize("NFKC", separator)))
+    return tuple(part for part in parts if part) or None
+
+
+def _parse_list(text: str) -> tuple[str, ...] | None:
+    """The strings and numbers of a list literal; None if it is none: "[NAME]" is a label."""
+    try:
+        items = json.loads(text, parse_int=str, parse_float=str)
+    except ValueError:
+        try:
+            # What pandas writes for a column of lists: ['a', 'b'].
+            items = ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return None
+    if not isinstance(items, list) or not all(isinstance(item, str | int | float) for item in items):
+        return None
+    return tuple(str(item) for item in items)
+
+
+def missing_spellings(labels: LabelsSection) -> set[str]:
+    """Spellings that mean "not labelled": `labels.missing`, less those that the section also declares as a label."""
+
+    def words(definition: LabelDefinition | str) -> Iterable[str]:
+        if isinstance(definition, str):
+            return [definition]
+        if definition.labels is None:
+            return [definition.name, *definition.aliases]
+        return [word for child in definition.labels for word in words(child)]
+
+    declared = {spell(code) for code in labels.codes}
+    if labels.task != "regression":
+        declared |= {spell(word) for definition in labels.names or [] for word in words(definition)}
+    return {spell(word) for word in labels.missing} - declared
+
+
+def raw_values(cells: Sequence[Cell], separator: str, missing: set[str]) -> list[tuple[str, ...] | None]:
+    """Spelled label values of each row, without those that mean "not labelled"; None where nobody has labelled the row.
+
+    Cells are cut at the separator whatever the task is, so that the values depend on `data` and not on `labels`.
+    """
+    memory: dict[Cell, tuple[str, ...] | None] = {None: None, (): ()}
+    result = []
+    for cell in cells:
+        if cell not in memory:
+            assert cell is not None
+            parts = cell if isinstance(cell, tuple) else split_cell(cell, separator)
+            values = tuple(dict.fromkeys(word for word in map(spell, parts or ()) if word not in missing))
+            # An empty list, as text too ("[]"), says that the row truly has no label.
+            memory[cell] = values if values or parts == () else None
+        result.append(memory[cell])
+    return result

@@ -1,0 +1,163 @@
+"""Raw tables: what a reader hands on. Every value is a string, a list of strings or null, whatever the format was.
+
+Ids stay as they are written ("007"), and numbers keep their spelling where the format has one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute
+
+from categorize.errors import UserError
+
+LIST_OF_STRINGS = pa.list_(pa.string())
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """The raw columns of one file or dataset split.
+
+    Attributes:
+        table: columns of type string or list<string>.
+        name: the file or dataset, as messages name it.
+        row_numbers: int64 [rows]; where each row stands in the file, as an editor or a spreadsheet counts: the header
+            of a csv or a sheet is row 1, a JSON line has its line number, other formats count from 1.
+        notes: what the reader did that the user should know.
+    """
+
+    table: pa.Table
+    name: str
+    row_numbers: npt.NDArray[np.int64]
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Raw tables by split. A source that publishes no splits has one table, under `ALL`."""
+
+    tables: dict[str, RawTable]
+    notes: tuple[str, ...] = field(default=())
+
+    ALL = "all"
+
+    @property
+    def is_split(self) -> bool:
+        """Whether the source came with splits of its own."""
+        return self.ALL not in self.tables
+
+
+def from_columns(
+    columns: dict[str, Sequence[Any]], name: str, row_numbers: Sequence[int], notes: Iterable[str] = ()
+) -> RawTable:
+    """A raw table from columns of Python values.
+
+    Lone surrogates (half of a cut emoji, as JSON may carry) become U+FFFD, counted in a note: no UTF-8 can hold them.
+    """
+    arrays: dict[str, pa.Array] = {}
+    broken = 0
+    for column, values in columns.items():
+        kinds = set(map(type, values))
+        if kinds <= {str, type(None)}:
+            arrays[column], fixed = _array(list(values), pa.string())
+        elif list in kinds:
+            lists = [None if value is None else [scalar(item) for item in _as_list(value)] for value in values]
+            # A list of nothing but nulls says nothing; an empty list says "no label".
+            cleaned = [
+                None if v is None or (v and all(i is None for i in v)) else [i for i in v if i is not None]
+                for v in lists
+            ]
+            arrays[column], fixed = _array(cleaned, LIST_OF_STRINGS)
+        else:
+            arrays[column], fixed = _array([scalar(value) for value in values], pa.string())
+        broken += fixed
+    if broken:
+        notes = (*notes, f"{name}: replaced half characters (lone surrogates) in {broken} cells by U+FFFD")
+    table = pa.table(arrays) if arrays else pa.table({})
+    return RawTable(table, name, np.asarray(row_numbers, dtype=np.int64), tuple(notes))
+
+
+def scalar(value: Any) -> str | None:
+    """A value as a string: true or false, "2" for 2.0, the shortest form of a float, ISO dates, JSON for objects."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        if value != value:
+            return None
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    if hasattr(value, "isoformat"):
+        return str(value.isoformat())
+    return str(value)
+
+
+def from_arrow(table: pa.Table, name: str, notes: Iterable[str] = ()) -> RawTable:
+    """A raw table from typed Arrow columns. Raises UserError for duplicate column names and for binary columns."""
+    check_columns(table.column_names, name)
+    arrays = {column: _cast(table[column], f"{name}: column {column!r}") for column in table.column_names}
+    numbers = np.arange(1, table.num_rows + 1, dtype=np.int64)
+    return RawTable(pa.table(arrays), name, numbers, tuple(notes))
+
+
+def _cast(values: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        return _cast(values.cast(kind.value_type), where)
+    if pa.types.is_struct(kind) or pa.types.is_map(kind) or pa.types.is_union(kind):
+        return pa.chunked_array([pa.array([scalar(value) for value in values.to_pylist()], pa.string())])
+    try:
+        if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+            if pa.types.is_nested(kind.value_type):
+                items = [None if v is None else [scalar(i) for i in v] for v in values.to_pylist()]
+                return pa.chunked_array([pa.array(items, LIST_OF_STRINGS)])
+            return values.cast(LIST_OF_STRINGS)
+        if pa.types.is_floating(kind):
+            texts = values.cast(pa.string())
+            return pa.compute.if_else(pa.compute.is_nan(values), pa.scalar(None, pa.string()), texts)
+        return values.cast(pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{where} of type {kind} cannot be read as text ({reason}); leave it out of the file") from None
+
+
+def check_columns(names: Sequence[str], source: str) -> None:
+    """Raises UserError if two columns have one name."""
+    seen: set[str] = set()
+    for column in names:
+        if column in seen:
+            raise UserError(f"{source}: two columns are called {column!r}; rename one")
+        seen.add(column)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _array(values: list[Any], kind: pa.DataType) -> tuple[pa.Array, int]:
+    try:
+        return pa.array(values, kind), 0
+    except UnicodeEncodeError:
+        fixed = [_without_surrogates(value) for value in values]
+        return pa.array(fixed, kind), sum(a != b for a, b in zip(values, fixed, strict=True))
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    return _LONE_SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value

@@ -1,0 +1,257 @@
+"""What the data holds: counts, everything unusual, and the summary that a run prints before it trains."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from categorize.data.columns import to_number
+from categorize.data.gold import Gold
+from categorize.labels import LabelSet
+from categorize.recipe.sections import DataSection
+
+_SHOWN = 8  # values that one line lists
+_LISTED_LABELS = 40  # labels that the table shows
+_NO_LABEL = "(no label)"
+_LABELLED_SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """Counts of a loaded source.
+
+    Attributes:
+        source: files or dataset.
+        rows: rows read.
+        texts: distinct raw texts among them.
+        split_rows: rows by split.
+        label_counts: label -> split -> rows; multi-label counts rows that truly have none under "(no label)".
+        scores: split -> mean, standard deviation, minimum, maximum of a regression's scores.
+        missing: rows that nobody has labelled, by what the cell holds ("" for an empty one).
+        unknown: rows with a label outside the set, by that label.
+        dropped: rows that became unlabelled for it.
+        empty_texts: rows without a text, by split; those of train are left out of it.
+        overlaps: rows of validation and test whose text stands in train, and of unlabeled whose text stands in test.
+        conflicts: texts whose rows have different gold.
+        lengths: characters of the prepared texts: median, mean, 95th percentile, maximum.
+        notes: what the readers did.
+        warnings: what may spoil a run.
+    """
+
+    source: str
+    rows: int
+    texts: int
+    split_rows: dict[str, int]
+    label_counts: dict[str, dict[str, int]]
+    scores: dict[str, dict[str, float]]
+    missing: dict[str, int]
+    unknown: dict[str, int]
+    dropped: int
+    empty_texts: dict[str, int]
+    overlaps: dict[str, int]
+    conflicts: int
+    lengths: dict[str, float]
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """The summary, one line each, aligned in a terminal also where labels are Chinese."""
+        lengths = self.lengths
+        result = [
+            f"data: {self.source}: {self.rows} rows, {self.texts} distinct texts",
+            f"characters: median {lengths['median']:.0f}, mean {lengths['mean']:.0f}, "
+            f"95% up to {lengths['p95']:.0f}, longest {lengths['max']:.0f}",
+        ]
+        result += _table(self._table_rows())
+        if len(self.label_counts) > _LISTED_LABELS:
+            result.append(f"... and {len(self.label_counts) - _LISTED_LABELS} rarer labels")
+        if self.missing:
+            result.append(f"not labelled: {sum(self.missing.values())} rows ({_values(self.missing)})")
+        if self.unknown:
+            fate = f"{self.dropped} rows became unlabelled" if self.dropped else "taken by labels.other"
+            result.append(f"labels outside the set: {_values(self.unknown)}; {fate}")
+        if self.empty_texts:
+            left_out = ", left out of training" if "train" in self.empty_texts else ""
+            result.append(f"empty texts: {_counts(self.empty_texts)}{left_out}")
+        seen = {name: n for name, n in self.overlaps.items() if name != "unlabeled"}
+        if seen:
+            result.append(f"texts that stand in train too: {_counts(seen)}")
+        if "unlabeled" in self.overlaps:
+            result.append(f"unlabeled texts that stand in test too: {self.overlaps['unlabeled']} rows")
+        if self.conflicts:
+            result.append(f"texts labelled in different ways: {self.conflicts}")
+        result += [f"note: {note}" for note in self.notes]
+        result += [f"warning: {warning}" for warning in self.warnings]
+        return result
+
+    def _table_rows(self) -> list[list[str]]:
+        splits = [name for name, rows in self.split_rows.items() if rows]
+        labelled = [name for name in splits if name in _LABELLED_SPLITS]
+        rows = [["", *splits], ["rows", *(str(self.split_rows[name]) for name in splits)]]
+        by_size = sorted(self.label_counts.items(), key=lambda item: -sum(item[1].values()))
+        shown = {name for name, _ in by_size[:_LISTED_LABELS]}
+        for label, counts in self.label_counts.items():
+            if label in shown:
+                rows.append([f"  {label}", *(str(counts.get(name, 0)) for name in labelled)])
+        for key in ("mean", "sd", "min", "max"):
+            if self.scores:
+                rows.append([f"  score {key}", *(f"{self.scores[name][key]:.3g}" for name in labelled)])
+        return rows
+
+
+def describe(
+    source: str,
+    notes: Sequence[str],
+    rows: pa.Table,
+    splits: Sequence[str],
+    tables: dict[str, pa.Table],
+    label_set: LabelSet,
+    gold: Gold,
+    data: DataSection,
+) -> DataReport:
+    """The report on loaded rows; `splits` names the split of each row, before train left out empty texts."""
+    texts = rows["text"].to_pylist()
+    keys = {name: table["content_hash"].to_pylist() for name, table in tables.items()}
+    lengths = np.array([len(text) for text in texts])
+    report = DataReport(
+        source=source,
+        rows=rows.num_rows,
+        texts=len(set(rows["content_hash"].to_pylist())),
+        split_rows={name: table.num_rows for name, table in tables.items()},
+        label_counts=_label_counts(tables, label_set),
+        scores=_scores(tables) if label_set.is_regression else {},
+        missing=dict(gold.missing.most_common()),
+        unknown=dict(gold.unknown.most_common()),
+        dropped=gold.dropped,
+        empty_texts=dict(Counter(split for split, text in zip(splits, texts, strict=True) if not text)),
+        overlaps=_overlaps(keys),
+        conflicts=_conflicts(rows, "content_hash"),
+        lengths={
+            "median": float(np.median(lengths)),
+            "mean": float(lengths.mean()),
+            "p95": float(np.percentile(lengths, 95)),
+            "max": float(lengths.max()),
+        },
+        notes=list(notes),
+    )
+    report.warnings.extend(_warnings(report, rows, label_set, gold, data))
+    return report
+
+
+def _label_counts(tables: dict[str, pa.Table], label_set: LabelSet) -> dict[str, dict[str, int]]:
+    if label_set.is_regression:
+        return {}
+    result: dict[str, dict[str, int]] = {name: {} for name in label_set.names}
+    for split in _LABELLED_SPLITS:
+        counts: Counter[str] = Counter()
+        for names in tables[split]["gold"].to_pylist():
+            counts.update(names or [_NO_LABEL])
+        for label, n in counts.items():
+            result.setdefault(label, {})[split] = n
+    return result
+
+
+def _scores(tables: dict[str, pa.Table]) -> dict[str, dict[str, float]]:
+    result = {}
+    for split in _LABELLED_SPLITS:
+        values = tables[split]["gold_score"].to_numpy()
+        if len(values):
+            result[split] = {
+                "mean": float(values.mean()),
+                "sd": float(values.std()),
+                "min": float(values.min()),
+                "max": float(values.max()),
+            }
+    return result
+
+
+def _overlaps(keys: dict[str, list[str]]) -> dict[str, int]:
+    train, test = set(keys["train"]), set(keys["test"])
+    counts = {name: sum(key in train for key in keys[name]) for name in ("validation", "test")}
+    counts["unlabeled"] = sum(key in test for key in keys["unlabeled"])
+    return {name: n for name, n in counts.items() if n}
+
+
+def _conflicts(rows: pa.Table, column: str) -> int:
+    """Values of a column whose rows have different known gold."""
+    seen: dict[str, set[Any]] = {}
+    if len(rows[column].unique()) == rows.num_rows:
+        return 0
+    for value, names, score in zip(
+        rows[column].to_pylist(), rows["gold"].to_pylist(), rows["gold_score"].to_pylist(), strict=True
+    ):
+        if names is not None or score is not None:
+            seen.setdefault(value, set()).add(tuple(names) if names is not None else score)
+    return sum(len(golds) > 1 for golds in seen.values())
+
+
+def _warnings(report: DataReport, rows: pa.Table, label_set: LabelSet, gold: Gold, data: DataSection) -> list[str]:
+    warnings = []
+    labelled = sum(report.split_rows[name] for name in _LABELLED_SPLITS)
+    if labelled:
+        totals = {label: sum(counts.values()) for label, counts in report.label_counts.items() if label != _NO_LABEL}
+        for label, total in totals.items():
+            if total == 1:
+                where = next(iter(report.label_counts[label]))
+                warnings.append(f"label {label!r} has one row in all, in {where}: it cannot be both trained and tested")
+            elif not report.label_counts[label].get("train"):
+                warnings.append(f"label {label!r} has no training row")
+        for name, share in (("validation", data.splits.validation), ("test", data.splits.test)):
+            if share and not report.split_rows[name]:
+                warnings.append(f"the {name} split is empty: there are too few labelled rows for a share of {share}")
+    if label_set.is_regression:
+        numeric = {value: n for value, n in report.missing.items() if value and to_number(value) is not None}
+        if numeric and any(score is not None and score < 0 for score in gold.scores):
+            warnings.append(
+                f"{_values(numeric)} counts as unlabelled, yet other scores are negative: set labels.missing: ['']"
+            )
+    if data.columns.document is not None and (conflicts := _conflicts(rows, "document_id")):
+        warnings.append(
+            f"{conflicts} documents have rows with different labels; the first labelled row's is the document's"
+        )
+    return warnings
+
+
+# ---------------------------------------------------------------- printing
+def display_width(text: str) -> int:
+    """Terminal cells that a text takes: two for a wide character, none for a combining or invisible one."""
+    return sum(
+        0 if unicodedata.category(c) in ("Mn", "Me", "Cf") else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as aligned lines: the first column to the left, the others to the right."""
+    width = max(len(row) for row in rows)
+    widths = [max((display_width(row[i]) for row in rows if i < len(row)), default=0) for i in range(width)]
+    lines = []
+    for row in rows:
+        cells = [
+            (cell + " " * (widths[i] - display_width(cell)))
+            if i == 0
+            else (" " * (widths[i] - display_width(cell)) + cell)
+            for i, cell in enumerate(row)
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def _values(counts: dict[str, int]) -> str:
+    items = sorted(counts.items(), key=lambda item: -item[1])
+    shown = ", ".join(f"{value!r} {n}" if value else f"empty {n}" for value, n in items[:_SHOWN])
+    return shown + (f", and {len(items) - _SHOWN} more" if len(items) > _SHOWN else "")
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {n}" for name, n in counts.items())

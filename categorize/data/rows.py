@@ -1,0 +1,77 @@
+"""The Arrow schema of rows, and the content key by which two rows are the same text.
+
+A table of rows is what every model reads. `fields` holds the raw columns as strings, so its type differs from source to
+source; everything else is fixed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+import pyarrow as pa
+
+COLUMN_TYPES: dict[str, pa.DataType] = {
+    "id": pa.string(),
+    "document_id": pa.string(),
+    "position": pa.int32(),
+    "text": pa.string(),
+    "fields": pa.struct([]),
+    "gold": pa.list_(pa.string()),
+    "gold_score": pa.float64(),
+    "group": pa.string(),
+    "content_hash": pa.string(),
+    "weight": pa.float64(),
+}
+
+
+def schema(columns: Sequence[str] = ()) -> pa.Schema:
+    """The schema of rows whose raw columns are `columns`: each becomes a string child of `fields`."""
+    fields = pa.struct([pa.field(name, pa.string()) for name in columns])
+    return pa.schema([pa.field(name, fields if name == "fields" else kind) for name, kind in COLUMN_TYPES.items()])
+
+
+SCHEMA = schema()
+
+
+def content_key(texts: Sequence[str | None]) -> str:
+    """Key of a row's raw text columns: 32 hex digits, equal for texts that differ in NFKC form and white space alone.
+
+    Never the label: correcting one must not move a row to another split.
+    """
+    # No text holds \x1f after split(), which counts it as white space: joined columns stay apart.
+    joined = "\x1f".join(" ".join(unicodedata.normalize("NFKC", text or "").split()) for text in texts)
+    return digest(joined)
+
+
+def digest(text: str) -> str:
+    """BLAKE2b of a text, 32 hex digits; the same on every machine and in every process, unlike `hash`."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def fingerprint(rows: pa.Table) -> str:
+    """SHA-256 over the sorted (id, content hash, gold) of rows: equal for the same rows in any order."""
+    lines = sorted(
+        # None, [] and the label "None" stay apart by their brackets.
+        f"{row_id}\x1f{key}\x1f{None if names is None else sorted(names)}\x1f{score!r}\n"
+        for row_id, key, names, score in zip(
+            *(rows[column].to_pylist() for column in ("id", "content_hash", "gold", "gold_score")), strict=True
+        )
+    )
+    total = hashlib.sha256()
+    for line in lines:
+        total.update(line.encode("utf-8", "surrogatepass"))
+    return total.hexdigest()
+
+
+def struct_of(columns: dict[str, pa.Array], length: int) -> pa.StructArray:
+    """Raw columns as the struct array `fields` of `length` rows, even when there are no columns."""
+    if not columns:
+        return pa.array([{}] * length, pa.struct([]))
+    return pa.StructArray.from_arrays(list(columns.values()), fields=[pa.field(name, pa.string()) for name in columns])
+
+
+def first_seen(values: Iterable[str]) -> list[str]:
+    """Distinct values in order of first appearance."""
+    return list(dict.fromkeys(values))

@@ -1,0 +1,127 @@
+"""The stored assignment, `splits.parquet`: which key went to which split, so that more rows later move none.
+
+Columns `key` and `split`; the file's metadata hold what the assignment was made from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from categorize.data.columns import text_columns
+from categorize.data.splits import NAMES
+from categorize.errors import UserError
+from categorize.recipe.sections import DataSection, SourceFiles
+
+VERSION = 1
+_METADATA = b"categorize"
+SCHEMA = pa.schema([("key", pa.string()), ("split", pa.string())])
+
+
+def default_split_file(data: DataSection, output_root: str | Path) -> Path:
+    """Where the assignment of a `data` section is stored: `data.splits.file`, or by what the split depends on.
+
+    `<output_root>/splits/<name of the source>-<12 hex digits>.parquet`; recipes with one source, text, group and split
+    settings share the file.
+    """
+    if data.splits.file is not None:
+        return Path(data.splits.file)
+    source = data.source
+    parts = source.model_dump() if isinstance(source, SourceFiles) else source
+    first = source.train if isinstance(source, SourceFiles) else source
+    stem = Path(first).name.split(".")[0] or "data"
+    digest = hashlib.sha256(
+        json.dumps(
+            [parts, data.sheet, data.subset, data.revision, _settings(data)], sort_keys=True, ensure_ascii=False
+        ).encode()
+    ).hexdigest()
+    return Path(output_root) / "splits" / f"{stem}-{digest[:12]}.parquet"
+
+
+def _settings(data: DataSection) -> dict[str, object]:
+    """What an assignment depends on besides the rows."""
+    settings = data.splits
+    return {
+        "version": VERSION,
+        "seed": settings.seed,
+        "test": settings.test,
+        "validation": settings.validation,
+        "text": text_columns(data.columns),
+        "document": data.columns.document,
+        "group": data.columns.group,
+    }
+
+
+def read_assignment(path: Path, data: DataSection) -> dict[str, int]:
+    """Key -> split number of a stored assignment; empty where there is none.
+
+    Raises:
+        UserError: the file is broken, or was made with other settings.
+    """
+    import pyarrow.parquet as pq
+
+    if not path.exists():
+        return {}
+    try:
+        table = pq.read_table(path)
+        stored = json.loads((table.schema.metadata or {})[_METADATA])
+        codes = {name: i for i, name in enumerate(NAMES)}
+        assignment = {
+            key: codes[split] for key, split in zip(table["key"].to_pylist(), table["split"].to_pylist(), strict=True)
+        }
+    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError):
+        raise UserError(
+            f"{path}: not a stored split assignment; delete it, name another data.splits.file, or use --resplit"
+        ) from None
+    wanted = _settings(data)
+    for key, value in wanted.items():
+        if stored.get(key) != value:
+            raise UserError(
+                f"{path}: the stored split was made with {key} {stored.get(key)!r}, the recipe has {value!r}; "
+                "name another data.splits.file, or use --resplit to cut anew"
+            )
+    return assignment
+
+
+def write_assignment(path: Path, data: DataSection, assignment: dict[str, int]) -> None:
+    """Store an assignment, whole or not at all: readers and a full disk never see half a file.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    import pyarrow.parquet as pq
+
+    keys = sorted(assignment)
+    metadata = {_METADATA: json.dumps(_settings(data), ensure_ascii=False).encode()}
+    table = pa.table(
+        {"key": keys, "split": [NAMES[assignment[key]] for key in keys]}, schema=SCHEMA
+    ).replace_schema_metadata(metadata)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"{path}: the split assignment cannot be stored: {error.strerror or error}; set data.splits.file"
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def is_main_process() -> bool:
+    """Whether this process writes: rank 0 of a distributed start, or the only one."""
+    return os.environ.get("RANK", "0") in ("", "0")
+
+
+def assignment_table(keys: Sequence[str], splits: Sequence[str]) -> pa.Table:
+    """Distinct (key, split) pairs, sorted."""
+    pairs = sorted(set(zip(keys, splits, strict=True)))
+    return pa.table({"key": [key for key, _ in pairs], "split": [split for _, split in pairs]}, schema=SCHEMA)

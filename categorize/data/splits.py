@@ -1,0 +1,252 @@
+"""Which row goes to which split: one seed and one `data` section give one split, in every recipe and on every machine.
+
+The unit is the group, the document or the distinct text. A unit's stratum is its rarest raw label. Within a stratum,
+units are ordered by a seeded hash and cut at quotas, test first and then validation; units that would fill much of a
+quota alone are dealt out by size. docs/data.md tells why. The assignment is stored beside the outputs, where keys that
+are there stay where they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from categorize.data.columns import to_number
+from categorize.data.rows import digest
+from categorize.errors import UserError
+
+TRAIN, VALIDATION, TEST = 0, 1, 2
+NAMES = ("train", "validation", "test")
+UNASSIGNED = -1
+
+# A unit of more rows than this share of its stratum's quota would bend the cut: it is dealt out by size instead.
+_LARGE_SHARE = 0.1
+_FEW_ROWS = 3
+_NO_LABEL = "\x00no label"
+_NUMBER = "\x00number"
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Fractions:
+    """Shares of the labelled rows and the seed of the cut.
+
+    Raises:
+        UserError: nothing is left for training.
+    """
+
+    test: float
+    validation: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.test + self.validation >= 1:
+            raise UserError(
+                f"data.splits: test {self.test} and validation {self.validation} leave nothing to train on; "
+                "their sum must be below 1"
+            )
+
+
+@dataclass(frozen=True)
+class Units:
+    """What is dealt out: distinct keys with the rows that they stand for.
+
+    Attributes:
+        keys: one a unit.
+        of_row: int64 [rows]; the unit of each row, -1 for a row that nobody has labelled.
+        sizes: int64 [units]; labelled rows.
+        strata: stratum of each unit, as a name.
+    """
+
+    keys: list[str]
+    of_row: IntArray
+    sizes: IntArray
+    strata: list[str]
+
+
+def unit_keys(
+    content_keys: Sequence[str], documents: Sequence[str | None] | None, groups: Sequence[str | None] | None
+) -> list[str]:
+    """Key of the unit of each row: the group where there is one, else the document, else the text.
+
+    `documents` and `groups` are None where the recipe names no such column.
+    """
+    if groups is None and documents is None:
+        return list(content_keys)
+    documents = documents if documents is not None else [None] * len(content_keys)
+    groups = groups if groups is not None else [None] * len(content_keys)
+    memory: dict[str, str] = {}
+
+    def key(value: str) -> str:
+        if value not in memory:
+            memory[value] = digest(value)
+        return memory[value]
+
+    return [
+        key(f"group\x1f{group}") if group else key(f"document\x1f{document}") if document else content
+        for content, document, group in zip(content_keys, documents, groups, strict=True)
+    ]
+
+
+def stratum_value(value: str) -> str:
+    """What a label value counts as: itself, or one stratum for all numbers with decimals, as scores have."""
+    number = to_number(value) if value[-1:].isdigit() else None
+    return _NUMBER if number is not None and not number.is_integer() else value
+
+
+def make_units(keys: Sequence[str], values: Sequence[Sequence[str] | None]) -> Units:
+    """Units of rows with these keys and raw label values (None = unlabelled, such rows belong to no unit).
+
+    The stratum is the value that the fewest units hold; equals are told apart by the value itself.
+    """
+    labelled = np.fromiter((v is not None for v in values), dtype=bool, count=len(values))
+    encoded = pa.array(
+        [key for key, v in zip(keys, values, strict=True) if v is not None], pa.string()
+    ).dictionary_encode()
+    unit = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    names: list[str] = encoded.dictionary.to_pylist()
+    of_row = np.full(len(values), UNASSIGNED, dtype=np.int64)
+    of_row[labelled] = unit
+    code_of_value: dict[str, int] = {}
+    code_of_stratum: dict[str, int] = {}
+    pair_units: list[int] = []
+    pair_codes: list[int] = []
+    for u, row_values in zip(unit.tolist(), (v for v in values if v is not None), strict=True):
+        for value in row_values or (_NO_LABEL,):
+            if value not in code_of_value:
+                code_of_value[value] = code_of_stratum.setdefault(stratum_value(value), len(code_of_stratum))
+            pair_units.append(u)
+            pair_codes.append(code_of_value[value])
+    # Codes in the order of the values, not of the rows: ties must not depend on file order.
+    ordered = sorted(code_of_stratum)
+    rank = np.empty(len(ordered), dtype=np.int64)
+    rank[[code_of_stratum[value] for value in ordered]] = np.arange(len(ordered))
+    codes = rank[np.asarray(pair_codes, dtype=np.int64)]
+    pairs = np.unique(np.asarray(pair_units, dtype=np.int64) * max(len(ordered), 1) + codes)
+    of_unit, of_value = np.divmod(pairs, max(len(ordered), 1))
+    rarity = np.bincount(of_value, minlength=len(ordered))
+    best = np.lexsort((of_value, rarity[of_value], of_unit))
+    first = best[np.unique(of_unit[best], return_index=True)[1]]
+    sizes = np.bincount(unit, minlength=len(names)).astype(np.int64)
+    return Units(names, of_row, sizes, [ordered[v] for v in of_value[first]])
+
+
+def seeded_hash(seed: int, text: str) -> int:
+    """64 bits of BLAKE2b over seed and text."""
+    return int.from_bytes(
+        hashlib.blake2b(f"{seed}\x1f{text}".encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big"
+    )
+
+
+def assign(units: Units, fractions: Fractions, existing: dict[str, int] | None = None) -> IntArray:
+    """The split of each unit: TRAIN, VALIDATION or TEST.
+
+    Args:
+        existing: splits that earlier runs gave to keys. They stand; new units fill what the quotas lack.
+    """
+    n = len(units.keys)
+    known = existing or {}
+    split = np.fromiter((known.get(key, UNASSIGNED) for key in units.keys), dtype=np.int64, count=n)
+    if not n:
+        return split
+    order_hash = np.fromiter((seeded_hash(fractions.seed, key) for key in units.keys), dtype=np.uint64, count=n)
+    names, stratum = _codes(units.strata)
+    rows_of_stratum = np.bincount(stratum, weights=units.sizes, minlength=len(names))
+    # By the test share alone, so that changing validation cannot change which units are large.
+    share = fractions.test or fractions.validation
+    large = units.sizes > np.maximum(_FEW_ROWS, _LARGE_SHARE * share * rows_of_stratum[stratum])
+    _deal_large(split, large, units.sizes, order_hash, fractions)
+    small = np.flatnonzero(~large)
+    ordered = small[np.lexsort((order_hash[small], stratum[small]))]
+    for target, quota in ((TEST, fractions.test), (VALIDATION, fractions.validation)):
+        _cut(split, ordered, stratum, names, units.sizes, target, quota, fractions.seed)
+    split[split == UNASSIGNED] = TRAIN
+    return split
+
+
+def _cut(
+    split: IntArray,
+    ordered: IntArray,
+    stratum: IntArray,
+    names: list[str],
+    sizes: IntArray,
+    target: int,
+    quota: float,
+    seed: int,
+) -> None:
+    """Give `target` the first unassigned units of each stratum until its quota of rows is full. Changes `split`.
+
+    The quota is rounded by a hash of the stratum, so that many small strata together keep the share.
+    """
+    remainder = np.array([seeded_hash(seed, f"{NAMES[target]}\x1f{name}") / 2**64 for name in names])
+    totals = np.bincount(stratum[ordered], weights=sizes[ordered], minlength=len(names))
+    held = ordered[split[ordered] == target]
+    lacking = np.floor(totals * quota + remainder) - np.bincount(
+        stratum[held], weights=sizes[held], minlength=len(names)
+    )
+    free = ordered[split[ordered] == UNASSIGNED]
+    before = np.cumsum(sizes[free]) - sizes[free]
+    starts = np.unique(stratum[free], return_index=True)
+    offset = np.zeros(len(names))
+    offset[starts[0]] = before[starts[1]]
+    middle = before - offset[stratum[free]] + sizes[free] / 2
+    split[free[middle < lacking[stratum[free]]]] = target
+
+
+def _deal_large(
+    split: IntArray,
+    large: npt.NDArray[np.bool_],
+    sizes: IntArray,
+    order_hash: npt.NDArray[np.uint64],
+    fractions: Fractions,
+) -> None:
+    """Deal out large units by falling size, test against the rest and then validation against train. Changes `split`.
+
+    A unit goes to the side with the larger relative deficit that has room for half of it, so that large and small units
+    alternate; where neither has, to the side with the larger deficit.
+    """
+    rows = float(sizes[large].sum())
+    fresh = np.flatnonzero(large & (split == UNASSIGNED))
+    fresh = fresh[np.lexsort((order_hash[fresh], -sizes[fresh]))]
+    in_test = float(sizes[large & (split == TEST)].sum())
+    elsewhere = float(sizes[large & ((split == TRAIN) | (split == VALIDATION))].sum())
+    to_test = _two_sides(sizes[fresh], rows * fractions.test, rows * (1 - fractions.test), in_test, elsewhere)
+    split[fresh[to_test]] = TEST
+    rest = fresh[~to_test]
+    in_validation = float(sizes[large & (split == VALIDATION)].sum())
+    in_train = float(sizes[large & (split == TRAIN)].sum())
+    validation = rows * fractions.validation
+    remaining = in_validation + in_train + float(sizes[rest].sum()) - validation
+    to_validation = _two_sides(sizes[rest], validation, remaining, in_validation, in_train)
+    split[rest[to_validation]] = VALIDATION
+    split[rest[~to_validation]] = TRAIN
+
+
+def _two_sides(
+    sizes: IntArray, target_a: float, target_b: float, held_a: float, held_b: float
+) -> npt.NDArray[np.bool_]:
+    """Which of the units, in this order, go to side A."""
+    chosen = np.zeros(len(sizes), dtype=bool)
+    for i, size in enumerate(sizes.tolist()):
+        lacks_a, lacks_b = target_a - held_a, target_b - held_b
+        room_a, room_b = target_a > 0 and lacks_a >= size / 2, target_b > 0 and lacks_b >= size / 2
+        if target_a <= 0:
+            to_a = False
+        elif room_a and room_b:
+            to_a = lacks_a / target_a > lacks_b / target_b
+        else:
+            to_a = room_a if room_a != room_b else lacks_a > lacks_b
+        chosen[i] = to_a
+        held_a, held_b = held_a + size * to_a, held_b + size * (not to_a)
+    return chosen
+
+
+def _codes(values: Sequence[str]) -> tuple[list[str], IntArray]:
+    encoded = pa.array(values, pa.string()).dictionary_encode()
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)

@@ -1,0 +1,11 @@
+"""The one exception that means "the user can mend this": entry scripts print it as one line, without a traceback."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Something in the user's recipe, data or files is wrong.
+
+    The message names the file, the row or key, the value and the way out. A message is one line; a recipe with several
+    errors joins one line for each (see `categorize.recipe.load`).
+    """

@@ -1,0 +1,349 @@
+"""The label set: what may be predicted, how the data spells it, and how labels become arrays and come back.
+
+Every family of models, the teacher and the evaluation speak of labels through `LabelSet` alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from categorize.errors import UserError
+from categorize.recipe.sections import LabelDefinition, LabelsSection, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+SCORE = "score"  # the one label of a regression
+
+
+class UnknownLabel(Exception):
+    """A label of the data that the set does not have; `value` is what the data holds."""
+
+    def __init__(self, value: str) -> None:
+        super().__init__(value)
+        self.value = value
+
+
+@dataclass(frozen=True)
+class Label:
+    """One label. `parent` names a `Group`; `code` is what a spreadsheet or a prompt may write instead of the name."""
+
+    name: str
+    description: str = ""
+    aliases: tuple[str, ...] = ()
+    parent: str | None = None
+    code: str | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """A main category that holds labels (the upper of two levels)."""
+
+    name: str
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class LabelRules:
+    """How cells of the data are read: what means unlabelled, what happens to a label outside the set, a score's
+    bounds."""
+
+    missing: tuple[str, ...] = ("", "-1")
+    unknown: str = "error"
+    other: str = "other"
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """Labels in order, their groups and the task. Immutable; equal sets have equal fingerprints.
+
+    Raises:
+        UserError: two labels, aliases or codes are spelled the same, a parent is no group, or there are fewer than two
+            labels in a classification.
+    """
+
+    task: Task
+    labels: tuple[Label, ...]
+    groups: tuple[Group, ...] = ()
+    rules: LabelRules = field(default_factory=LabelRules)
+
+    def __post_init__(self) -> None:
+        if self.is_regression:
+            if [label.name for label in self.labels] != [SCORE]:
+                raise UserError(
+                    f"labels: a regression predicts one number; leave out labels.names ({len(self.labels)} given)"
+                )
+            return
+        if len(self.labels) < 2:
+            found = ", ".join(repr(label.name) for label in self.labels) or "none"
+            raise UserError(
+                f"labels: a classification needs at least two labels, found {found}; add labels or label more rows"
+            )
+        names = {group.name for group in self.groups}
+        for label in self.labels:
+            if label.parent is not None and label.parent not in names:
+                raise UserError(
+                    f"labels: parent {label.parent!r} of label {label.name!r} is no group; groups: {sorted(names)}"
+                )
+        seen: dict[str, str] = {}
+        for label in self.labels:
+            for spelling in {
+                spell(word) for word in (label.name, *label.aliases, *([label.code] if label.code else []))
+            }:
+                if spelling in seen:
+                    raise UserError(
+                        f"labels: {spelling!r} stands for both {seen[spelling]!r} and {label.name!r}; rename one"
+                    )
+                seen[spelling] = label.name
+
+    # ------------------------------------------------------------ views
+    @property
+    def is_regression(self) -> bool:
+        """Whether the gold is a number."""
+        return self.task == "regression"
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether a row may have several labels, or none."""
+        return self.task == "multi_label"
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Label names, in order; `[SCORE]` for a regression."""
+        return [label.name for label in self.labels]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Position of each label by name."""
+        return {name: i for i, name in enumerate(self.names)}
+
+    @cached_property
+    def _spellings(self) -> dict[str, str]:
+        return {
+            spell(word): label.name
+            for label in self.labels
+            for word in (label.name, *label.aliases, *([label.code] if label.code else []))
+        }
+
+    @cached_property
+    def _missing(self) -> frozenset[str]:
+        return frozenset(spell(word) for word in self.rules.missing)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that changes meaning: task, order, names, descriptions, groups, codes, rules."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+    def subset(self, names: Iterable[str]) -> LabelSet:
+        """The set of these labels alone, in this set's order. Raises KeyError for a name that it has not."""
+        wanted = set(names)
+        if missing := wanted - set(self.names):
+            raise KeyError(f"no such labels: {sorted(missing)}")
+        labels = tuple(label for label in self.labels if label.name in wanted)
+        parents = {label.parent for label in labels}
+        return replace(self, labels=labels, groups=tuple(group for group in self.groups if group.name in parents))
+
+    def ancestors(self) -> npt.NDArray[np.bool_]:
+        """Bool [labels, labels]: entry (i, j) says that label j is the parent of label i."""
+        import numpy as np
+
+        matrix = np.zeros((len(self), len(self)), dtype=bool)
+        for i, label in enumerate(self.labels):
+            if label.parent in self.index and label.parent != label.name:
+                matrix[i, self.index[label.parent]] = True
+        return matrix
+
+    def group_members(self) -> npt.NDArray[np.bool_]:
+        """Bool [labels, groups]: which group each label belongs to."""
+        import numpy as np
+
+        position = {group.name: j for j, group in enumerate(self.groups)}
+        matrix = np.zeros((len(self), len(self.groups)), dtype=bool)
+        for i, label in enumerate(self.labels):
+            if label.parent is not None:
+                matrix[i, position[label.parent]] = True
+        return matrix
+
+    # ------------------------------------------------------------ reading the data's spelling
+    def resolve(self, value: str) -> str | None:
+        """The label that a spelling stands for (name, alias or code); None where the value means unlabelled.
+
+        Raises:
+            UnknownLabel: the set has no such label and the rule is not `other`.
+        """
+        spelling = spell(value)
+        if spelling in self._spellings:
+            return self._spellings[spelling]
+        if spelling in self._missing:
+            return None
+        if self.rules.unknown == "other":
+            return self.rules.other
+        raise UnknownLabel(value)
+
+    def knows(self, value: str) -> bool:
+        """Whether a spelling is a name, an alias or a code of the set, or means unlabelled."""
+        spelling = spell(value)
+        return spelling in self._spellings or spelling in self._missing
+
+    # ------------------------------------------------------------ arrays
+    def encode(
+        self, gold: Sequence[Sequence[str] | None], scores: Sequence[float | None] | None = None
+    ) -> npt.NDArray[np.float64]:
+        """Gold as a float array [n, labels]: 1 where a row has the label; NaN rows where the gold is unknown.
+
+        A regression takes `scores` (one number a row, None = unknown) and gives [n, 1].
+
+        Raises:
+            KeyError: a label that the set has not.
+        """
+        import numpy as np
+
+        if self.is_regression:
+            values = scores if scores is not None else [None] * len(gold)
+            return np.array([[np.nan if v is None else float(v)] for v in values], dtype=np.float64).reshape(-1, 1)
+        array = np.zeros((len(gold), len(self)), dtype=np.float64)
+        for i, names in enumerate(gold):
+            if names is None:
+                array[i] = np.nan
+                continue
+            for name in names:
+                array[i, self.index[name]] = 1.0
+        return array
+
+    def decode(self, array: npt.NDArray[Any]) -> list[list[str] | None]:
+        """Label names of the non-zero entries of [n, labels]; None for rows of NaN. The inverse of `encode`."""
+        import numpy as np
+
+        rows = np.asarray(array, dtype=np.float64)
+        return [
+            None if np.isnan(row).all() else [self.names[j] for j in np.flatnonzero(np.nan_to_num(row))] for row in rows
+        ]
+
+    # ------------------------------------------------------------ saving
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "task": self.task,
+            "labels": [_drop_empty(asdict(label)) for label in self.labels],
+            "groups": [_drop_empty(asdict(group)) for group in self.groups],
+            "rules": asdict(self.rules),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> LabelSet:
+        """The inverse of `to_dict`."""
+        return cls(
+            task=data["task"],
+            labels=tuple(Label(**{**d, "aliases": tuple(d.get("aliases", ()))}) for d in data["labels"]),
+            groups=tuple(Group(**d) for d in data.get("groups", ())),
+            rules=LabelRules(**{**data["rules"], "missing": tuple(data["rules"]["missing"])}),
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write JSON."""
+        Path(path).write_text(json.dumps(self.to_dict(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> LabelSet:
+        """Read what `save` wrote."""
+        return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+
+    # ------------------------------------------------------------ from a recipe
+    @classmethod
+    def from_section(cls, section: LabelsSection, found: Iterable[str] = ()) -> LabelSet:
+        """The set that a recipe's `labels` section declares; without `names`, the labels `found` in the training
+        rows, sorted.
+
+        Raises:
+            UserError: a code or `other` names a label that the set has not, or the set itself is unsound.
+        """
+        rules = LabelRules(tuple(section.missing), section.unknown, section.other, section.minimum, section.maximum)
+        if section.task == "regression":
+            names = [
+                definition if isinstance(definition, str) else definition.name
+                for definition in section.names or [SCORE]
+            ]
+            return cls("regression", tuple(Label(name) for name in names), (), rules)
+        if section.names is None:
+            missing = {spell(word) for word in section.missing}
+            names_of_codes = {spell(code): name for code, name in section.codes.items()}
+            spelled = {spell(word) for word in found}
+            names = sorted(
+                {names_of_codes.get(word, word) for word in spelled if word not in missing or word in names_of_codes}
+            )
+            definitions: list[tuple[LabelDefinition, str | None]] = [
+                (LabelDefinition(name=name), None) for name in names
+            ]
+            groups: list[Group] = []
+        else:
+            definitions, groups = _flatten(section.names)
+        known = {definition.name for definition, _ in definitions}
+        codes: dict[str, list[str]] = {}
+        for code, name in section.codes.items():
+            if name not in known:
+                raise UserError(
+                    f"labels.codes: {code!r} maps to {name!r}, which is not in labels.names: {sorted(known)}"
+                )
+            codes.setdefault(name, []).append(code)
+        if section.unknown == "other" and section.other not in known:
+            raise UserError(
+                f"labels.other: {section.other!r} is not in labels.names: {sorted(known)}; add it or change "
+                f"labels.unknown"
+            )
+        labels = tuple(
+            Label(
+                definition.name,
+                definition.description,
+                tuple(dict.fromkeys((*definition.aliases, *codes.get(definition.name, [])[1:]))),
+                parent,
+                next(iter(codes.get(definition.name, [])), None),
+            )
+            for definition, parent in definitions
+        )
+        return cls(section.task, labels, tuple(groups), rules)
+
+
+def spell(value: str) -> str:
+    """A spelling for comparison: NFKC and surrounding space removed; a whole float such as "2.0" is the code "2"."""
+    text = unicodedata.normalize("NFKC", value).strip()
+    head, dot, tail = text.partition(".")
+    if dot and tail and not tail.strip("0") and head.lstrip("-").isdigit():
+        return head
+    return text
+
+
+def _flatten(names: Sequence[LabelDefinition | str]) -> tuple[list[tuple[LabelDefinition, str | None]], list[Group]]:
+    """Leaf definitions with their parent's name, and the groups, in order."""
+    leaves: list[tuple[LabelDefinition, str | None]] = []
+    groups: list[Group] = []
+    for entry in names:
+        definition = LabelDefinition(name=entry) if isinstance(entry, str) else entry
+        if definition.labels is None:
+            leaves.append((definition, None))
+            continue
+        groups.append(Group(definition.name, definition.description))
+        for child in definition.labels:
+            child = LabelDefinition(name=child) if isinstance(child, str) else child
+            if child.labels is not None:
+                raise UserError(
+                    f"labels.names: group {child.name!r} stands inside group {definition.name!r}; two levels at most"
+                )
+            leaves.append((child, definition.name))
+    return leaves, groups
+
+
+def _drop_empty(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value not in ("", (), None)}

@@ -1,0 +1,119 @@
+"""Gold and predictions as aligned arrays: rows with a known gold only, and one mark each for "no valid prediction".
+
+The marks are the same everywhere in this package: label position -1, an indicator row of -1, a score of NaN.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from categorize.labels import LabelSet
+from categorize.predictions import Predictions
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+INVALID = -1  # the position, or indicator value, of a row without a valid prediction
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Rows with a known gold, and what was predicted for them.
+
+    Attributes:
+        known: bool [all rows]; which rows of the input have a gold, and so stand in the other arrays.
+        gold: label positions [n] (single label, ordinal), indicators [n, labels] (multi-label) or scores [n].
+        predicted: the like, with the mark of this module where there is no valid prediction.
+        valid: bool [n].
+        probabilities: [n, labels], NaN where not scored or not valid; None where the predictor has none.
+    """
+
+    known: BoolArray
+    gold: npt.NDArray[Any]
+    predicted: npt.NDArray[Any]
+    valid: BoolArray
+    probabilities: FloatArray | None
+
+    def __len__(self) -> int:
+        """Rows with a known gold."""
+        return len(self.valid)
+
+
+def align(label_set: LabelSet, gold: FloatArray, predictions: Predictions) -> Aligned:
+    """Drop the rows without gold and encode what was decided.
+
+    Args:
+        gold: [n, labels] as `LabelSet.encode` gives it; a row with a NaN is unknown.
+
+    A row counts as valid where the prediction says so and holds an answer: exactly one label for a single-label or
+    ordinal task, a finite score for a regression, any number of labels for multi-label.
+
+    Raises:
+        ValueError: the lengths differ, nothing was decided yet, or a single-label row has no gold label or several.
+        KeyError: a decided label that the set has not.
+    """
+    gold = np.asarray(gold, dtype=np.float64)
+    if gold.shape != (len(predictions), len(label_set)):
+        raise ValueError(
+            f"gold is {gold.shape}, expected {(len(predictions), len(label_set))}: rows of predictions, labels"
+        )
+    known: BoolArray = np.asarray(~np.isnan(gold).any(axis=1))
+    rows = np.flatnonzero(known)
+    gold = gold[rows]
+    valid = predictions.is_valid[rows].astype(bool)
+    if label_set.is_regression:
+        if predictions.score is None:
+            raise ValueError("predictions of a regression have no score")
+        score = np.asarray(predictions.score, dtype=np.float64)[rows]
+        valid = valid & np.isfinite(score)
+        return Aligned(known, gold[:, 0], np.where(valid, score, np.nan), valid, None)
+    if predictions.decided is None:
+        raise ValueError("predictions hold no decided labels: apply a DecisionRule before measuring")
+    decided = [predictions.decided[i] for i in rows.tolist()]
+    probabilities = None
+    if label_set.is_multi_label:
+        indicators = np.zeros(gold.shape, dtype=np.int64)
+        for i, names in enumerate(decided):
+            indicators[i, [label_set.index[name] for name in names]] = 1
+        indicators[~valid] = INVALID
+        gold_array, predicted = gold.astype(np.int64), indicators
+    else:
+        if wrong := int((gold.sum(axis=1) != 1).sum()):
+            raise ValueError(f"a {label_set.task} row has exactly one gold label; {wrong} rows have none or several")
+        positions = [label_set.index[names[0]] if len(names) == 1 else INVALID for names in decided]
+        predicted = np.where(valid, np.array(positions, dtype=np.int64).reshape(-1), INVALID)
+        valid = predicted != INVALID
+        gold_array = gold.argmax(axis=1).astype(np.int64)
+    if predictions.probabilities is not None:
+        probabilities = np.where(valid[:, None], np.asarray(predictions.probabilities, dtype=np.float64)[rows], np.nan)
+    return Aligned(known, gold_array, predicted, valid, probabilities)
+
+
+def group_names(label_set: LabelSet) -> list[str]:
+    """Names of the upper level: the groups in order, then every label that stands in no group by itself."""
+    names = [group.name for group in label_set.groups]
+    return names + [label.name for label in label_set.labels if label.parent is None and label.name not in names]
+
+
+def group_of_label(label_set: LabelSet) -> IntArray:
+    """Position in `group_names` of each label [labels]."""
+    position = {name: j for j, name in enumerate(group_names(label_set))}
+    return np.array([position[label.parent or label.name] for label in label_set.labels], dtype=np.int64)
+
+
+def to_groups(label_set: LabelSet, values: IntArray) -> IntArray:
+    """Label positions [n] or indicators [n, labels] on the upper level; the mark of an invalid row stays."""
+    groups = group_of_label(label_set)
+    if values.ndim == 1:
+        return np.where(values == INVALID, INVALID, groups[values])
+    member = np.zeros((len(groups), len(group_names(label_set))), dtype=np.int64)
+    member[np.arange(len(groups)), groups] = 1
+    invalid = (values == INVALID).any(axis=1)
+    mapped = (np.maximum(values, 0) @ member > 0).astype(np.int64)
+    mapped[invalid] = INVALID
+    return mapped

@@ -1,0 +1,79 @@
+"""Temperature scaling (Guo et al. 2017): one number that makes probabilities as sure as they are right.
+
+Works on probabilities, since these are what `Predictions` holds: softmax(z / T) is softmax(z) to the power 1 / T,
+scaled to a sum of 1; for a multi-label task, sigmoid(z / T) with z the log odds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from categorize.metrics.arrays import FloatArray
+
+LOWEST, HIGHEST = 0.05, 20.0  # a validation split without one error would drive the temperature to 0
+# A sigmoid or softmax in float32 rounds to 0 and 1. A gold label there must cost much, but not everything; towards 1
+# float32 has no steps finer than this.
+SMALLEST, LARGEST = 1e-12, 1 - 1e-7
+
+
+def apply_temperature(probabilities: FloatArray, temperature: float, *, multi_label: bool) -> FloatArray:
+    """Probabilities [n, labels] at another temperature; NaN stays NaN. At 1 they come back as they are."""
+    if temperature == 1.0:
+        return probabilities
+    if multi_label:
+        return np.asarray(1 / (1 + np.exp(-_log_odds(probabilities) / temperature)))
+    missing = np.isnan(probabilities)
+    logits = _log(np.where(missing, 0.0, probabilities)) / temperature
+    logits[missing] = -np.inf
+    top = logits.max(axis=1, keepdims=True, initial=-np.inf)
+    powered = np.exp(logits - np.where(np.isfinite(top), top, 0.0))
+    total = powered.sum(axis=1, keepdims=True)
+    scaled = np.divide(powered, total, out=np.zeros_like(powered), where=total > 0)
+    return np.where(missing, np.nan, scaled)
+
+
+def fit_temperature(probabilities: FloatArray, gold: FloatArray, *, multi_label: bool) -> float:
+    """The temperature with the least negative log-likelihood of the gold.
+
+    Args:
+        probabilities, gold: [n, labels]; cells of NaN probability and rows of NaN gold are left out, and for a single
+            label also rows whose gold label was not scored.
+
+    Returns:
+        A number between 0.05 and 20; 1 where nothing was scored.
+    """
+    from scipy.optimize import minimize_scalar
+
+    if multi_label:
+        scored = ~np.isnan(probabilities) & ~np.isnan(gold)
+        logits, target = _log_odds(probabilities[scored]), gold[scored]
+
+        def loss(log_temperature: float) -> float:
+            z = logits / np.exp(log_temperature)
+            return float(np.mean(np.logaddexp(0.0, z) - target * z))
+    else:
+        known = ~np.isnan(gold).any(axis=1)
+        rows, target = probabilities[known], np.nan_to_num(gold[known]).argmax(axis=1)
+        scored = ~np.isnan(rows[np.arange(len(rows)), target])
+        rows, target = rows[scored], target[scored]
+        missing = np.isnan(rows)
+        logits = np.where(missing, -np.inf, _log(np.where(missing, 1.0, rows)))
+
+        def loss(log_temperature: float) -> float:
+            z = logits / np.exp(log_temperature)
+            return float(np.mean(np.logaddexp.reduce(z, axis=1) - z[np.arange(len(z)), target]))
+
+    if not len(target):
+        return 1.0
+    # The loss is convex in 1 / T, so that it has one valley and a bounded search finds it.
+    bounds = (float(np.log(LOWEST)), float(np.log(HIGHEST)))
+    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6}).x))
+
+
+def _log(probabilities: FloatArray) -> FloatArray:
+    return np.asarray(np.log(np.maximum(probabilities, SMALLEST)))
+
+
+def _log_odds(probabilities: FloatArray) -> FloatArray:
+    clipped = np.clip(probabilities, SMALLEST, LARGEST)
+    return np.asarray(np.log(clipped) - np.log1p(-clipped))

@@ -1,0 +1,193 @@
+"""The decision rule: how probabilities become labels. Fitted on validation, saved with the run, applied by all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from categorize.errors import UserError
+from categorize.labels import LabelSet
+from categorize.metrics.arrays import BoolArray, FloatArray
+from categorize.metrics.calibration import apply_temperature, fit_temperature
+from categorize.metrics.thresholds import DEFAULT, best_global, best_per_label
+from categorize.predictions import Predictions
+from categorize.recipe.sections import DecisionSection, Task
+
+FILE_NAME = "decision_rule.json"
+
+
+@dataclass(frozen=True)
+class DecisionRule:
+    """From probabilities to labels.
+
+    Attributes:
+        task: of the label set.
+        labels: names, in label-set order.
+        temperature: divides the logits; 1 leaves the probabilities alone.
+        thresholds: of each label, for a multi-label task: the label holds where its calibrated probability is at least
+            this. Empty for the other tasks.
+        fallback: `top`: a multi-label row with nothing over its threshold gets its most probable label.
+        hierarchy: `parents`: a predicted label brings its ancestors with it (multi-label).
+        ancestors: (label, ancestor) pairs of the label set that `parents` follows.
+    """
+
+    task: Task
+    labels: tuple[str, ...]
+    temperature: float = 1.0
+    thresholds: tuple[float, ...] = ()
+    fallback: Literal["none", "top"] = "none"
+    hierarchy: Literal["none", "parents"] = "none"
+    ancestors: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def default(cls, label_set: LabelSet) -> DecisionRule:
+        """The rule where nothing was fitted: the most probable label, or each label with at least 0.5."""
+        thresholds = (DEFAULT,) * len(label_set) if label_set.is_multi_label else ()
+        return cls(label_set.task, tuple(label_set.names), thresholds=thresholds)
+
+    @classmethod
+    def fit(
+        cls, section: DecisionSection, label_set: LabelSet, predictions: Predictions, gold: FloatArray
+    ) -> DecisionRule:
+        """Fit temperature and thresholds as the recipe says.
+
+        Args:
+            predictions: of the validation split, as the predictor gives them: before any rule.
+            gold: [n, labels] of the same rows; rows of NaN are left out.
+
+        Thresholds are tuned on the calibrated probabilities, for macro-F1 (`global`) or each label's F1 (`per_label`),
+        before fallback and ancestors. Ancestors are followed where the gold does so: the set has labels with ancestors
+        and no validation row has such a label without them. Without validation rows or probabilities the rule is the
+        default one, with the number and the fallback of the recipe.
+        """
+        rule = cls.default(label_set)
+        if label_set.is_regression:
+            return rule
+        if label_set.is_multi_label:
+            number = section.thresholds if isinstance(section.thresholds, float) else DEFAULT
+            rule = replace(rule, thresholds=(number,) * len(label_set), fallback=section.fallback)
+        known = ~np.isnan(gold).any(axis=1)
+        if label_set.is_multi_label and (pairs := _followed_ancestors(label_set, gold[known])):
+            rule = replace(rule, hierarchy="parents", ancestors=pairs)
+        if predictions.probabilities is None or not known.any():
+            return rule
+        probabilities = np.asarray(predictions.probabilities, dtype=np.float64)[known]
+        probabilities = np.where(predictions.is_valid[known][:, None], probabilities, np.nan)
+        gold = gold[known]
+        if section.calibration == "temperature":
+            rule = replace(rule, temperature=fit_temperature(probabilities, gold, multi_label=label_set.is_multi_label))
+        if label_set.is_multi_label and isinstance(section.thresholds, str):
+            calibrated = apply_temperature(probabilities, rule.temperature, multi_label=True)
+            if section.thresholds == "per_label":
+                rule = replace(rule, thresholds=tuple(best_per_label(calibrated, gold)))
+            else:
+                rule = replace(rule, thresholds=(best_global(calibrated, gold),) * len(label_set))
+        return rule
+
+    def apply(self, predictions: Predictions) -> Predictions:
+        """Predictions with calibrated probabilities and `decided`.
+
+        Single label, ordinal: the most probable label that was scored; equal ones go to the first in label order. A row
+        that is not valid has no label, and a single-label row without any scored label becomes not valid. A regression
+        keeps its score and decides no label; a score that is not finite is not valid. Predictions that are decided
+        already and have no probabilities (generated answers) come back as they are. Apply once: probabilities
+        that are calibrated would be calibrated again.
+
+        Raises:
+            ValueError: the probabilities are not of this label set, or there is nothing to decide by.
+        """
+        if self.task == "regression":
+            if predictions.score is None:
+                raise ValueError("predictions of a regression have no score")
+            valid = predictions.is_valid & np.isfinite(np.asarray(predictions.score, dtype=np.float64))
+            return replace(predictions, valid=valid, decided=[[] for _ in predictions.ids])
+        if predictions.probabilities is None:
+            if predictions.decided is None:
+                raise ValueError("predictions have neither probabilities nor decided labels")
+            return predictions
+        probabilities = np.asarray(predictions.probabilities, dtype=np.float64)
+        if probabilities.ndim != 2 or probabilities.shape[1] != len(self.labels):
+            raise ValueError(
+                f"probabilities are {probabilities.shape}, the decision rule has {len(self.labels)} labels"
+            )
+        calibrated = apply_temperature(probabilities, self.temperature, multi_label=self.task == "multi_label")
+        valid = predictions.is_valid.astype(bool)
+        if self.task == "multi_label":
+            chosen = self._over_threshold(calibrated)
+        else:
+            chosen, scored = _top(calibrated)
+            valid = valid & scored
+        chosen &= valid[:, None]
+        decided = [[self.labels[j] for j in np.flatnonzero(row)] for row in chosen]
+        return replace(predictions, probabilities=calibrated, decided=decided, valid=valid)
+
+    def _over_threshold(self, probabilities: FloatArray) -> BoolArray:
+        chosen = np.asarray(np.nan_to_num(probabilities, nan=-np.inf) >= np.array(self.thresholds))
+        if self.fallback == "top":
+            chosen |= _top(probabilities)[0] & ~chosen.any(axis=1, keepdims=True)
+        if self.hierarchy == "parents":
+            index = {name: j for j, name in enumerate(self.labels)}
+            # As many rounds as there are pairs reach the last ancestor of any chain.
+            for _ in self.ancestors:
+                for label, ancestor in self.ancestors:
+                    chosen[:, index[ancestor]] |= chosen[:, index[label]]
+        return chosen
+
+    # ------------------------------------------------------------ saving
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> DecisionRule:
+        """The inverse of `to_dict`."""
+        lists = {
+            "labels": tuple(data["labels"]),
+            "thresholds": tuple(data["thresholds"]),
+            "ancestors": tuple((label, ancestor) for label, ancestor in data["ancestors"]),
+        }
+        return cls(**{**data, **lists})
+
+    def save(self, path: str | Path) -> None:
+        """Write JSON."""
+        Path(path).write_text(json.dumps(self.to_dict(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> DecisionRule:
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: the file is missing or is no decision rule.
+        """
+        try:
+            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        except OSError as error:
+            raise UserError(
+                f"{path}: cannot read the decision rule ({error.strerror}); is the run folder complete?"
+            ) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{path}: is no decision rule ({type(error).__name__}: {error}); train the run again"
+            ) from error
+
+
+def _top(probabilities: FloatArray) -> tuple[BoolArray, BoolArray]:
+    """The most probable label as bool [n, labels], and which rows have any that was scored."""
+    scored = ~np.isnan(probabilities)
+    top = np.nan_to_num(probabilities, nan=-np.inf).argmax(axis=1)
+    chosen = np.zeros(probabilities.shape, dtype=bool)
+    chosen[np.arange(len(top)), top] = True
+    return chosen & scored, np.asarray(scored.any(axis=1))
+
+
+def _followed_ancestors(label_set: LabelSet, gold: FloatArray) -> tuple[tuple[str, str], ...]:
+    """(label, ancestor) pairs, where the gold has every ancestor with its label, and such a label at all; else none."""
+    pairs = [(int(i), int(j)) for i, j in np.argwhere(label_set.ancestors())]
+    held = gold > 0
+    if not any(held[:, i].any() for i, _ in pairs) or any((held[:, i] & ~held[:, j]).any() for i, j in pairs):
+        return ()
+    return tuple((label_set.names[i], label_set.names[j]) for i, j in pairs)

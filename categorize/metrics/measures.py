@@ -1,0 +1,94 @@
+"""All measures of one run on one split, as the nested, JSON-ready dictionary that `metrics.json` holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from categorize.labels import LabelSet
+from categorize.metrics import scores
+from categorize.metrics.arrays import Aligned, FloatArray, IntArray, align, group_names, to_groups
+from categorize.predictions import Predictions
+
+INVALID_COLUMN = "(invalid)"
+
+
+def measure(label_set: LabelSet, gold: FloatArray, predictions: Predictions) -> dict[str, Any]:
+    """Measure decided predictions (or scores) against gold.
+
+    Args:
+        gold: [n, labels] as `LabelSet.encode` gives it. Rows of NaN have no known gold: left out and counted.
+        predictions: n rows in the same order, after `DecisionRule.apply`.
+
+    Returns:
+        `task`, `rows` (those with gold: the denominator of every headline figure), `rows_without_gold`, `valid`,
+        `invalid`, `valid_rate`; then for a classification `accuracy` (multi-label: of whole label sets, with
+        `hamming_loss`), `accuracy_valid_only`, `macro`, `micro`, `weighted` (multi-label: `samples`) each with
+        `precision`, `recall`, `f1`; `per_class`, `labels_without_support`, `labels_in_macro`, `confusion` (single
+        label), `groups` (where the set has groups), `log_loss` and `expected_calibration_error` (where there are
+        probabilities); for ordinal also `mae` and `quadratic_weighted_kappa`; for a regression `mae`, `rmse`, `r2`,
+        `pearson`, `spearman`. An undefined measure is None and `undefined` says why. docs/metrics.md defines each.
+
+    Raises:
+        ValueError: see `arrays.align`.
+    """
+    aligned = align(label_set, gold, predictions)
+    rows, valid = len(aligned), int(aligned.valid.sum())
+    result: dict[str, Any] = {
+        "task": label_set.task,
+        "rows": rows,
+        "rows_without_gold": int((~aligned.known).sum()),
+        "valid": valid,
+        "invalid": rows - valid,
+        "valid_rate": valid / rows if rows else None,
+    }
+    if not rows:
+        return {**result, "undefined": {"rows": scores.NO_ROWS}}
+    if label_set.is_regression:
+        measured = scores.regression_scores(aligned.gold, aligned.predicted)
+    else:
+        measured = _classification(label_set, aligned)
+    undefined = measured.pop("undefined")
+    return {**result, **measured, "undefined": undefined}
+
+
+def _classification(label_set: LabelSet, aligned: Aligned) -> dict[str, Any]:
+    gold, predicted = aligned.gold, aligned.predicted
+    multi = label_set.is_multi_label
+    result = _scores(gold, predicted, len(label_set))
+    undefined = result.pop("undefined")
+    result["per_class"] = _name(label_set.names, result["per_class"])
+    result["labels_without_support"] = [row["label"] for row in result["per_class"] if not row["support"]]
+    if not multi:
+        counts = result.pop("confusion")
+        result["confusion"] = {
+            "gold": label_set.names,
+            "predicted": [*label_set.names, INVALID_COLUMN],
+            "counts": counts,
+        }
+    if label_set.task == "ordinal":
+        ranks = scores.ordinal_scores(gold, predicted, len(label_set))
+        undefined |= ranks.pop("undefined")
+        result |= ranks
+    if aligned.probabilities is not None:
+        calibrate = scores.multi_label_calibration if multi else scores.single_label_calibration
+        calibration = calibrate(gold, aligned.probabilities)
+        undefined |= calibration.pop("undefined")
+        result |= calibration
+    if label_set.groups:
+        names = group_names(label_set)
+        group = _scores(to_groups(label_set, gold), to_groups(label_set, predicted), len(names))
+        undefined |= {f"groups.{name}": why for name, why in group.pop("undefined").items()}
+        group.pop("confusion", None)
+        group["per_class"] = _name(names, group["per_class"])
+        result["groups"] = group
+    return {**result, "undefined": undefined}
+
+
+def _scores(gold: IntArray, predicted: IntArray, labels: int) -> dict[str, Any]:
+    if gold.ndim == 2:
+        return scores.multi_label_scores(gold, predicted)
+    return scores.single_label_scores(gold, predicted, labels)
+
+
+def _name(names: list[str], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"label": name, **row} for name, row in zip(names, rows, strict=True)]

@@ -1,0 +1,40 @@
+"""What training logs and watches: the measures as flat numbers, the headline measure and its direction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from categorize.labels import LabelSet
+
+LOWER_IS_BETTER = frozenset({"mae", "rmse", "log_loss", "expected_calibration_error", "hamming_loss", "loss"})
+AVERAGES = ("macro", "micro", "weighted", "samples")
+
+
+def headline(label_set: LabelSet) -> str:
+    """Name, in `flat`, of the measure that early stopping watches and comparisons rank by."""
+    return "pearson" if label_set.is_regression else "macro_f1"
+
+
+def greater_is_better(name: str) -> bool:
+    """Whether a higher value of this measure of `flat` is the better one; a prefix such as `eval_` does not matter."""
+    return not any(name.removesuffix("_valid_only").endswith(measure) for measure in LOWER_IS_BETTER)
+
+
+def flat(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Measures of `measures.measure` as `name: number`: `accuracy`, `macro_f1`, `group_accuracy`, `pearson`, ...
+
+    Counts and undefined measures are left out, except the correlations: a constant prediction, usual in the first steps
+    of training, shows no correlation, so that they count as 0 and a trainer that watches them goes on.
+    """
+    numbers: dict[str, float] = {}
+    for name, value in metrics.items():
+        if name in AVERAGES and isinstance(value, Mapping):
+            numbers |= {f"{name}_{measure}": float(number) for measure, number in value.items()}
+        elif name == "groups":
+            numbers |= {f"group_{key}": number for key, number in flat(value).items()}
+        elif isinstance(value, float):  # counts are int, and no measure
+            numbers[name] = value
+        elif value is None and name in ("pearson", "spearman"):
+            numbers[name] = 0.0
+    return numbers

@@ -1,0 +1,1 @@
+"""Tokenizer, model, head, adapter and quantization from a recipe."""

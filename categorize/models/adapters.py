@@ -1,0 +1,86 @@
+"""A peft adapter from a recipe, on a model whose new head is trained and saved whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from categorize.errors import UserError
+from categorize.recipe.sections import ADAPTER_CLASSES, AdapterSection
+
+if TYPE_CHECKING:
+    from peft import PeftConfig, PeftModel
+    from transformers import PreTrainedModel
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "lora": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "target_modules": "all-linear"},
+    "dora": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "target_modules": "all-linear", "use_dora": True},
+    "rslora": {"r": 16, "lora_alpha": 16, "lora_dropout": 0.05, "target_modules": "all-linear", "use_rslora": True},
+    "ia3": {},
+    "prefix": {"num_virtual_tokens": 20},
+    "prompt": {"num_virtual_tokens": 20},
+    "p_tuning": {"num_virtual_tokens": 20, "encoder_hidden_size": 128},
+}
+MATRIX_ADAPTERS = ("lora", "dora", "rslora", "ia3")
+
+
+def build_adapter_config(section: AdapterSection, task_type: str, new_modules: Sequence[str] = ()) -> PeftConfig:
+    """The peft config of the section's type.
+
+    Args:
+        task_type: `SEQ_CLS` or `CAUSAL_LM`.
+        new_modules: modules that were initialised anew. They are trained and saved whole, and no adapter is put on
+            them: peft by itself keeps `classifier` and `score` only, and a reloaded DeBERTa, ModernBERT or DistilBERT
+            would predict with a random pooler (peft#2171).
+    """
+    import peft
+
+    values = {**DEFAULTS[section.type], **section.upstream(), "task_type": task_type}
+    config_class = getattr(peft, ADAPTER_CLASSES[section.type])
+    if section.type in MATRIX_ADAPTERS and new_modules:
+        # Names are matched by their ending, so a longer path never catches another layer of the same name.
+        values["modules_to_save"] = sorted({*new_modules, *(values.get("modules_to_save") or ())})
+        if section.type != "ia3":
+            excluded = values.get("exclude_modules") or ()
+            if isinstance(excluded, str):
+                raise UserError(
+                    f"adapter.exclude_modules: {excluded!r} is a pattern; give a list, the new head "
+                    f"{list(new_modules)} is added to it"
+                )
+            values["exclude_modules"] = sorted({*new_modules, *excluded})
+    try:
+        return config_class(**values)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"adapter: {' '.join(str(error).split())} (peft.{config_class.__name__})") from error
+
+
+def add_adapter(
+    model: PreTrainedModel,
+    section: AdapterSection,
+    task_type: str,
+    new_modules: Sequence[str],
+    *,
+    activation_checkpointing: bool,
+) -> PeftModel:
+    """The model with the section's adapter, trained weights in float32.
+
+    Raises:
+        UserError: peft cannot put this adapter on this architecture.
+    """
+    import peft
+
+    if getattr(model, "quantization_method", None) is not None:
+        model = peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=activation_checkpointing)
+    config = build_adapter_config(section, task_type, new_modules)
+    try:
+        adapted = peft.get_peft_model(model, config)
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        raise UserError(
+            f"adapter.type: {section.type} does not fit {type(model).__name__}: "
+            f"{' '.join(str(error).split())[:200]} (name target_modules, or use another type)"
+        ) from error
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            # Small updates vanish in half precision; the base stays in its own type.
+            parameter.data = parameter.data.float()
+    return adapted

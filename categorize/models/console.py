@@ -1,0 +1,28 @@
+"""Keeps other libraries' chatter off the terminal, so that a run's own lines can be read; errors still show."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+
+CHATTY = ("bitsandbytes", "DeepSpeed", "deepspeed", "torch.distributed", "accelerate", "httpx")
+
+
+def quiet_libraries() -> None:
+    """Silence warnings, load reports and bars for local files. `CATEGORIZE_VERBOSE=1` leaves everything as it is."""
+    if os.environ.get("CATEGORIZE_VERBOSE") == "1":
+        return
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the fork warning; one process tokenizes fast enough
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=UserWarning)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    import torch
+    from transformers.utils import logging as transformers_logging
+
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed warns at every import that it found none
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()

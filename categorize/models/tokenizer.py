@@ -1,0 +1,173 @@
+"""The tokenizer of a model, with a pad token, and texts as flat arrays of token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from categorize.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+# Tokens that published decoders reserve and never write, so that padding with one hides nothing.
+RESERVED_PAD_TOKENS = (
+    "<|finetune_right_pad_id|>",
+    "<|pad|>",
+    "<pad>",
+    "[PAD]",
+    "<|endoftext|>",
+    "<|reserved_special_token_0|>",
+)
+CHUNK = 2048
+
+
+def load_tokenizer(
+    name_or_path: str, revision: str | None = None, trust_remote_code: bool = False
+) -> PreTrainedTokenizerBase:
+    """The model's own tokenizer, padding and truncating on the right.
+
+    Raises:
+        UserError: neither a folder with a tokenizer nor a Hub id that can be reached.
+    """
+    from transformers import AutoTokenizer
+
+    with loading(name_or_path, "a tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path, revision=revision, trust_remote_code=trust_remote_code)
+    tokenizer.padding_side = "right"
+    tokenizer.truncation_side = "right"
+    return tokenizer
+
+
+class loading:
+    """Context in which a model that cannot be found or read becomes a one-line error that names it."""
+
+    def __init__(self, name_or_path: str, what: str) -> None:
+        self.name_or_path, self.what = name_or_path, what
+
+    def __enter__(self) -> None:
+        from pathlib import Path
+
+        path = Path(self.name_or_path)
+        looks_local = self.name_or_path.startswith((".", "/", "~")) or self.name_or_path.count("/") > 1
+        if looks_local and not path.is_dir():
+            raise UserError(
+                f"{self.name_or_path}: no such model folder; give a folder that exists or a Hub id (owner/name)"
+            )
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, (OSError, ValueError, KeyError)) and not isinstance(error, UserError):
+            reason = " ".join(str(error).split())
+            if len(reason) > 200:
+                reason = reason[:200] + "..."
+            raise UserError(
+                f"{self.name_or_path}: cannot load {self.what}: {reason} (check the spelling, the network or "
+                f"HF_TOKEN, or give a folder)"
+            ) from error
+
+
+def ensure_pad_token(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> None:
+    """Give tokenizer and model config one and the same pad token.
+
+    A reserved token is preferred; the unknown token comes next; the end token last, because a model that pools the last
+    token that is no pad would then skip an end token of the text. The vocabulary is never enlarged.
+
+    Raises:
+        UserError: the tokenizer has no token that could pad.
+    """
+    if tokenizer.pad_token_id is None:
+        vocabulary = tokenizer.get_vocab()
+        reserved = next(
+            (token for token in RESERVED_PAD_TOKENS if token in vocabulary and token != tokenizer.eos_token), None
+        )
+        token = reserved or tokenizer.unk_token or tokenizer.eos_token
+        if token is None:
+            raise UserError(
+                f"{tokenizer.name_or_path}: the tokenizer has no pad, unknown or end token to pad batches with; "
+                f"add a pad_token to its files"
+            )
+        tokenizer.pad_token = token
+    text_config = config.get_text_config()
+    for part in {id(config): config, id(text_config): text_config}.values():
+        part.pad_token_id = tokenizer.pad_token_id
+
+
+@dataclass(frozen=True)
+class TokenizedTexts:
+    """Token ids of n texts in one flat array: text i is `flat[offsets[i]:offsets[i + 1]]`.
+
+    Attributes:
+        flat: int32 [tokens].
+        offsets: int64 [n + 1].
+        truncated: number of texts that were cut.
+    """
+
+    flat: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+    truncated: int
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, i: int) -> npt.NDArray[np.int32]:
+        return self.flat[self.offsets[i] : self.offsets[i + 1]]
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each text, int64 [n]."""
+        import numpy as np
+
+        return np.diff(self.offsets)
+
+    @classmethod
+    def from_lists(cls, lists: Sequence[Sequence[int]], truncated: int = 0) -> TokenizedTexts:
+        """The same texts, flat."""
+        import numpy as np
+
+        offsets = np.zeros(len(lists) + 1, dtype=np.int64)
+        np.cumsum([len(ids) for ids in lists], out=offsets[1:])
+        flat = np.fromiter((token for ids in lists for token in ids), dtype=np.int32, count=int(offsets[-1]))
+        return cls(flat, offsets, truncated)
+
+
+def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int) -> TokenizedTexts:
+    """Token ids with special tokens, cut to `max_length`; a text that spells a special token is read as plain
+    characters."""
+    lists: list[list[int]] = []
+    truncated = 0
+    for start in range(0, len(texts), CHUNK):
+        chunk = list(texts[start : start + CHUNK])
+        encoding = tokenizer(chunk, truncation=True, max_length=max_length, split_special_tokens=True)
+        ids = encoding["input_ids"]
+        if encoding.is_fast:
+            truncated += sum(1 for one in encoding.encodings if one.overflowing)
+        else:
+            truncated += sum(
+                1
+                for text, one in zip(chunk, ids, strict=True)
+                if len(one) == max_length and _is_cut(tokenizer, text, max_length)
+            )
+        lists.extend(ids)
+    return TokenizedTexts.from_lists(lists, truncated)
+
+
+def _is_cut(tokenizer: PreTrainedTokenizerBase, text: str, max_length: int) -> bool:
+    return len(tokenizer(text, split_special_tokens=True)["input_ids"]) > max_length
+
+
+def pad(lists: Sequence[npt.NDArray[np.int32]], pad_token_id: int, multiple: int = 1) -> dict[str, Any]:
+    """`input_ids` and `attention_mask`, torch int64 [n, longest], padded on the right to a multiple."""
+    import numpy as np
+    import torch
+
+    longest = max(len(ids) for ids in lists)
+    width = -(-longest // multiple) * multiple
+    input_ids = np.full((len(lists), width), pad_token_id, dtype=np.int64)
+    mask = np.zeros((len(lists), width), dtype=np.int64)
+    for i, ids in enumerate(lists):
+        input_ids[i, : len(ids)] = ids
+        mask[i, : len(ids)] = 1
+    return {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(mask)}

@@ -1,0 +1,354 @@
+"""Rows and a label set become token ids: the only place where a prompt is rendered and tokenized.
+
+Training, label scoring, generation and teachers all read `PromptFormat.encode`, so that a tuned model always sees in
+use
+what it saw in training. The format is saved with the run as `prompt.json`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import product
+from string import ascii_lowercase, ascii_uppercase, digits
+from typing import TYPE_CHECKING, Any
+
+from categorize.errors import UserError
+from categorize.labels import LabelSet
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from categorize.recipe.sections import PromptSection
+
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
+LEAF = -1  # the key of a trie node that ends a label: its value is the label's position
+SYSTEMS = {
+    "single_label": "Read the text and answer with the one label that fits it best.\nLabels:\n{labels}",
+    "ordinal": "Read the text and answer with the one level that fits it best, from lowest to "
+    "highest.\nLevels:\n{labels}",
+    "multi_label": "Read the text and answer with every label that fits it, separated by commas, or with "
+    "none.\nLabels:\n{labels}",
+    "regression": "Read the text and answer with its score as a number.",
+}
+PLAIN = "{system}\n\n{shots}Text: {row}\nAnswer:"
+PLAIN_SHOT = "Text: {row}\nAnswer: {answer}\n\n"
+NONE = "none"
+# Rows that begin unlike each other, so that what they share as tokens is the prefix of all prompts.
+PROBES = ("a", "中", "7", "\n", " x", "😀", "-", '"', "é", "(")
+
+
+@dataclass(frozen=True)
+class PromptSettings:
+    """What a prompt is made of; the fields of a recipe's `prompt` section and the codes that were chosen for its
+    labels."""
+
+    system: str
+    template: str = "{text}"
+    completion: str = "names"
+    shots: tuple[Mapping[str, str], ...] = ()
+    codes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class EncodedPrompt:
+    """One row as token ids.
+
+    Attributes:
+        prefix_ids: tokens that every prompt of the format begins with; empty for the rare row that tokenizes across it.
+        row_ids: the rest of the prompt.
+        completion_ids: the answer with its end token; empty without gold.
+        truncated: whether the row's text was shortened.
+    """
+
+    prefix_ids: tuple[int, ...]
+    row_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+    truncated: bool = False
+
+    @property
+    def prompt_ids(self) -> tuple[int, ...]:
+        """Prefix and row."""
+        return self.prefix_ids + self.row_ids
+
+    def __len__(self) -> int:
+        return len(self.prefix_ids) + len(self.row_ids) + len(self.completion_ids)
+
+
+class PromptFormat:
+    """Renders and tokenizes prompts for one label set and one tokenizer.
+
+    Args:
+        settings: the parts of the prompt.
+        label_set: labels that may be answered.
+        tokenizer: the model's tokenizer; its chat template is used where it has one.
+        max_length: longest prompt and answer together, in tokens; the row's text is shortened to fit, never the answer.
+
+    Raises:
+        UserError: the instruction alone exceeds `max_length`, or there are more labels than single-token codes.
+    """
+
+    def __init__(
+        self, settings: PromptSettings, label_set: LabelSet, tokenizer: PreTrainedTokenizerBase, max_length: int = 1024
+    ) -> None:
+        self.label_set = label_set
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        self.is_chat = bool(tokenizer.chat_template)
+        if settings.completion == "codes" and settings.codes is None and not label_set.is_regression:
+            settings = PromptSettings(
+                **{**asdict(settings), "shots": settings.shots, "codes": self._choose_codes(len(label_set))}
+            )
+        self.settings = settings
+        shortest = len(self._tokenize(self.render({"text": ""}))) + max(map(len, self.completions.values()), default=8)
+        if shortest >= max_length:
+            raise UserError(
+                f"prompt: instruction and answer take {shortest} tokens, max_length is {max_length}; raise it "
+                f"or shorten prompt.system"
+            )
+
+    @classmethod
+    def from_section(
+        cls, section: PromptSection, label_set: LabelSet, tokenizer: PreTrainedTokenizerBase, max_length: int
+    ) -> PromptFormat:
+        """The format that a recipe describes."""
+        system = section.system if section.system is not None else SYSTEMS[label_set.task]
+        settings = PromptSettings(system, section.template, section.completion, tuple(section.shots))
+        return cls(settings, label_set, tokenizer, max_length)
+
+    # ------------------------------------------------------------ answers
+    @property
+    def words(self) -> list[str]:
+        """What stands for each label in an answer: its name, or its code."""
+        return list(self.settings.codes) if self.settings.codes is not None else self.label_set.names
+
+    def answer(self, gold: Sequence[str], score: float | None = None) -> str:
+        """The answer's text: labels in label-set order, separated by commas, or a number."""
+        if self.label_set.is_regression:
+            if score is None:
+                raise ValueError("a regression's answer needs a score")
+            return f"{score:.6g}"
+        words = [self.words[i] for i in sorted(self.label_set.index[name] for name in gold)]
+        return ", ".join(words) if words else NONE
+
+    @cached_property
+    def end_id(self) -> int:
+        """Token that ends an answer: the chat template's end of turn, else the end of text."""
+        if self.is_chat:
+            mark = "answer"
+            text = self._chat(
+                [{"role": "user", "content": "x"}, {"role": "assistant", "content": mark}], generate=False
+            )
+            tail = self._tokenize(text[text.rindex(mark) + len(mark) :])
+            special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
+            for token in tail:
+                if token in special:
+                    return int(token)
+        if self.tokenizer.eos_token_id is None:
+            raise UserError(
+                f"{self.tokenizer.name_or_path}: the tokenizer has no end token; a model could not learn to stop"
+            )
+        return int(self.tokenizer.eos_token_id)
+
+    def completion_ids(self, answer: str) -> tuple[int, ...]:
+        """Token ids of an answer with its end token."""
+        text = answer if self.is_chat else f" {answer}"
+        return (*self._tokenize(text), self.end_id)
+
+    @cached_property
+    def completions(self) -> dict[str, tuple[int, ...]]:
+        """Token ids of each label alone as an answer, by label name; empty for a regression."""
+        if self.label_set.is_regression:
+            return {}
+        return {name: self.completion_ids(word) for name, word in zip(self.label_set.names, self.words, strict=True)}
+
+    def label_tokens(self) -> dict[int, Any]:
+        """Trie of the labels' completions: token id -> node, and `LEAF` -> label position where a label ends.
+
+        The end token is part of each path, so that a label which begins another one is told apart from it.
+        """
+        root: dict[int, Any] = {}
+        for position, name in enumerate(self.label_set.names):
+            node = root
+            for token in self.completions.get(name, ()):
+                node = node.setdefault(token, {})
+            node[LEAF] = position
+        return root
+
+    def _choose_codes(self, count: int) -> tuple[str, ...]:
+        """Codes that are one token each where an answer stands, distinct as tokens: letters, digits, then pairs."""
+        space = "" if self.is_chat else " "
+        codes: dict[int, str] = {}
+        pairs = ("".join(pair) for pair in product(ascii_uppercase, repeat=2))
+        for word in (*ascii_uppercase, *digits, *ascii_lowercase, *pairs):
+            ids = self._tokenize(space + word)
+            if len(ids) == 1 and ids[0] != self.tokenizer.unk_token_id:
+                codes.setdefault(ids[0], word)
+            if len(codes) == count:
+                return tuple(codes.values())
+        raise UserError(
+            f"prompt.completion: codes: the tokenizer has {len(codes)} single-token codes for {count} labels; use names"
+        )
+
+    # ------------------------------------------------------------ prompts
+    def render(self, fields: Mapping[str, str]) -> str:
+        """The prompt's text, up to where the answer begins."""
+        system = self.settings.system.replace("{labels}", self._label_list())
+        row = self._row(fields)
+        shots = [(self._row(shot), self._shot_answer(shot)) for shot in self.settings.shots]
+        if not self.is_chat:
+            worked = "".join(PLAIN_SHOT.replace("{row}", text).replace("{answer}", answer) for text, answer in shots)
+            bos = self.tokenizer.bos_token or ""
+            return bos + PLAIN.replace("{system}", system).replace("{shots}", worked).replace("{row}", row)
+        messages = [{"role": "system", "content": system}]
+        for text, answer in shots:
+            messages += [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
+        messages.append({"role": "user", "content": row})
+        return self._chat(messages, generate=True)
+
+    def encode(
+        self, fields: Mapping[str, str], gold: Sequence[str] | None = None, score: float | None = None
+    ) -> EncodedPrompt:
+        """One row as token ids, with its answer where gold (or a regression's score) is given.
+
+        Args:
+            fields: the row's `text` and the columns that the template names.
+
+        Raises:
+            UserError: the row does not fit even with its text taken away.
+        """
+        known = score is not None if self.label_set.is_regression else gold is not None
+        completion = self.completion_ids(self.answer(gold or (), score)) if known else ()
+        room = self.max_length - (len(completion) or max(map(len, self.completions.values()), default=8))
+        ids = self._tokenize(self.render(fields))
+        truncated = len(ids) > room
+        if truncated:
+            ids = self._shorten(dict(fields), room)
+        prefix = self.prefix_ids
+        if tuple(ids[: len(prefix)]) != prefix:
+            prefix = ()
+        return EncodedPrompt(prefix, tuple(ids[len(prefix) :]), completion, truncated)
+
+    @cached_property
+    def prefix_ids(self) -> tuple[int, ...]:
+        """Longest common token prefix of whole prompts."""
+        prompts = [self._tokenize(self.render(dict.fromkeys(self.columns, probe))) for probe in PROBES]
+        shared = prompts[0]
+        for ids in prompts[1:]:
+            length = next(
+                (i for i, (a, b) in enumerate(zip(shared, ids, strict=False)) if a != b), min(len(shared), len(ids))
+            )
+            shared = shared[:length]
+        return tuple(shared)
+
+    def _shorten(self, fields: dict[str, str], room: int) -> list[int]:
+        """Token ids of the longest beginning of the row's text that fits; found by bisection, for tokens merge
+        across cuts."""
+        text = fields.get("text", "")
+        low, high = 0, len(text)
+        best = self._tokenize(self.render({**fields, "text": ""}))
+        if len(best) > room:
+            raise UserError(
+                f"prompt.template: a row takes {len(best)} tokens without its text, {room} are left; shorten "
+                f"the template's columns"
+            )
+        while low < high:
+            middle = (low + high + 1) // 2
+            ids = self._tokenize(self.render({**fields, "text": text[:middle]}))
+            if len(ids) <= room:
+                low, best = middle, ids
+            else:
+                high = middle - 1
+        return best
+
+    @property
+    def columns(self) -> list[str]:
+        """Fields of a row that its prompt depends on."""
+        return sorted({"text", *PLACEHOLDER.findall(self.settings.template)})
+
+    def _row(self, fields: Mapping[str, str]) -> str:
+        def fill(match: re.Match[str]) -> str:
+            try:
+                return self._harmless(fields[match[1]] or "")
+            except KeyError:
+                raise UserError(f"prompt.template: {match[0]} names no column; columns: {sorted(fields)}") from None
+
+        return PLACEHOLDER.sub(fill, self.settings.template)
+
+    def _harmless(self, text: str) -> str:
+        """The text with any special token that it spells broken by a space: a comment cannot end its own turn."""
+        for token in self._special:
+            if token in text:
+                text = text.replace(token, f"{token[0]} {token[1:]}")
+        return text
+
+    @cached_property
+    def _special(self) -> list[str]:
+        tokens = {
+            *self.tokenizer.all_special_tokens,
+            *(str(t) for t in self.tokenizer.added_tokens_decoder.values() if t.special),
+        }
+        return sorted((token for token in tokens if len(token) > 1), key=len, reverse=True)
+
+    def _shot_answer(self, shot: Mapping[str, str]) -> str:
+        if "label" not in shot:
+            raise UserError(f"prompt.shots: {dict(shot)!r} has no label; give text and label")
+        if self.label_set.is_regression:
+            return shot["label"]
+        words = (
+            [part.strip() for part in shot["label"].split(",")] if self.label_set.is_multi_label else [shot["label"]]
+        )
+        for word in words:
+            if word not in self.label_set.index:
+                raise UserError(f"prompt.shots: label {word!r} is not in the label set: {self.label_set.names}")
+        return self.answer(words)
+
+    def _label_list(self) -> str:
+        lines = []
+        for label, word in zip(self.label_set.labels, self.words, strict=True):
+            name = f"{word}: {label.name}" if word != label.name else word
+            lines.append(f"- {name}" + (f" ({label.description})" if label.description else ""))
+        return "\n".join(lines)
+
+    def _chat(self, messages: list[dict[str, str]], generate: bool) -> str:
+        from jinja2.exceptions import TemplateError
+
+        try:
+            return self._apply(messages, generate)
+        except TemplateError:
+            # Some templates know no system role: the instruction then opens the first turn.
+            if messages[0]["role"] != "system":
+                raise
+            first = {"role": "user", "content": f"{messages[0]['content']}\n\n{messages[1]['content']}"}
+            return self._apply([first, *messages[2:]], generate)
+
+    def _apply(self, messages: list[dict[str, str]], generate: bool) -> str:
+        # `enable_thinking` is read by the templates that know it and ignored by the rest.
+        text = self.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=generate, enable_thinking=False
+        )
+        return str(text)
+
+    def _tokenize(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    # ------------------------------------------------------------ saving
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        data = asdict(self.settings)
+        return {**data, "shots": [dict(shot) for shot in self.settings.shots], "max_length": self.max_length}
+
+    @classmethod
+    def from_dict(
+        cls, data: Mapping[str, Any], label_set: LabelSet, tokenizer: PreTrainedTokenizerBase
+    ) -> PromptFormat:
+        """The inverse of `to_dict`, for the tokenizer that was saved beside it."""
+        values = dict(data)
+        max_length = int(values.pop("max_length"))
+        codes = values.pop("codes")
+        settings = PromptSettings(
+            **{**values, "shots": tuple(values["shots"]), "codes": tuple(codes) if codes is not None else None}
+        )
+        return cls(settings, label_set, tokenizer, max_length)

@@ -1,0 +1,182 @@
+"""The command line of every entry script: a recipe, overrides, a few flags, and errors as plain lines.
+
+def run(command: Command) -> None: ...
+
+if __name__ == "__main__":
+    raise SystemExit(main("run_seqcls.py", "seqcls", run))
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from pydantic import BaseModel
+
+from categorize.errors import UserError
+from categorize.recipe.load import LoadedRecipe, load_recipe
+from categorize.recipe.sections import RECIPE_OF_KIND
+from categorize.recipe.typecheck import is_section, members
+from categorize.recipe.wording import did_you_mean, quote
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+FLAGS = {
+    "--dry-run": "do everything but the run itself: check the recipe, load data and labels, show what would happen",
+    "--overwrite": "replace a finished run in the output folder",
+    "--trust-remote-code": "run Python code that comes with a model of the Hub; never a recipe key",
+    "--resume": "continue the interrupted run from its last complete checkpoint",
+    "--resplit": "draw the splits anew, instead of keeping the stored assignment of rows to splits",
+}
+TRAINING_FLAGS = ("--resume", "--resplit")
+TRAINING_KINDS = ("seqcls", "sft")
+
+
+@dataclass(frozen=True)
+class Command:
+    """What the user asked for."""
+
+    recipe: LoadedRecipe
+    dry_run: bool = False
+    resume: bool = False
+    overwrite: bool = False
+    resplit: bool = False
+    trust_remote_code: bool = False
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises instead of printing usage and leaving: all errors look alike."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; python {self.prog} --help explains")
+
+
+def parse_command(script: str, kind: str, argv: Sequence[str] | None = None) -> Command:
+    """The command line of `script`, which runs recipes of `kind`. `--help` prints and leaves.
+
+    Raises:
+        UserError: no recipe, an unknown flag, or anything that is wrong with the recipe.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser(script, kind)
+    known = [flag for flag in FLAGS if _offered(flag, kind)]
+    for argument in arguments:
+        name = argument.partition("=")[0]
+        if name.startswith("--") and len(name) > 2 and name not in (*known, "--help"):
+            elsewhere = f"; {name} is for training" if name in FLAGS else did_you_mean(name, known)
+            raise UserError(f"unknown option {name}{elsewhere}; python {script} --help lists them")
+    options = parser.parse_intermixed_args(arguments)
+    if options.recipe is None:
+        raise UserError(f"no recipe given; run: python {script} RECIPE, such as recipes/{kind}.yaml; --help explains")
+    if "=" in options.recipe and not Path(options.recipe).exists():
+        raise UserError(
+            f"{quote(options.recipe)} stands where the recipe belongs; run: python {script} RECIPE key=value ..."
+        )
+    return Command(
+        recipe=load_recipe(options.recipe, options.overrides, kind),
+        dry_run=options.dry_run,
+        resume=getattr(options, "resume", False),
+        overwrite=options.overwrite,
+        resplit=getattr(options, "resplit", False),
+        trust_remote_code=options.trust_remote_code,
+    )
+
+
+def main(script: str, kind: str, run: Callable[[Command], None], argv: Sequence[str] | None = None) -> int:
+    """Parse and run; returns the exit status. The user's mistakes end in `error:` lines and 2, never in a traceback."""
+    try:
+        command = parse_command(script, kind, argv)
+    except UserError as error:
+        # Every process of a launch reads the same recipe and would say the same.
+        if os.environ.get("RANK", "0") == "0":
+            _print_error(error)
+        return USER_ERROR
+    try:
+        run(command)
+    except UserError as error:
+        _print_error(error)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        again = "; --resume continues it" if kind in TRAINING_KINDS else ""
+        print(f"interrupted{again}", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _print_error(error: UserError) -> None:
+    for line in str(error).splitlines():
+        print(f"error: {line}", file=sys.stderr)
+
+
+def _offered(flag: str, kind: str) -> bool:
+    return flag not in TRAINING_FLAGS or kind in TRAINING_KINDS
+
+
+def _parser(script: str, kind: str) -> _Parser:
+    parser = _Parser(
+        prog=script,
+        description=_description(kind),
+        epilog=_epilog(script, kind),
+        usage=f"python {script} RECIPE [key=value ...] [options]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("recipe", nargs="?", metavar="RECIPE", help="the YAML file that says everything about the run")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="lay a value over the recipe; the path is dotted, the value is YAML, null removes a key",
+    )
+    for flag, meaning in FLAGS.items():
+        if _offered(flag, kind):
+            parser.add_argument(flag, action="store_true", help=meaning)
+    return parser
+
+
+def _description(kind: str) -> str:
+    what = {
+        "seqcls": (
+            "Train a classifier or a regression on labelled text: a head on an encoder or a decoder, in full or with\n"
+            "an adapter, or TF-IDF with a linear model. The run folder holds the model, its metrics and predictions."
+        ),
+        "eval": (
+            "Predict one split of the data with several finished runs and print one table of their measures, with\n"
+            "intervals. Runs that were trained on rows of that split are refused."
+        ),
+    }
+    return what.get(kind, (RECIPE_OF_KIND[kind].__doc__ or "").strip())
+
+
+def _epilog(script: str, kind: str) -> str:
+    example = {"seqcls": "recipes/bert_base_chinese.yaml", "eval": "recipes/eval_gender.yaml"}.get(
+        kind, f"recipes/{kind}.yaml"
+    )
+    override = {"eval": "evaluation.split=validation"}.get(kind, "training.learning_rate=1e-4 seed=7")
+    lines = [
+        "examples:",
+        f"  python {script} {example}",
+        f"  python {script} {example} --dry-run",
+        f"  python {script} {example} {override}",
+    ]
+    if kind in TRAINING_KINDS:
+        lines.append(f"  accelerate launch --config_file accelerate_configs/multi_gpu.yaml {script} {example}")
+    lines += ["", "keys and sections of the recipe:"]
+    for name, field in RECIPE_OF_KIND[kind].model_fields.items():
+        lines.append(f"  {name:<14}{_one_line(name, field.annotation, field.description)}")
+    lines += ["", "docs/recipes.md explains every key; python -m categorize.recipe.check recipes checks all recipes."]
+    return "\n".join(lines)
+
+
+def _one_line(name: str, annotation: object, description: str | None) -> str:
+    if name == "kind":
+        return "Which script runs the recipe."
+    sections: list[type[BaseModel]] = [branch for branch, _ in members(annotation) if is_section(branch)]
+    text = description or " Or: ".join((section.__doc__ or "").strip().splitlines()[0] for section in sections)
+    return text.replace("`", "")

@@ -1,0 +1,270 @@
+"""Combinations of keys that cannot work, or would silently do nothing, refused before any weight is loaded.
+
+Each check names the guilty key by file and line. Checks look at nodes, not at the typed recipe, so that they speak up
+beside type errors, all at once.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+from collections.abc import Callable, Iterator
+from collections.abc import Mapping as AbstractMapping
+from pathlib import Path
+from typing import Any
+
+from categorize.recipe.nodes import Mapping, Node, get, key_position, to_plain
+from categorize.recipe.problems import Problems
+from categorize.recipe.wording import did_you_mean, quote
+
+PROMPT_LEARNING = ("prefix", "prompt", "p_tuning")
+FILE_FORMATS = ("csv", "tsv", "json", "jsonl", "parquet", "xlsx")
+
+
+class _Recipe:
+    """Reads values of the merged nodes by dotted path, and notes problems at them."""
+
+    def __init__(self, root: Mapping, environment: AbstractMapping[str, str], problems: Problems) -> None:
+        self.root = root
+        self.environment = environment
+        self.problems = problems
+
+    def node(self, path: str) -> Node | None:
+        return get(self.root, *path.split("."))
+
+    def value(self, path: str, default: Any = None) -> Any:
+        node = self.node(path)
+        return default if node is None else to_plain(node)
+
+    def holds(self, path: str) -> bool:
+        """Whether there is anything but null."""
+        return self.value(path) is not None
+
+    def true(self, path: str) -> bool:
+        return self.value(path) is True
+
+    def refuse(self, path: str, message: str, *more: str) -> None:
+        """Notes a problem at the key of a path (`more` are further parts, which may hold dots)."""
+        key = (*path.split("."), *more)
+        self.problems.add(key_position(self.root, *key) or self.root.position, key, message)
+
+    @property
+    def quantized(self) -> str | None:
+        """The key that quantizes the weights, or None."""
+        return next((p for p in ("quantization.load_in_4bit", "quantization.load_in_8bit") if self.true(p)), None)
+
+    @property
+    def label_names(self) -> list[str] | None:
+        """Names of the declared labels, groups left out; None where they come from the data."""
+        names = self.value("labels.names")
+        return list(_leaves(names)) if isinstance(names, list) else None
+
+    @property
+    def lacks_validation(self) -> bool:
+        """Whether no row is held out for validation (a Hub dataset may bring its own split)."""
+        source, share, form = self.value("data.source"), self.value("data.splits.validation"), self.value("data.format")
+        if share != 0 or isinstance(share, bool):
+            return False
+        if isinstance(source, dict):
+            return source.get("validation") is None
+        suffixes = Path(source).suffixes if isinstance(source, str) else []
+        return form in FILE_FORMATS or (form is None and any(suffix[1:] in FILE_FORMATS for suffix in suffixes))
+
+
+def _leaves(names: list[Any]) -> Iterator[str]:
+    for entry in names:
+        if isinstance(entry, str):
+            yield entry
+        elif isinstance(entry, dict):
+            inner = entry.get("labels")
+            if isinstance(inner, list):
+                yield from _leaves(inner)
+            elif isinstance(entry.get("name"), str):
+                yield entry["name"]
+
+
+def check_compatibility(
+    root: Mapping, problems: Problems, environment: AbstractMapping[str, str] | None = None
+) -> None:
+    """Adds what cannot work to `problems`. `environment` (by default the process's) tells of DeepSpeed's ZeRO stage."""
+    recipe = _Recipe(root, os.environ if environment is None else environment, problems)
+    for check in CHECKS:
+        check(recipe)
+
+
+# ---------------------------------------------------------------- quantization and adapters
+def _quantization(recipe: _Recipe) -> None:
+    if recipe.true("quantization.load_in_4bit") and recipe.true("quantization.load_in_8bit"):
+        recipe.refuse("quantization.load_in_8bit", "cannot go with load_in_4bit; keep one of them")
+    if isinstance(recipe.value("quantization"), dict) and recipe.quantized is None:
+        recipe.refuse(
+            "quantization", "quantizes nothing; set load_in_4bit or load_in_8bit to true, or remove the section"
+        )
+    if recipe.quantized is None:
+        return
+    if not recipe.holds("adapter"):
+        recipe.refuse(
+            recipe.quantized,
+            "quantized weights cannot be trained by themselves; add an adapter, such as adapter.type: lora",
+        )
+    if zero_stage(recipe.environment) == 3:
+        message = "quantized weights do not work with DeepSpeed ZeRO-3; launch with deepspeed_zero2.yaml instead"
+        recipe.refuse(recipe.quantized, message)
+
+
+def _adapter(recipe: _Recipe) -> None:
+    if not recipe.holds("adapter"):
+        return
+    kind = recipe.value("adapter.type")
+    if recipe.true("model.freeze"):
+        recipe.refuse(
+            "model.freeze", "cannot go with an adapter: a linear probe trains the head alone; remove one of them"
+        )
+    if kind in PROMPT_LEARNING and not recipe.holds("adapter.num_virtual_tokens"):
+        recipe.refuse(
+            "adapter.type", f"{kind} needs adapter.num_virtual_tokens, the length of what is learned, such as 20"
+        )
+    if kind == "prefix" and recipe.true("training.activation_checkpointing"):
+        recipe.refuse(
+            "training.activation_checkpointing",
+            "crashes with adapter.type: prefix, whose cached keys it drops; set it to false, or use lora",
+        )
+
+
+def _attention(recipe: _Recipe) -> None:
+    implementation = recipe.value("model.attn_implementation")
+    if isinstance(implementation, str) and "/" in implementation:
+        recipe.refuse(
+            "model.attn_implementation",
+            f"{quote(implementation)} is code from the Hub; name a built-in one: eager, sdpa, flash_attention_2",
+        )
+
+
+# ---------------------------------------------------------------- training
+def _precision(recipe: _Recipe) -> None:
+    for first, second in (("bf16", "fp16"), ("bf16_full_eval", "fp16_full_eval")):
+        if recipe.true(f"training.{first}") and recipe.true(f"training.{second}"):
+            recipe.refuse(f"training.{second}", f"cannot go with {first}; keep one of them")
+    if recipe.true("training.fp16") and recipe.value("model.dtype") == "float16" and not recipe.holds("adapter"):
+        recipe.refuse(
+            "training.fp16", "scales the gradients of float32 weights, but model.dtype is float16; remove model.dtype"
+        )
+
+
+def _early_stopping(recipe: _Recipe) -> None:
+    never = recipe.value("training.eval_strategy") == "no"
+    if recipe.holds("training.early_stopping"):
+        if never:
+            recipe.refuse(
+                "training.early_stopping", "needs evaluations, but training.eval_strategy is no; write epoch or steps"
+            )
+        if recipe.lacks_validation:
+            recipe.refuse("training.early_stopping", "needs validation rows, but data.splits.validation is 0")
+    if recipe.true("training.load_best_model_at_end"):
+        saving, evaluating = recipe.value("training.save_strategy"), recipe.value("training.eval_strategy")
+        if never:
+            recipe.refuse(
+                "training.load_best_model_at_end",
+                "needs evaluations, but training.eval_strategy is no; write epoch or steps",
+            )
+        elif saving not in (None, "best") and evaluating is not None and saving != evaluating:
+            recipe.refuse(
+                "training.save_strategy",
+                f"{saving} and eval_strategy {evaluating} do not fit load_best_model_at_end; use one for both, or best",
+            )
+
+
+def _tfidf(recipe: _Recipe) -> None:
+    if recipe.value("model.method") != "tfidf":
+        return
+    wants = "works on a pretrained model, but model.method is tfidf; remove it (write null where it is inherited)"
+    for section in ("adapter", "quantization", "prompt"):
+        if recipe.holds(section):
+            recipe.refuse(section, wants)
+    training = recipe.value("training")
+    if isinstance(training, dict) and training:
+        recipe.refuse("training", f"{wants}: {', '.join(training)}")
+
+
+# ---------------------------------------------------------------- labels
+def _labels(recipe: _Recipe) -> None:
+    task, names = recipe.value("labels.task", "single_label"), recipe.label_names
+    if task == "regression":
+        for path in ("labels.codes", "training.class_weights", "training.label_smoothing_factor"):
+            if recipe.value(path):
+                recipe.refuse(path, "is for labels, but labels.task is regression; remove it")
+    else:
+        for path in ("labels.minimum", "labels.maximum"):
+            if recipe.holds(path):
+                recipe.refuse(
+                    path, f"bounds a score, but labels.task is {task}; remove it, or set labels.task: regression"
+                )
+    if task == "ordinal" and names is None and recipe.holds("labels.task"):
+        recipe.refuse("labels.task", "ordinal needs labels.names, in rising order")
+    if names is None or task == "regression":
+        return
+    declared = f"not one of labels.names: {', '.join(names)}"
+    weights = recipe.value("training.class_weights")
+    for name in weights if isinstance(weights, dict) else ():
+        if name not in names:
+            recipe.refuse("training.class_weights", f"{quote(name)} is {declared}{did_you_mean(name, names)}", name)
+    codes = recipe.value("labels.codes")
+    for code, name in codes.items() if isinstance(codes, dict) else ():
+        if isinstance(name, str) and name not in names:
+            recipe.refuse("labels.codes", f"{quote(name)} is {declared}{did_you_mean(name, names)}", code)
+
+
+def _decision(recipe: _Recipe) -> None:
+    task = recipe.value("labels.task", "single_label")
+    for key in ("thresholds", "fallback"):
+        if recipe.holds(f"decision.{key}") and task != "multi_label":
+            recipe.refuse(
+                f"decision.{key}",
+                f"decides among several labels a row, but labels.task is {task}; remove it, or set multi_label",
+            )
+    if recipe.lacks_validation:
+        for key, fitted in (("calibration", ("temperature",)), ("thresholds", ("global", "per_label"))):
+            if recipe.value(f"decision.{key}") in fitted:
+                recipe.refuse(f"decision.{key}", "is fitted on validation rows, but data.splits.validation is 0")
+
+
+CHECKS: tuple[Callable[[_Recipe], None], ...] = (
+    _quantization,
+    _adapter,
+    _attention,
+    _precision,
+    _early_stopping,
+    _tfidf,
+    _labels,
+    _decision,
+)
+
+
+# ---------------------------------------------------------------- what accelerate launch tells its processes
+def zero_stage(environment: AbstractMapping[str, str]) -> int:
+    """The ZeRO stage that `accelerate launch` passes on in environment variables; 0 where DeepSpeed is off.
+
+    A DeepSpeed configuration file (a path, or JSON in base64) decides over the plain stage, as in accelerate's plugin.
+    """
+    if environment.get("ACCELERATE_USE_DEEPSPEED", "false").lower() != "true":
+        return 0
+    file = environment.get("ACCELERATE_DEEPSPEED_CONFIG_FILE", "none")
+    if file != "none":
+        stage = _stage_of_file(file)
+        if stage is not None:
+            return stage
+    stage_text = environment.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")
+    return int(stage_text) if stage_text.isdigit() else 0
+
+
+def _stage_of_file(file: str) -> int | None:
+    try:
+        text = (
+            Path(file).read_text(encoding="utf-8") if Path(file).is_file() else base64.urlsafe_b64decode(file).decode()
+        )
+        stage = json.loads(text)["zero_optimization"]["stage"]
+    except (OSError, ValueError, binascii.Error, KeyError, TypeError):
+        return None  # accelerate itself refuses a broken file, and says why
+    return stage if isinstance(stage, int) else None

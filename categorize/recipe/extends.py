@@ -1,0 +1,126 @@
+"""Recipe files into one mapping: `extends` names files that a recipe builds on, `labels.schema` one that holds labels.
+
+Paths are relative to the file that names them (those of the command line to the working directory).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from categorize.errors import UserError
+from categorize.recipe.nodes import (
+    Entry,
+    Mapping,
+    Node,
+    Scalar,
+    Sequence,
+    compose,
+    erased,
+    expect_mapping,
+    get,
+    merge,
+    to_plain,
+    without,
+)
+from categorize.recipe.problems import Position, Problems, shown
+from categorize.recipe.wording import found, similar
+
+
+@dataclass
+class NodeLoader:
+    """Reads files into nodes; `files` are those read, in the order in which they were first opened."""
+
+    problems: Problems
+    files: list[Path] = field(default_factory=list)
+
+    def load(
+        self, path: Path, chain: tuple[Path, ...] = (), named_at: Position | None = None, what: str = "a recipe"
+    ) -> Mapping:
+        """The mapping of a file with everything that it extends below it.
+
+        `chain` are the files that led here, `named_at` is where the path was written.
+
+        Raises:
+            UserError: no such file, a folder, not text, empty, not YAML, not a mapping, or a circle of `extends`.
+        """
+        here = path.resolve()
+        if here in chain:
+            circle = " -> ".join(shown(file) for file in (*chain[chain.index(here) :], here))
+            raise UserError(f"{named_at}: extends goes in a circle: {circle}")
+        text = self._read(path, named_at)
+        root = compose(text, shown(path), self.problems)
+        if root is None:
+            raise UserError(f"{shown(path)}: the file is empty{_by(named_at)}; {what} is a mapping of keys to values")
+        mapping = expect_mapping(root, what)
+        bases = [self.load(base, (*chain, here), position, what) for base, position in self._extended(mapping)]
+        merged = without(mapping, "extends")
+        below: Node | None = None
+        for base in bases:
+            below = base if below is None else merge(below, base)
+        return expect_mapping(merge(below, merged), what) if below is not None else merged
+
+    def with_label_schema(self, root: Mapping) -> Mapping:
+        """The recipe with the file of `labels.schema` below its other labels keys.
+
+        Raises:
+            UserError: as `load`.
+        """
+        labels, schema = get(root, "labels"), get(root, "labels", "schema")
+        if not isinstance(labels, Mapping) or schema is None:
+            return root
+        own = without(labels, "schema")
+        if isinstance(schema, Scalar) and isinstance(schema.value, str):
+            base = self.load(schema.position.folder / schema.value, (), schema.position, "a label schema")
+            own = expect_mapping(merge(base, own, ("labels",)), "labels")
+        elif not erased(schema):
+            self.problems.add(
+                schema.position, ("labels", "schema"), f"expected the path of a file, found {found(to_plain(schema))}"
+            )
+        return Mapping({**root.entries, "labels": Entry(own, root.entries["labels"].key)}, root.position, root.size)
+
+    def _extended(self, mapping: Mapping) -> list[tuple[Path, Position]]:
+        node = get(mapping, "extends")
+        if node is None:
+            return []
+        files: list[tuple[Path, Position]] = []
+        for item in node.items if isinstance(node, Sequence) else (node,):
+            if isinstance(item, Scalar) and isinstance(item.value, str) and item.value:
+                files.append((item.position.folder / item.value, item.position))
+            else:
+                message = f"expected the path of a file, or a list of paths, found {found(to_plain(item))}"
+                self.problems.add(item.position, ("extends",), message)
+        return files
+
+    def _read(self, path: Path, named_at: Position | None) -> str:
+        where, by = shown(path), _by(named_at)
+        try:
+            text = path.read_bytes().decode("utf-8-sig")
+        except FileNotFoundError:
+            raise UserError(f"{where}: no such file{by}{_neighbour(path)}") from None
+        except IsADirectoryError:
+            raise UserError(f"{where}: is a folder{by}; name a YAML file") from None
+        except NotADirectoryError:
+            raise UserError(f"{where}: no such file{by}; a part of the path is a file, not a folder") from None
+        except UnicodeDecodeError as error:
+            line = error.object.count(b"\n", 0, error.start) + 1
+            raise UserError(f"{where}:{line}: is not UTF-8 text{by}; save it as UTF-8, or name the YAML file") from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"{where}: cannot be read: {reason}{by}") from None
+        if path not in self.files:
+            self.files.append(path)
+        return text
+
+
+def _neighbour(path: Path) -> str:
+    """`; did you mean X?` for a YAML file of like name in the same folder; the suffix, which all share, is left out."""
+    folder = path.parent
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    stems = {file.stem: file.name for file in files if file.suffix in (".yaml", ".yml")}
+    guess = similar(path.stem, stems, cutoff=0.6)
+    return f"; did you mean {stems[guess]}?" if guess else ""
+
+
+def _by(named_at: Position | None) -> str:
+    return f", named in {named_at}" if named_at is not None else ""

@@ -1,0 +1,350 @@
+"""The typed sections of a recipe: what a YAML file may say, with types, defaults and one line of help for every key.
+
+Each section maps onto the class that it fills. Sections that fill a class of another library (`training`, `adapter`,
+`quantization`) declare only our own keys here; that class's keys are allowed as extras and checked by the loader
+against the generated table `upstream_fields.json`, so that upstream documentation applies and nothing heavy is
+imported.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+Task = Literal["single_label", "multi_label", "ordinal", "regression"]
+CleaningStep = Literal["nfkc", "control_characters", "whitespace"]
+DType = Literal["auto", "float32", "bfloat16", "float16"]
+AdapterType = Literal["lora", "dora", "rslora", "ia3", "prefix", "prompt", "p_tuning"]
+
+DEFAULT_CLEANING: tuple[CleaningStep, ...] = ("nfkc", "control_characters", "whitespace")
+
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+PositiveInt = Annotated[int, Field(gt=0)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0.0)]
+NgramRange = Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
+
+
+class Section(BaseModel):
+    """A strict mapping: unknown keys and wrong types are errors, nothing is coerced."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class UpstreamSection(BaseModel):
+    """A strict mapping whose extra keys are those of another library's class, checked against the generated table."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    def upstream(self) -> dict[str, Any]:
+        """The keys that go to the other library's class, as written in the recipe."""
+        return dict(self.model_extra or {})
+
+
+# ---------------------------------------------------------------- data
+class SourceFiles(Section):
+    """Official split files, kept as published."""
+
+    train: str = Field(description="File with the training rows.")
+    validation: str | None = Field(
+        None, description="File with the validation rows; without it a share of train is taken."
+    )
+    test: str | None = Field(None, description="File with the test rows; without it a share of train is taken.")
+    unlabeled: str | None = Field(None, description="File with rows that have no label.")
+
+
+class Columns(Section):
+    """Which columns of the source hold what."""
+
+    text: str | list[str] = Field(
+        "text", description="Text column, or several, joined by data.template or by newlines."
+    )
+    label: str | None = Field(
+        "label", description="Column with the label, the labels or the score; null where there is none."
+    )
+    id: str | None = Field(None, description="Column with unique row ids; without it ids are made from file order.")
+    document: str | None = Field(None, description="Column with the id of the document that a row is a part of.")
+    group: str | None = Field(
+        None, description="Column (speaker, video, meeting) whose rows never straddle two splits."
+    )
+    weight: str | None = Field(None, description="Column with the weight of a row in training; 1 where empty.")
+    keep: list[str] = Field(default_factory=list, description="Metadata columns to carry into predictions.")
+
+
+class Segments(Section):
+    """How a document is cut into what the model reads."""
+
+    by: Literal["document"] = Field("document", description="document: the whole text is one segment.")
+    aggregation: Literal["mean", "max"] = Field(
+        "mean", description="How the probabilities of segments become one document's."
+    )
+
+
+class SplitSettings(Section):
+    """Shares of the splits; see docs/data.md for the algorithm."""
+
+    test: Fraction = Field(0.2, description="Share of the labelled rows held out for the test split.")
+    validation: Fraction = Field(0.1, description="Share of the labelled rows held out for validation.")
+    seed: NonNegativeInt = Field(
+        42, description="Seed of the split alone, so that another training seed keeps the split."
+    )
+    file: str | None = Field(
+        None, description="Where the assignment is stored; by default beside the outputs, by data."
+    )
+
+
+class DataSection(Section):
+    """Where the rows come from and how they become text."""
+
+    source: str | SourceFiles = Field(
+        description="Path of a file, a saved dataset folder, a Hub dataset id, or files by split."
+    )
+    format: Literal["csv", "tsv", "json", "jsonl", "parquet", "xlsx", "dataset", "hub"] | None = Field(
+        None, description="Format of the source; by default told from the name."
+    )
+    sheet: str | int | None = Field(
+        None, description="Sheet of a spreadsheet, by name or by number from 0; the first by default."
+    )
+    subset: str | None = Field(None, description="Configuration name of a Hub dataset.")
+    revision: str | None = Field(None, description="Revision of a Hub dataset.")
+    columns: Columns = Field(default_factory=Columns)
+    template: str | None = Field(None, description='Joins several text columns: "{title}\\n{body}".')
+    label_separator: str = Field(";", description="Separates several labels in one cell of a multi-label source.")
+    cleaning: list[CleaningStep] = Field(
+        default_factory=lambda: list(DEFAULT_CLEANING), description="Cleaning steps, in this order; saved with the run."
+    )
+    segments: Segments = Field(default_factory=Segments)
+    splits: SplitSettings = Field(default_factory=SplitSettings)
+
+
+# ---------------------------------------------------------------- labels
+class LabelDefinition(Section):
+    """One label, or one group of labels when it has `labels` of its own."""
+
+    name: str = Field(min_length=1, description="Name of the label, as it is predicted.")
+    description: str = Field("", description="What the label means; read by teachers and shown in reports.")
+    aliases: list[str] = Field(default_factory=list, description="Other spellings that count as this label.")
+    labels: list[LabelDefinition | str] | None = Field(None, description="Labels of this group (two levels).")
+
+
+class LabelsSection(Section):
+    """The label set: what may be predicted and how the data spells it."""
+
+    task: Task = Field(
+        "single_label", description="single_label, multi_label, ordinal (names in rising order) or regression."
+    )
+    names: list[LabelDefinition | str] | None = Field(
+        None,
+        description="Labels in order, as names or definitions; without it, those that the training rows hold, sorted.",
+    )
+    codes: dict[str, str] = Field(
+        default_factory=dict, description="What the data holds -> label name, such as 0: Positive."
+    )
+    missing: list[str] = Field(default_factory=lambda: ["", "-1"], description="Cell values that mean: not labelled.")
+    unknown: Literal["error", "drop", "other"] = Field(
+        "error", description="A label outside the set: stop; treat the row as unlabelled; or use the label `other`."
+    )
+    other: str = Field("other", description="The label that takes unknown ones under `unknown: other`.")
+    minimum: float | None = Field(None, description="Lowest score of a regression; gold scores below it are refused.")
+    maximum: float | None = Field(None, description="Highest score of a regression; gold scores above it are refused.")
+
+
+# ---------------------------------------------------------------- prompt
+class PromptSection(Section):
+    """How rows and labels become a prompt for a decoder."""
+
+    system: str | None = Field(None, description="Instruction before every row; {labels} lists the labels, one a line.")
+    template: str = Field("{text}", description="The row's part of the prompt: {text} or columns of the data.")
+    completion: Literal["names", "codes"] = Field(
+        "names", description="Answer with label names or with single-token codes."
+    )
+    shots: list[dict[str, str]] = Field(default_factory=list, description="Worked examples: {text: ..., label: ...}.")
+
+
+# ---------------------------------------------------------------- model
+class HeadModel(Section):
+    """A classification or regression head on an encoder or a decoder."""
+
+    method: Literal["head"] = "head"
+    name_or_path: str = Field(description="Hub id or folder of the model.")
+    revision: str | None = Field(None, description="Revision of a Hub model.")
+    dtype: DType = Field("auto", description="Weights' type; auto: float32 where they are trained, else the saved one.")
+    attn_implementation: str | None = Field(
+        None, description="eager, sdpa, flash_attention_2, ...; the model's own by default."
+    )
+    max_length: PositiveInt = Field(
+        128, description="Longest input in tokens, special tokens included; longer ones are cut and counted."
+    )
+    freeze: bool = Field(False, description="Train the head alone: a linear probe.")
+
+
+class TfidfModel(Section):
+    """TF-IDF features and a linear model."""
+
+    method: Literal["tfidf"]
+    char_ngrams: NgramRange | None = Field(
+        default_factory=lambda: [1, 3], description="Lengths of character n-grams; null for none."
+    )
+    word_ngrams: NgramRange | None = Field(None, description="Lengths of word n-grams; null for none.")
+    min_df: PositiveInt = Field(1, description="Leave out n-grams that fewer rows hold.")
+    max_features: PositiveInt | None = Field(None, description="Keep the most frequent n-grams only.")
+    estimator: Literal["linear_svc", "logistic_regression"] | None = Field(
+        None, description="By default linear_svc, logistic_regression for multi-label; a regression uses ridge."
+    )
+    C: PositiveFloat | None = Field(
+        None, description="Inverse strength of regularisation; by default 0.5 for linear_svc, 5 else."
+    )
+    alpha: list[PositiveFloat] = Field(
+        default_factory=lambda: [0.1, 0.3, 1.0, 3.0, 10.0],
+        min_length=1,
+        description="Strengths of ridge tried on validation.",
+    )
+
+
+def _default_method(value: Any) -> Any:
+    """A model section without `method` is a head."""
+    return {"method": "head", **value} if isinstance(value, dict) and "method" not in value else value
+
+
+Model = Annotated[Annotated[HeadModel | TfidfModel, Field(discriminator="method")], BeforeValidator(_default_method)]
+
+
+class QuantizationSection(UpstreamSection):
+    """`transformers.BitsAndBytesConfig`, by its own keys."""
+
+    upstream_class: ClassVar[str] = "BitsAndBytesConfig"
+
+
+class AdapterSection(UpstreamSection):
+    """A `peft` config, by that class's own keys."""
+
+    type: AdapterType = Field(description="Kind of adapter; the other keys are those of its peft class.")
+
+    @property
+    def upstream_class(self) -> str:
+        """Name of the peft class that this section fills."""
+        return ADAPTER_CLASSES[self.type]
+
+
+ADAPTER_CLASSES: dict[str, str] = {
+    "lora": "LoraConfig",
+    "dora": "LoraConfig",
+    "rslora": "LoraConfig",
+    "ia3": "IA3Config",
+    "prefix": "PrefixTuningConfig",
+    "prompt": "PromptTuningConfig",
+    "p_tuning": "PromptEncoderConfig",
+}
+
+
+# ---------------------------------------------------------------- training
+class EarlyStopping(Section):
+    """Stop when the validation measure has not improved for a while."""
+
+    patience: PositiveInt = Field(3, description="Evaluations without improvement before training stops.")
+    threshold: Annotated[float, Field(ge=0.0)] = Field(0.0, description="Smallest change that counts as improvement.")
+
+
+class TrainingSection(UpstreamSection):
+    """`transformers.TrainingArguments`, by its own keys, and these of our own."""
+
+    upstream_class: ClassVar[str] = "TrainingArguments"
+
+    early_stopping: EarlyStopping | None = Field(None, description="Early stopping on training.metric_for_best_model.")
+    class_weights: Literal["balanced"] | dict[str, PositiveFloat] | None = Field(
+        None, description="Weight of each label in the loss; balanced: n / (labels * count)."
+    )
+    length_grouping: bool = Field(True, description="Batches of rows of like length; less padding, same rows an epoch.")
+    resume: Literal["auto", "never"] = Field("never", description="auto: continue an interrupted run without --resume.")
+
+
+# ---------------------------------------------------------------- prediction, decision, evaluation
+class PredictionSection(Section):
+    """How predictions are computed; changes speed, not results."""
+
+    batch_size: PositiveInt = Field(64, description="Most rows in a batch.")
+    batch_tokens: PositiveInt = Field(8192, description="Most tokens in a batch, padding counted.")
+    dtype: DType = Field(
+        "auto", description="Type of the computation; auto: bfloat16 on a GPU that has it, else the weights' own."
+    )
+
+
+class DecisionSection(Section):
+    """How probabilities become labels; fitted on validation, saved with the run."""
+
+    calibration: Literal["none", "temperature"] = Field(
+        "none", description="temperature: scale logits, fitted on validation."
+    )
+    thresholds: Literal["global", "per_label"] | PositiveFloat = Field(
+        0.5, description="Multi-label: a number, or tuned on validation for best F1, one for all or one a label."
+    )
+    fallback: Literal["none", "top"] = Field(
+        "none", description="Multi-label with nothing over its threshold: none, or the top label."
+    )
+
+
+class RunReference(Section):
+    """One line of a comparison."""
+
+    run: str = Field(description="Run folder, Hub id, or base model.")
+    name: str | None = Field(None, description="How the comparison names it.")
+    base: str | None = Field(None, description="Base model of an adapter trained elsewhere.")
+
+
+class EvaluationSection(Section):
+    """What to compare, and on which split."""
+
+    runs: list[RunReference | str] = Field(min_length=1, description="Runs to compare, in the order of the table.")
+    split: Literal["test", "validation", "train"] = Field("test", description="Split that every run predicts.")
+    bootstrap: NonNegativeInt = Field(1000, description="Resamples for 95% intervals; 0 for none.")
+    majority: bool = Field(True, description="Show the majority baseline (the mean, for regression).")
+
+
+# ---------------------------------------------------------------- recipes
+class RecipeBase(Section):
+    """What every recipe has."""
+
+    name: str = Field(min_length=1, description="Name of the run.")
+    output_dir: str | None = Field(None, description="Where the run goes; outputs/<name> by default.")
+    seed: NonNegativeInt = Field(42, description="Seed of initialisation, batches and dropout.")
+    data: DataSection
+    labels: LabelsSection = Field(default_factory=lambda: LabelsSection())
+    prediction: PredictionSection = Field(default_factory=lambda: PredictionSection())
+
+    @property
+    def output_path(self) -> str:
+        """Folder of the run, relative to the working directory."""
+        return self.output_dir or f"outputs/{self.name}"
+
+
+class SeqclsRecipe(RecipeBase):
+    """`run_seqcls.py`: a head or a linear model."""
+
+    kind: Literal["seqcls"]
+    model: Model
+    prompt: PromptSection | None = Field(
+        None, description="Renders the rows for a decoder; without it the text itself is read."
+    )
+    quantization: QuantizationSection | None = Field(None, description="Quantized base weights, by bitsandbytes.")
+    adapter: AdapterSection | None = Field(None, description="Parameter-efficient training, by peft.")
+    training: TrainingSection = Field(default_factory=lambda: TrainingSection())
+    decision: DecisionSection = Field(default_factory=DecisionSection)
+
+
+class EvalRecipe(RecipeBase):
+    """`run_eval.py`: compare runs on one split."""
+
+    kind: Literal["eval"]
+    evaluation: EvaluationSection
+
+
+Recipe = SeqclsRecipe | EvalRecipe
+
+SCRIPT_OF_KIND: dict[str, str] = {
+    "seqcls": "run_seqcls.py",
+    "eval": "run_eval.py",
+    "sft": "run_sft.py",
+    "label": "run_label.py",
+}
+RECIPE_OF_KIND: dict[str, type[RecipeBase]] = {"seqcls": SeqclsRecipe, "eval": EvalRecipe}

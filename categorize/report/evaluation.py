@@ -1,0 +1,226 @@
+"""The evaluation run: every run predicts the same split, one comparison comes out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from categorize.errors import UserError
+from categorize.inference.load import load_predictor
+from categorize.inference.predictor import TrainedPredictor
+from categorize.inference.tables import documents, predictions_table, write_predictions
+from categorize.labels import LabelSet
+from categorize.metrics.baselines import baseline
+from categorize.metrics.intervals import measure_with_intervals, paired_differences
+from categorize.metrics.progress import headline
+from categorize.predictions import Predictions
+from categorize.recipe.sections import EvalRecipe, RunReference
+from categorize.report.comparison import EvaluatedRun, best_run, compare
+from categorize.report.per_class import per_class_text
+from categorize.report.write import write_report
+from categorize.runs import disk_errors
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    from categorize.data.load import LoadedData
+    from categorize.recipe.command import Command
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The split that every run predicts: rows, their documents and gold [documents, labels]."""
+
+    name: str
+    rows: pa.Table
+    documents: pa.Table
+    gold: npt.NDArray[np.float64]
+    fingerprint: str
+
+
+def evaluate(command: Command) -> None:
+    """Predict one split with every run, print and write the comparison.
+
+    Raises:
+        UserError: a run is missing or unfinished, was split otherwise, or has other labels.
+    """
+    recipe = command.recipe.recipe
+    assert isinstance(recipe, EvalRecipe)
+    data = load(recipe, command)
+    split = chosen_rows(recipe, data)
+    references = [one if isinstance(one, RunReference) else RunReference(run=one) for one in recipe.evaluation.runs]
+    print(
+        f"{recipe.name}: {len(references)} runs on the {split.name} split, {split.documents.num_rows:,} rows",
+        flush=True,
+    )
+    if command.dry_run:
+        for line in data.report.lines():
+            print(line)
+        for one in references:
+            print(
+                f"  would predict with {one.run}: "
+                f"{'found' if Path(one.run).exists() else 'not a local folder, taken as a Hub id'}"
+            )
+        print("dry run: nothing was predicted or written")
+        return
+    predicted: dict[str, Predictions] = {}
+    evaluated: list[EvaluatedRun] = []
+    for one in references:
+        predictor = load_predictor(
+            one.run,
+            base=one.base,
+            label_set=data.label_set,
+            input_spec=data.input_spec,
+            section=recipe.prediction,
+            name=one.name,
+            trust_remote_code=command.trust_remote_code,
+        )
+        check_split(predictor, split, data, one.run)
+        start = time.perf_counter()
+        predictions = aligned_labels(predictor.predict_rows(split.rows), predictor.label_set, data.label_set, one.run)
+        speed = split.rows.num_rows / (time.perf_counter() - start)
+        print(f"  {predictor.name}: {speed:,.0f} rows/s", flush=True)
+        if predictor.name in predicted:
+            raise UserError(
+                f"evaluation.runs: two runs are named {predictor.name!r}; give each a name of its own (name: ...)"
+            )
+        predicted[predictor.name] = predictions
+        evaluated.append(evaluated_run(recipe, data, split, predictor, predictions, speed))
+    differences = []
+    if len(evaluated) > 1 and recipe.evaluation.bootstrap:
+        best = best_run(evaluated, headline(data.label_set))
+        differences = paired_differences(
+            data.label_set,
+            split.gold,
+            predicted,
+            reference=best,
+            measures=[headline(data.label_set)],
+            resamples=recipe.evaluation.bootstrap,
+            seed=recipe.seed,
+            groups=groups(split),
+        )
+    if recipe.evaluation.majority:
+        evaluated.insert(0, majority(recipe, data, split))
+    comparison = compare(evaluated, split=split.name, differences=differences)
+    output = Path(recipe.output_path)
+    written = write_report(output, comparison)
+    with disk_errors(output):
+        (output / "predictions").mkdir(exist_ok=True)
+        for name, predictions in predicted.items():
+            safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+            write_predictions(
+                output / "predictions" / f"{safe}.parquet",
+                predictions_table(split.documents, predictions, recipe.data.columns.keep),
+            )
+    print()
+    print(comparison.text())
+    if len(data.label_set) <= 30 and (table := per_class_text(evaluated)):
+        print("\nF1 by label\n" + table)
+    print("\nwritten: " + ", ".join(str(path) for path in written))
+
+
+def load(recipe: EvalRecipe, command: Command) -> LoadedData:
+    """The recipe's rows, split as the training runs were."""
+    from categorize.data.load import default_split_file, load_data
+
+    file = (
+        Path(recipe.data.splits.file)
+        if recipe.data.splits.file
+        else default_split_file(recipe.data, Path(recipe.output_path).parent)
+    )
+    return load_data(recipe.data, recipe.labels, split_file=file, resplit=command.resplit, write=not command.dry_run)
+
+
+def chosen_rows(recipe: EvalRecipe, data: LoadedData) -> Rows:
+    """The rows that the recipe compares on. Raises UserError where the split is empty."""
+    name = recipe.evaluation.split
+    rows = getattr(data.splits, name)
+    if not rows.num_rows:
+        raise UserError(
+            f"evaluation.split: the {name} split is empty; raise data.splits.{name} or choose another split"
+        )
+    kept = documents(rows)
+    gold = data.label_set.encode(kept.column("gold").to_pylist(), kept.column("gold_score").to_pylist())
+    return Rows(name, rows, kept, gold, data.splits.fingerprints[name])
+
+
+def check_split(predictor: TrainedPredictor, split: Rows, data: LoadedData, run: str) -> None:
+    """Refuse a run that was trained with another split: it may have seen these rows."""
+    found = predictor.fingerprints.get(split.name)
+    if found is not None and found != split.fingerprint:
+        raise UserError(
+            f"{run}: its {split.name} split ({found[:12]}) is not this recipe's ({split.fingerprint[:12]}); "
+            "scores would not be comparable: use the data section that the run was trained with, or train it again"
+        )
+
+
+def aligned_labels(predictions: Predictions, found: LabelSet, wanted: LabelSet, run: str) -> Predictions:
+    """Predictions with probabilities in the order of the evaluation's label set.
+
+    Raises:
+        UserError: the run predicts other labels or another task.
+    """
+    if found.task != wanted.task:
+        raise UserError(f"{run}: predicts {found.task}, the evaluation is {wanted.task}")
+    if set(found.names) != set(wanted.names):
+        differing = sorted(set(found.names) ^ set(wanted.names))
+        raise UserError(
+            f"{run}: its labels differ from the evaluation's in {differing[:5]}; compare runs of one label set"
+        )
+    if predictions.probabilities is None or found.names == wanted.names:
+        return predictions
+    order = [found.index[name] for name in wanted.names]
+    return replace(predictions, probabilities=predictions.probabilities[:, order])
+
+
+def groups(split: Rows) -> list[str | None] | None:
+    """Group of each document where the data has groups."""
+    values = split.documents.column("group").to_pylist()
+    return values if any(value is not None for value in values) else None
+
+
+def evaluated_run(
+    recipe: EvalRecipe,
+    data: LoadedData,
+    split: Rows,
+    predictor: TrainedPredictor,
+    predictions: Predictions,
+    speed: float,
+) -> EvaluatedRun:
+    """One line of the comparison."""
+    facts: dict[str, Any] = predictor.facts
+    return EvaluatedRun(
+        name=predictor.name,
+        method=str(facts.get("method", "head")),
+        metrics=measured(recipe, data, split, predictions),
+        notes=tuple(predictor.notes),
+        rows_per_second=speed,
+        parameters_trained=facts.get("parameters_trained"),
+        parameters_total=facts.get("parameters"),
+        training_seconds=(facts.get("training") or {}).get("seconds"),
+    )
+
+
+def majority(recipe: EvalRecipe, data: LoadedData, split: Rows) -> EvaluatedRun:
+    """What predicting the most frequent label (or the mean score) of the training rows would score."""
+    train = data.splits.train
+    gold = data.label_set.encode(train.column("gold").to_pylist(), train.column("gold_score").to_pylist())
+    predictions = baseline(data.label_set, gold, split.documents.column("id").to_pylist())
+    name = "mean score" if data.label_set.is_regression else "majority label"
+    return EvaluatedRun(name, "baseline", measured(recipe, data, split, predictions), parameters_trained=0)
+
+
+def measured(recipe: EvalRecipe, data: LoadedData, split: Rows, predictions: Predictions) -> dict[str, Any]:
+    """Measures with intervals."""
+    return measure_with_intervals(
+        data.label_set,
+        split.gold,
+        predictions,
+        resamples=recipe.evaluation.bootstrap,
+        seed=recipe.seed,
+        groups=groups(split),
+    )

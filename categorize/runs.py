@@ -1,0 +1,295 @@
+"""The run folder: what a finished run leaves behind, how it is written so that it is whole or not there, and how it
+is read.
+
+Everything is written to `<output>.incomplete`, beside the final place. `commit()` writes `run.json` last, as the
+mark of
+completeness, and renames the folder into place; an older run there stays whole until that moment. A crash between
+the two
+renames of a replacement is mended by the next writer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from categorize.errors import UserError
+
+MANIFEST = "run.json"
+RECIPE = "recipe.yaml"
+LABEL_SET = "label_set.json"
+INPUT = "input.json"
+PROMPT = "prompt.json"
+DECISION_RULE = "decision_rule.json"
+METRICS = "metrics.json"
+REPORTED_PACKAGES = (
+    "torch",
+    "transformers",
+    "peft",
+    "trl",
+    "accelerate",
+    "datasets",
+    "scikit-learn",
+    "bitsandbytes",
+    "deepspeed",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run folder.
+
+    Raises:
+        UserError: (`open`) the folder is no finished run.
+    """
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """The run at `path`, checked for its mark of completeness."""
+        folder = Path(path)
+        _mend(folder)
+        if is_run(folder):
+            return cls(folder)
+        if incomplete_path(folder).is_dir():
+            raise UserError(
+                f"{folder}: the run is not finished; continue it with --resume, or start anew with --overwrite"
+            )
+        if not folder.exists():
+            raise UserError(f"{folder}: no such run folder; train it first, or name a Hub id as owner/name")
+        raise UserError(f"{folder}: not a run folder ({MANIFEST} is missing)")
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What `run.json` holds."""
+        return dict(self.read_json(MANIFEST))
+
+    @property
+    def method(self) -> str:
+        """Name of the method that made the run."""
+        return str(self.manifest["method"])
+
+    def read_json(self, name: str) -> Any:
+        """One of the run's JSON files. Raises UserError where it is missing or broken."""
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"{self.path / name}: missing; the run folder is damaged, train it again") from None
+        except json.JSONDecodeError as error:
+            raise UserError(
+                f"{self.path / name}:{error.lineno}: not JSON ({error.msg}); the run folder is damaged"
+            ) from None
+
+    def has(self, name: str) -> bool:
+        """Whether the run left this file."""
+        return (self.path / name).exists()
+
+
+def is_run(path: Path) -> bool:
+    """Whether `path` is a finished run folder."""
+    return (path / MANIFEST).is_file()
+
+
+def incomplete_path(path: Path) -> Path:
+    """Where a run that will be `path` is written until it is finished."""
+    return path.parent / f"{path.name}.incomplete"
+
+
+def _replaced_path(path: Path) -> Path:
+    return path.parent / f"{path.name}.replaced"
+
+
+def _mend(path: Path) -> None:
+    """Finish what a crash between the two renames of `commit` left: the old run comes back where the new one is not
+    in place."""
+    replaced = _replaced_path(path)
+    if replaced.is_dir() and is_main_process():
+        if path.exists():
+            shutil.rmtree(replaced)
+        else:
+            replaced.rename(path)
+
+
+def is_main_process() -> bool:
+    """Whether this process writes: the first of those that a launcher started."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+class RunWriter:
+    """Writes a run under a temporary name and puts it in place whole.
+
+    Args:
+        path: where the finished run goes.
+        recipe_text: the resolved recipe; an interrupted run is continued only with the same one.
+        resume: continue an interrupted run where there is one.
+        overwrite: replace a finished or interrupted run.
+
+    Raises:
+        UserError: the place holds another run, an interrupted run, or something that is no run.
+    """
+
+    def __init__(self, path: str | Path, recipe_text: str, *, resume: bool = False, overwrite: bool = False) -> None:
+        self.final = Path(path)
+        self.path = incomplete_path(self.final)
+        self.started = datetime.now(timezone.utc)
+        self.resumed = False
+        if self.final.exists() and not self.final.is_dir():
+            raise UserError(f"{self.final}: output_dir is a file; name a folder")
+        _mend(self.final)
+        if self.final.is_dir() and any(self.final.iterdir()):
+            if not is_run(self.final):
+                raise UserError(f"{self.final}: output_dir holds files that are no run; name another output_dir")
+            if not overwrite:
+                raise UserError(
+                    f"{self.final}: output_dir holds a finished run; name another output_dir or replace it with "
+                    f"--overwrite"
+                )
+        self._open(recipe_text, resume, overwrite)
+
+    def _open(self, recipe_text: str, resume: bool, overwrite: bool) -> None:
+        stored = self.path / RECIPE
+        if self.checkpoints.is_dir() and any(self.checkpoints.iterdir()) and not overwrite:
+            if not resume:
+                raise UserError(
+                    f"{self.path}: an interrupted run is here; continue it with --resume or start anew with --overwrite"
+                )
+            if stored.exists() and stored.read_text(encoding="utf-8") != recipe_text:
+                changed = _changed_lines(stored.read_text(encoding="utf-8"), recipe_text)
+                raise UserError(
+                    f"{stored}: the interrupted run had another recipe ({changed}); undo the change or use --overwrite"
+                )
+            self.resumed = True
+            return
+        if not is_main_process():
+            return
+        with disk_errors(self.path):
+            if self.path.exists():
+                shutil.rmtree(self.path)
+            self.path.mkdir(parents=True)
+            stored.write_text(recipe_text, encoding="utf-8")
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the training checkpoints."""
+        return self.path / "checkpoints"
+
+    def stage(self, name: str) -> Path:
+        """A path inside the folder being written; its parent exists."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def write_json(self, name: str, data: Any) -> None:
+        """Write one JSON file of the run."""
+        with disk_errors(self.path):
+            self.stage(name).write_text(json.dumps(data, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+    def commit(self, manifest: dict[str, Any]) -> Run:
+        """Write `run.json`, put the folder in place and return the finished run.
+
+        Raises:
+            UserError: the disk is full or the place is not writable; an older run stays whole.
+        """
+        finished = datetime.now(timezone.utc)
+        manifest = {
+            "started": self.started.isoformat(timespec="seconds"),
+            "finished": finished.isoformat(timespec="seconds"),
+            **manifest,
+            "members": manifest.get("members", []),
+            "versions": package_versions(),
+            "git_commit": git_commit(),
+            "hardware": hardware(),
+        }
+        with disk_errors(self.path):
+            temporary = self.stage(f"{MANIFEST}.tmp")
+            with temporary.open("w", encoding="utf-8") as file:
+                json.dump(manifest, file, ensure_ascii=False, indent=2)
+                file.write("\n")
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(self.path / MANIFEST)
+            replaced = _replaced_path(self.final)
+            if self.final.exists():
+                self.final.rename(replaced)
+            self.path.rename(self.final)
+            shutil.rmtree(replaced, ignore_errors=True)
+        return Run(self.final)
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """A full disk or a place that cannot be written becomes a one-line error."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot write: {error.strerror or error}; what was there before is untouched"
+        ) from error
+
+
+def _changed_lines(old: str, new: str) -> str:
+    before, after = set(old.splitlines()), set(new.splitlines())
+    changed = [line.strip() for line in old.splitlines() if line not in after][:3]
+    changed += [f"now {line.strip()}" for line in new.splitlines() if line not in before][:3]
+    return "; ".join(changed)
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that shape results."""
+    versions = {"python": platform.python_version(), "categorize": metadata_version("categorize")}
+    return versions | {name: version for name in REPORTED_PACKAGES if (version := metadata_version(name)) != "none"}
+
+
+def metadata_version(name: str) -> str:
+    """Installed version of a distribution, or "none"."""
+    if name == "categorize":
+        from categorize import __version__
+
+        return __version__
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "none"
+
+
+def git_commit() -> str | None:
+    """Commit of the checkout that holds the package, marked `+changes` where the tree differs; None outside git."""
+    folder = Path(__file__).resolve().parent
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, timeout=10)
+        status = subprocess.run(
+            ["git", "status", "--porcelain", "-uno"], cwd=folder, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if commit.returncode != 0:
+        return None
+    return commit.stdout.strip() + ("+changes" if status.stdout.strip() else "")
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores and accelerators of this machine, and the number of processes of this launch."""
+    facts: dict[str, Any] = {
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+    }
+    try:
+        import torch
+    except ImportError:
+        return facts
+    if torch.cuda.is_available():
+        facts["gpus"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return facts

@@ -1,0 +1,1 @@
+"""Methods: how a recipe and its data become a run."""

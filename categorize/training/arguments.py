@@ -1,0 +1,117 @@
+"""`TrainingArguments` from a recipe: its own keys, our defaults, and the precision that this machine can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from categorize.errors import UserError
+from categorize.recipe.sections import TrainingSection
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+DEFAULTS: dict[str, Any] = {
+    "num_train_epochs": 3,
+    "per_device_train_batch_size": 16,
+    "per_device_eval_batch_size": 64,
+    "learning_rate": 2e-5,
+    "weight_decay": 0.01,
+    "lr_scheduler_type": "linear",
+    "warmup_steps": 0.1,
+    "logging_steps": 10,
+    "eval_strategy": "epoch",
+    "save_strategy": "epoch",
+    "save_total_limit": 2,
+    "report_to": "none",
+    "dataloader_pin_memory": False,
+}
+ADAPTER_DEFAULTS: dict[str, Any] = {"learning_rate": 2e-4}
+HEAD_ONLY_DEFAULTS: dict[str, Any] = {"learning_rate": 1e-3}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Type of the computation, and why."""
+
+    bf16: bool
+    fp16: bool
+    reason: str
+
+
+def choose_precision(values: dict[str, Any]) -> Precision:
+    """bfloat16 where the accelerator has it, float16 with loss scaling where it has not (T4, V100), float32 on a CPU.
+
+    A recipe's own `bf16: true` or `fp16: true` is kept where the machine can do it; `bf16: true` on a GPU without
+    bfloat16 becomes float16, for the recipe is meant to run there too.
+    """
+    import torch
+
+    cuda = torch.cuda.is_available()
+    has_bf16 = not cuda or torch.cuda.is_bf16_supported(including_emulation=False)
+    if values.get("fp16"):
+        if not cuda:
+            return Precision(False, False, "float32: fp16 needs a GPU, this machine has none")
+        return Precision(False, True, "float16 with loss scaling, as the recipe says")
+    if values.get("bf16"):
+        if has_bf16:
+            return Precision(True, False, "bfloat16, as the recipe says")
+        return Precision(False, True, "float16 with loss scaling: this GPU has no bfloat16")
+    if values.get("bf16") is False or values.get("fp16") is False:
+        return Precision(False, False, "float32, as the recipe says")
+    if not cuda:
+        return Precision(False, False, "float32: no GPU")
+    if has_bf16:
+        return Precision(True, False, "bfloat16: this GPU has it")
+    return Precision(False, True, "float16 with loss scaling: this GPU has no bfloat16")
+
+
+def build_arguments(
+    section: TrainingSection,
+    *,
+    checkpoints: Path,
+    seed: int,
+    best_metric: str,
+    defaults: dict[str, Any],
+    has_validation: bool,
+) -> tuple[TrainingArguments, Precision]:
+    """The trainer's arguments.
+
+    Args:
+        best_metric: measure that chooses the best checkpoint unless the recipe names another.
+        defaults: those of the family, over `DEFAULTS`.
+        has_validation: without validation rows nothing is evaluated and the last weights are kept.
+
+    Raises:
+        UserError: values that upstream refuses, or early stopping without validation rows.
+    """
+    from transformers import TrainingArguments
+
+    values: dict[str, Any] = {**DEFAULTS, **defaults, **section.upstream()}
+    precision = choose_precision(section.upstream())
+    values |= {"bf16": precision.bf16, "fp16": precision.fp16}
+    if not has_validation:
+        if section.early_stopping is not None:
+            raise UserError("training.early_stopping: there are no validation rows; set data.splits.validation above 0")
+        values |= {"eval_strategy": "no"}
+    choose_best = values["eval_strategy"] != "no" and values["save_strategy"] != "no"
+    if section.early_stopping is not None and not choose_best:
+        raise UserError(
+            "training.early_stopping: needs eval_strategy and save_strategy of steps or epoch, one of them is no"
+        )
+    if choose_best:
+        values = {"load_best_model_at_end": True, "metric_for_best_model": best_metric} | values
+    try:
+        arguments = TrainingArguments(
+            **values,
+            output_dir=str(checkpoints),
+            seed=seed,
+            data_seed=seed,
+            restore_callback_states_from_checkpoint=True,
+            remove_unused_columns=False,
+            disable_tqdm=None,
+        )
+    except (ValueError, TypeError, ImportError) as error:
+        raise UserError(f"training: {' '.join(str(error).split())}") from error
+    return arguments, precision

@@ -1,0 +1,61 @@
+"""Checkpoints with a mark of completeness: only a whole one is resumed from.
+
+The upstream trainer writes a checkpoint file by file and resumes from the highest number, so that a kill in the
+middle of
+saving leaves a run that can no longer be resumed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+MARK = "complete.json"
+
+
+def mark_complete(checkpoint: Path) -> None:
+    """Write the mark: the size of every file. It comes last, after everything else is on the disk."""
+    sizes = {
+        str(path.relative_to(checkpoint)): path.stat().st_size
+        for path in sorted(checkpoint.rglob("*"))
+        if path.is_file()
+    }
+    temporary = checkpoint / f"{MARK}.tmp"
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(sizes, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(checkpoint / MARK)
+
+
+def is_complete(checkpoint: Path) -> bool:
+    """Whether the mark is there and every file has the size that it says."""
+    try:
+        sizes = json.loads((checkpoint / MARK).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return False
+    return all(
+        (checkpoint / name).is_file() and (checkpoint / name).stat().st_size == size for name, size in sizes.items()
+    )
+
+
+def checkpoint_step(checkpoint: Path) -> int:
+    """Optimizer steps before this checkpoint, from its name; -1 for a folder that is none."""
+    prefix, _, step = checkpoint.name.rpartition("-")
+    return int(step) if prefix == "checkpoint" and step.isdigit() else -1
+
+
+def last_complete(folder: Path) -> Path | None:
+    """The latest whole checkpoint in `folder`, or None."""
+    candidates = [path for path in folder.glob("checkpoint-*") if checkpoint_step(path) >= 0 and is_complete(path)]
+    return max(candidates, key=checkpoint_step, default=None)
+
+
+def remove_incomplete(folder: Path) -> int:
+    """Delete checkpoints that a kill left half-written; returns how many."""
+    broken = [path for path in folder.glob("checkpoint-*") if path.is_dir() and not is_complete(path)]
+    for path in broken:
+        shutil.rmtree(path)
+    return len(broken)

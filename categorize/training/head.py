@@ -1,0 +1,213 @@
+"""The head method: fine-tune an encoder or decoder with a classification or regression head, whole, by adapter, or
+head alone."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from categorize.inference.head import HeadPredictor, encode_texts, to_probabilities
+from categorize.metrics.decision import DecisionRule
+from categorize.metrics.measures import measure
+from categorize.metrics.progress import flat, headline
+from categorize.models.head import HEAD, Head, HeadSettings, build_head, parameter_counts
+from categorize.predictions import Predictions
+from categorize.prompts import PromptFormat
+from categorize.recipe.sections import HeadModel, SeqclsRecipe
+from categorize.runs import PROMPT, Run, RunWriter, disk_errors, is_main_process
+from categorize.training.arguments import ADAPTER_DEFAULTS, HEAD_ONLY_DEFAULTS, build_arguments
+from categorize.training.checkpoints import last_complete, remove_incomplete
+from categorize.training.method import FitOptions, FitSummary
+from categorize.training.objectives import Objective, class_weights
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    from categorize.data.load import LoadedData
+    from categorize.labels import LabelSet
+    from categorize.training.trainer import EncodedRows, HeadTrainer
+
+
+class HeadMethod:
+    """A head on an encoder or decoder, trained by gradient descent."""
+
+    name: ClassVar[str] = "head"
+    kind: ClassVar[str] = "seqcls"
+
+    def fit(self, recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
+        """Train, and write model or adapter, tokenizer, head settings and prompt into the run."""
+        session = prepare(recipe, data, writer.checkpoints, options)
+        trainer = session.trainer
+        checkpoint = _checkpoint_to_resume(writer, options)
+        print(f"  {session.precision}; {session.trained:,} of {session.total:,} parameters trained", flush=True)
+        start = time.perf_counter()
+        with disk_errors(writer.path):
+            output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            trainer.save_model(str(writer.path))
+        seconds = time.perf_counter() - start
+        if is_main_process():
+            for name in ("training_args.bin", "README.md"):  # a pickle, and peft's empty card
+                (writer.path / name).unlink(missing_ok=True)
+            writer.write_json(HEAD, session.head.settings.to_dict())
+            if session.prompt is not None:
+                writer.write_json(PROMPT, session.prompt.to_dict())
+        steps = int(trainer.state.global_step)
+        epochs = float(trainer.state.epoch or 0)
+        details = {
+            "steps": steps,
+            "epochs": epochs,
+            "train_loss": float(output.training_loss),
+            "precision": session.precision,
+            "truncated_rows": session.truncated,
+            "best_metric": trainer.state.best_metric,
+            "best_step": trainer.state.best_global_step,
+            "resumed_from": checkpoint.name if checkpoint else None,
+        }
+        rows = round(len(session.rows) * epochs)
+        tokens = round(int(session.rows.tokens.lengths.sum()) * epochs)
+        return FitSummary(session.trained, session.total, seconds, rows, tokens, details)
+
+    def load(self, run: Run) -> HeadPredictor:
+        """The predictor of a run that this method wrote."""
+        return HeadPredictor.load(run)
+
+    def preview(self, recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list[str]:
+        """Lengths in tokens, rows that would be cut, one example, parameters, and estimates of memory and time."""
+        from categorize.training.preview import preview_head
+
+        return preview_head(recipe, data, options)
+
+
+class Session:
+    """Everything that training a head needs, built from a recipe and its rows."""
+
+    def __init__(
+        self,
+        head: Head,
+        prompt: PromptFormat | None,
+        rows: EncodedRows,
+        trainer: HeadTrainer,
+        precision: str,
+        truncated: int,
+    ) -> None:
+        self.head, self.prompt, self.rows, self.trainer = head, prompt, rows, trainer
+        self.precision, self.truncated = precision, truncated
+        self.trained, self.total = parameter_counts(trainer.model)
+
+
+def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: FitOptions) -> Session:
+    """Model, tokenized rows and trainer of a recipe. Seeds every generator first, so that a new head is the same
+    each time."""
+    from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, set_seed
+
+    from categorize.training.trainer import Collator, HeadTrainer, ProgressLines
+
+    section = recipe.model
+    assert isinstance(section, HeadModel)
+    set_seed(recipe.seed)
+    head = build_head(recipe, data.label_set, options.trust_remote_code)
+    prompt = None
+    if recipe.prompt is not None:
+        prompt = PromptFormat.from_section(recipe.prompt, data.label_set, head.tokenizer, head.settings.max_length)
+    train = data.input_spec.expand(data.splits.train)
+    validation = data.input_spec.expand(data.splits.validation)
+    targets = _targets(data.label_set, train)
+    if data.label_set.is_regression:
+        mean, std = float(targets.mean()), float(targets.std())
+        head.settings = replace(head.settings, target_mean=mean, target_std=std if std > 0 else 1.0)
+    weights = train.column("weight").to_numpy().astype("float64")
+    per_label = class_weights(recipe.training.class_weights, data.label_set, targets)
+    positive = None
+    if data.label_set.is_multi_label:
+        positive = tuple(per_label.tolist()) if recipe.training.class_weights is not None else None
+    elif not data.label_set.is_regression:
+        weights = weights * (targets @ per_label)
+    rows = _encode(head, prompt, train, targets, weights)
+    held_out = (
+        _encode(head, prompt, validation, _targets(data.label_set, validation), None) if validation.num_rows else None
+    )
+
+    values = recipe.training.upstream()
+    defaults = ADAPTER_DEFAULTS if recipe.adapter else HEAD_ONLY_DEFAULTS if section.freeze else {}
+    arguments, precision = build_arguments(
+        recipe.training,
+        checkpoints=checkpoints,
+        seed=recipe.seed,
+        best_metric=headline(data.label_set),
+        defaults=defaults,
+        has_validation=held_out is not None,
+    )
+    callbacks: list[Any] = [ProgressLines()]
+    stopping = recipe.training.early_stopping
+    if stopping is not None:
+        callbacks.append(EarlyStoppingCallback(stopping.patience, stopping.threshold))
+    import torch
+
+    trainer = HeadTrainer(
+        model=head.model,
+        args=arguments,
+        train_dataset=rows,
+        eval_dataset=held_out,
+        data_collator=Collator(head.model.config.pad_token_id, 8 if torch.cuda.is_available() else 1),
+        processing_class=head.tokenizer,
+        callbacks=callbacks,
+        objective=Objective(data.label_set.task, float(values.get("label_smoothing_factor", 0.0)), positive),
+        measures=_measures(data.label_set, validation, head.settings),
+        grouping=recipe.training.length_grouping,
+    )
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(callback)
+    return Session(head, prompt, rows, trainer, precision.reason, rows.tokens.truncated)
+
+
+def _targets(label_set: LabelSet, rows: pa.Table) -> npt.NDArray[np.float64]:
+    return label_set.encode(rows.column("gold").to_pylist(), rows.column("gold_score").to_pylist())
+
+
+def _encode(
+    head: Head,
+    prompt: PromptFormat | None,
+    rows: pa.Table,
+    targets: npt.NDArray[np.float64],
+    weights: npt.NDArray[np.float64] | None,
+) -> EncodedRows:
+    """Tokenized rows with (standardised) targets; weight 1 each where none are given."""
+    import numpy as np
+
+    from categorize.inference.head import model_inputs
+    from categorize.training.trainer import EncodedRows
+
+    tokens = encode_texts(head, model_inputs(rows, prompt), prompt)
+    scaled = (targets - head.settings.target_mean) / head.settings.target_std
+    return EncodedRows(tokens, scaled, weights if weights is not None else np.ones(rows.num_rows))
+
+
+def _measures(label_set: LabelSet, rows: pa.Table, settings: HeadSettings) -> Any:
+    """From logits of the validation rows to the measures that are logged and choose the best checkpoint."""
+    gold = _targets(label_set, rows)
+    ids = rows.column("id").to_pylist()
+    rule = DecisionRule.default(label_set)
+
+    def compute(logits: npt.NDArray[np.float64]) -> dict[str, float]:
+        if label_set.is_regression:
+            predictions = Predictions(ids, score=logits[:, 0] * settings.target_std + settings.target_mean)
+        else:
+            predictions = Predictions(ids, probabilities=to_probabilities(logits, label_set))
+        return flat(measure(label_set, gold, rule.apply(predictions)))
+
+    return compute
+
+
+def _checkpoint_to_resume(writer: RunWriter, options: FitOptions) -> Path | None:
+    """The last whole checkpoint where the run is to be continued; half-written ones are removed and counted."""
+    if not options.resume or not writer.checkpoints.is_dir():
+        return None
+    checkpoint = last_complete(writer.checkpoints)
+    if is_main_process() and (broken := remove_incomplete(writer.checkpoints)):
+        print(f"  removed {broken} checkpoint(s) that were not written to the end", flush=True)
+    print(f"  resuming from {checkpoint.name}" if checkpoint else "  no whole checkpoint: starting anew", flush=True)
+    return checkpoint

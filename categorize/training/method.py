@@ -1,0 +1,74 @@
+"""What a method is: from a recipe and its rows to a run, and from the run back to a predictor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from categorize.recipe.sections import SeqclsRecipe
+
+if TYPE_CHECKING:
+    from categorize.data.load import LoadedData
+    from categorize.inference.predictor import Predictor
+    from categorize.runs import Run, RunWriter
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What the command line says about fitting."""
+
+    resume: bool = False
+    trust_remote_code: bool = False
+
+
+@dataclass(frozen=True)
+class FitSummary:
+    """What fitting took.
+
+    Attributes:
+        parameters_trained, parameters: of the model.
+        seconds: wall clock of fitting alone, this call's.
+        rows: training rows read, over all epochs.
+        tokens: tokens read in training, padding not counted; 0 where there are none.
+        details: the method's own facts (steps, precision, truncated rows, best checkpoint).
+    """
+
+    parameters_trained: int
+    parameters: int
+    seconds: float
+    rows: int
+    tokens: int = 0
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class Method(Protocol):
+    """A way to learn categories. Not shaped after any trainer: a linear model on TF-IDF features is one too."""
+
+    name: ClassVar[str]
+    kind: ClassVar[str]
+
+    def fit(self, recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
+        """Learn from the training rows and write everything that prediction needs into the run."""
+        ...
+
+    def load(self, run: Run) -> Predictor:
+        """The predictor of a run that this method wrote."""
+        ...
+
+    def preview(self, recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list[str]:
+        """Lines of a dry run: lengths, what would be cut, an example as the model reads it, parameters, memory and
+        time."""
+        ...
+
+
+def get_method(name: str) -> Method:
+    """The method that a recipe's `model.method` names."""
+    if name == "tfidf":
+        from categorize.training.tfidf import TfidfMethod
+
+        return TfidfMethod()
+    if name == "head":
+        from categorize.training.head import HeadMethod
+
+        return HeadMethod()
+    raise KeyError(name)

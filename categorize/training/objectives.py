@@ -1,0 +1,94 @@
+"""Losses as sums over rows, each row with its weight: the trainer divides by the weights of the whole optimizer
+step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from categorize.errors import UserError
+from categorize.labels import LabelSet
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The loss of a head.
+
+    Single-label and ordinal: cross-entropy. Multi-label: binary cross-entropy, mean over labels. Regression: squared
+    error
+    on standardised targets.
+
+    Attributes:
+        task: of the label set.
+        label_smoothing: share of the target spread evenly over labels.
+        positive_weight: float [labels] for the positive side of a multi-label loss, or None.
+    """
+
+    task: str
+    label_smoothing: float = 0.0
+    positive_weight: tuple[float, ...] | None = None
+
+    def __call__(self, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """Weighted sum of the rows' losses, a float32 scalar.
+
+        Args:
+            logits: [rows, labels].
+            targets: float [rows, labels] as `LabelSet.encode` gives them (standardised for a regression).
+            weights: float [rows].
+        """
+        import torch
+        from torch.nn import functional
+
+        logits = logits.float()
+        if self.task == "regression":
+            loss = (logits[:, 0] - targets[:, 0]).square()
+        elif self.task == "multi_label":
+            smoothed = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
+            positive = torch.tensor(self.positive_weight, device=logits.device) if self.positive_weight else None
+            loss = functional.binary_cross_entropy_with_logits(
+                logits, smoothed, pos_weight=positive, reduction="none"
+            ).mean(dim=1)
+        else:
+            # A row's class weight scales its whole loss. torch weighs the smoothed classes one by one instead, which
+            # pulls predictions towards heavy classes in rows that are not theirs.
+            log_probabilities = functional.log_softmax(logits, dim=-1)
+            hit = -(log_probabilities * targets).sum(dim=-1)
+            loss = (1 - self.label_smoothing) * hit - self.label_smoothing * log_probabilities.mean(dim=-1)
+        return (loss * weights).sum()
+
+
+def class_weights(
+    choice: str | dict[str, float] | None, label_set: LabelSet, targets: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Weight of each label [labels]: ones, the recipe's own, or `balanced`.
+
+    Balanced is n / (labels * count) for single labels (scikit-learn's rule), and negatives / positives for the
+    positive side
+    of each multi-label; a label without a training row has weight 1.
+
+    Raises:
+        UserError: a weight for a label that the set has not.
+    """
+    import numpy as np
+
+    weights = np.ones(len(label_set))
+    if choice is None:
+        return weights
+    if isinstance(choice, dict):
+        for name, weight in choice.items():
+            if name not in label_set.index:
+                raise UserError(f"training.class_weights: {name!r} is not in the label set: {label_set.names}")
+            weights[label_set.index[name]] = weight
+        return weights
+    counts = targets.sum(axis=0)
+    balanced = (
+        (len(targets) - counts) / np.maximum(counts, 1)
+        if label_set.is_multi_label
+        else len(targets) / (len(label_set) * np.maximum(counts, 1))
+    )
+    return np.where(counts > 0, balanced, weights)

@@ -1,0 +1,251 @@
+"""A training run from the recipe to the finished folder: data, method, decision rule, predictions, measures,
+summary."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from categorize.recipe.sections import SeqclsRecipe
+from categorize.runs import DECISION_RULE, INPUT, LABEL_SET, METRICS, RunWriter, disk_errors, is_main_process
+from categorize.training.method import FitOptions, FitSummary, Method, get_method
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from categorize.data.load import LoadedData
+    from categorize.metrics.decision import DecisionRule
+    from categorize.predictions import Predictions
+    from categorize.recipe.command import Command
+
+
+def train(command: Command) -> None:
+    """Train what the recipe says and leave a finished run folder; with `--dry-run`, show what would happen.
+
+    Raises:
+        UserError: see the parts: the recipe, the data, the model or the output folder is at fault.
+    """
+    recipe = command.recipe.recipe
+    assert isinstance(recipe, SeqclsRecipe)
+    method = get_method(recipe.model.method)
+    output = Path(recipe.output_path)
+    resume = command.resume or recipe.training.resume == "auto"
+    options = FitOptions(resume, command.trust_remote_code)
+    say(f"{recipe.name}: {recipe.model.method} -> {output}")
+    if command.dry_run:
+        data = load(recipe, command)
+        for line in [*data.report.lines(), *method.preview(recipe, data, options)]:
+            say(line)
+        say("dry run: nothing was trained or written")
+        return
+    # Before the data is read: a folder that is taken must not cost the user an hour.
+    writer = RunWriter(output, command.recipe.text, resume=resume, overwrite=command.overwrite)
+    data = load(recipe, command)
+    for line in data.report.lines():
+        say(line)
+    start = time.perf_counter()
+    writer_files(writer, data)
+    summary = method.fit(recipe, data, writer, FitOptions(writer.resumed, options.trust_remote_code))
+    if not is_main_process():
+        return
+    finish(recipe, data, method, writer, summary, start)
+
+
+def load(recipe: SeqclsRecipe, command: Command) -> LoadedData:
+    """The recipe's rows, with the split's assignment stored beside the outputs."""
+    from categorize.data.load import default_split_file, load_data
+
+    file = (
+        Path(recipe.data.splits.file)
+        if recipe.data.splits.file
+        else default_split_file(recipe.data, Path(recipe.output_path).parent)
+    )
+    return load_data(
+        recipe.data,
+        recipe.labels,
+        split_file=file,
+        resplit=command.resplit,
+        write=not command.dry_run and is_main_process(),
+    )
+
+
+def writer_files(writer: RunWriter, data: LoadedData) -> None:
+    """What every method's run holds from the start: label set, input spec, assignment."""
+    if not is_main_process():
+        return
+    import pyarrow.parquet as pq
+
+    with disk_errors(writer.path):
+        data.label_set.save(writer.stage(LABEL_SET))
+        data.input_spec.save(writer.stage(INPUT))
+        pq.write_table(data.splits.assignment, writer.stage("splits.parquet"))
+
+
+def finish(
+    recipe: SeqclsRecipe, data: LoadedData, method: Method, writer: RunWriter, summary: FitSummary, start: float
+) -> None:
+    """Predict with what was saved, fit the decision rule, measure, and put the run in place.
+
+    Predicting reloads the run, so that every finished run has been loaded once.
+    """
+    from categorize.inference.load import run_predictor
+    from categorize.inference.predictor import TrainedPredictor
+    from categorize.inference.tables import documents, predictions_table, write_predictions
+    from categorize.metrics.decision import DecisionRule
+    from categorize.metrics.measures import measure
+    from categorize.runs import Run
+
+    predictor = TrainedPredictor(
+        run_predictor(Run(writer.path), method.name, recipe.prediction),
+        data.input_spec,
+        DecisionRule.default(data.label_set),
+        recipe.name,
+    )
+    say("predicting validation and test with the saved run")
+    undecided = {name: predictor.probabilities(rows) for name, rows in held_out(data).items() if rows.num_rows}
+    rule = fit_rule(recipe, data, undecided)
+    metrics: dict[str, Any] = {}
+    with disk_errors(writer.path):
+        rule.save(writer.stage(DECISION_RULE))
+        for name, predictions in undecided.items():
+            rows = documents(getattr(data.splits, name))
+            decided = rule.apply(predictions)
+            gold = data.label_set.encode(rows.column("gold").to_pylist(), rows.column("gold_score").to_pylist())
+            metrics[name] = measure(data.label_set, gold, decided)
+            table = predictions_table(rows, decided, recipe.data.columns.keep)
+            write_predictions(writer.stage(f"predictions/{name}.parquet"), table)
+    writer.write_json(METRICS, metrics)
+    manifest = build_manifest(recipe, data, method, summary, undecided, time.perf_counter() - start)
+    with disk_errors(writer.path):
+        writer.stage("README.md").write_text(card(recipe, data, manifest, metrics), encoding="utf-8")
+    run = writer.commit(manifest)
+    for line in summary_lines(run.path, manifest, metrics):
+        say(line)
+
+
+def held_out(data: LoadedData) -> dict[str, pa.Table]:
+    """Splits that a finished run predicts."""
+    return {"validation": data.splits.validation, "test": data.splits.test}
+
+
+def fit_rule(recipe: SeqclsRecipe, data: LoadedData, undecided: dict[str, Predictions]) -> DecisionRule:
+    """The decision rule, fitted on validation; the default where there are no validation rows."""
+    from categorize.inference.tables import documents
+    from categorize.metrics.decision import DecisionRule
+
+    if "validation" not in undecided:
+        return DecisionRule.default(data.label_set)
+    rows = documents(data.splits.validation)
+    gold = data.label_set.encode(rows.column("gold").to_pylist(), rows.column("gold_score").to_pylist())
+    return DecisionRule.fit(recipe.decision, data.label_set, undecided["validation"], gold)
+
+
+def build_manifest(
+    recipe: SeqclsRecipe,
+    data: LoadedData,
+    method: Method,
+    summary: FitSummary,
+    undecided: dict[str, Predictions],
+    seconds: float,
+) -> dict[str, Any]:
+    """What `run.json` says beside versions and hardware."""
+    usages = [predictions.usage for predictions in undecided.values()]
+    rows, spent = sum(usage.rows for usage in usages), sum(usage.seconds for usage in usages)
+    return {
+        "name": recipe.name,
+        "kind": recipe.kind,
+        "method": method.name,
+        "model": getattr(recipe.model, "name_or_path", None),
+        "task": data.label_set.task,
+        "labels": data.label_set.names,
+        "label_set_fingerprint": data.label_set.fingerprint,
+        "split_fingerprints": data.splits.fingerprints,
+        "rows": {name: getattr(data.splits, name).num_rows for name in ("train", "validation", "test", "unlabeled")},
+        "seed": recipe.seed,
+        "seconds": round(seconds, 2),
+        "notes": notes(recipe),
+        **{key: value for key, value in asdict(summary).items() if key not in ("rows", "tokens", "seconds")},
+        "training": {
+            "seconds": round(summary.seconds, 2),
+            "rows": summary.rows,
+            "tokens": summary.tokens,
+            "rows_per_second": round(summary.rows / summary.seconds, 1) if summary.seconds else None,
+        },
+        "prediction": {
+            "rows": rows,
+            "tokens": sum(usage.tokens for usage in usages),
+            "truncated_rows": sum(usage.truncated_rows for usage in usages),
+            "rows_per_second": round(rows / spent, 1) if spent else None,
+        },
+    }
+
+
+def notes(recipe: SeqclsRecipe) -> list[str]:
+    """How the run came about, where a comparison should say so."""
+    if getattr(recipe.model, "freeze", False):
+        return ["linear probe"]
+    if recipe.adapter is not None:
+        return [recipe.adapter.type + (f" on {_bits(recipe)}-bit weights" if recipe.quantization else "")]
+    return []
+
+
+def _bits(recipe: SeqclsRecipe) -> int:
+    assert recipe.quantization is not None
+    return 4 if recipe.quantization.upstream().get("load_in_4bit") else 8
+
+
+def card(recipe: SeqclsRecipe, data: LoadedData, manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
+    """A short model card: what was trained, on what, how well, and how to predict with it."""
+    from categorize.metrics.progress import flat
+
+    measured = flat(metrics.get("test") or metrics.get("validation") or {})
+    lines = [
+        f"# {recipe.name}",
+        "",
+        f"A {manifest['task'].replace('_', '-')} classifier ({manifest['method']}"
+        + (f", on `{manifest['model']}`" if manifest["model"] else "")
+        + f") with {len(data.label_set)} outputs, trained on {manifest['rows']['train']:,} rows.",
+        "",
+        "| measure | " + ("test" if "test" in metrics else "validation") + " |",
+        "|---|---|",
+        *(f"| {name} | {value:.4f} |" for name, value in measured.items()),
+        "",
+        "| label | description |",
+        "|---|---|",
+        *(f"| {label.name} | {label.description} |" for label in data.label_set.labels),
+        "",
+        "```python",
+        "from categorize.inference.load import load_predictor",
+        f'load_predictor("outputs/{recipe.name}").predict_texts(["..."]).decided',
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def summary_lines(path: Path, manifest: dict[str, Any], metrics: dict[str, Any]) -> list[str]:
+    """What a user wants to know at the end: how well, how fast, where."""
+    from categorize.metrics.progress import flat
+
+    shown = ("accuracy", "macro_f1", "weighted_f1", "pearson", "spearman", "rmse", "mae")
+    lines = []
+    for split, measured in metrics.items():
+        values = flat(measured)
+        line = "  ".join(f"{name} {values[name]:.4f}" for name in shown if name in values)
+        lines.append(f"{split:<10} {measured['rows']:>7,} rows  valid {measured['valid_rate'] or 0:.1%}  {line}")
+    if truncated := manifest["details"].get("truncated_rows", 0):
+        lines.append(f"{truncated:,} training rows were longer than model.max_length and were cut")
+    lines.append(
+        f"trained in {manifest['training']['seconds']:.0f} s, {manifest['parameters_trained']:,} parameters; "
+        f"predicts {manifest['prediction']['rows_per_second'] or 0:,.0f} rows/s"
+    )
+    lines.append(f"run folder: {path}  (metrics.json, predictions/, run.json)")
+    return lines
+
+
+def say(line: str) -> None:
+    """Print a line, from the first process only."""
+    if is_main_process():
+        print(line, flush=True)

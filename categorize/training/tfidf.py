@@ -1,0 +1,139 @@
+"""The TF-IDF method: a linear model on n-gram features, by scikit-learn."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from categorize.errors import UserError
+from categorize.inference.tfidf import Features, FeatureSettings, TfidfPredictor
+from categorize.recipe.sections import SeqclsRecipe, TfidfModel
+from categorize.training.method import FitOptions, FitSummary
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from categorize.data.load import LoadedData
+    from categorize.labels import LabelSet
+    from categorize.runs import Run, RunWriter
+
+
+class TfidfMethod:
+    """TF-IDF and LinearSVC, logistic regression or ridge."""
+
+    name: ClassVar[str] = "tfidf"
+    kind: ClassVar[str] = "seqcls"
+
+    def fit(self, recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
+        """Fit the vocabulary and the linear model on the training rows; ridge's strength is chosen on validation."""
+        section = recipe.model
+        assert isinstance(section, TfidfModel)
+        start = time.perf_counter()
+        train = data.input_spec.expand(data.splits.train)
+        features = build_features(section)
+        try:
+            matrix = features.fit_transform(train.column("text").to_pylist())
+        except ValueError as error:
+            raise UserError(f"model: no n-gram is left ({error}); lower model.min_df or use char_ngrams") from error
+        gold, weights = train.column("gold").to_pylist(), train.column("weight").to_numpy()
+        targets = data.label_set.encode(gold, train.column("gold_score").to_pylist())
+        details: dict[str, Any] = {"features": matrix.shape[1]}
+        if data.label_set.is_regression:
+            coefficients, intercepts, details["alpha"] = _fit_ridge(
+                section, data, features, matrix, targets[:, 0], weights
+            )
+        else:
+            coefficients, intercepts, details["estimator"] = _fit_linear(
+                section, data.label_set, matrix, targets, weights, recipe.seed
+            )
+        predictor = TfidfPredictor(data.label_set, features, coefficients, intercepts)
+        predictor.save(writer)
+        count = int(coefficients.size + intercepts.size)
+        return FitSummary(count, count, time.perf_counter() - start, train.num_rows, details=details)
+
+    def load(self, run: Run) -> TfidfPredictor:
+        """The predictor of a run that this method wrote."""
+        return TfidfPredictor.load(run)
+
+    def preview(self, recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list[str]:
+        """How many features the training rows have."""
+        section = recipe.model
+        assert isinstance(section, TfidfModel)
+        texts = data.input_spec.expand(data.splits.train).column("text").to_pylist()
+        matrix = build_features(section).fit_transform(texts)
+        return [f"features: {matrix.shape[1]:,} n-grams, {matrix.nnz / matrix.shape[0]:.0f} in a row"]
+
+
+def build_features(section: TfidfModel) -> Features:
+    """Unfitted vectorizers of a recipe's model section."""
+    if section.char_ngrams is None and section.word_ngrams is None:
+        raise UserError("model: char_ngrams and word_ngrams are both null; name the lengths of one")
+    return Features(
+        FeatureSettings(
+            tuple(section.char_ngrams) if section.char_ngrams else None,  # type: ignore[arg-type]
+            tuple(section.word_ngrams) if section.word_ngrams else None,  # type: ignore[arg-type]
+            section.min_df,
+            section.max_features,
+            "char_wb" if section.word_ngrams else "char",
+        )
+    )
+
+
+def _fit_linear(
+    section: TfidfModel,
+    label_set: LabelSet,
+    matrix: Any,
+    targets: npt.NDArray[np.float64],
+    weights: npt.NDArray[np.float64],
+    seed: int,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], str]:
+    """Coefficients [labels, n-grams] and intercepts [labels]; labels without a training row get a margin below all
+    others."""
+    import numpy as np
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.svm import LinearSVC
+
+    name = section.estimator or ("logistic_regression" if label_set.is_multi_label else "linear_svc")
+    strength = section.C if section.C is not None else (0.5 if name == "linear_svc" else 5.0)
+    coefficients = np.zeros((len(label_set), matrix.shape[1]))
+    intercepts = np.full(len(label_set), -30.0)
+    # One binary model a label: LinearSVC does so by itself, and every label keeps its own row of coefficients.
+    for label in range(len(label_set)):
+        positive = targets[:, label] > 0
+        if positive.all():
+            intercepts[label] = 30.0
+        if not positive.any() or positive.all():
+            continue
+        if name == "linear_svc":
+            model: Any = LinearSVC(C=strength, random_state=seed)
+        else:
+            model = LogisticRegression(C=strength, solver="liblinear", random_state=seed)
+        model.fit(matrix, positive, sample_weight=weights)
+        coefficients[label], intercepts[label] = model.coef_[0], model.intercept_[0]
+    return coefficients, intercepts, name
+
+
+def _fit_ridge(
+    section: TfidfModel,
+    data: LoadedData,
+    features: Features,
+    matrix: Any,
+    targets: npt.NDArray[np.float64],
+    weights: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
+    """Coefficients [1, n-grams], intercept [1] and the strength with the least squared error on validation."""
+    import numpy as np
+    from sklearn.linear_model import Ridge
+
+    validation = data.input_spec.expand(data.splits.validation)
+    gold = np.array(validation.column("gold_score").to_pylist(), dtype=np.float64)
+    held_out = features.transform(validation.column("text").to_pylist()) if len(gold) else None
+    best: tuple[float, float, Any] | None = None
+    for alpha in section.alpha:
+        model = Ridge(alpha=alpha).fit(matrix, targets, sample_weight=weights)
+        error = float(np.mean((model.predict(held_out) - gold) ** 2)) if held_out is not None else alpha
+        if best is None or error < best[0]:
+            best = (error, alpha, model)
+    assert best is not None
+    return best[2].coef_.reshape(1, -1), np.array([best[2].intercept_]).reshape(1), best[1]

@@ -1,0 +1,1 @@
+"""The demo: a synthetic sample of video comments and the builder of the tiny local models. Imports nothing of `categorize`."""

@@ -1,0 +1,128 @@
+"""Combinations that cannot work are refused, each at the line of the guilty key."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from categorize.recipe.compatibility import zero_stage
+from categorize.recipe.load import LoadedRecipe
+
+from .conftest import Errors
+
+QLORA = "quantization: {load_in_4bit: true}\nadapter: {type: lora}\n"
+ZERO3 = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"}
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (
+            "quantization:\n  load_in_4bit: true\n",
+            "r.yaml:8: quantization.load_in_4bit: quantized weights cannot be trained",
+        ),
+        (
+            "quantization: {load_in_4bit: true, load_in_8bit: true}\nadapter: {type: lora}\n",
+            "cannot go with load_in_4bit",
+        ),
+        (
+            "quantization: {bnb_4bit_quant_type: nf4}\nadapter: {type: lora}\n",
+            "r.yaml:7: quantization: quantizes nothing",
+        ),
+        ("adapter: {type: prefix}\n", "r.yaml:7: adapter.type: prefix needs adapter.num_virtual_tokens"),
+        (
+            "adapter: {type: prefix, num_virtual_tokens: 5}\ntraining:\n  activation_checkpointing: true\n",
+            "r.yaml:9: training.activation_checkpointing: crashes with adapter.type: prefix",
+        ),
+        ("training: {bf16: true, fp16: true}\n", "training.fp16: cannot go with bf16"),
+        (
+            "training: {early_stopping: {patience: 2}, eval_strategy: no}\n",
+            "training.early_stopping: needs evaluations",
+        ),
+        ("training: {load_best_model_at_end: true, eval_strategy: no}\n", "needs evaluations"),
+        (
+            "training: {load_best_model_at_end: true, eval_strategy: epoch, save_strategy: steps}\n",
+            "training.save_strategy: steps and eval_strategy epoch do not fit",
+        ),
+        ("labels: {task: regression}\ntraining: {class_weights: balanced}\n", "training.class_weights: is for labels"),
+        ("labels: {task: regression, codes: {0: a}}\n", "labels.codes: is for labels, but labels.task is regression"),
+        ("labels: {names: [good, bad]}\ntraining: {class_weights: {god: 2}}\n", "did you mean good?"),
+        (
+            "labels: {names: [good, bad], codes: {0: god}}\n",
+            "r.yaml:7: labels.codes.0: 'god' is not one of labels.names",
+        ),
+        ("labels: {minimum: 0}\n", "labels.minimum: bounds a score, but labels.task is single_label"),
+        ("labels: {task: ordinal}\n", "labels.task: ordinal needs labels.names, in rising order"),
+        ("decision: {thresholds: per_label}\n", "decision.thresholds: decides among several labels a row"),
+    ],
+)
+def test_what_cannot_work_is_refused_by_name(errors: Errors, more: str, said: str) -> None:
+    lines = errors(more)
+    assert len(lines) == 1
+    assert said in lines[0]
+
+
+def test_a_linear_probe_has_no_adapter(errors: Errors) -> None:
+    lines = errors("adapter: {type: lora}\n", "model.freeze=true")
+    assert lines == [
+        "command line: model.freeze: cannot go with an adapter: a linear probe trains the head alone; remove one of "
+        "them"
+    ]
+
+
+def test_tfidf_has_no_pretrained_model(errors: Errors) -> None:
+    lines = errors(QLORA + "training: {learning_rate: 1}\nprompt: {system: x}\n", "model.method=tfidf")
+    assert [line.split(": ")[1] for line in lines] == ["quantization", "adapter", "training", "prompt"]
+    assert lines[2].endswith(": learning_rate")
+
+
+def test_code_of_the_hub_does_not_come_in_by_the_attention(errors: Errors) -> None:
+    assert "is code from the Hub" in errors("", "model.attn_implementation=kernels-community/flash-attn")[0]
+
+
+def test_stopping_early_needs_validation_rows(errors: Errors, minimal: Callable[..., LoadedRecipe]) -> None:
+    more = "training: {early_stopping: {patience: 2}, eval_strategy: epoch}\n"
+    assert "needs validation rows" in errors(more, "data.splits.validation=0")[0]
+    minimal(more, "data.splits.validation=0", "data.source={train: a.csv, validation: b.csv}")
+    minimal(more, "data.splits.validation=0", "data.source=someone/dataset")
+
+
+def test_what_works_is_not_refused(minimal: Callable[..., LoadedRecipe]) -> None:
+    minimal(QLORA)
+    minimal("labels: {task: multi_label}\ndecision: {thresholds: per_label, fallback: top}\n")
+    minimal("labels: {names: [{name: g, labels: [a, {name: b}]}]}\ntraining: {class_weights: {a: 1, b: 2}}\n")
+    minimal("training: {load_best_model_at_end: true, eval_strategy: epoch, save_strategy: best}\n")
+    minimal("training: {activation_checkpointing: true}\nadapter: {type: lora}\n")
+
+
+def test_4_bit_weights_are_refused_under_zero_3_only(errors: Errors, minimal: Callable[..., LoadedRecipe]) -> None:
+    assert "do not work with DeepSpeed ZeRO-3" in errors(QLORA, environment=ZERO3)[0]
+    minimal(QLORA, environment={**ZERO3, "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"})
+    minimal(QLORA, environment={**ZERO3, "ACCELERATE_USE_DEEPSPEED": "false"})
+    minimal("adapter: {type: lora}\n", environment=ZERO3)
+
+
+def test_the_zero_stage_of_a_deepspeed_file_decides(tmp_path: Path) -> None:
+    text = json.dumps({"zero_optimization": {"stage": 3}})
+    (tmp_path / "ds.json").write_text(text)
+    on = {"ACCELERATE_USE_DEEPSPEED": "true"}
+    assert zero_stage({}) == 0
+    assert zero_stage(on) == 2
+    assert zero_stage({**on, "ACCELERATE_DEEPSPEED_CONFIG_FILE": str(tmp_path / "ds.json")}) == 3
+    encoded = base64.urlsafe_b64encode(text.encode()).decode()
+    assert zero_stage({**on, "ACCELERATE_DEEPSPEED_CONFIG_FILE": encoded}) == 3
+    assert zero_stage({**on, "ACCELERATE_DEEPSPEED_CONFIG_FILE": str(tmp_path / "gone.json")}) == 2
+
+
+def test_accelerate_still_passes_the_zero_stage_by_these_names() -> None:
+    import inspect
+
+    from accelerate.utils import launch
+
+    source = inspect.getsource(launch)
+    for name in ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_DEEPSPEED_ZERO_STAGE", "ACCELERATE_DEEPSPEED_CONFIG_FILE"):
+        assert f'"{name}"' in source

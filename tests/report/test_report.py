@@ -1,0 +1,300 @@
+"""Reports: exact small examples that were read and believed, CJK alignment, 120 columns, files that appear whole."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from categorize.errors import UserError
+from categorize.labels import Label, LabelSet
+from categorize.metrics.intervals import Difference, measure_with_intervals
+from categorize.metrics.measures import measure
+from categorize.predictions import Predictions
+from categorize.report.columns import count, duration, percent, rate
+from categorize.report.comparison import EvaluatedRun, best_run, compare
+from categorize.report.per_class import Confusion, confusions, per_class_text
+from categorize.report.tables import display_width, fit, text_table, wrap
+from categorize.report.write import write_metrics, write_report
+
+NAMES = ["积极", "Mild", "Irrelevant"]
+SINGLE = LabelSet("single_label", tuple(Label(name) for name in NAMES))
+REGRESSION = LabelSet("regression", (Label("score"),))
+GOLD = np.eye(3)[[0, 0, 0, 0, 1, 1, 1, 1]]
+
+
+def decided(answers: str, rows: int = 8) -> Predictions:
+    """One letter a row: p, m, i for the labels, - for an invalid answer."""
+    labels = dict(zip("pmi", NAMES, strict=True))
+    names = [[labels[letter]] if letter in labels else [] for letter in answers]
+    return Predictions([str(i) for i in range(rows)], decided=names, valid=np.array([bool(one) for one in names]))
+
+
+def evaluated(name: str, answers: str, **facts: Any) -> EvaluatedRun:
+    return EvaluatedRun(name, facts.pop("method", "head"), measure(SINGLE, GOLD, decided(answers)), **facts)
+
+
+@pytest.fixture
+def runs() -> list[EvaluatedRun]:
+    return [
+        evaluated("majority label", "pppppppp", method="baseline", parameters_trained=0),
+        evaluated(
+            "微调 bert",
+            "pppmmmmm",
+            rows_per_second=1234.4,
+            parameters_trained=22_713_216,
+            parameters_total=22_713_216,
+            training_seconds=200.4,
+        ),
+        evaluated("qwen", "pp-imm-m", method="head + lora", notes=("randomly initialised head",), rows_per_second=9.87),
+    ]
+
+
+TEXT = """\
+test split: 8 rows; best: *
+
+run             method       accuracy  macro-F1  weighted-F1  valid  rows/s         trained
+--------------  -----------  --------  --------  -----------  -----  ------  --------------
+majority label  baseline       0.500     0.333        0.333    100%       -               0
+微调 bert       head           0.875*    0.873*       0.873*   100%   1,234  22.7M of 22.7M
+qwen            head + lora    0.625     0.508        0.762   75.0%     9.9               -
+qwen: randomly initialised head
+labels without a row in this split: Irrelevant
+
+Difference from 微调 bert on the same rows (paired bootstrap):
+run   measure   difference      95% interval  clear
+----  --------  ----------  ----------------  -----
+qwen  accuracy      -0.250  [-0.500, +0.125]  no"""
+
+
+def test_the_terminal_table_reads_as_it_should(runs: list[EvaluatedRun]) -> None:
+    difference = Difference("qwen", "微调 bert", "accuracy", -0.25, -0.5, 0.125)
+    assert compare(runs, differences=[difference]).text() == TEXT
+
+
+MARKDOWN = """\
+# Comparison
+
+test split: 8 rows; best: in bold
+
+| run | method | accuracy | macro-F1 | weighted-F1 | valid | rows/s | trained |
+| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |
+| majority label | baseline | 0.500 | 0.333 | 0.333 | 100% | - | 0 |
+| 微调 bert | head | **0.875** | **0.873** | **0.873** | 100% | 1,234 | 22.7M of 22.7M |
+
+- labels without a row in this split: Irrelevant
+
+## All measures
+
+| measure | majority label | 微调 bert |
+| --- | ---: | ---: |
+| accuracy | 0.500 | **0.875** |
+| accuracy, valid rows only | 0.500 | **0.875** |
+| macro precision | 0.250 | **0.900** |
+| macro recall | 0.500 | **0.875** |
+| macro-F1 | 0.333 | **0.873** |
+| micro precision | 0.500 | **0.875** |
+| micro recall | 0.500 | **0.875** |
+| micro-F1 | 0.500 | **0.875** |
+| weighted precision | 0.250 | **0.900** |
+| weighted recall | 0.500 | **0.875** |
+| weighted-F1 | 0.333 | **0.873** |
+| valid rate | 100% | 100% |
+| rows/s | - | 1,234 |
+| parameters trained | 0 | 22.7M |
+| parameters | - | 22.7M |
+| training time | - | 3 min 20 s |
+
+## F1 by label
+
+| label | support | majority label | 微调 bert |
+| --- | ---: | ---: | ---: |
+| 积极 | 4 | 0.667 | 0.857 |
+| Mild | 4 | 0.000 | 0.889 |
+| Irrelevant | 0 | 0.000 | 0.000 |
+
+## Most frequent confusions
+
+| run | gold | predicted | rows | of the gold's rows |
+| --- | --- | --- | ---: | ---: |
+| majority label | Mild | 积极 | 4 | 100.0% |
+| 微调 bert | 积极 | Mild | 1 | 25.0% |
+"""
+
+
+def test_the_markdown_report_reads_as_it_should(runs: list[EvaluatedRun]) -> None:
+    assert compare(runs[:2]).markdown() == MARKDOWN
+
+
+def test_intervals_stand_beside_the_first_measure_and_all_of_them_in_markdown() -> None:
+    metrics = measure_with_intervals(SINGLE, GOLD, decided("pppmmmmm"), resamples=200, seed=1)
+    low, high = metrics["intervals"]["measures"]["accuracy"]
+    comparison = compare([EvaluatedRun("bert", "head", metrics)])
+    assert f"0.875 [{low:.3f}, {high:.3f}]" in comparison.text()
+    assert "[95% interval] of 200 resamples of rows" in comparison.text()
+    low, high = metrics["intervals"]["measures"]["weighted_f1"]
+    assert f"| weighted-F1 | 0.873 [{low:.3f}, {high:.3f}] |" in comparison.markdown()
+
+
+def test_a_regression_shows_its_measures_and_why_one_is_undefined() -> None:
+    gold, ids = np.array([[1.0], [2.0], [4.0]]), list("abc")
+    mean = EvaluatedRun("mean score", "baseline", measure(REGRESSION, gold, Predictions(ids, score=np.full(3, 2.0))))
+    ridge = EvaluatedRun("ridge", "tfidf", measure(REGRESSION, gold, Predictions(ids, score=np.array([1.0, 2.5, 4.0]))))
+    text = compare([mean, ridge]).text()
+    assert "mean score: predictions are constant, so that pearson is undefined" in text
+    header, _, first, second = text.splitlines()[2:6]
+    assert header.split("  ")[0] == "run" and all(
+        name in header for name in ("Pearson r", "Spearman", "MAE", "RMSE", "R2")
+    )
+    assert first.split()[3:] == ["-", "-", "1.000", "1.291", "-0.071", "100%", "-", "-"]
+    assert second.split()[2:7] == ["0.982*", "1.000*", "0.167*", "0.289*", "0.946*"]
+    assert "## F1 by label" not in compare([mean, ridge]).markdown()
+
+
+def test_lower_is_better_for_errors_and_ties_share_the_mark(runs: list[EvaluatedRun]) -> None:
+    twin = evaluated("twin", "pppmmmmm")
+    assert compare([*runs, twin]).best["accuracy"] == ["微调 bert", "twin"]
+    assert compare(runs[:1]).best == {} and compare([runs[1], twin]).best == {}
+    gold = np.array([[1.0], [2.0], [4.0]])
+    near, far = (
+        EvaluatedRun(name, "tfidf", measure(REGRESSION, gold, Predictions(list("abc"), score=gold[:, 0] * factor)))
+        for name, factor in (("near", 1.1), ("far", 2.0))
+    )
+    assert compare([far, near]).best["mae"] == ["near"]
+    assert best_run([far, near], "mae") == "near" and best_run(runs, "macro_f1") == "微调 bert"
+    assert best_run(runs, "pearson") == "majority label"  # the first where none has the measure
+
+
+def test_a_terminal_line_never_exceeds_120_columns() -> None:
+    long = [
+        evaluated(
+            f"{i} 一个名字非常长的模型" * 6,
+            "pppmmmmm",
+            method="encoder head with adapters",
+            notes=("很长 的 说明 " * 40,),
+        )
+        for i in range(3)
+    ]
+    long = [
+        EvaluatedRun(
+            run.name, run.method, measure_with_intervals(SINGLE, GOLD, decided("pppmmmmm"), resamples=20), run.notes
+        )
+        for run in long
+    ]
+    comparison = compare(long, differences=[Difference(long[0].name, long[1].name, "macro_f1", 0.1, None, None)])
+    for line in (*comparison.text().splitlines(), *per_class_text(long).splitlines()):
+        assert display_width(line) <= 120, line
+
+
+def test_runs_that_were_not_measured_alike_are_refused(runs: list[EvaluatedRun]) -> None:
+    with pytest.raises(UserError, match="two runs are named 'qwen'"):
+        compare([runs[2], runs[2]])
+    fewer = EvaluatedRun("fewer", "head", measure(SINGLE, GOLD[:4], decided("pppp", 4)))
+    with pytest.raises(UserError, match="'fewer' was measured with rows 4, 'qwen' with 8"):
+        compare([runs[2], fewer])
+    other = EvaluatedRun("other", "head", measure(SINGLE, np.eye(3)[[0] * 8], decided("pppppppp")))
+    with pytest.raises(UserError, match="differ in the labels Mild, 积极"):
+        compare([runs[2], other])
+    score = EvaluatedRun(
+        "score", "head", measure(REGRESSION, np.ones((8, 1)), Predictions(list("abcdefgh"), score=np.ones(8)))
+    )
+    with pytest.raises(UserError, match="task regression"):
+        compare([runs[2], score])
+
+
+def test_a_split_without_gold_is_reported_as_such() -> None:
+    empty = EvaluatedRun("bert", "head", measure(SINGLE, np.full((8, 3), np.nan), decided("pppppppp")))
+    text = compare([empty]).text()
+    assert (
+        "no row of this split has a gold label: nothing was measured" in text and "8 more without gold left out" in text
+    )
+    assert compare([empty]).markdown()
+
+
+def test_confusions_are_the_most_frequent_and_hold_invalid_answers(runs: list[EvaluatedRun]) -> None:
+    assert confusions(runs[2].metrics) == [
+        Confusion("积极", "Irrelevant", 1, 0.25),
+        Confusion("积极", "(invalid)", 1, 0.25),
+        Confusion("Mild", "(invalid)", 1, 0.25),
+    ]
+    assert confusions(runs[2].metrics, top=1) == [Confusion("积极", "Irrelevant", 1, 0.25)]
+    assert confusions({"task": "multi_label"}) == []
+
+
+def test_labels_stand_side_by_side_and_runs_without_room_are_named(runs: list[EvaluatedRun]) -> None:
+    assert per_class_text(runs).splitlines()[:3] == [
+        "label       support  majority label  微调 bert   qwen",
+        "----------  -------  --------------  ---------  -----",
+        "积极              4           0.667      0.857  0.667",
+    ]
+    narrow = per_class_text([evaluated(f"run {i}", "pppmmmmm") for i in range(12)], width=60)
+    assert "run 2" in narrow.splitlines()[0] and "not shown for lack of room: run 3, run 4" in narrow
+    assert all(display_width(line) <= 60 for line in narrow.splitlines()[:-1])
+
+
+def test_the_files_hold_what_was_measured(runs: list[EvaluatedRun], tmp_path: Path) -> None:
+    written = write_report(tmp_path / "new" / "folder", compare(runs))
+    assert [path.name for path in written] == ["comparison.md", "comparison.json", "per_class.csv"]
+    assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == sorted(
+        path.name for path in written
+    )
+    data = json.loads(written[1].read_text(encoding="utf-8"))
+    assert [run["name"] for run in data["runs"]] == [run.name for run in runs]
+    assert data["runs"][1]["metrics"]["accuracy"] == 0.875 and data["best"]["accuracy"] == ["微调 bert"]
+    with written[2].open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 * 3 and rows[1]["label"] == "积极" and rows[1]["run"] == "微调 bert"
+    assert float(rows[1]["f1"]) == pytest.approx(6 / 7) and rows[1]["support"] == "4"
+    path = write_metrics(tmp_path, runs[0].metrics)
+    assert json.loads(path.read_text(encoding="utf-8")) == runs[0].metrics
+
+
+def test_nan_is_never_written_and_the_old_file_stays_whole(tmp_path: Path) -> None:
+    write_metrics(tmp_path, {"accuracy": 1.0})
+    with pytest.raises(ValueError, match="JSON"):
+        write_metrics(tmp_path, {"accuracy": float("nan")})
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"accuracy": 1.0}
+
+
+def test_a_place_that_cannot_be_written_to_is_named(runs: list[EvaluatedRun], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"comparison\.md: cannot be written"):
+        write_report(tmp_path / "file", compare(runs))
+
+
+@given(st.text(max_size=60), st.integers(1, 30))
+def test_cut_text_fits_its_columns_on_one_line(text: str, width: int) -> None:
+    cut = fit(text, width)
+    assert display_width(cut) <= width and len(cut.splitlines()) <= 1
+
+
+@given(st.lists(st.lists(st.text(alphabet="ab 中文é|\n", max_size=20), min_size=2, max_size=2), min_size=1, max_size=5))
+def test_every_row_of_a_table_is_one_line_within_its_rule(rows: list[list[str]]) -> None:
+    lines = text_table(["first", "second"], rows, "lr", width=200).split("\n")
+    assert len(lines) == len(rows) + 2
+    width = len(lines[1])
+    assert all(display_width(line) <= width for line in lines)
+
+
+def test_wrapped_text_keeps_its_words() -> None:
+    assert wrap("one two three", 8) == "one two\n  three" and wrap("", 8) == ""
+
+
+def test_numbers_are_written_for_people() -> None:
+    assert [count(n) for n in (None, 0, 9_999, 56_700, 22_713_216, 1_234_567_890)] == [
+        "-",
+        "0",
+        "9,999",
+        "56.7k",
+        "22.7M",
+        "1.2B",
+    ]
+    assert [percent(share) for share in (None, 1.0, 0.99999, 0.5)] == ["-", "100%", "99.9%", "50.0%"]
+    assert [rate(value) for value in (None, 9.87, 1234.4)] == ["-", "9.9", "1,234"]
+    assert [duration(s) for s in (None, 8.4, 200.4, 7500)] == ["-", "8.4 s", "3 min 20 s", "2 h 05 min"]

@@ -1,0 +1,69 @@
+"""The loss and its gradient do not depend on how a batch is cut into micro-batches and processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.tiny_training import ROWS, build_trainer, record
+
+Tiny = Callable[..., Path]
+
+
+@pytest.mark.parametrize("task", ["single_label", "multi_label", "regression"])
+def test_accumulation_does_not_change_the_gradient_or_the_logged_loss(tiny: Tiny, tmp_path: Path, task: str) -> None:
+    reference = record(build_trainer(str(tiny("bert")), str(tmp_path / "8x1"), 8, 1, task=task))
+    assert len(reference["gradients"]) == 6  # two epochs of two whole steps and a short one
+    for batch, accumulation in ((4, 2), (2, 4), (3, 3)):
+        other = record(
+            build_trainer(str(tiny("bert")), str(tmp_path / f"{batch}x{accumulation}"), batch, accumulation, task=task)
+        )
+        if batch * accumulation != 8:
+            assert len(other["gradients"]) == 6
+            continue
+        torch.testing.assert_close(other["losses"], reference["losses"], rtol=1e-5, atol=1e-6)
+        for mine, theirs in zip(other["gradients"], reference["gradients"], strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_the_gradient_is_that_of_the_weighted_mean_over_the_step(tiny: Tiny, tmp_path: Path) -> None:
+    """Against plain autograd, without any trainer: one step over all rows."""
+    trainer = build_trainer(str(tiny("bert")), str(tmp_path / "a"), ROWS, 1, num_train_epochs=1)
+    batch = trainer.data_collator([trainer.train_dataset[i] for i in range(ROWS)])
+    logits = trainer.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    log_probabilities = torch.log_softmax(logits, dim=-1)
+    per_row = -(0.9 * (log_probabilities * batch["labels"]).sum(-1) + 0.1 * log_probabilities.mean(-1))
+    loss = (per_row * batch["loss_weights"]).sum() / batch["loss_weights"].sum()
+    loss.backward()
+    expected = torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None])
+    recorded = record(build_trainer(str(tiny("bert")), str(tmp_path / "b"), ROWS, 1, num_train_epochs=1))
+    torch.testing.assert_close(recorded["gradients"][0], expected, rtol=1e-4, atol=1e-6)
+    assert recorded["losses"][0] == pytest.approx(loss.item(), rel=1e-5)
+
+
+def test_two_processes_train_as_one(tiny: Tiny, tmp_path: Path, root: Path) -> None:
+    """8 rows a step as one process of 8, and as two processes of 2 with accumulation 2: same losses, gradients, weights, evaluation."""
+    one = build_trainer(str(tiny("bert")), str(tmp_path / "one"), 8, 1)
+    reference = record(one)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
+    command += ["tests.training.tiny_training", str(tiny("bert")), str(tmp_path), "2", "2"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    ranks = [torch.load(tmp_path / f"recorded_{rank}.pt", weights_only=True) for rank in (0, 1)]
+    assert [rank["world_size"] for rank in ranks] == [2, 2]
+    for rank in ranks:
+        for name, value in rank["weights"].items():
+            torch.testing.assert_close(value, reference["weights"][name], rtol=1e-4, atol=1e-6)
+        for mine, theirs in zip(rank["gradients"], reference["gradients"], strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(ranks[0]["losses"], reference["losses"], rtol=1e-5, atol=1e-6)
+    seen = sorted(ranks[0]["seen"] + ranks[1]["seen"])
+    assert seen == sorted(list(range(ROWS)) * 2), "every row once in each of two epochs"
+    metrics = one.evaluate()
+    assert ranks[0]["metrics"]["eval_sum"] == pytest.approx(metrics["eval_sum"], rel=1e-5)
+    assert ranks[0]["metrics"]["eval_loss"] == pytest.approx(metrics["eval_loss"], rel=1e-5)

@@ -1,0 +1,108 @@
+"""One small training whose every gradient and logged loss is recorded; also a script, for several processes.
+
+torchrun --nproc_per_node 2 -m tests.training.tiny_training MODEL OUT BATCH ACCUMULATION
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+ROWS = 22  # no multiple of 8: the last optimizer step is short
+
+
+def build_trainer(
+    model_folder: str,
+    output: str,
+    batch: int,
+    accumulation: int,
+    *,
+    task: str = "single_label",
+    rows: int = ROWS,
+    **training: Any,
+) -> Any:
+    """A `HeadTrainer` on rows of unlike lengths and weights, with plain SGD so that the gradient is the update."""
+    import numpy as np
+    import torch
+    from transformers import TrainingArguments
+
+    from categorize.labels import Label, LabelSet
+    from categorize.models.head import load_sequence_classifier
+    from categorize.models.tokenizer import TokenizedTexts
+    from categorize.training.objectives import Objective
+    from categorize.training.trainer import Collator, EncodedRows, HeadTrainer
+
+    names = ("score",) if task == "regression" else ("a", "b", "c")
+    label_set = LabelSet(task, tuple(Label(name) for name in names))  # type: ignore[arg-type]
+    torch.manual_seed(0)
+    loaded = load_sequence_classifier(model_folder, label_set, dtype=torch.float32)
+    rng = np.random.default_rng(0)
+    lists = [rng.integers(5, 40, size=int(rng.integers(3, 30))).tolist() for _ in range(rows)]
+    if task == "regression":
+        targets = rng.normal(size=(rows, 1))
+    elif task == "multi_label":
+        targets = (rng.random((rows, 3)) < 0.4).astype(float)
+    else:
+        targets = np.eye(3)[rng.integers(0, 3, size=rows)]
+    data = EncodedRows(TokenizedTexts.from_lists(lists), targets, rng.uniform(0.5, 2.0, size=rows))
+    arguments = TrainingArguments(
+        output_dir=output,
+        per_device_train_batch_size=batch,
+        gradient_accumulation_steps=accumulation,
+        use_cpu=True,
+        seed=3,
+        report_to="none",
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        disable_tqdm=True,
+        **{
+            "optim": "sgd", "learning_rate": 0.1, "lr_scheduler_type": "constant", "num_train_epochs": 2, "logging_steps": 1,
+            "max_grad_norm": 0.0, "save_strategy": "no", "eval_strategy": "no", **training,
+        },
+    )  # fmt: skip
+    return HeadTrainer(
+        model=loaded.model,
+        args=arguments,
+        train_dataset=data,
+        eval_dataset=data,
+        data_collator=Collator(loaded.model.config.pad_token_id),
+        objective=Objective(task, 0.1),
+        measures=lambda logits: {"sum": float(np.abs(logits).sum())},
+    )
+
+
+def record(trainer: Any) -> dict[str, Any]:
+    """Train; gives every optimizer step's gradient, the logged losses, the final weights and the rows that were seen."""
+    import torch
+    from transformers import TrainerCallback
+
+    gradients: list[torch.Tensor] = []
+
+    class Gradients(TrainerCallback):
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            grads = [p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None]
+            gradients.append(torch.cat(grads).clone())
+
+    trainer.add_callback(Gradients())
+    trainer.seen_rows = []
+    trainer.train()
+    return {
+        "gradients": gradients,
+        "losses": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry],
+        "weights": {name: value.clone() for name, value in trainer.model.state_dict().items()},
+        "seen": list(trainer.seen_rows),
+    }
+
+
+if __name__ == "__main__":
+    import os
+
+    import torch
+
+    model, out, batch, accumulation = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    trainer = build_trainer(model, str(out / "run"), batch, accumulation)
+    recorded = record(trainer)
+    recorded["world_size"] = trainer.args.world_size
+    recorded["metrics"] = trainer.evaluate()
+    torch.save(recorded, out / f"recorded_{os.environ.get('RANK', '0')}.pt")
