@@ -233,10 +233,25 @@ def disk_errors(path: Path) -> Iterator[None]:
     """A full disk or a place that cannot be written becomes a one-line error."""
     try:
         yield
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot write: {error.strerror or error}; what was there before is untouched"
-        ) from error
+    except UserError:
+        raise
+    except Exception as error:
+        reason = _write_failure(error)
+        if reason is None:
+            raise
+        raise UserError(f"{path}: cannot write: {reason}; what was there before is untouched") from error
+
+
+def _write_failure(error: Exception) -> str | None:
+    """Why writing failed; None for another error. safetensors and torch have their own exceptions for a full disk."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    text = " ".join(str(error).split())
+    if type(error).__name__ == "SafetensorError" and "I/O" in text:
+        return text
+    if isinstance(error, RuntimeError) and "PytorchStreamWriter" in text:
+        return "the disk is full or the file too large (torch could not write a checkpoint)"
+    return None
 
 
 def _changed_lines(old: str, new: str) -> str:

@@ -43,7 +43,7 @@ LABEL_NAMES = ("Positive", "Mild", "Negative", "Irrelevant")
 
 ENCODER_SIZE = {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 384}
 ENCODER_VOCABULARY = 2000
-ENCODER_PRETRAINING = PretrainingSettings(epochs=7, learning_rate=2e-3, batch_tokens=1024)
+ENCODER_PRETRAINING = PretrainingSettings(epochs=6, learning_rate=2e-3, batch_tokens=1024)
 
 DECODER_SIZE = {
     "hidden_size": 128,
@@ -66,14 +66,11 @@ CHAT_TEMPLATE = (
 
 def read_messages(path: Path) -> list[str]:
     """The distinct messages of the sheet at `path`, in its order. Reads no other column."""
-    from openpyxl import load_workbook
+    from python_calamine import CalamineWorkbook
 
-    book = load_workbook(path, read_only=True)
-    rows = book.active.iter_rows(values_only=True)
-    column = next(rows).index("message")
-    messages = [str(row[column]).strip() for row in rows if row[column] is not None]
-    book.close()
-    return list(dict.fromkeys(messages))
+    header, *rows = CalamineWorkbook.from_path(path).get_sheet_by_index(0).to_python()
+    column = header.index("message")
+    return list(dict.fromkeys(str(row[column]).strip() for row in rows))
 
 
 def instruction_texts(messages: Sequence[str], rng: random.Random) -> list[list[dict[str, str]]]:
@@ -87,7 +84,9 @@ def instruction_texts(messages: Sequence[str], rng: random.Random) -> list[list[
     for index in range(INSTRUCTION_TEXTS):
         message, name = rng.choice(messages), rng.choice(LABEL_NAMES)
         if index % 2:
-            question = rng.choice((f"Answer with the label {name}.", f"The label is {name}. Repeat the label.", f"请回答：{name}"))
+            question = rng.choice(
+                (f"Answer with the label {name}.", f"The label is {name}. Repeat the label.", f"请回答：{name}")
+            )
             conversations.append([{"role": "user", "content": question}, {"role": "assistant", "content": name}])
         else:
             system = rng.choice(
@@ -102,7 +101,12 @@ def instruction_texts(messages: Sequence[str], rng: random.Random) -> list[list[
     return conversations
 
 
-def build_encoder(messages: Sequence[str], output: Path) -> PretrainingResult:
+def build_encoder(
+    messages: Sequence[str],
+    output: Path,
+    size: dict[str, int] = ENCODER_SIZE,
+    settings: PretrainingSettings = ENCODER_PRETRAINING,
+) -> PretrainingResult:
     """Train a WordPiece tokenizer (a Chinese character is a token) and a BERT; save both in `output`."""
     import torch
     from transformers import BertConfig, BertForMaskedLM
@@ -117,14 +121,14 @@ def build_encoder(messages: Sequence[str], output: Path) -> PretrainingResult:
             # Models this small, trained this briefly, underfit: with the usual 0.1 a head learns far more slowly.
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
-            **ENCODER_SIZE,
+            **size,
         )
     )
     result = pretrain(
         model,
         tokenizer(list(messages), truncation=True, max_length=128)["input_ids"],
         masked_objective(tokenizer.mask_token_id, tokenizer.all_special_ids, len(tokenizer)),
-        ENCODER_PRETRAINING,
+        settings,
         pad_id=tokenizer.pad_token_id,
         seed=SEED,
         progress=lambda line: print(f"encoder  {line}", flush=True),
@@ -134,7 +138,12 @@ def build_encoder(messages: Sequence[str], output: Path) -> PretrainingResult:
     return result
 
 
-def build_decoder(messages: Sequence[str], output: Path) -> PretrainingResult:
+def build_decoder(
+    messages: Sequence[str],
+    output: Path,
+    size: dict[str, int] = DECODER_SIZE,
+    settings: PretrainingSettings = DECODER_PRETRAINING,
+) -> PretrainingResult:
     """Train a byte-level BPE tokenizer with a chat template and a Qwen2; save both in `output`. Pad and end differ."""
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
@@ -153,14 +162,14 @@ def build_decoder(messages: Sequence[str], output: Path) -> PretrainingResult:
             bos_token_id=None,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
-            **DECODER_SIZE,
+            **size,
         )
     )
     result = pretrain(
         model,
         tokenizer(texts)["input_ids"],
         next_token_objective(),
-        DECODER_PRETRAINING,
+        settings,
         pad_id=tokenizer.pad_token_id,
         seed=SEED,
         progress=lambda line: print(f"decoder  {line}", flush=True),
@@ -245,7 +254,7 @@ def build(output: Path, force: bool = False) -> None:
     """
     if not SAMPLE.is_file():
         raise SystemExit(f"{SAMPLE}: no such file; write it with: python -m demo.generate")
-    if output.exists() and any(output.iterdir()) and not (output / MARK).is_file():
+    if output.is_file() or (output.is_dir() and any(output.iterdir()) and not (output / MARK).is_file()):
         raise SystemExit(f"{output}: holds something else than the demo's models; name another folder with --output")
     messages = read_messages(SAMPLE)
     expected = fingerprint(messages)
@@ -254,17 +263,17 @@ def build(output: Path, force: bool = False) -> None:
         return
     started = time.perf_counter()
     print(f"building two tiny models from {len(messages)} texts", flush=True)
-    partial = output.with_name(f"{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    incomplete = output.with_name(f"{output.name}.incomplete")
+    shutil.rmtree(incomplete, ignore_errors=True)
     # Side by side: matrices this small gain little from a second thread, two processes use two cores in full.
     with ProcessPoolExecutor(max_workers=2, mp_context=get_context("spawn")) as pool:
-        jobs = {name: pool.submit(_build_one, name, messages, partial / name) for name in ("encoder", "decoder")}
+        jobs = {name: pool.submit(_build_one, name, messages, incomplete / name) for name in ("encoder", "decoder")}
         results = {name: job.result() for name, job in jobs.items()}
     mark = {"fingerprint": expected, "models": {name: asdict(result) for name, result in results.items()}}
-    (partial / MARK).write_text(json.dumps(mark, indent=2) + "\n", encoding="utf-8")
+    (incomplete / MARK).write_text(json.dumps(mark, indent=2) + "\n", encoding="utf-8")
     if output.exists():
         shutil.rmtree(output)
-    partial.rename(output)
+    incomplete.rename(output)
     for name, result in results.items():
         print(
             f"{output / name}: {result.parameters / 1e6:.2f} M parameters, {result.steps} steps, "
@@ -275,6 +284,8 @@ def build(output: Path, force: bool = False) -> None:
 
 def _build_one(name: str, messages: Sequence[str], output: Path) -> PretrainingResult:
     """One model, in a process of its own with its share of the cores."""
+    # DeepSpeed, which transformers imports on saving where it is installed, would otherwise look for a GPU and say so.
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
     import torch
     from transformers.utils import logging
 

@@ -156,7 +156,9 @@ def _position(message: str) -> float:
 def main() -> None:
     """Command line: generate, write, measure, print."""
     parser = argparse.ArgumentParser(description="Write the demo's synthetic sample and print how hard it is.")
-    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help=f"another seed, other rows (default {DEFAULT_SEED})")
+    parser.add_argument(
+        "--seed", type=int, default=DEFAULT_SEED, help=f"another seed, other rows (default {DEFAULT_SEED})"
+    )
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="the spreadsheet to write")
     arguments = parser.parse_args()
     comments = generate(arguments.seed)
@@ -164,7 +166,9 @@ def main() -> None:
     counts = Counter(c.class_code for c in comments if c.is_labelled)
     labelled = sum(counts.values())
     distinct = len({normalized(c.message) for c in comments})
-    print(f"{arguments.output}: {len(comments)} rows, {arguments.output.stat().st_size / 1000:.0f} kB (synthetic, seed {arguments.seed})")
+    print(
+        f"{arguments.output}: {len(comments)} rows, {arguments.output.stat().st_size / 1000:.0f} kB (synthetic, seed {arguments.seed})"
+    )
     print(f"labelled {labelled}, without a class {len(comments) - labelled}, distinct texts {distinct}")
     print(", ".join(f"{code} {name} {counts[code] / labelled:.1%}" for code, name in enumerate(CLASS_NAMES)))
     figures = measure(comments)

@@ -57,7 +57,9 @@ CRITICISM = tuple(
     "尴尬 拖沓 生硬 敷衍 无聊 做作 单薄 悬浮 刻意 拉胯 油腻 离谱 让人失望 空洞 混乱 浮夸 难看 别扭 让人出戏 违和 水 粗糙 假 乏味 "
     "业余 慌乱 没劲 脸谱化 啰嗦 套路".split()
 )
-LUKEWARM = tuple("还行 一般般 中规中矩 马马虎虎 还凑合 也就那样 不好不坏 过得去 普普通通 见仁见智 正常水平 平平无奇".split())
+LUKEWARM = tuple(
+    "还行 一般般 中规中矩 马马虎虎 还凑合 也就那样 不好不坏 过得去 普普通通 见仁见智 正常水平 平平无奇".split()
+)
 CHEERS = tuple(
     "yyds 绝了 太可了 爱了爱了 姐姐好飒 awsl 泪目了 致敬 respect 666 nb 冲鸭 支持姐姐 为她鼓掌 全程起鸡皮疙瘩 姐姐加油 这才是榜样 "
     "看得热血沸腾 想二刷 封神".split()
@@ -66,16 +68,22 @@ JEERS = tuple(
     "劝退了 弃了 无语 槽点太多 看不下去 只想快进 就这？ 打扰了 一言难尽 浪费时间 编剧不会写女性角色 又写成了花瓶 白期待了 取关了 "
     "栓Q 尬到抠脚 散了吧 差评 看困了 救不回来".split()
 )
-SHRUGS = tuple("看个人口味吧 不吹不黑 没什么感觉 不予置评 再看看吧 中立 先观望 emmm 说不好 各有各的看法 没太大感觉 可看可不看".split())
+SHRUGS = tuple(
+    "看个人口味吧 不吹不黑 没什么感觉 不予置评 再看看吧 中立 先观望 emmm 说不好 各有各的看法 没太大感觉 可看可不看".split()
+)
 
 # Beside the point: judged with the same words as the women are, so that the target decides.
-BYSTANDERS = tuple("字幕 bgm 画质 弹幕 封面 广告 网速 片头曲 我家的猫 食堂的饭 我的耳机 评论区 今天的天气 up的麦克风".split())
+BYSTANDERS = tuple(
+    "字幕 bgm 画质 弹幕 封面 广告 网速 片头曲 我家的猫 食堂的饭 我的耳机 评论区 今天的天气 up的麦克风".split()
+)
 CHATTER = tuple(
     "打卡 第一 前排 有人吗 求bgm 求资源 几点更新 来了来了 签到 考研人路过 下课来看 边吃饭边看 明天要考试了 晚上吃什么 今天好冷 "
     "地铁上看的 手机没电了 2024年还有人吗 空降坐标3分20 刚下班 作业还没写 前方高能 进度条撑住 外卖到了 猫把键盘踩了 谁有课件 "
     "广州今天下雨了 投币了求回关 这是几月的视频 耳机党注意 我在图书馆不敢笑 第几集了 电量1% 周五快乐 晚安".split()
 )
-ASIDES = tuple("顺便求bgm 晚饭还没吃 今天打卡 弹幕好多 下课来看的 第二遍了 先去吃饭 字幕有点糊 手机快没电了 来自首页推荐".split())
+ASIDES = tuple(
+    "顺便求bgm 晚饭还没吃 今天打卡 弹幕好多 下课来看的 第二遍了 先去吃饭 字幕有点糊 手机快没电了 来自首页推荐".split()
+)
 
 _INTENSIFIERS = ("真", "太", "好", "很", "真的很", "特别", "挺", "超", "真是", "确实", "实在是", "")
 _NEAR_NEGATIONS = ("不", "一点也不", "没那么", "谈不上", "算不上", "并不", "不怎么", "压根不", "不太")
@@ -134,13 +142,29 @@ _IRONY = {
         "{s}好{w}哦，{w}到对手都哭了",
         "{s}这么{w}，难怪大家都投了三连",
     ),
-    NEGATIVE: ("可真{w}呢🙃", "{s}真是{w}，呵呵", "好一个{w}，我选择快进", "{s}这么{w}，难怪没人看完", "{w}到我直接关了"),
+    NEGATIVE: (
+        "可真{w}呢🙃",
+        "{s}真是{w}，呵呵",
+        "好一个{w}，我选择快进",
+        "{s}这么{w}，难怪没人看完",
+        "{w}到我直接关了",
+    ),
 }
 
 
 def _subject(rng: random.Random, topic: Topic) -> str:
     person, aspect = rng.choice(topic.people), rng.choice(topic.aspects)
-    forms = ("她", "姐姐", person, f"这个{person}", f"她的{aspect}", f"这{aspect}", aspect, f"{person}的{aspect}", f"这段{aspect}")
+    forms = (
+        "她",
+        "姐姐",
+        person,
+        f"这个{person}",
+        f"她的{aspect}",
+        f"这{aspect}",
+        aspect,
+        f"{person}的{aspect}",
+        f"这段{aspect}",
+    )
     return rng.choice(forms)
 
 
@@ -152,7 +176,9 @@ def _opposite(polarity: int) -> int:
     return NEGATIVE if polarity == POSITIVE else POSITIVE
 
 
-def _clause(rng: random.Random, topic: Topic, polarity: int, turned: float, frames: tuple[str, ...] = _PLAIN_FRAMES) -> str:
+def _clause(
+    rng: random.Random, topic: Topic, polarity: int, turned: float, frames: tuple[str, ...] = _PLAIN_FRAMES
+) -> str:
     """One clause that says `polarity`; with probability `turned` through a negated word of the opposite polarity."""
     subject, intensifier = _subject(rng, topic), rng.choice(_INTENSIFIERS)
     if polarity == MILD:
@@ -192,7 +218,9 @@ def _irrelevant(rng: random.Random, topic: Topic) -> str:
     if kind < 0.88:
         return f"{rng.choice(CHATTER)}，{rng.choice(ASIDES)}"
     person = rng.choice(topic.people)
-    return rng.choice(("{p}出场是第几分钟", "{p}这段的bgm叫什么", "有没有{p}的壁纸", "{p}是哪一年的", "搜{p}来的，打卡")).format(p=person)
+    return rng.choice(
+        ("{p}出场是第几分钟", "{p}这段的bgm叫什么", "有没有{p}的壁纸", "{p}是哪一年的", "搜{p}来的，打卡")
+    ).format(p=person)
 
 
 def compose(rng: random.Random, topic: Topic, class_code: int) -> str:

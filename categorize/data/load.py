@@ -21,7 +21,7 @@ from categorize.data.rows import fingerprint, first_seen, struct_of
 from categorize.data.splits import NAMES, Fractions, assign, make_units, unit_keys
 from categorize.errors import UserError
 from categorize.labels import LabelSet
-from categorize.recipe.sections import DataSection, LabelsSection
+from categorize.recipe.sections import DataSection, LabelsSection, RecipeBase
 
 default_split_file = stored.default_split_file
 
@@ -66,6 +66,12 @@ class LoadedData:
     input_spec: InputSpec
     splits: Splits
     report: DataReport
+
+
+def load_recipe_data(recipe: RecipeBase, *, resplit: bool = False, write: bool = True) -> LoadedData:
+    """`load_data` of a recipe, with the assignment of its split stored beside the outputs; raises as that does."""
+    file = default_split_file(recipe.data, Path(recipe.output_path).parent)
+    return load_data(recipe.data, recipe.labels, split_file=file, resplit=resplit, write=write)
 
 
 def load_data(

@@ -111,8 +111,10 @@ def _check_is_file(path: Path, key: str) -> None:
 
 # ---------------------------------------------------------------- datasets
 def _may_be_hub_id(source: str) -> bool:
-    suffix = Path(source.removesuffix(".gz")).suffix.lower()
-    return suffix not in _FORMAT_OF_SUFFIX and _HUB_ID.fullmatch(source) is not None
+    path = Path(source.removesuffix(".gz"))
+    if path.parent != Path() and path.parent.is_dir():
+        return False  # "comments/2024" beside a folder "comments" is a slip of the path, not worth a network time-out
+    return path.suffix.lower() not in _FORMAT_OF_SUFFIX and _HUB_ID.fullmatch(source) is not None
 
 
 def _is_saved_dataset(path: Path) -> bool:

@@ -85,7 +85,7 @@ class HeadPredictor:
                 seconds=time.perf_counter() - start,
             )
             ids = batch.column("id").to_pylist()
-            finite = np.isfinite(logits).all(axis=1)
+            finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(logits).all(axis=1))
             if self.label_set.is_regression:
                 score = logits[:, 0] * self.head.settings.target_std + self.head.settings.target_mean
                 yield Predictions(ids, score=score, valid=finite, usage=usage)
@@ -125,7 +125,8 @@ def compute_dtype(name: str, model: torch.nn.Module, device: torch.device) -> to
     if name == "float32":
         return None
     if name in ("bfloat16", "float16"):
-        return getattr(torch, name)
+        half: torch.dtype = getattr(torch, name)
+        return half
     halves = {parameter.dtype for parameter in model.parameters()} & {torch.bfloat16, torch.float16}
     if halves:
         return torch.bfloat16 if torch.bfloat16 in halves else torch.float16
@@ -190,6 +191,6 @@ def to_probabilities(logits: npt.NDArray[np.float64], label_set: LabelSet) -> np
     import numpy as np
 
     if label_set.is_multi_label:
-        return 0.5 * (1 + np.tanh(logits / 2))
+        return np.asarray(0.5 * (1 + np.tanh(logits / 2)))
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))

@@ -12,7 +12,7 @@ from categorize.inference.predictor import Predictor, TrainedPredictor
 from categorize.labels import Label, LabelSet
 from categorize.metrics.decision import DecisionRule
 from categorize.models.tokenizer import loading
-from categorize.recipe.sections import PredictionSection
+from categorize.recipe.sections import PredictionSection, Task
 from categorize.runs import DECISION_RULE, INPUT, MANIFEST, Run
 
 DEFAULT_MAX_LENGTH = 512
@@ -43,10 +43,8 @@ def load_predictor(
     """
     folder = resolve_folder(path_or_hub_id)
     title = name or Path(path_or_hub_id).name
-    if (
-        (folder / MANIFEST).is_file()
-        or (not (folder / "config.json").is_file()
-        and not (folder / "adapter_config.json").is_file())
+    if (folder / MANIFEST).is_file() or (
+        not (folder / "config.json").is_file() and not (folder / "adapter_config.json").is_file()
     ):
         run = Run.open(folder)
         return TrainedPredictor(
@@ -165,5 +163,5 @@ def _labels_of_config(path: Path) -> LabelSet | None:
     labels = tuple(Label(names[key]) for key in sorted(names, key=int))
     if len(labels) < 2 or all(label.name.startswith("LABEL_") for label in labels):
         return None
-    task = "multi_label" if config.get("problem_type") == "multi_label_classification" else "single_label"
+    task: Task = "multi_label" if config.get("problem_type") == "multi_label_classification" else "single_label"
     return LabelSet(task, labels)

@@ -12,17 +12,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def documents(rows: pa.Table) -> pa.Table:
-    """The first row of each document, in order of first appearance."""
-    import numpy as np
-
-    seen: set[str] = set()
-    keep = np.array(
-        [not (name in seen or seen.add(name)) for name in rows.column("document_id").to_pylist()], dtype=bool
-    )  # type: ignore[func-returns-value]
-    return rows if keep.all() else rows.filter(keep)
-
-
 def predictions_table(rows: pa.Table, predictions: Predictions, keep: Sequence[str] = ()) -> pa.Table:
     """Columns id, document_id, text, group, gold, gold_score, predicted, score, valid, probabilities, raw, and the
     kept metadata.

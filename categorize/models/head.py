@@ -207,7 +207,8 @@ def resolve_dtype(name: str, trained: bool) -> torch.dtype | str:
     import torch
 
     if name != "auto":
-        return getattr(torch, name)
+        named: torch.dtype = getattr(torch, name)
+        return named
     if trained or not torch.cuda.is_available():
         return torch.float32
     return "auto"

@@ -148,14 +148,14 @@ def _description(kind: str) -> str:
         ),
         "eval": (
             "Predict one split of the data with several finished runs and print one table of their measures, with\n"
-            "intervals. Runs that were trained on rows of that split are refused."
+            "intervals. Runs that were trained on another split of the data are refused."
         ),
     }
     return what.get(kind, (RECIPE_OF_KIND[kind].__doc__ or "").strip())
 
 
 def _epilog(script: str, kind: str) -> str:
-    example = {"seqcls": "recipes/bert_base_chinese.yaml", "eval": "recipes/eval_gender.yaml"}.get(
+    example = {"seqcls": "recipes/bert_base_chinese.yaml", "eval": "recipes/demo/eval.yaml"}.get(
         kind, f"recipes/{kind}.yaml"
     )
     override = {"eval": "evaluation.split=validation"}.get(kind, "training.learning_rate=1e-4 seed=7")

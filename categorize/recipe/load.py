@@ -77,7 +77,7 @@ def load_recipe(
     values = TypeCheck(problems).section(root, model)
     check_compatibility(root, problems, environment)
     problems.raise_if_any()
-    recipe = _build(model, values, root, problems)
+    recipe = build(model, values, root, problems)
     sources = (*dict.fromkeys(shown(file) for file in loader.files), *([COMMAND_LINE] if overrides else []))
     text = f"# Resolved from: {', '.join(sources)}\n{dump(values)}"
     return LoadedRecipe(recipe, values, text, sources, root)
@@ -116,7 +116,7 @@ def _model(root: Mapping, kind: str | None, path: str, problems: Problems) -> ty
     raise AssertionError("unreachable")
 
 
-def _build(model: type[BaseModel], values: dict[str, Any], root: Mapping, problems: Problems) -> Any:
+def build(model: type[BaseModel], values: dict[str, Any], root: Mapping, problems: Problems) -> Any:
     """The typed recipe. What only pydantic knows (a validator of a section) is told with its line, too."""
     try:
         return model.model_validate(values)

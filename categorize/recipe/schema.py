@@ -124,7 +124,7 @@ def _loosen(definition: Schema, cls: type[BaseModel], keep_required: bool) -> No
         )
         definition["unevaluatedProperties"] = False
     elif issubclass(cls, UpstreamSection):
-        section = {"TrainingSection": "training", "QuantizationSection": "quantization"}[cls.__name__]
+        section = cls.__name__.removesuffix("Section").lower()
         definition["properties"].update(_upstream_properties(filled_class(cls), section))
         definition["additionalProperties"] = False
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from categorize.data.load import load_recipe_data
 from categorize.errors import UserError
 from categorize.inference.load import load_predictor
 from categorize.inference.predictor import TrainedPredictor
-from categorize.inference.tables import documents, predictions_table, write_predictions
+from categorize.inference.tables import predictions_table, write_predictions
 from categorize.labels import LabelSet
 from categorize.metrics.baselines import baseline
 from categorize.metrics.intervals import measure_with_intervals, paired_differences
@@ -50,7 +51,7 @@ def evaluate(command: Command) -> None:
     """
     recipe = command.recipe.recipe
     assert isinstance(recipe, EvalRecipe)
-    data = load(recipe, command)
+    data = load_recipe_data(recipe, write=not command.dry_run)
     split = chosen_rows(recipe, data)
     references = [one if isinstance(one, RunReference) else RunReference(run=one) for one in recipe.evaluation.runs]
     print(
@@ -123,27 +124,15 @@ def evaluate(command: Command) -> None:
     print("\nwritten: " + ", ".join(str(path) for path in written))
 
 
-def load(recipe: EvalRecipe, command: Command) -> LoadedData:
-    """The recipe's rows, split as the training runs were."""
-    from categorize.data.load import default_split_file, load_data
-
-    file = (
-        Path(recipe.data.splits.file)
-        if recipe.data.splits.file
-        else default_split_file(recipe.data, Path(recipe.output_path).parent)
-    )
-    return load_data(recipe.data, recipe.labels, split_file=file, resplit=command.resplit, write=not command.dry_run)
-
-
 def chosen_rows(recipe: EvalRecipe, data: LoadedData) -> Rows:
     """The rows that the recipe compares on. Raises UserError where the split is empty."""
     name = recipe.evaluation.split
-    rows = getattr(data.splits, name)
+    rows = data.splits[name]
     if not rows.num_rows:
         raise UserError(
             f"evaluation.split: the {name} split is empty; raise data.splits.{name} or choose another split"
         )
-    kept = documents(rows)
+    kept = data.input_spec.documents(rows)
     gold = data.label_set.encode(kept.column("gold").to_pylist(), kept.column("gold_score").to_pylist())
     return Rows(name, rows, kept, gold, data.splits.fingerprints[name])
 

@@ -71,7 +71,7 @@ def _cost(recipe: SeqclsRecipe, head: Head, tokens: TokenizedTexts) -> list[str]
         steps = int(values["max_steps"])
     stored = sum(parameter.numel() * parameter.element_size() for parameter in head.model.parameters())
     config = head.model.config.get_text_config()
-    layers = getattr(config, "num_hidden_layers", None) or getattr(config, "num_layers", 12)
+    layers = int(getattr(config, "num_hidden_layers", None) or getattr(config, "num_layers", None) or 12)
     # About 34 bytes a token, layer and unit of width without recomputation (arXiv 2205.05198), in half precision.
     activations = 34 * layers * config.hidden_size * batch * min(int(tokens.lengths.max()), head.settings.max_length)
     memory = stored + trained * 12 + activations

@@ -27,6 +27,8 @@ def train(command: Command) -> None:
     Raises:
         UserError: see the parts: the recipe, the data, the model or the output folder is at fault.
     """
+    from categorize.data.load import load_recipe_data
+
     recipe = command.recipe.recipe
     assert isinstance(recipe, SeqclsRecipe)
     method = get_method(recipe.model.method)
@@ -35,14 +37,14 @@ def train(command: Command) -> None:
     options = FitOptions(resume, command.trust_remote_code)
     say(f"{recipe.name}: {recipe.model.method} -> {output}")
     if command.dry_run:
-        data = load(recipe, command)
+        data = load_recipe_data(recipe, resplit=command.resplit, write=not command.dry_run)
         for line in [*data.report.lines(), *method.preview(recipe, data, options)]:
             say(line)
         say("dry run: nothing was trained or written")
         return
     # Before the data is read: a folder that is taken must not cost the user an hour.
     writer = RunWriter(output, command.recipe.text, resume=resume, overwrite=command.overwrite)
-    data = load(recipe, command)
+    data = load_recipe_data(recipe, resplit=command.resplit, write=not command.dry_run)
     for line in data.report.lines():
         say(line)
     start = time.perf_counter()
@@ -51,24 +53,6 @@ def train(command: Command) -> None:
     if not is_main_process():
         return
     finish(recipe, data, method, writer, summary, start)
-
-
-def load(recipe: SeqclsRecipe, command: Command) -> LoadedData:
-    """The recipe's rows, with the split's assignment stored beside the outputs."""
-    from categorize.data.load import default_split_file, load_data
-
-    file = (
-        Path(recipe.data.splits.file)
-        if recipe.data.splits.file
-        else default_split_file(recipe.data, Path(recipe.output_path).parent)
-    )
-    return load_data(
-        recipe.data,
-        recipe.labels,
-        split_file=file,
-        resplit=command.resplit,
-        write=not command.dry_run and is_main_process(),
-    )
 
 
 def writer_files(writer: RunWriter, data: LoadedData) -> None:
@@ -92,7 +76,7 @@ def finish(
     """
     from categorize.inference.load import run_predictor
     from categorize.inference.predictor import TrainedPredictor
-    from categorize.inference.tables import documents, predictions_table, write_predictions
+    from categorize.inference.tables import predictions_table, write_predictions
     from categorize.metrics.decision import DecisionRule
     from categorize.metrics.measures import measure
     from categorize.runs import Run
@@ -110,7 +94,7 @@ def finish(
     with disk_errors(writer.path):
         rule.save(writer.stage(DECISION_RULE))
         for name, predictions in undecided.items():
-            rows = documents(getattr(data.splits, name))
+            rows = data.input_spec.documents(data.splits[name])
             decided = rule.apply(predictions)
             gold = data.label_set.encode(rows.column("gold").to_pylist(), rows.column("gold_score").to_pylist())
             metrics[name] = measure(data.label_set, gold, decided)
@@ -132,12 +116,11 @@ def held_out(data: LoadedData) -> dict[str, pa.Table]:
 
 def fit_rule(recipe: SeqclsRecipe, data: LoadedData, undecided: dict[str, Predictions]) -> DecisionRule:
     """The decision rule, fitted on validation; the default where there are no validation rows."""
-    from categorize.inference.tables import documents
     from categorize.metrics.decision import DecisionRule
 
     if "validation" not in undecided:
         return DecisionRule.default(data.label_set)
-    rows = documents(data.splits.validation)
+    rows = data.input_spec.documents(data.splits.validation)
     gold = data.label_set.encode(rows.column("gold").to_pylist(), rows.column("gold_score").to_pylist())
     return DecisionRule.fit(recipe.decision, data.label_set, undecided["validation"], gold)
 

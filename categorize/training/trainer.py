@@ -77,7 +77,7 @@ class Collator:
         return batch
 
 
-class _SetEpoch(TrainerCallback):
+class _SetEpoch(TrainerCallback):  # type: ignore[misc]
     """Tells the sampler which epoch begins; the loader is not accelerate's own, which would do it."""
 
     def __init__(self, sampler: StepBatchSampler) -> None:
@@ -87,7 +87,7 @@ class _SetEpoch(TrainerCallback):
         self.sampler.set_epoch(int(state.epoch or 0))
 
 
-class HeadTrainer(Trainer):
+class HeadTrainer(Trainer):  # type: ignore[misc]
     """Trains a head.
 
     Args:
@@ -103,6 +103,7 @@ class HeadTrainer(Trainer):
         self.objective = objective
         self.measures = measures
         self.grouping = grouping
+        self.control: Any
         self.loss_is_scaled_for_ga = True  # `compute_loss` divides by the step's weights itself
         self.seen_rows: list[int] | None = None  # set to a list to record the rows of every forward pass, for tests
 
@@ -226,7 +227,7 @@ class HeadTrainer(Trainer):
             mark_complete(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
 
 
-class ProgressLines(TrainerCallback):
+class ProgressLines(TrainerCallback):  # type: ignore[misc]
     """Prints losses and evaluations as plain lines, at most one a few seconds, with the time left."""
 
     SECONDS = 5.0

@@ -214,6 +214,12 @@ def test_a_missing_file_names_the_one_that_was_meant(tmp_path: Path) -> None:
     assert "no such file" in fails(tmp_path / "nowhere" / "a.csv")
 
 
+def test_a_name_in_a_folder_that_exists_is_no_hub_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "comments").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert "no such file" in fails("comments/january")
+
+
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     assert "is a folder" in fails(tmp_path)
 

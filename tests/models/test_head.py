@@ -1,4 +1,5 @@
-"""Heads: what is saved predicts the same when loaded, padding changes nothing, and what cannot work is said in one line."""
+"""Heads: what is saved predicts the same when loaded, padding changes nothing, and what cannot work is said in one
+line."""
 
 from __future__ import annotations
 

@@ -265,3 +265,30 @@ def test_no_message_speaks_pydantic(errors: Errors) -> None:
     lines = errors("labels: {names: [[]]}\nprediction: []\n")
     assert lines
     assert not any("Input should" in line or "validation error" in line for line in lines)
+
+
+def test_what_only_a_validator_knows_is_told_with_its_line() -> None:
+    from pydantic import BaseModel, field_validator
+
+    from categorize.recipe.load import build
+    from categorize.recipe.nodes import Mapping, compose, to_plain
+    from categorize.recipe.problems import Problems
+
+    class Part(BaseModel):
+        even: int
+
+        @field_validator("even")
+        @classmethod
+        def check(cls, value: int) -> int:
+            if value % 2:
+                raise ValueError(f"expected an even number, found {value}")
+            return value
+
+    class Whole(BaseModel):
+        parts: list[Part | str]
+
+    root = compose("parts:\n  - {even: 2}\n  - even: 3\n", "r.yaml", Problems())
+    assert isinstance(root, Mapping)
+    with pytest.raises(UserError) as caught:
+        build(Whole, to_plain(root), root, Problems())
+    assert "r.yaml:3: parts[1].even: expected an even number, found 3" in str(caught.value)

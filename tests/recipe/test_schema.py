@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from categorize.recipe.load import LoadedRecipe
+from categorize.recipe.load import LoadedRecipe, load_recipe
 from categorize.recipe.nodes import compose, to_plain
 from categorize.recipe.problems import Problems
 from categorize.recipe.reference import markdown
@@ -53,8 +53,6 @@ GOOD = [
 
 @pytest.mark.parametrize("text", GOOD)
 def test_what_the_loader_takes_the_schema_takes(minimal: Callable[..., LoadedRecipe], text: str) -> None:
-    from categorize.recipe.load import load_recipe
-
     Path("good.yaml").write_text(text, encoding="utf-8")
     load_recipe("good.yaml", environment={})
     assert valid(text)

@@ -47,7 +47,8 @@ def test_the_gradient_is_that_of_the_weighted_mean_over_the_step(tiny: Tiny, tmp
 
 
 def test_two_processes_train_as_one(tiny: Tiny, tmp_path: Path, root: Path) -> None:
-    """8 rows a step as one process of 8, and as two processes of 2 with accumulation 2: same losses, gradients, weights, evaluation."""
+    """8 rows a step as one process of 8, and as two processes of 2 with accumulation 2: same losses, gradients,
+    weights, evaluation."""
     one = build_trainer(str(tiny("bert")), str(tmp_path / "one"), 8, 1)
     reference = record(one)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]

@@ -1,4 +1,5 @@
-"""Batches: every row once an epoch, the same steps however they are cut, less padding, an order from seed and epoch alone."""
+"""Batches: every row once an epoch, the same steps however they are cut, less padding, an order from seed and epoch
+alone."""
 
 from __future__ import annotations
 

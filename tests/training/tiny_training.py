@@ -57,7 +57,8 @@ def build_trainer(
         dataloader_pin_memory=False,
         disable_tqdm=True,
         **{
-            "optim": "sgd", "learning_rate": 0.1, "lr_scheduler_type": "constant", "num_train_epochs": 2, "logging_steps": 1,
+"
+                                                                                                          "            "optim": "sgd", "learning_rate": 0.1, "lr_scheduler_type": "constant", "num_train_epochs": 2, "logging_steps": 1,
             "max_grad_norm": 0.0, "save_strategy": "no", "eval_strategy": "no", **training,
         },
     )  # fmt: skip
@@ -73,7 +74,8 @@ def build_trainer(
 
 
 def record(trainer: Any) -> dict[str, Any]:
-    """Train; gives every optimizer step's gradient, the logged losses, the final weights and the rows that were seen."""
+    """Train; gives every optimizer step's gradient, the logged losses, the final weights and the rows that were
+    seen."""
     import torch
     from transformers import TrainerCallback
 

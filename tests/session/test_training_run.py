@@ -1,0 +1,235 @@
+"""From a recipe to a finished run, in this process: every task and method leaves a folder that predicts what it
+reported."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from categorize.inference.load import load_predictor
+from categorize.recipe.command import main
+from categorize.report.evaluation import evaluate
+from categorize.training.session import train
+from tests.session.collections import write_collection, write_recipe
+
+Tiny = Callable[..., Path]
+FILES = {
+    "recipe.yaml",
+    "run.json",
+    "label_set.json",
+    "input.json",
+    "decision_rule.json",
+    "metrics.json",
+    "README.md",
+    "splits.parquet",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_collection(tmp_path / "rows.csv")
+    return tmp_path
+
+
+def run(*argv: str) -> int:
+    return main("run_seqcls.py", "seqcls", train, list(argv))
+
+
+def compare(*argv: str) -> int:
+    return main("run_eval.py", "eval", evaluate, list(argv))
+
+
+def check_run(path: Path, task: str) -> dict[str, Any]:
+    """The folder is whole, holds no pickle, and a reloaded predictor gives the predictions that the run wrote."""
+    assert {file.name for file in path.iterdir()} >= FILES
+    pickles = [file for file in path.rglob("*") if file.suffix in (".bin", ".pkl", ".pt")]
+    assert all("checkpoints" in file.parts for file in pickles)
+    assert not path.with_name(path.name + ".incomplete").exists()
+    written = pq.read_table(path / "predictions/test.parquet")
+    assert written.column_names[:11] == [
+        "id", "document_id", "text", "group", "gold", "gold_score", "predicted", "score", "valid",
+        "probabilities", "raw",
+    ]  # fmt: skip
+    again = load_predictor(str(path)).predict_texts(written["text"].to_pylist())
+    if task == "regression":
+        np.testing.assert_allclose(again.score, written["score"].to_numpy(), rtol=1e-5)
+    else:
+        np.testing.assert_allclose(again.probabilities, np.array(written["probabilities"].to_pylist()), atol=1e-6)
+        assert [list(names) for names in again.decided or []] == written["predicted"].to_pylist()
+    metrics = json.loads((path / "metrics.json").read_text())
+    assert metrics["test"]["rows"] == written.num_rows
+    manifest = json.loads((path / "run.json").read_text())
+    assert manifest["task"] == task
+    assert manifest["parameters_trained"] > 0
+    return dict(metrics["test"])
+
+
+@pytest.mark.parametrize("adapter", [None, "lora"])
+@pytest.mark.parametrize("architecture", ["bert", "qwen2"])
+def test_a_single_label_head_learns_and_predicts_what_it_reported(
+    folder: Path, tiny: Tiny, architecture: str, adapter: str | None
+) -> None:
+    sections: dict[str, Any] = {"adapter": {"type": adapter}} if adapter else {}
+    recipe = write_recipe(folder / "one.yaml", model={"name_or_path": str(tiny(architecture))}, **sections)
+    assert run(str(recipe), "training.num_train_epochs=6", "training.learning_rate=1e-2") == 0
+    metrics = check_run(folder / "outputs/one", "single_label")
+    assert metrics["accuracy"] > 0.9
+
+
+def test_a_multi_label_head_with_tuned_thresholds(folder: Path, tiny: Tiny) -> None:
+    recipe = write_recipe(
+        folder / "many.yaml",
+        model={"name_or_path": str(tiny("bert"))},
+        data={"columns": {"id": "id", "text": "text", "label": "moods"}},
+        labels={"task": "multi_label", "names": ["good", "bad", "late"]},
+        decision={"thresholds": "per_label", "fallback": "top"},
+        training={"class_weights": "balanced", "num_train_epochs": 6, "learning_rate": 1e-2, "use_cpu": True},
+    )
+    assert run(str(recipe)) == 0
+    metrics = check_run(folder / "outputs/many", "multi_label")
+    assert metrics["macro"]["f1"] > 0.8
+    assert "samples" in metrics
+
+
+@pytest.mark.parametrize("method", ["head", "tfidf"])
+def test_a_regression_predicts_in_the_units_of_the_data(folder: Path, tiny: Tiny, method: str) -> None:
+    model = {"name_or_path": str(tiny("bert"))} if method == "head" else {"method": "tfidf"}
+    training = {} if method == "head" else {"training": None}
+    recipe = write_recipe(
+        folder / "score.yaml",
+        model=model,
+        data={"columns": {"id": "id", "text": "text", "label": "score"}},
+        labels={"task": "regression", "names": None, "minimum": 1.0, "maximum": 5.0},
+        **training,
+    )
+    overrides = ["training.num_train_epochs=8", "training.learning_rate=1e-2"] if method == "head" else []
+    assert run(str(recipe), *overrides) == 0
+    metrics = check_run(folder / "outputs/score", "regression")
+    assert metrics["pearson"] > 0.8
+    assert metrics["rmse"] < 0.7
+
+
+def test_a_decoder_head_may_read_a_prompt(folder: Path, tiny: Tiny) -> None:
+    recipe = write_recipe(
+        folder / "prompted.yaml",
+        model={"name_or_path": str(tiny("qwen2", chat=True)), "max_length": 256},
+        prompt={"system": "Say the mood.", "template": "{text}"},
+    )
+    assert run(str(recipe)) == 0
+    check_run(folder / "outputs/prompted", "single_label")
+    assert json.loads((folder / "outputs/prompted/prompt.json").read_text())["system"] == "Say the mood."
+
+
+def test_tfidf_and_a_linear_probe_and_their_comparison(
+    folder: Path, tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encoder = str(tiny("bert"))
+    assert run(str(write_recipe(folder / "linear.yaml", model={"method": "tfidf"}, training=None))) == 0
+    check_run(folder / "outputs/linear", "single_label")
+    assert run(str(write_recipe(folder / "probe.yaml", model={"name_or_path": encoder, "freeze": True}))) == 0
+    check_run(folder / "outputs/probe", "single_label")
+    recipe = write_recipe(
+        folder / "table.yaml",
+        kind="eval",
+        evaluation={"runs": ["outputs/linear", "outputs/probe", encoder]},
+        training=None,
+    )
+    capsys.readouterr()
+    assert compare(str(recipe)) == 0
+    shown = capsys.readouterr().out
+    assert "majority label" in shown
+    assert "probe: linear probe" in shown
+    assert "randomly initialised head (bert.pooler, classifier)" in shown
+    table = json.loads((folder / "outputs/table/comparison.json").read_text())
+    by_name = {one["name"]: one["metrics"]["accuracy"] for one in table["runs"]}
+    assert by_name["linear"] == json.loads((folder / "outputs/linear/metrics.json").read_text())["test"]["accuracy"]
+    assert {file.name for file in (folder / "outputs/table/predictions").iterdir()} >= {
+        "linear.parquet",
+        "probe.parquet",
+    }
+
+
+def test_an_evaluation_refuses_a_run_that_was_split_otherwise(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(str(write_recipe(folder / "linear.yaml", model={"method": "tfidf"}, training=None))) == 0
+    recipe = write_recipe(folder / "table.yaml", kind="eval", evaluation={"runs": ["outputs/linear"]}, training=None)
+    capsys.readouterr()
+    assert compare(str(recipe), "data.splits.seed=7") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: outputs/linear: its test split") and error.count("\n") == 1
+
+
+def test_an_adapter_trained_elsewhere_is_loaded_on_the_base_that_is_named(folder: Path, tiny: Tiny) -> None:
+    """A plain peft folder, with the base under a path that no longer exists."""
+    import shutil
+
+    base = shutil.copytree(tiny("bert"), folder / "base")
+    recipe = write_recipe(folder / "one.yaml", model={"name_or_path": "base"}, adapter={"type": "lora"})
+    assert run(str(recipe)) == 0
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        shutil.copy(folder / "outputs/one" / name, elsewhere)
+    base.rename(folder / "moved")
+    run_predictor = load_predictor("outputs/one", base="moved")
+    foreign = load_predictor("elsewhere", base="moved", label_set=run_predictor.label_set)
+    texts = ["good movie", "讨厌 这个 视频"]
+    expected = run_predictor.predict_texts(texts)
+    np.testing.assert_allclose(foreign.predict_texts(texts).probabilities, expected.probabilities, atol=1e-6)
+    assert foreign.notes == ["adapter on moved"]
+
+
+def test_an_output_folder_with_another_run_is_refused_unless_told(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = str(write_recipe(folder / "linear.yaml", model={"method": "tfidf"}, training=None))
+    assert run(recipe) == 0
+    before = (folder / "outputs/linear/run.json").read_bytes()
+    capsys.readouterr()
+    assert run(recipe) == 2
+    assert "outputs/linear: output_dir holds a finished run" in capsys.readouterr().err
+    assert (folder / "outputs/linear/run.json").read_bytes() == before
+    assert run(recipe, "--overwrite", "seed=1") == 0
+    assert json.loads((folder / "outputs/linear/run.json").read_text())["seed"] == 1
+
+
+def test_a_folder_of_other_files_is_never_written_to(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "outputs/linear").mkdir(parents=True)
+    (folder / "outputs/linear/thesis.docx").write_text("mine")
+    recipe = str(write_recipe(folder / "linear.yaml", model={"method": "tfidf"}, training=None))
+    assert run(recipe, "--overwrite") == 2
+    assert "holds files that are no run" in capsys.readouterr().err
+    assert (folder / "outputs/linear/thesis.docx").read_text() == "mine"
+
+
+def test_a_dry_run_shows_data_lengths_and_costs_and_writes_nothing(
+    folder: Path, tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = str(write_recipe(folder / "one.yaml", model={"name_or_path": str(tiny("bert")), "max_length": 6}))
+    assert run(recipe, "--dry-run") == 0
+    shown = capsys.readouterr().out
+    for part in (
+        "tokens a row: median",
+        "rows that would be cut:",
+        "example as the model reads it: [CLS]",
+        "parameters:",
+        "optimizer steps:",
+        "memory, estimated",
+        "nothing was trained",
+    ):
+        assert part in shown
+    assert not (folder / "outputs").exists()
+
+
+def test_a_missing_model_is_said_before_anything_is_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = str(write_recipe(folder / "one.yaml", model={"name_or_path": "./nowhere"}))
+    assert run(recipe) == 2
+    error = capsys.readouterr().err
+    assert error == "error: ./nowhere: no such model folder; give a folder that exists or a Hub id (owner/name)\n"
+    assert not (folder / "outputs/one").exists()
