@@ -1,1 +1,1 @@
-"""The demo: a synthetic sample of video comments and the builder of the tiny local models. Imports nothing of `categorize`."""
+"""The demo: a synthetic sample of video comments, and the builder of the tiny local models trained on its text."""

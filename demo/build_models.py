@@ -3,12 +3,12 @@
     python -m demo.build_models [--output demo/models] [--force]
 
 Writes `encoder/` (BERT, pretrained by masked language modelling) and `decoder/` (Qwen2, pretrained by next-token
-prediction), each with a tokenizer trained on the same text, loadable by the `Auto*` classes of transformers. They stand in
-for the checkpoints that a real recipe names, so that everything after "load the pretrained model" is the real thing.
+prediction), each with a tokenizer trained on the same text, loadable by the `Auto*` classes of transformers. They stand
+in for the checkpoints that a real recipe names: everything after "load the pretrained model" is the real thing.
 
-Only the `message` column is read. Neither the class nor the division into splits is seen here, so that a head trained on
-these models learns the task from its training rows alone. (Test texts, without classes, are part of the pretraining text,
-as the text of a published benchmark is of a published checkpoint.)
+Only the `message` column is read. Neither the class nor the division into splits is seen here, so that a head trained
+on these models learns the task from its training rows alone. (The test rows' texts, without their classes, are part of
+the pretraining text, as the text of a published benchmark is of many a published checkpoint.)
 
 A build is skipped if one from the same text and the same code is there; a new one replaces it only when it is complete.
 """
@@ -76,8 +76,8 @@ def read_messages(path: Path) -> list[str]:
 def instruction_texts(messages: Sequence[str], rng: random.Random) -> list[list[dict[str, str]]]:
     """Conversations that show a prompt's shape and the label names, but no answer to the task.
 
-    In one kind the user names the word to say and the assistant says it; in the other the comment is quoted and stays without
-    an answer. Which word is asked for is drawn at random, so that nothing links a comment to its class.
+    In one kind the user names the word to say and the assistant says it; in the other a comment is quoted and stays
+    without an answer. No text holds both a comment and a label said of it.
     """
     names = ", ".join(LABEL_NAMES)
     conversations: list[list[dict[str, str]]] = []
@@ -201,8 +201,8 @@ def _decoder_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerBase:
     untrained = Qwen2Tokenizer().backend_tokenizer
     core = Tokenizer(models.BPE())
     core.normalizer = untrained.normalizer
-    # Merges are learned within one Chinese character: a comment has no spaces, and whole phrases as tokens would be too rare
-    # to learn. UTF-8 then keeps these merges from joining two characters where the class's splitter leaves them together.
+    # Merges are learned within one Chinese character: a comment has no spaces, and whole phrases as tokens would be too
+    # rare to learn. UTF-8 keeps these merges from joining two characters where the class's splitter cuts no further.
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(Regex(r"\p{Han}"), behavior="isolated"), untrained.pre_tokenizer]
     )
@@ -229,7 +229,7 @@ def _decoder_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerBase:
 
 
 def fingerprint(messages: Sequence[str]) -> str:
-    """A hash of the text and of the code that builds from it, settings included: equal means that a build is current."""
+    """A hash of the text and of this code with its settings: equal means that a build is current."""
     digest = hashlib.sha256()
     for source in ("build_models.py", "pretraining.py"):
         digest.update((DEMO / source).read_bytes())

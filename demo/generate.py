@@ -2,9 +2,9 @@
 
     python -m demo.generate [--seed 7] [--output demo/comments.xlsx]
 
-Nobody wrote these comments: `grammar.py` composes each text and knows its class, `noise.py` types it badly, and this module
-adds what a labelled spreadsheet of danmu has: the same text many times, unbalanced classes, labels that are wrong, rows that
-nobody has labelled (an empty class, or -1). The same seed gives the same rows, on every machine.
+Nobody wrote these comments: `grammar.py` composes each text and knows its class, `noise.py` types it badly, and this
+module adds what a labelled spreadsheet of danmu has: the same text many times, unbalanced classes, labels that are
+wrong, rows that nobody has labelled (an empty class, or -1). The same seed gives the same rows, on every machine.
 
 Prints the composition and the two figures that say how hard the sample is: the accuracy of always answering the most
 frequent class, and that of TF-IDF over character 1- to 3-grams with a linear SVM.
@@ -112,7 +112,7 @@ def write_xlsx(comments: Sequence[Comment], path: Path) -> None:
 def measure(comments: Sequence[Comment]) -> Figures:
     """Fit TF-IDF and a linear SVM on 70% of the distinct texts and score 20%, as a user would before anything dearer.
 
-    Texts that are equal after NFKC and whitespace normalisation lie in one split; the other 10% are left for validation.
+    Texts that are equal after NFKC and whitespace normalisation lie in one split; 10% are left for validation.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.metrics import accuracy_score
@@ -166,9 +166,8 @@ def main() -> None:
     counts = Counter(c.class_code for c in comments if c.is_labelled)
     labelled = sum(counts.values())
     distinct = len({normalized(c.message) for c in comments})
-    print(
-        f"{arguments.output}: {len(comments)} rows, {arguments.output.stat().st_size / 1000:.0f} kB (synthetic, seed {arguments.seed})"
-    )
+    size = arguments.output.stat().st_size / 1000
+    print(f"{arguments.output}: {len(comments)} synthetic rows of seed {arguments.seed}, {size:.0f} kB")
     print(f"labelled {labelled}, without a class {len(comments) - labelled}, distinct texts {distinct}")
     print(", ".join(f"{code} {name} {counts[code] / labelled:.1%}" for code, name in enumerate(CLASS_NAMES)))
     figures = measure(comments)

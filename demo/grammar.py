@@ -1,11 +1,15 @@
 """What the synthetic comments say: words, frames and the rules that compose them into a text of a known class.
 
-The class is a property of the composition, not of the words. Every frame takes both polarities: the same praise word stands
-in a plain sentence (Positive), under a negation ("我不觉得她很专业", Negative), in the clause that a contrast overrules
-("虽然很专业，但是节奏太拖沓", Negative), in a balance ("不算专业，也不算业余", Mild) and said of something beside the point
-("字幕做得真专业", Irrelevant). A bag of n-grams gets the plain ones; the others need scope and order.
+The class is a property of the composition, not of the words. Every frame takes both polarities: the same praise stands
 
-All text is made up for this project. The praise and the criticism are of performances, scripts and matches; none is abusive.
+* in a plain sentence (`她真专业`, Positive),
+* under a negation (`我不觉得她很专业`, Negative),
+* in the clause that a contrast overrules (`虽然很专业，但是节奏太拖沓`, Negative),
+* in a balance (`不算专业，也不算业余`, Mild),
+* and said of something beside the point (`字幕真专业`, Irrelevant).
+
+A bag of n-grams gets the plain ones; the others need scope and order. All text is made up for this project. The praise
+and the criticism are of performances, scripts and matches; none is abusive.
 """
 
 from __future__ import annotations
@@ -27,7 +31,11 @@ class Topic:
 
 
 def _topic(name: str, people: str, aspects: str) -> Topic:
-    return Topic(name, tuple(people.split()), tuple(aspects.split()))
+    return Topic(name, _words(people), _words(aspects))
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
 
 
 TOPICS = (
@@ -49,40 +57,60 @@ TOPICS = (
     _topic("music", "女鼓手 女指挥 女吉他手", "演奏 节奏 台风 编曲"),
 )
 
-PRAISE = tuple(
-    "帅 稳 专业 厉害 精彩 真实 动人 飒 有魅力 有说服力 自然 用心 立体 勇敢 可靠 清醒 出色 走心 有气场 扎实 流畅 大气 细腻 有担当 "
-    "燃 耐看 利落 到位 有灵气 亮眼".split()
+PRAISE = _words(
+    """
+    帅 稳 专业 厉害 精彩 真实 动人 飒 有魅力 有说服力 自然 用心 立体 勇敢 可靠 清醒 出色 走心 有气场 扎实 流畅
+    大气 细腻 有担当 燃 耐看 利落 到位 有灵气 亮眼
+    """
 )
-CRITICISM = tuple(
-    "尴尬 拖沓 生硬 敷衍 无聊 做作 单薄 悬浮 刻意 拉胯 油腻 离谱 让人失望 空洞 混乱 浮夸 难看 别扭 让人出戏 违和 水 粗糙 假 乏味 "
-    "业余 慌乱 没劲 脸谱化 啰嗦 套路".split()
+CRITICISM = _words(
+    """
+    尴尬 拖沓 生硬 敷衍 无聊 做作 单薄 悬浮 刻意 拉胯 油腻 离谱 让人失望 空洞 混乱 浮夸 难看 别扭 让人出戏 违和
+    水 粗糙 假 乏味 业余 慌乱 没劲 脸谱化 啰嗦 套路
+    """
 )
-LUKEWARM = tuple(
-    "还行 一般般 中规中矩 马马虎虎 还凑合 也就那样 不好不坏 过得去 普普通通 见仁见智 正常水平 平平无奇".split()
+LUKEWARM = _words(
+    """
+    还行 一般般 中规中矩 马马虎虎 还凑合 也就那样 不好不坏 过得去 普普通通 见仁见智 正常水平 平平无奇
+    """
 )
-CHEERS = tuple(
-    "yyds 绝了 太可了 爱了爱了 姐姐好飒 awsl 泪目了 致敬 respect 666 nb 冲鸭 支持姐姐 为她鼓掌 全程起鸡皮疙瘩 姐姐加油 这才是榜样 "
-    "看得热血沸腾 想二刷 封神".split()
+CHEERS = _words(
+    """
+    yyds 绝了 太可了 爱了爱了 姐姐好飒 awsl 泪目了 致敬 respect 666 nb 冲鸭 支持姐姐 为她鼓掌 全程起鸡皮疙瘩
+    姐姐加油 这才是榜样 看得热血沸腾 想二刷 封神
+    """
 )
-JEERS = tuple(
-    "劝退了 弃了 无语 槽点太多 看不下去 只想快进 就这？ 打扰了 一言难尽 浪费时间 编剧不会写女性角色 又写成了花瓶 白期待了 取关了 "
-    "栓Q 尬到抠脚 散了吧 差评 看困了 救不回来".split()
+JEERS = _words(
+    """
+    劝退了 弃了 无语 槽点太多 看不下去 只想快进 就这？ 打扰了 一言难尽 浪费时间 编剧不会写女性角色 又写成了花瓶
+    白期待了 取关了 栓Q 尬到抠脚 散了吧 差评 看困了 救不回来
+    """
 )
-SHRUGS = tuple(
-    "看个人口味吧 不吹不黑 没什么感觉 不予置评 再看看吧 中立 先观望 emmm 说不好 各有各的看法 没太大感觉 可看可不看".split()
+SHRUGS = _words(
+    """
+    看个人口味吧 不吹不黑 没什么感觉 不予置评 再看看吧 中立 先观望 emmm 说不好 各有各的看法 没太大感觉
+    可看可不看
+    """
 )
 
 # Beside the point: judged with the same words as the women are, so that the target decides.
-BYSTANDERS = tuple(
-    "字幕 bgm 画质 弹幕 封面 广告 网速 片头曲 我家的猫 食堂的饭 我的耳机 评论区 今天的天气 up的麦克风".split()
+BYSTANDERS = _words(
+    """
+    字幕 bgm 画质 弹幕 封面 广告 网速 片头曲 我家的猫 食堂的饭 我的耳机 评论区 今天的天气 up的麦克风
+    """
 )
-CHATTER = tuple(
-    "打卡 第一 前排 有人吗 求bgm 求资源 几点更新 来了来了 签到 考研人路过 下课来看 边吃饭边看 明天要考试了 晚上吃什么 今天好冷 "
-    "地铁上看的 手机没电了 2024年还有人吗 空降坐标3分20 刚下班 作业还没写 前方高能 进度条撑住 外卖到了 猫把键盘踩了 谁有课件 "
-    "广州今天下雨了 投币了求回关 这是几月的视频 耳机党注意 我在图书馆不敢笑 第几集了 电量1% 周五快乐 晚安".split()
+CHATTER = _words(
+    """
+    打卡 第一 前排 有人吗 求bgm 求资源 几点更新 来了来了 签到 考研人路过 下课来看 边吃饭边看 明天要考试了
+    晚上吃什么 今天好冷 地铁上看的 手机没电了 2024年还有人吗 空降坐标3分20 刚下班 作业还没写 前方高能
+    进度条撑住 外卖到了 猫把键盘踩了 谁有课件 广州今天下雨了 投币了求回关 这是几月的视频 耳机党注意
+    我在图书馆不敢笑 第几集了 电量1% 周五快乐 晚安
+    """
 )
-ASIDES = tuple(
-    "顺便求bgm 晚饭还没吃 今天打卡 弹幕好多 下课来看的 第二遍了 先去吃饭 字幕有点糊 手机快没电了 来自首页推荐".split()
+ASIDES = _words(
+    """
+    顺便求bgm 晚饭还没吃 今天打卡 弹幕好多 下课来看的 第二遍了 先去吃饭 字幕有点糊 手机快没电了 来自首页推荐
+    """
 )
 
 _INTENSIFIERS = ("真", "太", "好", "很", "真的很", "特别", "挺", "超", "真是", "确实", "实在是", "")

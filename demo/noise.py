@@ -25,7 +25,7 @@ _ENDINGS = ("！", "！！！", "。", "~", "……", "啊", "啊啊啊", "吧",
 
 
 def roughen(rng: random.Random, text: str) -> str:
-    """`text` as a hurried viewer would have typed it. Never empty, never starting with '=' (a formula to a spreadsheet)."""
+    """`text` as a hurried viewer would have typed it. Never empty, and no formula to a spreadsheet (no leading '=')."""
     if rng.random() < 0.10:
         wrong = [(a, b) for a, b in _HOMOPHONES if a in text]
         if wrong:

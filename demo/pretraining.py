@@ -1,7 +1,7 @@
 """Brief pretraining of the demo's tiny models on texts alone: masked language modelling, and next-token prediction.
 
-One loop serves both. Texts are batched with their like in length, because short comments padded to the longest one would
-spend most of the time on padding.
+One loop serves both. Texts are batched with their like in length, because short comments padded to the longest one
+would spend most of the time on padding.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ IGNORED = -100  # the label that cross entropy skips
 
 @dataclass(frozen=True)
 class PretrainingSettings:
-    """How long and how hard. `batch_tokens` counts padding; `learning_rate` is the peak after a warm-up of `warmup_steps`."""
+    """How long and how hard. `batch_tokens` counts padding; `learning_rate` is the peak, after `warmup_steps`."""
 
     epochs: int
     learning_rate: float
@@ -77,7 +77,10 @@ def next_token_objective() -> Objective:
 def batches(
     sequences: list[list[int]], batch_tokens: int, pad_id: int, generator: torch.Generator
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """One epoch of padded (ids, attention mask) batches of at most `batch_tokens` ids, of like lengths, in random order."""
+    """One epoch of padded (ids, attention mask) batches of like lengths, in random order.
+
+    A batch has at most `batch_tokens` ids, unless one text alone is longer.
+    """
     import torch
 
     tie_breaks = torch.rand(len(sequences), generator=generator).tolist()
@@ -108,7 +111,7 @@ def pretrain(
     seed: int,
     progress: Callable[[str], None],
 ) -> PretrainingResult:
-    """Train every weight of `model` on `sequences` (token ids, special tokens included) with AdamW and a cosine decay."""
+    """Train every weight of `model` on `sequences` (ids with special tokens) by AdamW with a cosine decay."""
     import torch
 
     started = time.perf_counter()

@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demo import build_models, generate, grammar, noise
@@ -89,6 +89,7 @@ def test_every_polar_word_occurs_in_positive_negative_and_mild_comments(comments
     assert missing == []
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0), st.sampled_from(grammar.TOPICS), st.integers(min_value=0, max_value=3))
 def test_no_message_is_empty_or_a_formula(seed, topic, code):
     rng = random.Random(seed)
@@ -121,6 +122,7 @@ def test_no_prompt_of_the_pretraining_text_answers_the_task():
     assert {c[-1]["content"] for c in answered} == set(build_models.LABEL_NAMES) == set(grammar.CLASS_NAMES)
 
 
+@settings(deadline=None)  # the first example imports torch
 @given(
     st.lists(st.integers(min_value=1, max_value=40), min_size=1, max_size=60),
     st.integers(min_value=40, max_value=200),
@@ -166,10 +168,10 @@ def test_both_models_load_through_the_auto_classes_and_tokenize_as_they_were_tra
     from demo.pretraining import PretrainingSettings
 
     messages = [c.message for c in comments[:300]]
-    settings = PretrainingSettings(epochs=2, learning_rate=3e-3, batch_tokens=1024)
+    brief = PretrainingSettings(epochs=2, learning_rate=3e-3, batch_tokens=1024)
     small = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    encoder = build_models.build_encoder(messages, tmp_path / "encoder", small, settings)
-    decoder = build_models.build_decoder(messages, tmp_path / "decoder", {**small, "num_key_value_heads": 1}, settings)
+    encoder = build_models.build_encoder(messages, tmp_path / "encoder", small, brief)
+    decoder = build_models.build_decoder(messages, tmp_path / "decoder", {**small, "num_key_value_heads": 1}, brief)
     for name, result, auto in (
         ("encoder", encoder, AutoModelForMaskedLM),
         ("decoder", decoder, AutoModelForCausalLM),

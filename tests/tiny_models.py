@@ -1,4 +1,4 @@
-"""Tiny random models of real architectures, saved as checkpoints that the real loading code reads; nothing is downloaded."""
+"""Tiny random models of real architectures, saved as checkpoints that the real loading code reads."""
 
 from __future__ import annotations
 
@@ -95,30 +95,77 @@ def tiny_config(architecture: str, vocabulary: int, pad: int | None, eos: int) -
         return t.RobertaConfig(**narrow, **calm, max_position_embeddings=132, type_vocab_size=1)
     if architecture == "distilbert":
         return t.DistilBertConfig(
-            vocab_size=vocabulary, dim=32, n_layers=2, n_heads=4, hidden_dim=48, dropout=0.0, attention_dropout=0.0,
-            seq_classif_dropout=0.0, pad_token_id=pad, max_position_embeddings=128,
-        )  # fmt: skip
+            vocab_size=vocabulary,
+            dim=32,
+            n_layers=2,
+            n_heads=4,
+            hidden_dim=48,
+            dropout=0.0,
+            attention_dropout=0.0,
+            seq_classif_dropout=0.0,
+            pad_token_id=pad,
+            max_position_embeddings=128,
+        )
     if architecture == "deberta":
         return t.DebertaV2Config(
-            **narrow, **calm, max_position_embeddings=128, relative_attention=True, pos_att_type=["p2c", "c2p"],
-            position_buckets=16, norm_rel_ebd="layer_norm", share_att_key=True, pooler_hidden_size=32, pooler_dropout=0.0,
-        )  # fmt: skip
+            **narrow,
+            **calm,
+            max_position_embeddings=128,
+            relative_attention=True,
+            pos_att_type=["p2c", "c2p"],
+            position_buckets=16,
+            norm_rel_ebd="layer_norm",
+            share_att_key=True,
+            pooler_hidden_size=32,
+            pooler_dropout=0.0,
+        )
     if architecture == "modernbert":
         return t.ModernBertConfig(
-            **narrow, pad_token_id=pad, eos_token_id=eos, bos_token_id=2, cls_token_id=2, sep_token_id=3, local_attention=16,
-            max_position_embeddings=128, attention_dropout=0.0, mlp_dropout=0.0, embedding_dropout=0.0, classifier_dropout=0.0,
-        )  # fmt: skip
+            **narrow,
+            pad_token_id=pad,
+            eos_token_id=eos,
+            bos_token_id=2,
+            cls_token_id=2,
+            sep_token_id=3,
+            local_attention=16,
+            max_position_embeddings=128,
+            attention_dropout=0.0,
+            mlp_dropout=0.0,
+            embedding_dropout=0.0,
+            classifier_dropout=0.0,
+        )
     if architecture == "t5":
         return t.T5Config(
-            vocab_size=vocabulary, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, dropout_rate=0.0,
-            classifier_dropout=0.0, pad_token_id=pad, eos_token_id=eos, decoder_start_token_id=pad,
-        )  # fmt: skip
+            vocab_size=vocabulary,
+            d_model=32,
+            d_kv=8,
+            d_ff=48,
+            num_layers=2,
+            num_heads=4,
+            dropout_rate=0.0,
+            classifier_dropout=0.0,
+            pad_token_id=pad,
+            eos_token_id=eos,
+            decoder_start_token_id=pad,
+        )
     if architecture == "bart":
         return t.BartConfig(
-            vocab_size=vocabulary, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
-            decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, dropout=0.0, max_position_embeddings=128,
-            pad_token_id=pad, eos_token_id=eos, bos_token_id=2, decoder_start_token_id=eos, forced_eos_token_id=eos,
-        )  # fmt: skip
+            vocab_size=vocabulary,
+            d_model=32,
+            encoder_layers=2,
+            decoder_layers=2,
+            encoder_attention_heads=4,
+            decoder_attention_heads=4,
+            encoder_ffn_dim=48,
+            decoder_ffn_dim=48,
+            dropout=0.0,
+            max_position_embeddings=128,
+            pad_token_id=pad,
+            eos_token_id=eos,
+            bos_token_id=2,
+            decoder_start_token_id=eos,
+            forced_eos_token_id=eos,
+        )
     kinds = {
         "qwen2": t.Qwen2Config,
         "qwen3": t.Qwen3Config,

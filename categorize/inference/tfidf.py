@@ -12,7 +12,7 @@ from categorize.inference.head import to_probabilities
 from categorize.inference.predictor import Capabilities
 from categorize.labels import LabelSet
 from categorize.predictions import Predictions, Usage
-from categorize.runs import LABEL_SET, Run, RunWriter
+from categorize.runs import LABEL_SET, Run, RunWriter, disk_errors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,7 +122,8 @@ class TfidfPredictor:
             "intercepts": np.ascontiguousarray(self.intercepts),
         }
         tensors |= {f"idf.{name}": vectorizer.idf_ for name, vectorizer in self.features.vectorizers.items()}
-        save_file(tensors, writer.stage(WEIGHTS))
+        with disk_errors(writer.path):
+            save_file(tensors, writer.stage(WEIGHTS))
 
     @classmethod
     def load(cls, run: Run) -> TfidfPredictor:

@@ -21,7 +21,7 @@ from categorize.recipe.sections import EvalRecipe, RunReference
 from categorize.report.comparison import EvaluatedRun, best_run, compare
 from categorize.report.per_class import per_class_text
 from categorize.report.write import write_report
-from categorize.runs import disk_errors
+from categorize.runs import disk_errors, is_run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +51,8 @@ def evaluate(command: Command) -> None:
     """
     recipe = command.recipe.recipe
     assert isinstance(recipe, EvalRecipe)
+    output = Path(recipe.output_path)
+    check_output(output, command.overwrite)
     data = load_recipe_data(recipe, write=not command.dry_run)
     split = chosen_rows(recipe, data)
     references = [one if isinstance(one, RunReference) else RunReference(run=one) for one in recipe.evaluation.runs]
@@ -107,7 +109,6 @@ def evaluate(command: Command) -> None:
     if recipe.evaluation.majority:
         evaluated.insert(0, majority(recipe, data, split))
     comparison = compare(evaluated, split=split.name, differences=differences)
-    output = Path(recipe.output_path)
     written = write_report(output, comparison)
     with disk_errors(output):
         (output / "predictions").mkdir(exist_ok=True)
@@ -122,6 +123,16 @@ def evaluate(command: Command) -> None:
     if len(data.label_set) <= 30 and (table := per_class_text(evaluated)):
         print("\nF1 by label\n" + table)
     print("\nwritten: " + ", ".join(str(path) for path in written))
+
+
+def check_output(output: Path, overwrite: bool) -> None:
+    """Refuse a folder that holds a training run, or an earlier comparison unless told."""
+    if is_run(output):
+        raise UserError(f"{output}: output_dir holds a training run; name another output_dir")
+    if (output / "comparison.json").exists() and not overwrite:
+        raise UserError(
+            f"{output}: output_dir holds a comparison; name another output_dir or replace it with --overwrite"
+        )
 
 
 def chosen_rows(recipe: EvalRecipe, data: LoadedData) -> Rows:

@@ -57,11 +57,17 @@ def build_trainer(
         dataloader_pin_memory=False,
         disable_tqdm=True,
         **{
-"
-                                                                                                          "            "optim": "sgd", "learning_rate": 0.1, "lr_scheduler_type": "constant", "num_train_epochs": 2, "logging_steps": 1,
-            "max_grad_norm": 0.0, "save_strategy": "no", "eval_strategy": "no", **training,
+            "optim": "sgd",
+            "learning_rate": 0.1,
+            "lr_scheduler_type": "constant",
+            "num_train_epochs": 2,
+            "logging_steps": 1,
+            "max_grad_norm": 0.0,
+            "save_strategy": "no",
+            "eval_strategy": "no",
+            **training,
         },
-    )  # fmt: skip
+    )
     return HeadTrainer(
         model=loaded.model,
         args=arguments,

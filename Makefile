@@ -1,0 +1,54 @@
+# Everything runs in .venv, made by `make setup` from pyproject.toml and constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+TRAIN := $(BIN)/python run_seqcls.py
+export TOKENIZERS_PARALLELISM = false
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint types recipes format clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(INSTALLED) ## Install everything into .venv
+
+# torch first and pinned: a plain `torch` may bring gigabytes of CUDA packages that a laptop has no use for.
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED) ## Train, reload and compare classifiers on the sample comments (about 4 minutes, no GPU, no network)
+	$(BIN)/python -m demo.build_models
+	$(TRAIN) recipes/demo/tfidf.yaml --overwrite
+	$(TRAIN) recipes/demo/encoder_probe.yaml --overwrite
+	$(TRAIN) recipes/demo/encoder_head.yaml --overwrite
+	$(TRAIN) recipes/demo/decoder_head_lora.yaml --overwrite
+	$(BIN)/python run_eval.py recipes/demo/eval.yaml --overwrite
+	$(BIN)/python -m demo.check outputs/demo_eval/comparison.json
+
+test: $(INSTALLED) lint types recipes ## Lint, types, recipes and the fast tests
+	$(BIN)/python -m pytest
+
+test-slow: $(INSTALLED) ## Launches, kills and long trainings
+	$(BIN)/python -m pytest -m slow
+
+lint: $(INSTALLED) ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED) ## mypy on the package
+	$(BIN)/mypy
+
+recipes: $(INSTALLED) ## Check every recipe in the repository
+	$(BIN)/python -m categorize.recipe.check recipes benchmarks
+
+format: $(INSTALLED) ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove the demo's models, outputs and caches (not .venv)
+	rm -rf demo/models outputs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,135 @@
+"""Power cuts and full disks: a killed run is continued to the same end, and what was there before stays whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+from tests.session.collections import write_collection, write_recipe
+
+Tiny = Callable[..., Path]
+TRAINING = {
+    "num_train_epochs": 4,
+    "per_device_train_batch_size": 4,
+    "learning_rate": 1e-3,
+    "use_cpu": True,
+    "save_strategy": "steps",
+    "save_steps": 10,
+    "eval_strategy": "steps",
+    "eval_steps": 10,
+}
+
+
+def script(root: Path, folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        [sys.executable, str(root / "run_seqcls.py"), *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], status: int = 0) -> tuple[str, str]:
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == status, out + err
+    return out, err
+
+
+def test_a_killed_run_is_resumed_to_the_weights_of_the_uninterrupted_one(
+    root: Path, tiny: Tiny, tmp_path: Path
+) -> None:
+    """`kill -9` in the middle, as a power cut; dropout is on, so generators are part of the state."""
+    write_collection(tmp_path / "rows.csv")
+    recipe = write_recipe(tmp_path / "one.yaml", model={"name_or_path": str(tiny("roberta"))}, training=TRAINING)
+    finish(script(root, tmp_path, recipe.name, "output_dir=outputs/whole"))
+    killed = script(root, tmp_path, recipe.name)
+    checkpoints = tmp_path / "outputs/one.incomplete/checkpoints"
+    deadline = time.monotonic() + 200
+    while not list(checkpoints.glob("checkpoint-*/complete.json")) and time.monotonic() < deadline:
+        assert killed.poll() is None, killed.communicate()
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert not (tmp_path / "outputs/one").exists()
+    done = {path.parent.name for path in checkpoints.glob("checkpoint-*/complete.json")}
+    assert done and "checkpoint-88" not in done, "killed before the end"
+    _, error = finish(script(root, tmp_path, recipe.name), status=2)
+    assert "an interrupted run is here; continue it with --resume" in error
+    _, error = finish(script(root, tmp_path, recipe.name, "--resume", "training.learning_rate=5e-3"), status=2)
+    assert "another recipe" in error and "learning_rate: 0.005" in error
+    out, _ = finish(script(root, tmp_path, recipe.name, "--resume"))
+    assert "resuming from checkpoint-" in out
+    whole, resumed = (load_file(tmp_path / "outputs" / name / "model.safetensors") for name in ("whole", "one"))
+    assert whole.keys() == resumed.keys()
+    for name, value in whole.items():
+        assert (value == resumed[name]).all(), name
+    manifest = json.loads((tmp_path / "outputs/one/run.json").read_text())
+    assert manifest["details"]["resumed_from"].startswith("checkpoint-")
+
+
+def test_a_recipe_may_resume_by_itself(root: Path, tiny: Tiny, tmp_path: Path) -> None:
+    write_collection(tmp_path / "rows.csv", 60)
+    training = {**TRAINING, "num_train_epochs": 2, "save_steps": 5, "eval_steps": 5, "resume": "auto"}
+    recipe = write_recipe(tmp_path / "one.yaml", model={"name_or_path": str(tiny("bert"))}, training=training)
+    killed = script(root, tmp_path, recipe.name)
+    checkpoints = tmp_path / "outputs/one.incomplete/checkpoints"
+    while not list(checkpoints.glob("checkpoint-*/complete.json")):
+        assert killed.poll() is None, killed.communicate()
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    out, _ = finish(script(root, tmp_path, recipe.name))
+    assert "resuming from checkpoint-" in out
+    assert (tmp_path / "outputs/one/run.json").exists()
+
+
+@pytest.mark.parametrize("method", ["head", "tfidf"])
+def test_a_full_disk_leaves_the_old_run_whole(root: Path, tiny: Tiny, tmp_path: Path, method: str) -> None:
+    """A limit on the size of files stands in for the full disk: writing the weights fails in the same place."""
+    write_collection(tmp_path / "rows.csv", 60)
+    sections = (
+        {"model": {"name_or_path": str(tiny("bert"))}}
+        if method == "head"
+        else {"model": {"method": "tfidf"}, "training": None}
+    )
+    recipe = write_recipe(tmp_path / "one.yaml", **sections)
+    finish(script(root, tmp_path, recipe.name))
+    before = {path: path.read_bytes() for path in (tmp_path / "outputs/one").rglob("*") if path.is_file()}
+    code = (
+        "import resource, runpy, sys\n"
+        f"sys.argv = ['run_seqcls.py', {recipe.name!r}, '--overwrite', 'seed=9']\n"
+        "sys.path.insert(0, " + repr(str(root)) + ")\n"
+        "import categorize.training.session, torch, transformers, sklearn.svm, pyarrow.parquet\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))\n"
+        f"runpy.run_path({str(root / 'run_seqcls.py')!r}, run_name='__main__')\n"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "cannot write" in done.stderr and "what was there before is untouched" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert {path: path.read_bytes() for path in (tmp_path / "outputs/one").rglob("*") if path.is_file()} == before
+
+
+def test_a_crash_between_the_two_renames_brings_the_old_run_back(tmp_path: Path) -> None:
+    from categorize.runs import Run, RunWriter
+
+    first = RunWriter(tmp_path / "run", "seed: 1\n")
+    first.commit({"name": "old", "method": "tfidf"})
+    (tmp_path / "run").rename(tmp_path / "run.replaced")  # the state after the first rename
+    assert Run.open(tmp_path / "run").manifest["name"] == "old"
+    assert not (tmp_path / "run.replaced").exists()

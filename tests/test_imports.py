@@ -1,0 +1,96 @@
+"""Imports run one way, so that a reader can go down the house and never comes back up."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LEVELS = {
+    "errors": 0,
+    "recipe": 1,
+    "labels": 2,
+    "predictions": 2,
+    "data": 3,
+    "prompts": 4,
+    "models": 5,
+    "runs": 5,
+    "metrics": 6,
+    "inference": 7,
+    "training": 8,
+    "labeling": 8,
+    "report": 8,
+}
+HEAVY = ("torch", "transformers", "datasets", "peft", "trl", "sklearn", "evaluate", "accelerate")
+# Modules that define a subclass of a heavy library's class; nothing imports them at its top.
+HEAVY_BY_NATURE = {"categorize/training/trainer.py", "categorize/metrics/modules.py"}
+LEAF_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
+
+
+def modules(root: Path) -> list[Path]:
+    return sorted((root / "categorize").rglob("*.py"))
+
+
+def imported(tree: ast.AST) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names
+
+
+def test_imports_run_one_way(root: Path) -> None:
+    wrong = []
+    for path in modules(root):
+        parts = path.relative_to(root / "categorize").with_suffix("").parts
+        here = LEVELS.get(parts[0])
+        if here is None:
+            assert parts == ("__init__",), f"{path} has no level in this test"
+            continue
+        for name in imported(ast.parse(path.read_text(encoding="utf-8"))):
+            there = name.split(".")
+            if there[0] != "categorize" or len(there) < 2 or there[1] == parts[0]:
+                continue
+            if there[1] not in LEVELS:
+                assert there[1] == "__version__", f"{path} imports {name}, which has no level in this test"
+            elif LEVELS[there[1]] >= here and not {parts[0], there[1]} <= {"labels", "predictions"}:
+                wrong.append(f"{path.relative_to(root)} imports {name}")
+    assert not wrong, wrong
+
+
+def test_heavy_libraries_are_imported_where_they_are_used(root: Path) -> None:
+    wrong = []
+    for path in modules(root):
+        if path.relative_to(root).as_posix() in HEAVY_BY_NATURE:
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        for node in top:
+            wrong += [f"{path.relative_to(root)}: {name}" for name in imported(node) if name.split(".")[0] in HEAVY]
+    assert not wrong, wrong
+
+
+def test_no_module_is_a_drawer_of_leftovers(root: Path) -> None:
+    assert not [path for path in modules(root) if path.stem in LEAF_NAMES]
+
+
+@pytest.mark.parametrize("script", ["run_seqcls.py", "run_eval.py"])
+def test_help_and_a_recipe_error_import_nothing_heavy(root: Path, script: str, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("kind: nothing\n", encoding="utf-8")
+    for arguments, status in ((["--help"], 0), ([str(bad)], 2)):
+        code = (
+            "import runpy, sys\n"
+            f"sys.argv = {[script, *arguments]!r}\n"
+            "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+            "except SystemExit as end:\n    status = end.code or 0\n"
+            f"print('HEAVY', sorted({{'numpy', 'pyarrow', *{HEAVY!r}}} & set(sys.modules)), status)\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60)
+        assert done.stdout.splitlines()[-1] == f"HEAVY [] {status}", done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
