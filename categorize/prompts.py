@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import product
 from string import ascii_lowercase, ascii_uppercase, digits
@@ -42,14 +42,17 @@ PROBES = ("a", "中", "7", "\n", " x", "😀", "-", '"', "é", "(")
 
 @dataclass(frozen=True)
 class PromptSettings:
-    """What a prompt is made of; the fields of a recipe's `prompt` section and the codes that were chosen for its
-    labels."""
+    """What a prompt is made of: a recipe's `prompt` section, and what was chosen for its labels and tokenizer.
+
+    `codes` stand for the labels in answers; `separator` stands between the prompt and an answer.
+    """
 
     system: str
     template: str = "{text}"
     completion: str = "names"
     shots: tuple[Mapping[str, str], ...] = ()
     codes: tuple[str, ...] | None = None
+    separator: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,10 +100,10 @@ class PromptFormat:
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.is_chat = bool(tokenizer.chat_template)
+        if settings.separator is None:
+            settings = replace(settings, separator="" if self.is_chat else " ")
         if settings.completion == "codes" and settings.codes is None and not label_set.is_regression:
-            settings = PromptSettings(
-                **{**asdict(settings), "shots": settings.shots, "codes": self._choose_codes(len(label_set))}
-            )
+            settings = self._with_codes(settings, len(label_set))
         self.settings = settings
         shortest = len(self._tokenize(self.render({"text": ""}))) + max(map(len, self.completions.values()), default=8)
         if shortest >= max_length:
@@ -154,8 +157,7 @@ class PromptFormat:
 
     def completion_ids(self, answer: str) -> tuple[int, ...]:
         """Token ids of an answer with its end token."""
-        text = answer if self.is_chat else f" {answer}"
-        return (*self._tokenize(text), self.end_id)
+        return (*self._tokenize(f"{self.settings.separator}{answer}"), self.end_id)
 
     @cached_property
     def completions(self) -> dict[str, tuple[int, ...]]:
@@ -177,19 +179,22 @@ class PromptFormat:
             node[LEAF] = position
         return root
 
-    def _choose_codes(self, count: int) -> tuple[str, ...]:
+    def _with_codes(self, settings: PromptSettings, count: int) -> PromptSettings:
         """Codes that are one token each where an answer stands, distinct as tokens: letters, digits, then pairs."""
-        space = "" if self.is_chat else " "
-        codes: dict[int, str] = {}
         pairs = ("".join(pair) for pair in product(ascii_uppercase, repeat=2))
-        for word in (*ascii_uppercase, *digits, *ascii_lowercase, *pairs):
-            ids = self._tokenize(space + word)
-            if len(ids) == 1 and ids[0] != self.tokenizer.unk_token_id:
-                codes.setdefault(ids[0], word)
-            if len(codes) == count:
-                return tuple(codes.values())
+        words = (*ascii_uppercase, *digits, *ascii_lowercase, *pairs)
+        found = 0
+        for separator in dict.fromkeys((settings.separator or "", "")):  # not every vocabulary has letters with a space
+            codes: dict[int, str] = {}
+            for word in words:
+                ids = self._tokenize(separator + word)
+                if len(ids) == 1 and ids[0] != self.tokenizer.unk_token_id:
+                    codes.setdefault(ids[0], word)
+                if len(codes) == count:
+                    return replace(settings, codes=tuple(codes.values()), separator=separator)
+            found = max(found, len(codes))
         raise UserError(
-            f"prompt.completion: codes: the tokenizer has {len(codes)} single-token codes for {count} labels; use names"
+            f"prompt.completion: codes: the tokenizer has {found} single-token codes for {count} labels; use names"
         )
 
     # ------------------------------------------------------------ prompts

@@ -46,7 +46,11 @@ Objective = Callable[["torch.Tensor", "torch.Tensor", "torch.Generator"], tuple[
 
 
 def masked_objective(mask_id: int, special_ids: list[int], vocabulary: int, share: float = 0.2) -> Objective:
-    """The masking of BERT (Devlin et al. 2019): of `share` of the tokens, 80% masked, 10% swapped, 10% kept."""
+    """The masking of BERT (Devlin et al. 2019): of `share` of the tokens, 80% masked, 10% swapped, 10% kept.
+
+    The first position, [CLS], is asked for one of the text's tokens, drawn at random. In BERT the next-sentence task gave it
+    something to sum up; masked tokens alone would leave it blank, and a head that reads it would start from nothing.
+    """
     import torch
 
     def apply(
@@ -58,7 +62,10 @@ def masked_objective(mask_id: int, special_ids: list[int], vocabulary: int, shar
         swapped = torch.randint(0, vocabulary, ids.shape, generator=generator)
         inputs = torch.where(chosen & (fate < 0.8), torch.full_like(ids, mask_id), ids)
         inputs = torch.where(chosen & (fate >= 0.9), swapped, inputs)
-        return inputs, torch.where(chosen, ids, torch.full_like(ids, IGNORED))
+        labels = torch.where(chosen, ids, torch.full_like(ids, IGNORED))
+        drawn = torch.rand(ids.shape, generator=generator).masked_fill(special, -1.0).argmax(dim=1, keepdim=True)
+        labels[:, :1] = ids.gather(1, drawn).masked_fill(special.all(dim=1, keepdim=True), IGNORED)
+        return inputs, labels
 
     return apply
 

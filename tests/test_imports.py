@@ -26,7 +26,12 @@ LEVELS = {
 }
 HEAVY = ("torch", "transformers", "datasets", "peft", "trl", "sklearn", "evaluate", "accelerate")
 # Modules that define a subclass of a heavy library's class; nothing imports them at its top.
-HEAVY_BY_NATURE = {"categorize/training/trainer.py", "categorize/metrics/modules.py"}
+HEAVY_BY_NATURE = {
+    "categorize/training/trainer.py",
+    "categorize/training/step_batches.py",
+    "categorize/training/sft_trainer.py",
+    "categorize/metrics/modules.py",
+}
 LEAF_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 
 

@@ -12,7 +12,7 @@ from categorize.inference.predictor import Predictor, TrainedPredictor
 from categorize.labels import Label, LabelSet
 from categorize.metrics.decision import DecisionRule
 from categorize.models.tokenizer import loading
-from categorize.recipe.sections import PredictionSection, Task
+from categorize.recipe.sections import CausalPredictionSection, PredictionSection, Task
 from categorize.runs import DECISION_RULE, INPUT, MANIFEST, Run
 
 DEFAULT_MAX_LENGTH = 512
@@ -78,6 +78,11 @@ def run_predictor(
         from categorize.inference.head import HeadPredictor
 
         return HeadPredictor.load(run, section, base, trust_remote_code)
+    if method == "sft":
+        from categorize.inference.causal import CausalPredictor
+
+        causal_section = section if isinstance(section, CausalPredictionSection) else None
+        return CausalPredictor.load(run, causal_section, base, trust_remote_code)
     raise UserError(f"{run.path / MANIFEST}: method {method!r} is unknown here; the run was made by a newer version")
 
 

@@ -146,6 +146,11 @@ def _description(kind: str) -> str:
             "Train a classifier or a regression on labelled text: a head on an encoder or a decoder, in full or with\n"
             "an adapter, or TF-IDF with a linear model. The run folder holds the model, its metrics and predictions."
         ),
+        "sft": (
+            "Tune a causal language model to answer with a label (SFT): in full, by LoRA or another adapter, or "
+            "by QLoRA\n"
+            "on 4-bit weights. The run folder holds the adapter or model, its prompt, metrics and predictions."
+        ),
         "eval": (
             "Predict one split of the data with several finished runs and print one table of their measures, with\n"
             "intervals. Runs that were trained on another split of the data are refused."
@@ -155,9 +160,11 @@ def _description(kind: str) -> str:
 
 
 def _epilog(script: str, kind: str) -> str:
-    example = {"seqcls": "recipes/bert_base_chinese.yaml", "eval": "recipes/demo/eval.yaml"}.get(
-        kind, f"recipes/{kind}.yaml"
-    )
+    example = {
+        "seqcls": "recipes/bert_base_chinese.yaml",
+        "sft": "recipes/qwen3b_qlora.yaml",
+        "eval": "recipes/demo/eval.yaml",
+    }.get(kind, f"recipes/{kind}.yaml")
     override = {"eval": "evaluation.split=validation"}.get(kind, "training.learning_rate=1e-4 seed=7")
     lines = [
         "examples:",

@@ -78,6 +78,7 @@ RENAMED_IN: Final[dict[str, dict[str, str]]] = {
     },
 }
 
+_PROMPTS = "is set by the project, which renders and tokenizes rows by the prompt section"
 _PUBLISHING = "is not part of training: a finished run is published as a whole"
 _LAUNCH = "is set by accelerate launch; choose a file of accelerate_configs/ with --config_file"
 _MEASURES = "is not used: the project computes its own measures on whole splits"
@@ -119,6 +120,22 @@ OWNED: Final[dict[str, dict[str, str]]] = {
         "eval_use_gather_object": _MEASURES,
         "include_for_metrics": _MEASURES,
         "batch_eval_metrics": _MEASURES,
+        "truncation_mode": "is not used: a row's text is shortened, see model.max_length",
+        "packing": _PROMPTS,
+        "packing_strategy": _PROMPTS,
+        "eval_packing": _PROMPTS,
+        "padding_free": _PROMPTS,
+        "completion_only_loss": "is always on: the loss is on the answer alone",
+        "assistant_only_loss": "is always on: the loss is on the answer alone",
+        "loss_type": "is not used: the loss is the negative log-likelihood of the answer",
+        "dataset_text_field": _PROMPTS,
+        "dataset_kwargs": _PROMPTS,
+        "dataset_num_proc": _PROMPTS,
+        "shuffle_dataset": _PROMPTS,
+        "chat_template_path": _PROMPTS,
+        "eos_token": _PROMPTS,
+        "pad_token": _PROMPTS,
+        "model_init_kwargs": "is set by the model section",
     },
     "adapter": {
         "task_type": _PEFT_OWN,

@@ -27,6 +27,7 @@ LIBRARY_OF = {
         "transformers",
         "https://huggingface.co/docs/transformers/main_classes/trainer#transformers.TrainingArguments",
     ),
+    "SFTConfig": ("trl", "https://huggingface.co/docs/trl/sft_trainer#trl.SFTConfig"),
     "BitsAndBytesConfig": (
         "transformers",
         "https://huggingface.co/docs/transformers/main_classes/quantization#transformers.BitsAndBytesConfig",

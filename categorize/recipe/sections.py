@@ -207,6 +207,24 @@ def _default_method(value: Any) -> Any:
     return {"method": "head", **value} if isinstance(value, dict) and "method" not in value else value
 
 
+class CausalModel(Section):
+    """A causal language model that answers with a label."""
+
+    name_or_path: str = Field(description="Hub id or folder of the model.")
+    revision: str | None = Field(None, description="Revision of a Hub model.")
+    dtype: DType = Field(
+        "auto",
+        description="Weights' type; auto: float32 where they are trained, else the saved one (float32 on a CPU).",
+    )
+    attn_implementation: str | None = Field(
+        None, description="eager, sdpa, flash_attention_2, ...; the model's own by default."
+    )
+    max_length: PositiveInt = Field(
+        1024,
+        description="Longest prompt and answer in tokens; a row's text is shortened and counted, never its answer.",
+    )
+
+
 Model = Annotated[Annotated[HeadModel | TfidfModel, Field(discriminator="method")], BeforeValidator(_default_method)]
 
 
@@ -259,6 +277,21 @@ class TrainingSection(UpstreamSection):
     resume: Literal["auto", "never"] = Field("never", description="auto: continue an interrupted run without --resume.")
 
 
+class SftTrainingSection(UpstreamSection):
+    """`trl.SFTConfig`, by its own keys, and these of our own."""
+
+    upstream_class: ClassVar[str] = "SFTConfig"
+
+    early_stopping: EarlyStopping | None = Field(
+        None, description="Early stopping on training.metric_for_best_model, measured by scoring the labels."
+    )
+    class_weights: Literal["balanced"] | dict[str, PositiveFloat] | None = Field(
+        None, description="Weight of each label's rows in the loss; balanced: n / (labels * count). Single labels only."
+    )
+    length_grouping: bool = Field(True, description="Batches of rows of like length; less padding, same rows an epoch.")
+    resume: Literal["auto", "never"] = Field("never", description="auto: continue an interrupted run without --resume.")
+
+
 # ---------------------------------------------------------------- prediction, decision, evaluation
 class PredictionSection(Section):
     """How predictions are computed; changes speed, not results."""
@@ -267,6 +300,22 @@ class PredictionSection(Section):
     batch_tokens: PositiveInt = Field(8192, description="Most tokens in a batch, padding counted.")
     dtype: DType = Field(
         "auto", description="Type of the computation; auto: bfloat16 on a GPU that has it, else the weights' own."
+    )
+
+
+class CausalPredictionSection(PredictionSection):
+    """How a causal model predicts."""
+
+    mode: Literal["scoring", "generation"] | None = Field(
+        None,
+        description="scoring: probabilities of the labels, always valid, for single labels; generation: read what the "
+        "model writes. By default scoring where it can.",
+    )
+    parsing: Literal["strict", "tolerant"] = Field(
+        "tolerant", description="strict: the answer is a label to the letter; tolerant: it names one label somewhere."
+    )
+    max_new_tokens: PositiveInt | None = Field(
+        None, description="Longest generated answer; by default the longest label and 8 tokens more."
     )
 
 
@@ -290,6 +339,9 @@ class RunReference(Section):
     run: str = Field(description="Run folder, Hub id, or base model.")
     name: str | None = Field(None, description="How the comparison names it.")
     base: str | None = Field(None, description="Base model of an adapter trained elsewhere.")
+    mode: Literal["scoring", "generation"] | None = Field(
+        None, description="How a causal model predicts; prediction.mode by default."
+    )
 
 
 class EvaluationSection(Section):
@@ -299,6 +351,14 @@ class EvaluationSection(Section):
     split: Literal["test", "validation", "train"] = Field("test", description="Split that every run predicts.")
     bootstrap: NonNegativeInt = Field(1000, description="Resamples for 95% intervals; 0 for none.")
     majority: bool = Field(True, description="Show the majority baseline (the mean, for regression).")
+
+
+class HubSection(Section):
+    """What is pushed to the Hugging Face Hub when training is done."""
+
+    repo_id: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="Where to push: owner/name.")
+    private: bool = Field(True, description="Make the repository private where it does not exist yet.")
+    predictions: bool = Field(False, description="Push the predictions too; they hold the texts of the held-out rows.")
 
 
 # ---------------------------------------------------------------- recipes
@@ -331,15 +391,38 @@ class SeqclsRecipe(RecipeBase):
     training: TrainingSection = Field(default_factory=lambda: TrainingSection())
     decision: DecisionSection = Field(default_factory=DecisionSection)
 
+    hub: HubSection | None = Field(None, description="Push the finished run to the Hub.")
+
+
+class SftRecipe(RecipeBase):
+    """`run_sft.py`: a causal language model that is tuned to answer with labels."""
+
+    kind: Literal["sft"]
+    model: CausalModel
+    prompt: PromptSection = Field(default_factory=lambda: PromptSection())
+    quantization: QuantizationSection | None = Field(
+        None, description="Quantized base weights, by bitsandbytes (QLoRA)."
+    )
+    adapter: AdapterSection | None = Field(None, description="Parameter-efficient training, by peft.")
+    training: SftTrainingSection = Field(default_factory=lambda: SftTrainingSection())
+    prediction: CausalPredictionSection = Field(default_factory=lambda: CausalPredictionSection())
+    decision: DecisionSection = Field(default_factory=lambda: DecisionSection())
+    hub: HubSection | None = Field(None, description="Push the finished run to the Hub.")
+
 
 class EvalRecipe(RecipeBase):
     """`run_eval.py`: compare runs on one split."""
 
     kind: Literal["eval"]
+    prompt: PromptSection = Field(
+        default_factory=lambda: PromptSection(), description="Prompt of causal base models; a run has its own."
+    )
+    prediction: CausalPredictionSection = Field(default_factory=lambda: CausalPredictionSection())
     evaluation: EvaluationSection
 
 
-Recipe = SeqclsRecipe | EvalRecipe
+Recipe = SeqclsRecipe | SftRecipe | EvalRecipe
+TrainedRecipe = SeqclsRecipe | SftRecipe
 
 SCRIPT_OF_KIND: dict[str, str] = {
     "seqcls": "run_seqcls.py",
@@ -347,4 +430,4 @@ SCRIPT_OF_KIND: dict[str, str] = {
     "sft": "run_sft.py",
     "label": "run_label.py",
 }
-RECIPE_OF_KIND: dict[str, type[RecipeBase]] = {"seqcls": SeqclsRecipe, "eval": EvalRecipe}
+RECIPE_OF_KIND: dict[str, type[RecipeBase]] = {"seqcls": SeqclsRecipe, "sft": SftRecipe, "eval": EvalRecipe}

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from categorize.errors import UserError
-from categorize.recipe.sections import TrainingSection
+from categorize.recipe.sections import SftRecipe, SftTrainingSection, TrainingSection
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
+    from trl import SFTConfig
+
+Arguments = TypeVar("Arguments")
 
 DEFAULTS: dict[str, Any] = {
     "num_train_epochs": 3,
@@ -76,7 +79,7 @@ def build_arguments(
     defaults: dict[str, Any],
     has_validation: bool,
 ) -> tuple[TrainingArguments, Precision]:
-    """The trainer's arguments.
+    """The arguments of a head's trainer.
 
     Args:
         best_metric: measure that chooses the best checkpoint unless the recipe names another.
@@ -88,7 +91,34 @@ def build_arguments(
     """
     from transformers import TrainingArguments
 
-    values: dict[str, Any] = {**DEFAULTS, **defaults, **section.upstream()}
+    values, precision = _values(section, {**DEFAULTS, **defaults}, checkpoints, seed, best_metric, has_validation)
+    return _fill(TrainingArguments, values), precision
+
+
+def build_sft_arguments(
+    recipe: SftRecipe, *, checkpoints: Path, best_metric: str, has_validation: bool
+) -> tuple[SFTConfig, Precision]:
+    """The arguments of TRL's trainer; raises as `build_arguments` does."""
+    from trl import SFTConfig
+
+    defaults: dict[str, Any] = {**DEFAULTS, **(ADAPTER_DEFAULTS if recipe.adapter else {})}
+    if recipe.adapter is not None and recipe.adapter.type == "prefix":
+        defaults["activation_checkpointing"] = False  # recomputation drops the prefix, which is a cache
+    values, precision = _values(recipe.training, defaults, checkpoints, recipe.seed, best_metric, has_validation)
+    # Rows come tokenized and are never cut, packed or dropped by the trainer.
+    fixed = {"max_length": None, "packing": False, "dataset_kwargs": {"skip_prepare_dataset": True}}
+    return _fill(SFTConfig, {**values, **fixed}), precision
+
+
+def _values(
+    section: TrainingSection | SftTrainingSection,
+    defaults: dict[str, Any],
+    checkpoints: Path,
+    seed: int,
+    best_metric: str,
+    has_validation: bool,
+) -> tuple[dict[str, Any], Precision]:
+    values: dict[str, Any] = {**defaults, **section.upstream()}
     precision = choose_precision(section.upstream())
     values |= {"bf16": precision.bf16, "fp16": precision.fp16}
     if not has_validation:
@@ -102,16 +132,18 @@ def build_arguments(
         )
     if choose_best:
         values = {"load_best_model_at_end": True, "metric_for_best_model": best_metric} | values
+    values |= {
+        "output_dir": str(checkpoints),
+        "seed": seed,
+        "data_seed": seed,
+        "restore_callback_states_from_checkpoint": True,
+        "remove_unused_columns": False,
+    }
+    return values, precision
+
+
+def _fill(arguments: type[Arguments], values: dict[str, Any]) -> Arguments:
     try:
-        arguments = TrainingArguments(
-            **values,
-            output_dir=str(checkpoints),
-            seed=seed,
-            data_seed=seed,
-            restore_callback_states_from_checkpoint=True,
-            remove_unused_columns=False,
-            disable_tqdm=None,
-        )
+        return arguments(**values)
     except (ValueError, TypeError, ImportError) as error:
         raise UserError(f"training: {' '.join(str(error).split())}") from error
-    return arguments, precision

@@ -12,6 +12,8 @@ import os
 import shutil
 from pathlib import Path
 
+from categorize.runs import RunWriter, is_main_process
+
 MARK = "complete.json"
 
 
@@ -59,3 +61,17 @@ def remove_incomplete(folder: Path) -> int:
     for path in broken:
         shutil.rmtree(path)
     return len(broken)
+
+
+def checkpoint_to_resume(writer: RunWriter, resume: bool) -> Path | None:
+    """The last whole checkpoint where the run is to be continued; half-written ones are removed and counted."""
+    if not resume or not writer.checkpoints.is_dir():
+        return None
+    checkpoint = last_complete(writer.checkpoints)
+    if is_main_process():
+        if broken := remove_incomplete(writer.checkpoints):
+            print(f"  removed {broken} checkpoint(s) that were not written to the end", flush=True)
+        print(
+            f"  resuming from {checkpoint.name}" if checkpoint else "  no whole checkpoint: starting anew", flush=True
+        )
+    return checkpoint

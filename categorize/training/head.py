@@ -18,7 +18,7 @@ from categorize.prompts import PromptFormat
 from categorize.recipe.sections import HeadModel, SeqclsRecipe
 from categorize.runs import PROMPT, Run, RunWriter, disk_errors, is_main_process
 from categorize.training.arguments import ADAPTER_DEFAULTS, HEAD_ONLY_DEFAULTS, build_arguments
-from categorize.training.checkpoints import last_complete, remove_incomplete
+from categorize.training.checkpoints import checkpoint_to_resume
 from categorize.training.method import FitOptions, FitSummary
 from categorize.training.objectives import Objective, class_weights
 
@@ -42,7 +42,7 @@ class HeadMethod:
         """Train, and write model or adapter, tokenizer, head settings and prompt into the run."""
         session = prepare(recipe, data, writer.checkpoints, options)
         trainer = session.trainer
-        checkpoint = _checkpoint_to_resume(writer, options)
+        checkpoint = checkpoint_to_resume(writer, options.resume)
         print(f"  {session.precision}; {session.trained:,} of {session.total:,} parameters trained", flush=True)
         start = time.perf_counter()
         with disk_errors(writer.path):
@@ -104,7 +104,8 @@ def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: 
     each time."""
     from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, set_seed
 
-    from categorize.training.trainer import Collator, HeadTrainer, ProgressLines
+    from categorize.training.step_batches import ProgressLines
+    from categorize.training.trainer import Collator, HeadTrainer
 
     section = recipe.model
     assert isinstance(section, HeadModel)
@@ -200,14 +201,3 @@ def _measures(label_set: LabelSet, rows: pa.Table, settings: HeadSettings) -> An
         return flat(measure(label_set, gold, rule.apply(predictions)))
 
     return compute
-
-
-def _checkpoint_to_resume(writer: RunWriter, options: FitOptions) -> Path | None:
-    """The last whole checkpoint where the run is to be continued; half-written ones are removed and counted."""
-    if not options.resume or not writer.checkpoints.is_dir():
-        return None
-    checkpoint = last_complete(writer.checkpoints)
-    if is_main_process() and (broken := remove_incomplete(writer.checkpoints)):
-        print(f"  removed {broken} checkpoint(s) that were not written to the end", flush=True)
-    print(f"  resuming from {checkpoint.name}" if checkpoint else "  no whole checkpoint: starting anew", flush=True)
-    return checkpoint

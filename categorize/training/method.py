@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from categorize.recipe.sections import SeqclsRecipe
-
 if TYPE_CHECKING:
     from categorize.data.load import LoadedData
     from categorize.inference.predictor import Predictor
@@ -47,7 +45,7 @@ class Method(Protocol):
     name: ClassVar[str]
     kind: ClassVar[str]
 
-    def fit(self, recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
+    def fit(self, recipe: Any, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
         """Learn from the training rows and write everything that prediction needs into the run."""
         ...
 
@@ -55,18 +53,22 @@ class Method(Protocol):
         """The predictor of a run that this method wrote."""
         ...
 
-    def preview(self, recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list[str]:
+    def preview(self, recipe: Any, data: LoadedData, options: FitOptions) -> list[str]:
         """Lines of a dry run: lengths, what would be cut, an example as the model reads it, parameters, memory and
         time."""
         ...
 
 
 def get_method(name: str) -> Method:
-    """The method that a recipe's `model.method` names."""
+    """A method by its name: `model.method` of a seqcls recipe, or `sft`."""
     if name == "tfidf":
         from categorize.training.tfidf import TfidfMethod
 
         return TfidfMethod()
+    if name == "sft":
+        from categorize.training.sft import SftMethod
+
+        return SftMethod()
     if name == "head":
         from categorize.training.head import HeadMethod
 

@@ -1,22 +1,27 @@
-"""The dry run of a head: lengths, cut rows, an example as the model reads it, parameters, and estimates of memory
-and time."""
+"""The dry run of a model: lengths, cut rows, an example as it is read, parameters, estimates of memory and time."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from categorize.inference.head import encode_texts, model_inputs
-from categorize.models.head import Head, build_head, parameter_counts
+from categorize.models.causal import build_causal
+from categorize.models.head import build_head, parameter_counts
 from categorize.prompts import PromptFormat
-from categorize.recipe.sections import SeqclsRecipe
+from categorize.recipe.sections import SeqclsRecipe, SftRecipe, TrainedRecipe
 from categorize.training.arguments import ADAPTER_DEFAULTS, DEFAULTS
 from categorize.training.method import FitOptions
 
 if TYPE_CHECKING:
-    from categorize.data.load import LoadedData
-    from categorize.models.tokenizer import TokenizedTexts
+    import numpy.typing as npt
+    from transformers import PreTrainedModel
 
+    from categorize.data.load import LoadedData
+
+EXAMPLE_TOKENS = 48
 GIB = 2**30
 
 
@@ -28,71 +33,75 @@ def preview_head(recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) ->
         prompt = PromptFormat.from_section(recipe.prompt, data.label_set, head.tokenizer, head.settings.max_length)
     rows = data.input_spec.expand(data.splits.train)
     tokens = encode_texts(head, model_inputs(rows, prompt), prompt)
+    pieces = head.tokenizer.convert_ids_to_tokens(tokens[0].tolist()[:EXAMPLE_TOKENS])
+    shown = " ".join(repr(piece)[1:-1] for piece in pieces)
     return [
-        *_lengths(tokens, head),
-        *_example(tokens, head, rows.column("gold")[0].as_py()),
-        *_cost(recipe, head, tokens),
+        *_lengths(tokens.lengths, tokens.truncated, head.settings.max_length),
+        f"example as the model reads it: {shown}{' ...' if len(tokens[0]) > EXAMPLE_TOKENS else ''}",
+        f"  its label: {rows.column('gold')[0].as_py()}; the head reads every token, the loss is on the label alone",
+        *_cost(recipe, head.model, tokens.lengths, head.settings.max_length),
     ]
 
 
-def _lengths(tokens: TokenizedTexts, head: Head) -> list[str]:
-    import numpy as np
+def preview_sft(recipe: SftRecipe, data: LoadedData, options: FitOptions) -> list[str]:
+    """The same for a causal model, with a rendered example whose loss mask is shown."""
+    from categorize.training.sft import encode_rows
 
-    median, high = np.percentile(tokens.lengths, [50, 95])
-    limit = head.settings.max_length
+    causal = build_causal(recipe, options.trust_remote_code)
+    prompt = PromptFormat.from_section(recipe.prompt, data.label_set, causal.tokenizer, causal.settings.max_length)
+    rows = encode_rows(prompt, data.input_spec.expand(data.splits.train))
+    lengths = np.array([len(row) for row in rows])
+    first = rows[0]
+    shared = sum(len(row.prefix_ids) for row in rows) / lengths.sum()
     return [
-        f"tokens a row: median {median:.0f}, 95% {high:.0f}, longest {tokens.lengths.max()} (max_length {limit})",
-        f"rows that would be cut: {tokens.truncated:,} of {len(tokens):,}",
+        *_lengths(lengths, sum(row.truncated for row in rows), causal.settings.max_length),
+        f"shared instruction: {len(prompt.prefix_ids)} tokens, {shared:.0%} of all tokens",
+        "example, no loss on this:",
+        *(f"  | {line}" for line in causal.tokenizer.decode(first.prompt_ids).splitlines()),
+        f"loss on these {len(first.completion_ids)} tokens: {causal.tokenizer.decode(first.completion_ids)!r}",
+        *_cost(recipe, causal.model, lengths, causal.settings.max_length),
     ]
 
 
-def _example(tokens: TokenizedTexts, head: Head, gold: Any) -> list[str]:
-    ids = tokens[0].tolist()
-    pieces = " ".join(repr(piece)[1:-1] for piece in head.tokenizer.convert_ids_to_tokens(ids[:48]))
+def _lengths(lengths: npt.NDArray[np.int64], cut: int, limit: int) -> list[str]:
+    median, high = np.percentile(lengths, [50, 95])
     return [
-        f"example as the model reads it: {pieces}{' ...' if len(ids) > 48 else ''}",
-        f"  its label: {gold}; the head reads every token, the loss is on the label alone",
+        f"tokens a row: median {median:.0f}, 95% {high:.0f}, longest {lengths.max()} (max_length {limit})",
+        f"rows that would be cut: {cut:,} of {len(lengths):,}",
     ]
 
 
-def _cost(recipe: SeqclsRecipe, head: Head, tokens: TokenizedTexts) -> list[str]:
+def _cost(recipe: TrainedRecipe, model: PreTrainedModel, lengths: npt.NDArray[np.int64], limit: int) -> list[str]:
     """Parameters, steps, and rough estimates: 2 floating-point operations a weight and token forward, 4 backward."""
     import os
 
     import torch
 
-    trained, total = parameter_counts(head.model)
+    trained, total = parameter_counts(model)
     values: dict[str, Any] = {**DEFAULTS, **(ADAPTER_DEFAULTS if recipe.adapter else {}), **recipe.training.upstream()}
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     batch = int(values["per_device_train_batch_size"])
     step_rows = batch * int(values.get("gradient_accumulation_steps", 1)) * processes
-    steps = math.ceil(len(tokens) / step_rows) * math.ceil(float(values["num_train_epochs"]))
+    steps = math.ceil(len(lengths) / step_rows) * math.ceil(float(values["num_train_epochs"]))
     if int(values.get("max_steps", -1)) > 0:
         steps = int(values["max_steps"])
-    stored = sum(parameter.numel() * parameter.element_size() for parameter in head.model.parameters())
-    config = head.model.config.get_text_config()
+    stored = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    config = model.config.get_text_config()
     layers = int(getattr(config, "num_hidden_layers", None) or getattr(config, "num_layers", None) or 12)
     # About 34 bytes a token, layer and unit of width without recomputation (arXiv 2205.05198), in half precision.
-    activations = 34 * layers * config.hidden_size * batch * min(int(tokens.lengths.max()), head.settings.max_length)
+    activations = 34 * layers * config.hidden_size * batch * min(int(lengths.max()), limit)
     memory = stored + trained * 12 + activations
-    embedding = head.model.get_input_embeddings().weight.numel()
-    work = (
-        max(total - embedding, 1)
-        * (6 if trained == total else 4)
-        * int(tokens.lengths.sum())
-        * steps
-        * step_rows
-        / len(tokens)
-    )
-    gpu = torch.cuda.is_available()
-    speed, device = (
-        (1e14 * torch.cuda.device_count(), "GPU at 100 TFLOP/s")
-        if gpu
-        else (3e10 * (os.cpu_count() or 1), f"{os.cpu_count()} cores at 30 GFLOP/s")
-    )
+    embedding = model.get_input_embeddings().weight.numel()
+    passes = 6 if trained == total else 4
+    work = max(total - embedding, 1) * passes * int(lengths.sum()) * steps * step_rows / len(lengths)
+    if torch.cuda.is_available():
+        speed, device = 1e14 * torch.cuda.device_count(), "GPU at 100 TFLOP/s"
+    else:
+        cores = os.cpu_count() or 1
+        speed, device = 3e10 * cores, f"{cores} cores at 30 GFLOP/s"
     return [
         f"parameters: {trained:,} trained of {total:,} ({trained / total:.2%})",
         f"optimizer steps: {steps:,} of {step_rows} rows",
-        f"memory, estimated: {memory / GIB:.1f} GiB a process; time, estimated: {work / speed / 60:.1f} min on "
-        f"{device}",
+        f"memory, estimated: {memory / GIB:.1f} GiB a process; "
+        f"time, estimated: {work / speed / 60:.1f} min on {device}",
     ]

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from categorize.recipe.sections import SeqclsRecipe
+from categorize.recipe.sections import SftRecipe, TrainedRecipe
 from categorize.runs import DECISION_RULE, INPUT, LABEL_SET, METRICS, RunWriter, disk_errors, is_main_process
 from categorize.training.method import FitOptions, FitSummary, Method, get_method
 
@@ -30,12 +30,12 @@ def train(command: Command) -> None:
     from categorize.data.load import load_recipe_data
 
     recipe = command.recipe.recipe
-    assert isinstance(recipe, SeqclsRecipe)
-    method = get_method(recipe.model.method)
+    assert isinstance(recipe, TrainedRecipe)
+    method = get_method("sft" if isinstance(recipe, SftRecipe) else recipe.model.method)
     output = Path(recipe.output_path)
     resume = command.resume or recipe.training.resume == "auto"
     options = FitOptions(resume, command.trust_remote_code)
-    say(f"{recipe.name}: {recipe.model.method} -> {output}")
+    say(f"{recipe.name}: {method.name} -> {output}")
     if command.dry_run:
         data = load_recipe_data(recipe, resplit=command.resplit, write=not command.dry_run)
         for line in [*data.report.lines(), *method.preview(recipe, data, options)]:
@@ -68,7 +68,7 @@ def writer_files(writer: RunWriter, data: LoadedData) -> None:
 
 
 def finish(
-    recipe: SeqclsRecipe, data: LoadedData, method: Method, writer: RunWriter, summary: FitSummary, start: float
+    recipe: TrainedRecipe, data: LoadedData, method: Method, writer: RunWriter, summary: FitSummary, start: float
 ) -> None:
     """Predict with what was saved, fit the decision rule, measure, and put the run in place.
 
@@ -114,7 +114,7 @@ def held_out(data: LoadedData) -> dict[str, pa.Table]:
     return {"validation": data.splits.validation, "test": data.splits.test}
 
 
-def fit_rule(recipe: SeqclsRecipe, data: LoadedData, undecided: dict[str, Predictions]) -> DecisionRule:
+def fit_rule(recipe: TrainedRecipe, data: LoadedData, undecided: dict[str, Predictions]) -> DecisionRule:
     """The decision rule, fitted on validation; the default where there are no validation rows."""
     from categorize.metrics.decision import DecisionRule
 
@@ -126,7 +126,7 @@ def fit_rule(recipe: SeqclsRecipe, data: LoadedData, undecided: dict[str, Predic
 
 
 def build_manifest(
-    recipe: SeqclsRecipe,
+    recipe: TrainedRecipe,
     data: LoadedData,
     method: Method,
     summary: FitSummary,
@@ -165,7 +165,7 @@ def build_manifest(
     }
 
 
-def notes(recipe: SeqclsRecipe) -> list[str]:
+def notes(recipe: TrainedRecipe) -> list[str]:
     """How the run came about, where a comparison should say so."""
     if getattr(recipe.model, "freeze", False):
         return ["linear probe"]
@@ -174,12 +174,12 @@ def notes(recipe: SeqclsRecipe) -> list[str]:
     return []
 
 
-def _bits(recipe: SeqclsRecipe) -> int:
+def _bits(recipe: TrainedRecipe) -> int:
     assert recipe.quantization is not None
     return 4 if recipe.quantization.upstream().get("load_in_4bit") else 8
 
 
-def card(recipe: SeqclsRecipe, data: LoadedData, manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
+def card(recipe: TrainedRecipe, data: LoadedData, manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
     """A short model card: what was trained, on what, how well, and how to predict with it."""
     from categorize.metrics.progress import flat
 

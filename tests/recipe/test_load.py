@@ -127,7 +127,7 @@ def test_a_recipe_of_another_kind_names_the_right_script(write: Write) -> None:
 
 def test_a_missing_kind_and_an_unknown_kind(write: Write) -> None:
     assert error_of(write("a.yaml", "name: a\n"), kind="seqcls") == "a.yaml: kind: is missing; write kind: seqcls"
-    said = "b.yaml:1: kind: expected seqcls or eval, found the text 'seqclas'; did you mean seqcls?"
+    said = "b.yaml:1: kind: expected seqcls, sft or eval, found the text 'seqclas'; did you mean seqcls?"
     assert error_of(write("b.yaml", "kind: seqclas\n")) == said
 
 

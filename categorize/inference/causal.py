@@ -1,0 +1,179 @@
+"""Predicts with a causal model: by scoring the label set, or by generating an answer and reading it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from categorize.errors import UserError
+from categorize.inference.head import compute_dtype, distinct_inputs, length_sorted_batches, model_inputs
+from categorize.inference.parsing import Answer, parse_strict, parse_tolerant
+from categorize.inference.predictor import Capabilities
+from categorize.inference.scoring import LabelScorer, to_distribution
+from categorize.labels import LabelSet
+from categorize.models.causal import CAUSAL, Causal, CausalSettings, load_trained_causal
+from categorize.predictions import Predictions, Usage
+from categorize.prompts import EncodedPrompt, PromptFormat
+from categorize.recipe.sections import CausalPredictionSection
+from categorize.runs import LABEL_SET, PROMPT, Run
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+SPARE_TOKENS = 8
+
+
+def prediction_mode(section: CausalPredictionSection, label_set: LabelSet) -> str:
+    """`scoring` or `generation`. Raises UserError where scoring was asked for several labels a row, or for a number."""
+    scorable = label_set.task in ("single_label", "ordinal")
+    if section.mode == "scoring" and not scorable:
+        raise UserError(f"prediction.mode: scoring chooses one label, the task is {label_set.task}; use generation")
+    return section.mode or ("scoring" if scorable else "generation")
+
+
+class CausalPredictor:
+    """A causal model that answers with labels.
+
+    Args:
+        causal: model, tokenizer, settings.
+        prompt: renders rows and names the labels' tokens; its label set is the predictor's.
+        section: mode, batch bounds, computation type.
+    """
+
+    def __init__(self, causal: Causal, prompt: PromptFormat, section: CausalPredictionSection | None = None) -> None:
+        import torch
+
+        self.causal, self.prompt = causal, prompt
+        self.label_set = prompt.label_set
+        self.section = section or CausalPredictionSection()
+        self.mode = prediction_mode(self.section, self.label_set)
+        self.capabilities = Capabilities(
+            probabilities=self.mode == "scoring", score=self.label_set.is_regression, raw=self.mode == "generation"
+        )
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if causal.settings.quantization is None:
+            causal.model.to(self.device)
+        causal.model.eval()
+
+    @classmethod
+    def load(
+        cls,
+        run: Run,
+        section: CausalPredictionSection | None = None,
+        base: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> CausalPredictor:
+        """The predictor of a finished run."""
+        settings = CausalSettings(**run.read_json(CAUSAL))
+        causal = load_trained_causal(str(run.path), settings, base, trust_remote_code)
+        prompt = PromptFormat.from_dict(run.read_json(PROMPT), LabelSet.load(run.path / LABEL_SET), causal.tokenizer)
+        return cls(causal, prompt, section)
+
+    def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
+        """Predictions of each record batch; equal rows are computed once."""
+        for batch in batches:
+            start = time.perf_counter()
+            inputs, inverse = distinct_inputs(model_inputs(batch, self.prompt), self.prompt)
+            rows = [self.prompt.encode(fields) for fields in inputs]
+            ids = batch.column("id").to_pylist()
+            truncated = sum(rows[i].truncated for i in inverse)
+            tokens = sum(len(row.prompt_ids) for row in rows)
+            if self.mode == "scoring":
+                probabilities = to_distribution(self.log_probabilities(rows))[inverse]
+                usage = Usage(len(ids), tokens, 0, truncated, time.perf_counter() - start)
+                yield Predictions(ids, probabilities=probabilities, usage=usage)
+                continue
+            answers, generated = self.generate(rows)
+            usage = Usage(len(ids), tokens, generated, truncated, time.perf_counter() - start)
+            yield self.read_answers(ids, [answers[i] for i in inverse], self.section.parsing, usage)
+
+    def log_probabilities(self, rows: Sequence[EncodedPrompt]) -> npt.NDArray[np.float64]:
+        """Summed log-probabilities of every label, float64 [rows, labels]."""
+        import numpy as np
+        import torch
+
+        result = np.zeros((len(rows), len(self.label_set)))
+        scorer = LabelScorer(self.causal.model, self.prompt, self.device, share_prefix(self.causal.model))
+        behind = np.array([len(row.row_ids) for row in rows]) + max(map(len, scorer.plan.contexts))
+        # Every context is a sequence of its own: the bounds hold for sequences.
+        many = len(scorer.plan.contexts)
+        batch_size, budget = max(1, self.section.batch_size // many), max(1, self.section.batch_tokens // many)
+        with torch.inference_mode(), self._autocast():
+            for at in length_sorted_batches(behind, batch_size, budget):
+                result[at] = scorer.log_probabilities([rows[i] for i in at])
+        return result
+
+    def generate(self, rows: Sequence[EncodedPrompt]) -> tuple[list[str], int]:
+        """Greedy answers, and how many tokens were generated."""
+        import numpy as np
+        import torch
+
+        tokenizer, model = self.causal.tokenizer, self.causal.model
+        longest = max(map(len, self.prompt.completions.values()), default=8)
+        if self.label_set.is_multi_label:
+            longest = sum(len(ids) + 1 for ids in self.prompt.completions.values())
+        limit = self.section.max_new_tokens or longest + SPARE_TOKENS
+        answers: list[str] = [""] * len(rows)
+        generated = 0
+        lengths = np.array([len(row.prompt_ids) for row in rows])
+        stop = sorted({self.prompt.end_id, *([tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else [])})
+        with torch.inference_mode(), self._autocast():
+            for at in length_sorted_batches(lengths, self.section.batch_size, self.section.batch_tokens):
+                width = int(lengths[at].max())
+                ids = torch.full((len(at), width), int(tokenizer.pad_token_id), dtype=torch.int64)
+                mask = torch.zeros_like(ids)
+                for line, i in enumerate(at):
+                    ids[line, width - lengths[i] :] = torch.tensor(rows[i].prompt_ids)
+                    mask[line, width - lengths[i] :] = 1
+                output = model.generate(
+                    input_ids=ids.to(self.device),
+                    attention_mask=mask.to(self.device),
+                    max_new_tokens=limit,
+                    do_sample=False,
+                    eos_token_id=stop,
+                    pad_token_id=int(tokenizer.pad_token_id),
+                )
+                # Prompt-learning adapters give back the answer alone.
+                new = output[:, width:] if output.shape[1] > width or not is_prompt_learning(model) else output
+                for line, i in enumerate(at):
+                    tokens = new[line].tolist()
+                    end = next((k for k, token in enumerate(tokens) if token in stop), len(tokens))
+                    generated += min(end + 1, len(tokens))
+                    answers[i] = tokenizer.decode(tokens[:end], skip_special_tokens=True)
+        return answers, generated
+
+    def read_answers(
+        self, ids: Sequence[str], raw: Sequence[str], parsing: str, usage: Usage | None = None
+    ) -> Predictions:
+        """Generated texts as decided predictions; what cannot be read is not valid and has no label."""
+        import numpy as np
+
+        parse = parse_strict if parsing == "strict" else parse_tolerant
+        read: list[Answer] = [parse(text, self.label_set, self.prompt.words) for text in raw]
+        score = None
+        if self.label_set.is_regression:
+            score = np.array([np.nan if one.score is None else one.score for one in read])
+        valid = np.array([one.valid for one in read], dtype=bool)
+        decided = None if self.label_set.is_regression else [list(one.labels) for one in read]
+        return Predictions(ids, score=score, decided=decided, valid=valid, raw=list(raw), usage=usage or Usage())
+
+    def _autocast(self) -> Any:
+        import torch
+
+        dtype = compute_dtype(self.section.dtype, self.causal.model, self.device)
+        return torch.autocast(self.device.type, dtype=dtype) if dtype is not None else nullcontext()
+
+
+def is_prompt_learning(model: Any) -> bool:
+    """Whether the model has an adapter that learns a prompt or prefix."""
+    config = getattr(model, "peft_config", None)
+    return any(getattr(one, "is_prompt_learning", False) for one in (config or {}).values())
+
+
+def share_prefix(model: Any) -> bool:
+    """Whether the shared prefix may be cached: not with adapters that bring a cache or tokens of their own."""
+    return not is_prompt_learning(model)

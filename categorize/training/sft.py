@@ -1,0 +1,199 @@
+"""The SFT method: tune a causal language model to answer with labels, whole, by adapter, or on quantized weights
+(QLoRA)."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from categorize.errors import UserError
+from categorize.inference.causal import CausalPredictor, prediction_mode, share_prefix
+from categorize.inference.head import model_inputs
+from categorize.inference.scoring import LabelScorer, to_distribution
+from categorize.metrics.decision import DecisionRule
+from categorize.metrics.measures import measure
+from categorize.metrics.progress import flat, headline
+from categorize.models.causal import CAUSAL, Causal, build_causal
+from categorize.models.head import parameter_counts
+from categorize.predictions import Predictions
+from categorize.prompts import EncodedPrompt, PromptFormat
+from categorize.recipe.sections import SftRecipe
+from categorize.runs import PROMPT, Run, RunWriter, disk_errors, is_main_process
+from categorize.training.arguments import build_sft_arguments
+from categorize.training.checkpoints import checkpoint_to_resume
+from categorize.training.method import FitOptions, FitSummary
+from categorize.training.objectives import class_weights
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    from categorize.data.load import LoadedData
+    from categorize.labels import LabelSet
+    from categorize.training.sft_trainer import LabelSFTTrainer
+
+
+class SftMethod:
+    """A causal model that answers with labels."""
+
+    name: ClassVar[str] = "sft"
+    kind: ClassVar[str] = "sft"
+
+    def fit(self, recipe: SftRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
+        """Train, and write model or adapter, tokenizer, settings and prompt into the run."""
+        causal, prompt, trainer, reason = prepare(recipe, data, writer.checkpoints, options)
+        checkpoint = checkpoint_to_resume(writer, options.resume)
+        trained, total = parameter_counts(trainer.model)
+        if is_main_process():
+            print(f"  {reason}; {trained:,} of {total:,} parameters trained", flush=True)
+        start = time.perf_counter()
+        with disk_errors(writer.path):
+            output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            trainer.save_model(str(writer.path))
+        seconds = time.perf_counter() - start
+        if is_main_process():
+            for name in ("training_args.bin", "README.md"):  # a pickle, and an empty card
+                (writer.path / name).unlink(missing_ok=True)
+            writer.write_json(CAUSAL, causal.settings.to_dict())
+            writer.write_json(PROMPT, prompt.to_dict())
+        epochs = float(trainer.state.epoch or 0)
+        encoded = trainer.train_rows
+        details = {
+            "steps": int(trainer.state.global_step),
+            "epochs": epochs,
+            "train_loss": float(output.training_loss),
+            "precision": reason,
+            "truncated_rows": sum(row.truncated for row in encoded),
+            "prefix_tokens": len(prompt.prefix_ids),
+            "best_metric": trainer.state.best_metric,
+            "best_step": trainer.state.best_global_step,
+            "resumed_from": checkpoint.name if checkpoint else None,
+        }
+        tokens = round(int(trainer.rows.lengths.sum()) * epochs)
+        return FitSummary(trained, total, seconds, round(len(encoded) * epochs), tokens, details)
+
+    def load(self, run: Run) -> CausalPredictor:
+        """The predictor of a run that this method wrote."""
+        return CausalPredictor.load(run)
+
+    def preview(self, recipe: SftRecipe, data: LoadedData, options: FitOptions) -> list[str]:
+        """Lengths in tokens, rows that would be shortened, a rendered example with its loss mask, parameters, costs."""
+        from categorize.training.preview import preview_sft
+
+        return preview_sft(recipe, data, options)
+
+
+def prepare(
+    recipe: SftRecipe, data: LoadedData, checkpoints: Path, options: FitOptions
+) -> tuple[Causal, PromptFormat, LabelSFTTrainer, str]:
+    """Model, prompt, trainer of a recipe, and the reason for its precision."""
+    from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, set_seed
+
+    from categorize.training.sft_trainer import LabelSFTTrainer
+    from categorize.training.step_batches import ProgressLines
+
+    prediction_mode(recipe.prediction, data.label_set)  # refuses what cannot work before weights are loaded
+    set_seed(recipe.seed)
+    causal = build_causal(recipe, options.trust_remote_code)
+    prompt = PromptFormat.from_section(recipe.prompt, data.label_set, causal.tokenizer, causal.settings.max_length)
+    align_end(causal, prompt)
+    train = data.input_spec.expand(data.splits.train)
+    validation = data.input_spec.expand(data.splits.validation)
+    has_validation = validation.num_rows > 0
+    arguments, precision = build_sft_arguments(
+        recipe,
+        checkpoints=checkpoints,
+        best_metric=headline(data.label_set),
+        has_validation=has_validation,
+    )
+    callbacks: list[Any] = [ProgressLines()]
+    if recipe.training.early_stopping is not None:
+        stopping = recipe.training.early_stopping
+        callbacks.append(EarlyStoppingCallback(stopping.patience, stopping.threshold))
+    trainer = LabelSFTTrainer(
+        model=causal.model,
+        args=arguments,
+        train_rows=encode_rows(prompt, train),
+        eval_rows=encode_rows(prompt, validation),
+        weights=row_weights(recipe, data.label_set, train),
+        predict=answers_of(causal, prompt, recipe, arguments.world_size),
+        measures=_measures(data.label_set, validation),
+        grouping=recipe.training.length_grouping,
+        processing_class=causal.tokenizer,
+        callbacks=callbacks,
+    )
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(callback)
+    return causal, prompt, trainer, precision.reason
+
+
+def align_end(causal: Causal, prompt: PromptFormat) -> None:
+    """Make the answer's end token one that ends generation, so that a tuned model stops where it learned to."""
+    config = causal.model.generation_config
+    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    config.eos_token_id = sorted({prompt.end_id, *(end for end in ends if end is not None)})
+    # Sampling defaults of the base are of no use to a model that answers with labels, and are refused with greedy
+    # search.
+    config.do_sample, config.temperature, config.top_p, config.top_k = False, None, None, None
+
+
+def encode_rows(prompt: PromptFormat, rows: pa.Table) -> list[EncodedPrompt]:
+    """Every row with its answer; texts that are too long are shortened, no row is dropped."""
+    fields = model_inputs(rows, prompt)
+    gold, scores = rows.column("gold").to_pylist(), rows.column("gold_score").to_pylist()
+    return [prompt.encode(*one) for one in zip(fields, gold, scores, strict=True)]
+
+
+def row_weights(recipe: SftRecipe, label_set: LabelSet, rows: pa.Table) -> npt.NDArray[np.float64]:
+    """Weight of each row: its own times its label's. Raises UserError for class weights without single labels."""
+    weights: npt.NDArray[np.float64] = rows.column("weight").to_numpy().astype("float64")
+    choice = recipe.training.class_weights
+    if choice is None:
+        return weights
+    if label_set.task not in ("single_label", "ordinal"):
+        raise UserError(f"training.class_weights: a row of a {label_set.task} task has no single label; leave it out")
+    targets = label_set.encode(rows.column("gold").to_pylist())
+    return weights * (targets @ class_weights(choice, label_set, targets))
+
+
+def answers_of(causal: Causal, prompt: PromptFormat, recipe: SftRecipe, processes: int) -> Any:
+    """What the model being trained answers to rows, for evaluation: one prediction a row.
+
+    Several processes take whole sequences: a sharded model must make the same passes everywhere.
+    """
+    import torch
+
+    mode = prediction_mode(recipe.prediction, prompt.label_set)
+
+    def score(model: Any, rows: list[EncodedPrompt]) -> list[Any]:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        scorer = LabelScorer(model, prompt, device, processes == 1 and share_prefix(causal.model))
+        return list(to_distribution(scorer.log_probabilities(rows)))
+
+    def generate(model: Any, rows: list[EncodedPrompt]) -> list[Any]:
+        predictor = CausalPredictor(causal, prompt, recipe.prediction)
+        answers, _ = predictor.generate(rows)
+        read = predictor.read_answers([""] * len(rows), answers, recipe.prediction.parsing)
+        return [read.take([i]) for i in range(len(rows))]
+
+    return score if mode == "scoring" else generate
+
+
+def _measures(label_set: LabelSet, rows: pa.Table) -> Any:
+    """From the answers to the validation rows to the measures that are logged and choose the best checkpoint."""
+    import numpy as np
+
+    gold = label_set.encode(rows.column("gold").to_pylist(), rows.column("gold_score").to_pylist())
+    ids = rows.column("id").to_pylist()
+    rule = DecisionRule.default(label_set)
+
+    def compute(answers: list[Any]) -> dict[str, float]:
+        if isinstance(answers[0], Predictions):
+            joined = Predictions.concatenate(answers)
+        else:
+            joined = Predictions(ids, probabilities=np.stack(answers))
+        return flat(measure(label_set, gold, rule.apply(joined)))
+
+    return compute

@@ -1,0 +1,206 @@
+"""What every trainer shares: batches cut from optimizer steps, weights as the loss's denominator, whole checkpoints.
+
+Upstream counts items by labels that are not -100 and believes that `*ForSequenceClassification` normalises by that
+count
+itself (transformers#47688). Here every micro-batch gives a weighted sum, divided by the weights of the whole optimizer
+step over all processes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+from transformers import TrainerCallback
+
+from categorize.training.checkpoints import mark_complete
+from categorize.training.sampler import StepBatchSampler
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+WEIGHTS = "loss_weights"
+ROWS = "rows"
+SHOWN = ("loss", "accuracy", "macro_f1", "micro_f1", "pearson", "rmse", "valid_rate")
+
+
+class StepRows(Dataset[dict[str, Any]]):
+    """Rows by position. Item `~i` is row i as a repeat: weight 0, and not counted as seen (see `StepBatchSampler`).
+
+    Args:
+        items: rows as mappings.
+        lengths: tokens of each row, [n].
+        weights: of each row in the loss, [n].
+    """
+
+    def __init__(
+        self, items: Sequence[Mapping[str, Any]] | Any, lengths: npt.NDArray[np.int64], weights: npt.NDArray[np.float64]
+    ) -> None:
+        self.items, self.lengths, self.weights = items, lengths, weights
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        row = i if i >= 0 else ~i
+        # -1 marks a repeat, which is neither trained on nor evaluated.
+        return {**self.items[row], "weight": self.weights[row] if i >= 0 else 0.0, "row": row if i >= 0 else -1}
+
+
+class _SetEpoch(TrainerCallback):  # type: ignore[misc]
+    """Tells the sampler which epoch begins; the loader is not accelerate's own, which would do it."""
+
+    def __init__(self, sampler: StepBatchSampler) -> None:
+        self.sampler = sampler
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.sampler.set_epoch(int(state.epoch or 0))
+
+
+class StepBatches:
+    """Mixed into a `transformers.Trainer`, before it.
+
+    The trainer that it is mixed into sets `rows` and `held_out` (`StepRows`), `grouping`, and calls `init_steps`.
+    """
+
+    args: Any
+    accelerator: Any
+    state: Any
+    control: Any
+    callback_handler: Any
+    data_collator: Any
+    model: Any
+    model_wrapped: Any
+    is_in_train: bool
+    rows: StepRows
+    held_out: StepRows | None
+    grouping: bool
+
+    def init_steps(self, rows: StepRows, held_out: StepRows | None, grouping: bool) -> None:
+        """Call once, after the trainer's own construction."""
+        self.rows, self.held_out, self.grouping = rows, held_out, grouping
+        self.loss_is_scaled_for_ga = True  # `compute_loss` divides by the step's weights itself
+        self.seen_rows: list[int] | None = None  # set to a list to record the rows of every forward pass, for tests
+
+    # ------------------------------------------------------------ batches
+    def _sampler(self, rows: StepRows, batch_size: int, accumulation: int) -> StepBatchSampler:
+        return StepBatchSampler(
+            rows.lengths,
+            batch_size,
+            accumulation=accumulation,
+            processes=self.args.world_size,
+            process=self.args.process_index,
+            seed=self.args.seed,
+            grouping=self.grouping,
+        )
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """This process's batches. Not prepared by accelerate, which would shard them once more and repeat rows."""
+        trainer: Any = self
+        sampler = self._sampler(self.rows, trainer._train_batch_size, self.args.gradient_accumulation_steps)
+        for callback in [one for one in self.callback_handler.callbacks if isinstance(one, _SetEpoch)]:
+            trainer.remove_callback(callback)
+        trainer.add_callback(_SetEpoch(sampler))
+        return self._loader(self.rows, sampler)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
+        """This process's share of the evaluation rows."""
+        rows = self.held_out
+        assert rows is not None
+        return self._loader(rows, self._sampler(rows, self.args.eval_batch_size, 1))
+
+    def _loader(self, rows: StepRows, sampler: StepBatchSampler) -> DataLoader[Any]:
+        generator = torch.Generator()
+        generator.manual_seed(self.args.seed)
+        return DataLoader(
+            rows,
+            batch_sampler=sampler,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+            generator=generator,
+        )
+
+    # ------------------------------------------------------------ loss
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor:
+        """Sum of the loss weights of the optimizer step, over all processes."""
+        total = torch.stack([batch[WEIGHTS].sum() for batch in batch_samples]).sum().to(device)
+        if self.args.world_size > 1:
+            total = self.accelerator.gather(total.reshape(1)).sum()
+        return total
+
+    def share_of_step(self, loss: torch.Tensor, weights: torch.Tensor, total: Any) -> torch.Tensor:
+        """A micro-batch's summed loss as its share of the step's mean; times the processes, whose gradients are
+        averaged."""
+        denominator = total if total is not None else weights.sum()
+        # All weights of a step may be 0 (rows weighted away): its loss is 0, not a division by 0.
+        share: torch.Tensor = loss / denominator.clamp(min=torch.finfo(torch.float32).tiny) * self.args.world_size
+        return share
+
+    def record_seen(self, rows: torch.Tensor) -> None:
+        """Remember which rows a forward pass held, where a test asked for it."""
+        if self.seen_rows is not None:
+            self.seen_rows.extend(rows[rows >= 0].tolist())
+
+    # ------------------------------------------------------------ evaluation and checkpoints
+    def evaluation_model(self) -> Any:
+        """The wrapped model while training (sharded weights are gathered by its hooks), the bare one otherwise."""
+        return self.model_wrapped if self.is_in_train else self.model
+
+    def gather_parts(self, part: Any) -> list[Any]:
+        """Every process's part, in the order of processes."""
+        if self.args.world_size == 1:
+            return [part]
+        from accelerate.utils import gather_object
+
+        return list(gather_object([part]))
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        trainer: Any = super()
+        trainer._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            mark_complete(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
+
+
+class ProgressLines(TrainerCallback):  # type: ignore[misc]
+    """Prints losses and evaluations as plain lines, at most one a few seconds, with the time left."""
+
+    SECONDS = 5.0
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.printed = 0.0
+        self.first_step = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Start the clock."""
+        self.started, self.first_step = time.monotonic(), state.global_step
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float] | None = None, **_: Any) -> None:
+        """Print what was logged."""
+        if not state.is_world_process_zero or not logs:
+            return
+        now = time.monotonic()
+        at = f"step {state.global_step}/{state.max_steps}  epoch {state.epoch or 0:.2f}"
+        if "loss" in logs:
+            last = state.global_step >= state.max_steps
+            if now - self.printed < self.SECONDS and not last:
+                return
+            self.printed = now
+            done = max(state.global_step - self.first_step, 1)
+            left = (now - self.started) / done * (state.max_steps - state.global_step)
+            print(
+                f"  {at}  loss {logs['loss']:.4f}  learning rate {logs.get('learning_rate', 0):.2e}  {left:.0f} s left",
+                flush=True,
+            )
+        elif any(key.startswith("eval_") for key in logs):
+            values = {name: logs[f"eval_{name}"] for name in SHOWN if f"eval_{name}" in logs}
+            print(
+                f"  {at}  validation: " + "  ".join(f"{key} {value:.4f}" for key, value in values.items()), flush=True
+            )
