@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TRAIN := $(BIN)/python run_seqcls.py
 export TOKENIZERS_PARALLELISM = false
+export OMP_WAIT_POLICY = PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow lint types recipes format clean
@@ -14,7 +15,7 @@ help: ## Show the targets
 
 setup: $(INSTALLED) ## Install everything into .venv
 
-# torch first and pinned: a plain `torch` may bring gigabytes of CUDA packages that a laptop has no use for.
+# torch first, by itself and pinned, so that no other package's range chooses another build.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch

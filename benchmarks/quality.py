@@ -284,10 +284,12 @@ def _row(task: Task, run: dict[str, Any], finished: Run | None) -> list[str]:
     values = flat(run["metrics"])
     bounds = run["metrics"]["intervals"]["measures"]
     cells = [_with_interval(values[name], bounds.get(name)) for name, _ in task.measures]
-    validation = "-"
+    validation, training = "-", duration(run["training_seconds"])
     if finished is not None:
+        if finished.manifest["details"].get("resumed_from"):
+            training = "interrupted"  # the manifest has the seconds since the last checkpoint alone
         validation = f"{flat(finished.read_json('metrics.json')['validation'])[task.measures[0][0]]:.4f}"
-    return [run["name"], *cells, validation, duration(run["training_seconds"]), rate(run["rows_per_second"])]
+    return [run["name"], *cells, validation, training, rate(run["rows_per_second"])]
 
 
 def _with_interval(value: float, bounds: Sequence[float] | None) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from decimal import Decimal
 from functools import cached_property
 from itertools import product
 from string import ascii_lowercase, ascii_uppercase, digits
@@ -36,6 +37,7 @@ SYSTEMS = {
 PLAIN = "{system}\n\n{shots}Text: {row}\nAnswer:"
 PLAIN_SHOT = "Text: {row}\nAnswer: {answer}\n\n"
 NONE = "none"
+NUMBER_TOKENS = 16
 # Rows that begin unlike each other, so that what they share as tokens is the prefix of all prompts.
 PROBES = ("a", "中", "7", "\n", " x", "😀", "-", '"', "é", "(")
 
@@ -80,6 +82,12 @@ class EncodedPrompt:
         return len(self.prefix_ids) + len(self.row_ids) + len(self.completion_ids)
 
 
+def number(score: float) -> str:
+    """A score as an answer: six significant digits, never an exponent, which no reader of answers expects."""
+    text = f"{Decimal(f'{score:.6g}'):f}"
+    return "0" if text == "-0" else text
+
+
 class PromptFormat:
     """Renders and tokenizes prompts for one label set and one tokenizer.
 
@@ -105,7 +113,7 @@ class PromptFormat:
         if settings.completion == "codes" and settings.codes is None and not label_set.is_regression:
             settings = self._with_codes(settings, len(label_set))
         self.settings = settings
-        shortest = len(self._tokenize(self.render({"text": ""}))) + max(map(len, self.completions.values()), default=8)
+        shortest = len(self._tokenize(self.render(dict.fromkeys(self.columns, "")))) + self.answer_room
         if shortest >= max_length:
             raise UserError(
                 f"prompt: instruction and answer take {shortest} tokens, max_length is {max_length}; raise it "
@@ -132,9 +140,28 @@ class PromptFormat:
         if self.label_set.is_regression:
             if score is None:
                 raise ValueError("a regression's answer needs a score")
-            return f"{score:.6g}"
+            return number(score)
         words = [self.words[i] for i in sorted(self.label_set.index[name] for name in gold)]
         return ", ".join(words) if words else NONE
+
+    def check_answers(self) -> None:
+        """For models that answer: raise UserError for labels whose answers would mean something else, or the same as
+        another's."""
+        if self.label_set.is_multi_label:
+            for word in self.words:
+                if "," in word or word.strip() == NONE:
+                    raise UserError(
+                        f"labels: {word!r} cannot stand in an answer of several labels, separated by commas or "
+                        f"{NONE!r}; rename it or set prompt.completion: codes"
+                    )
+        taken: dict[tuple[int, ...], str] = {}
+        for name, ids in self.completions.items():
+            if ids in taken:
+                raise UserError(
+                    f"labels: {taken[ids]!r} and {name!r} are the same tokens to this tokenizer; rename one or set "
+                    f"prompt.completion: codes"
+                )
+            taken[ids] = name
 
     @cached_property
     def end_id(self) -> int:
@@ -165,6 +192,16 @@ class PromptFormat:
         if self.label_set.is_regression:
             return {}
         return {name: self.completion_ids(word) for name, word in zip(self.label_set.names, self.words, strict=True)}
+
+    @cached_property
+    def answer_room(self) -> int:
+        """Tokens kept free behind every prompt, with gold or without: else a long row would be shortened to one text in
+        training and to another in use. Several labels together may take a quarter of the length."""
+        longest = max(map(len, self.completions.values()), default=NUMBER_TOKENS)
+        if not self.label_set.is_multi_label:
+            return longest
+        everything = len(self.completion_ids(self.answer(self.label_set.names)))
+        return max(longest, min(everything, self.max_length // 4))
 
     def label_tokens(self) -> dict[int, Any]:
         """Trie of the labels' completions: token id -> node, and `LEAF` -> label position where a label ends.
@@ -226,13 +263,13 @@ class PromptFormat:
         """
         known = score is not None if self.label_set.is_regression else gold is not None
         completion = self.completion_ids(self.answer(gold or (), score)) if known else ()
-        room = self.max_length - (len(completion) or max(map(len, self.completions.values()), default=8))
+        room = self.max_length - max(len(completion), self.answer_room)
         ids = self._tokenize(self.render(fields))
         truncated = len(ids) > room
         if truncated:
             ids = self._shorten(dict(fields), room)
         prefix = self.prefix_ids
-        if tuple(ids[: len(prefix)]) != prefix:
+        if tuple(ids[: len(prefix)]) != prefix or len(ids) == len(prefix):
             prefix = ()
         return EncodedPrompt(prefix, tuple(ids[len(prefix) :]), completion, truncated)
 
@@ -250,18 +287,20 @@ class PromptFormat:
 
     def _shorten(self, fields: dict[str, str], room: int) -> list[int]:
         """Token ids of the longest beginning of the row's text that fits; found by bisection, for tokens merge
-        across cuts."""
-        text = fields.get("text", "")
+        across cuts. A template without {text} has its longest column shortened instead."""
+        named = PLACEHOLDER.findall(self.settings.template)
+        column = "text" if "text" in named or not named else max(named, key=lambda name: len(fields.get(name) or ""))
+        text = fields.get(column) or ""
         low, high = 0, len(text)
-        best = self._tokenize(self.render({**fields, "text": ""}))
+        best = self._tokenize(self.render({**fields, column: ""}))
         if len(best) > room:
             raise UserError(
-                f"prompt.template: a row takes {len(best)} tokens without its text, {room} are left; shorten "
-                f"the template's columns"
+                f"prompt.template: a row takes {len(best)} tokens without its {column}, {room} are left; shorten "
+                f"the template's columns or raise model.max_length"
             )
         while low < high:
             middle = (low + high + 1) // 2
-            ids = self._tokenize(self.render({**fields, "text": text[:middle]}))
+            ids = self._tokenize(self.render({**fields, column: text[:middle]}))
             if len(ids) <= room:
                 low, best = middle, ids
             else:
@@ -280,7 +319,10 @@ class PromptFormat:
             except KeyError:
                 raise UserError(f"prompt.template: {match[0]} names no column; columns: {sorted(fields)}") from None
 
-        return PLACEHOLDER.sub(fill, self.settings.template)
+        row = PLACEHOLDER.sub(fill, self.settings.template)
+        # Fields may spell a special token together, or with the template around them.
+        own = [self.settings.template.count(token) for token in self._special]
+        return row if [row.count(token) for token in self._special] == own else self._harmless(row)
 
     def _harmless(self, text: str) -> str:
         """The text with any special token that it spells broken by a space: a comment cannot end its own turn."""

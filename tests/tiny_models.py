@@ -69,16 +69,21 @@ def build_byte_level(folder: Path, pad: str | None = "<|pad|>", chat: bool = Fal
     wrapped.save_pretrained(folder)
 
 
-def tiny_config(architecture: str, vocabulary: int, pad: int | None, eos: int) -> Any:
-    """A config of the architecture: two layers, 32 wide, no dropout, so that outputs can be compared exactly."""
+def tiny_config(architecture: str, vocabulary: int, pad: int | None, eos: int, width: int = 32) -> Any:
+    """A config of the architecture: two layers, 32 wide, no dropout, so that outputs can be compared exactly.
+
+    Blocks of 4-bit weights are 64 wide: `width` 64 can be quantized.
+    """
     import transformers as t
+
+    inner = 48 if width == 32 else 2 * width
 
     narrow = {
         "vocab_size": vocabulary,
-        "hidden_size": 32,
+        "hidden_size": width,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
-        "intermediate_size": 48,
+        "intermediate_size": inner,
     }
     calm = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "pad_token_id": pad}
     decoder = {
@@ -96,10 +101,10 @@ def tiny_config(architecture: str, vocabulary: int, pad: int | None, eos: int) -
     if architecture == "distilbert":
         return t.DistilBertConfig(
             vocab_size=vocabulary,
-            dim=32,
+            dim=width,
             n_layers=2,
             n_heads=4,
-            hidden_dim=48,
+            hidden_dim=inner,
             dropout=0.0,
             attention_dropout=0.0,
             seq_classif_dropout=0.0,
@@ -116,7 +121,7 @@ def tiny_config(architecture: str, vocabulary: int, pad: int | None, eos: int) -
             position_buckets=16,
             norm_rel_ebd="layer_norm",
             share_att_key=True,
-            pooler_hidden_size=32,
+            pooler_hidden_size=width,
             pooler_dropout=0.0,
         )
     if architecture == "modernbert":
@@ -137,9 +142,9 @@ def tiny_config(architecture: str, vocabulary: int, pad: int | None, eos: int) -
     if architecture == "t5":
         return t.T5Config(
             vocab_size=vocabulary,
-            d_model=32,
-            d_kv=8,
-            d_ff=48,
+            d_model=width,
+            d_kv=width // 4,
+            d_ff=inner,
             num_layers=2,
             num_heads=4,
             dropout_rate=0.0,
@@ -151,13 +156,13 @@ def tiny_config(architecture: str, vocabulary: int, pad: int | None, eos: int) -
     if architecture == "bart":
         return t.BartConfig(
             vocab_size=vocabulary,
-            d_model=32,
+            d_model=width,
             encoder_layers=2,
             decoder_layers=2,
             encoder_attention_heads=4,
             decoder_attention_heads=4,
-            encoder_ffn_dim=48,
-            decoder_ffn_dim=48,
+            encoder_ffn_dim=inner,
+            decoder_ffn_dim=inner,
             dropout=0.0,
             max_position_embeddings=128,
             pad_token_id=pad,
@@ -173,12 +178,26 @@ def tiny_config(architecture: str, vocabulary: int, pad: int | None, eos: int) -
         "mistral": t.MistralConfig,
         "gemma": t.GemmaConfig,
     }
-    extra = {"head_dim": 8} if architecture in ("qwen3", "gemma") else {}
+    extra = {"head_dim": width // 4} if architecture in ("qwen3", "gemma") else {}
     return kinds[architecture](**decoder, **extra, attention_dropout=0.0)
 
 
-def build_tiny(folder: Path, architecture: str, *, pad: bool = True, seed: int = 0, chat: bool = False) -> Path:
-    """Save a checkpoint as a hub holds it: a language model (or bare encoder) without any classification head."""
+def build_tiny(
+    folder: Path,
+    architecture: str,
+    *,
+    pad: bool = True,
+    seed: int = 0,
+    chat: bool = False,
+    width: int = 32,
+    window: int | None = None,
+) -> Path:
+    """Save a checkpoint as a hub holds it: a language model (or bare encoder) without any classification head.
+
+    Args:
+        width: of the hidden states; 64 for a model that is to be quantized.
+        window: of sliding attention, for architectures that have it.
+    """
     import torch
     import transformers as t
 
@@ -189,7 +208,9 @@ def build_tiny(folder: Path, architecture: str, *, pad: bool = True, seed: int =
     else:
         build_wordpiece(folder, "[PAD]" if pad else None)
     tokenizer = t.AutoTokenizer.from_pretrained(folder)
-    config = tiny_config(architecture, len(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id)
+    config = tiny_config(architecture, len(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id, width)
+    if window is not None:
+        config.sliding_window = window
     if architecture in DECODERS:
         model = t.AutoModelForCausalLM.from_config(config)
     elif architecture in ("t5", "bart"):

@@ -47,6 +47,7 @@ class CausalPredictor:
     def __init__(self, causal: Causal, prompt: PromptFormat, section: CausalPredictionSection | None = None) -> None:
         import torch
 
+        prompt.check_answers()
         self.causal, self.prompt = causal, prompt
         self.label_set = prompt.label_set
         self.section = section or CausalPredictionSection()
@@ -111,6 +112,7 @@ class CausalPredictor:
         """Greedy answers, and how many tokens were generated."""
         import numpy as np
         import torch
+        from transformers import GenerationConfig
 
         tokenizer, model = self.causal.tokenizer, self.causal.model
         longest = max(map(len, self.prompt.completions.values()), default=8)
@@ -121,6 +123,16 @@ class CausalPredictor:
         generated = 0
         lengths = np.array([len(row.prompt_ids) for row in rows])
         stop = sorted({self.prompt.end_id, *([tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else [])})
+        # A base's own settings stay out: a repetition penalty punishes the labels that the instruction lists.
+        config = GenerationConfig(
+            max_new_tokens=limit,
+            do_sample=False,
+            num_beams=1,
+            repetition_penalty=1.0,
+            no_repeat_ngram_size=0,
+            eos_token_id=stop,
+            pad_token_id=int(tokenizer.pad_token_id),
+        )
         with torch.inference_mode(), self._autocast():
             for at in length_sorted_batches(lengths, self.section.batch_size, self.section.batch_tokens):
                 width = int(lengths[at].max())
@@ -130,12 +142,7 @@ class CausalPredictor:
                     ids[line, width - lengths[i] :] = torch.tensor(rows[i].prompt_ids)
                     mask[line, width - lengths[i] :] = 1
                 output = model.generate(
-                    input_ids=ids.to(self.device),
-                    attention_mask=mask.to(self.device),
-                    max_new_tokens=limit,
-                    do_sample=False,
-                    eos_token_id=stop,
-                    pad_token_id=int(tokenizer.pad_token_id),
+                    input_ids=ids.to(self.device), attention_mask=mask.to(self.device), generation_config=config
                 )
                 # Prompt-learning adapters give back the answer alone.
                 new = output[:, width:] if output.shape[1] > width or not is_prompt_learning(model) else output
@@ -143,7 +150,9 @@ class CausalPredictor:
                     tokens = new[line].tolist()
                     end = next((k for k, token in enumerate(tokens) if token in stop), len(tokens))
                     generated += min(end + 1, len(tokens))
-                    answers[i] = tokenizer.decode(tokens[:end], skip_special_tokens=True)
+                    answers[i] = tokenizer.decode(
+                        tokens[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False
+                    )
         return answers, generated
 
     def read_answers(

@@ -81,7 +81,7 @@ class HeadPredictor:
             usage = Usage(
                 rows=batch.num_rows,
                 tokens=int(tokens.lengths.sum()),
-                truncated_rows=tokens.truncated,
+                truncated_rows=int(tokens.cut[inverse].sum()),
                 seconds=time.perf_counter() - start,
             )
             ids = batch.column("id").to_pylist()
@@ -160,7 +160,7 @@ def encode_texts(head: Head, inputs: list[Any], prompt: PromptFormat | None) -> 
     if prompt is None:
         return tokenize(head.tokenizer, inputs, head.settings.max_length)
     encoded = [prompt.encode(fields) for fields in inputs]
-    return TokenizedTexts.from_lists([one.prompt_ids for one in encoded], sum(one.truncated for one in encoded))
+    return TokenizedTexts.from_lists([one.prompt_ids for one in encoded], [one.truncated for one in encoded])
 
 
 def length_sorted_batches(

@@ -13,6 +13,15 @@ from categorize.prompts import NONE
 THINKING = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
 NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?")
 EDGES = " \t\r\n\"'`*_#.,;:!?()[]{}<>«»“”‘’、。，；：！？（）【】《》「」-"
+BETWEEN = re.compile(r"[,;/|\n、]|\band\b|(?<=[^a-z])[和及与](?=[^a-z])")
+# Scripts that are written without spaces, or glue particles to words: a label may stand anywhere in them.
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af"
+LETTER = rf"[^\W_{UNSPACED}]"
+JOINED = rf"[^\W\d_{UNSPACED}]"
+# A label behind one of these is named, but as what the answer is not.
+NEGATION = re.compile(
+    r"(?:\b(?:not|isn['’]t|no|non|nor|neither|never|without)(?: an?| the)?[ -]|[不非无]是?)[\"'“‘\[(*]*$"
+)
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,7 @@ def parse_strict(text: str, label_set: LabelSet, words: Sequence[str]) -> Answer
     answer = text.strip()
     if label_set.is_regression:
         return _score(answer, label_set) if NUMBER.fullmatch(answer) else INVALID
-    names = dict(zip(words, label_set.names, strict=True))
+    names = {word.strip(): name for word, name in zip(words, label_set.names, strict=True)}
     if not label_set.is_multi_label:
         return Answer((names[answer],)) if answer in names else INVALID
     if answer == NONE:
@@ -51,11 +60,15 @@ def parse_tolerant(text: str, label_set: LabelSet, words: Sequence[str]) -> Answ
     """The label that an answer names, however it is wrapped: `(1)`, `[Positive]`, `Label: positive.`, a sentence.
 
     Case, full-width forms, brackets and marks around a label do not matter; names, aliases and codes all count. Where a
-    single label is wanted, an answer that names several is not valid: which was meant is unknown. A label that
-    stands only
-    inside another one that was named (`social` in `social presence`) is not counted.
+    single label is wanted, an answer that names several is not valid: which was meant is unknown. Nor is one that only
+    says what it is not. A label that stands only inside another one that was named (`social` in `social presence`) is
+    not counted.
     """
-    answer = unicodedata.normalize("NFKC", THINKING.sub("", text)).strip()
+    spoken = _spoken(text)
+    for exact in (parse_strict(text, label_set, words), parse_strict(spoken, label_set, words)):
+        if exact.valid:
+            return exact
+    answer = unicodedata.normalize("NFKC", spoken)
     if label_set.is_regression:
         numbers = NUMBER.findall(answer)
         return _score(numbers[0], label_set) if len(numbers) == 1 else INVALID
@@ -63,12 +76,22 @@ def parse_tolerant(text: str, label_set: LabelSet, words: Sequence[str]) -> Answ
     bare = _fold(answer.strip(EDGES))
     if bare in spellings:
         return Answer((spellings[bare],))
-    found = _mentions(_fold(answer), spellings)
     if label_set.is_multi_label:
-        if not found and bare == NONE:
+        if bare == NONE:
             return Answer()
-        return Answer(_in_order(found, label_set)) if found else INVALID
-    return Answer(tuple(found)) if len(found) == 1 else INVALID
+        listed = {_fold(part.strip(EDGES)) for part in BETWEEN.split(_fold(answer.strip(EDGES)))} - {""}
+        if listed and listed <= spellings.keys():
+            return Answer(_in_order({spellings[part] for part in listed}, label_set))
+    found, negated = _mentions(_fold(answer), spellings)
+    if negated or not found or (len(found) > 1 and not label_set.is_multi_label):
+        return INVALID
+    return Answer(_in_order(found, label_set))
+
+
+def _spoken(text: str) -> str:
+    """The answer behind the thinking; templates that open the block themselves leave only its end."""
+    head, closed, tail = text.rpartition("</think>")
+    return THINKING.sub("", tail if closed and "<think>" not in head else text).strip()
 
 
 def _fold(text: str) -> str:
@@ -85,26 +108,33 @@ def _spellings(label_set: LabelSet, words: Sequence[str]) -> dict[str, str]:
         spellings[_fold(name)] = name
     for word, name in zip(words, label_set.names, strict=True):
         spellings[_fold(word)] = name
-    return spellings
+    return {spelling: name for spelling, name in spellings.items() if spelling}
 
 
-def _mentions(text: str, spellings: dict[str, str]) -> set[str]:
-    """Labels that the text names as whole words, longest spellings first, each part of the text read once."""
+def _mentions(text: str, spellings: dict[str, str]) -> tuple[set[str], bool]:
+    """Labels that the text names as whole words, longest spellings first, each part of the text read once; and
+    whether any of them was negated."""
     found: set[str] = set()
+    negated = False
     for spelling in sorted(spellings, key=len, reverse=True):
-        # A letter or digit beside it makes it part of another word; Chinese is written without spaces.
-        edge = r"[0-9a-z]" if spelling.isascii() else r"(?!)"
-        pattern = re.compile(rf"(?<!{edge}){re.escape(spelling)}(?!{edge})")
-        # Codes of one character are words of their own (a, I, 1 apple): they count only within brackets or as an
-        # answer.
-        if len(spelling) == 1 and spelling.isascii():
-            pattern = re.compile(
-                rf"[\[(<\"'*]{re.escape(spelling)}[\])>\"'*.:]|(?:^|[:=] ?){re.escape(spelling)}(?=$|[\n.,:)])"
-            )
-        if pattern.search(text):
+        pattern = _whole(spelling)
+        for match in pattern.finditer(text):
             found.add(spellings[spelling])
-            text = pattern.sub("\0", text)
-    return found
+            negated |= NEGATION.search(text[: match.start()]) is not None
+        text = pattern.sub("\0", text)
+    return found, negated
+
+
+def _whole(spelling: str) -> re.Pattern[str]:
+    """Finds a spelling as a word of its own: no letter or digit touches it, no hyphen joins it to another word."""
+    escaped = re.escape(spelling)
+    if len(spelling) == 1 and spelling.isascii():
+        # Codes of one character are words as well (a, I, 1 apple): they count within brackets or marks, or alone.
+        return re.compile(rf"[\[(<\"'*]{escaped}[\])>\"'*.:]|(?:^|[:=] ?){escaped}(?=$|[\n.,:)])")
+    spaced = re.compile(LETTER)
+    before = rf"(?<!{LETTER})(?<!{JOINED}-)" if spaced.match(spelling[0]) else ""
+    behind = rf"(?!{LETTER}|-{JOINED})" if spaced.match(spelling[-1]) else ""
+    return re.compile(before + escaped + behind)
 
 
 def _score(text: str, label_set: LabelSet) -> Answer:

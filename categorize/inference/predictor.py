@@ -88,4 +88,6 @@ class TrainedPredictor:
 
     def predict_texts(self, texts: Sequence[str]) -> Predictions:
         """Decided predictions of plain texts, prepared as training prepared its own."""
+        if not texts:
+            return Predictions(ids=[], decided=[])
         return self.predict_rows(self.input_spec.rows_from_texts(list(texts)))

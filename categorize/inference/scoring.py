@@ -68,6 +68,7 @@ class LabelScorer:
         self.model, self.prompt, self.device = model, prompt, device
         self.plan = ScoringPlan.of(prompt)
         self.share_prefix = share_prefix
+        self.virtual_tokens = virtual_tokens(model)
         self._cache: Any = None
 
     def log_probabilities(self, rows: Sequence[EncodedPrompt]) -> npt.NDArray[np.float64]:
@@ -112,7 +113,8 @@ class LabelScorer:
         last = np.array([len(row) - 1 for row in rows])
         depth = max(len(tokens) for _, tokens in plan.labels)
         positions = sorted({int(at) for start in set(last) for at in range(start, min(start + depth, width))})
-        inputs: dict[str, Any] = {"logits_to_keep": torch.tensor(positions, device=self.device)}
+        kept = torch.tensor(positions, device=self.device)
+        inputs: dict[str, Any] = {"logits_to_keep": kept + self.virtual_tokens}
         if cache is not None:
             cache.batch_repeat_interleave(len(sequences))
             inputs["past_key_values"] = cache
@@ -121,9 +123,8 @@ class LabelScorer:
             input_ids=ids.to(self.device), attention_mask=mask.to(self.device), use_cache=cache is not None, **inputs
         )
         logits = output.logits.float()
-        if logits.shape[1] > len(positions):  # a model without `logits_to_keep`, or virtual tokens before the row
-            offset = logits.shape[1] - width
-            logits = logits[:, torch.tensor(positions, device=self.device) + offset]
+        if logits.shape[1] > len(positions):  # a model without `logits_to_keep`
+            logits = logits[:, kept + logits.shape[1] - width]
         normalizer = torch.logsumexp(logits, dim=-1)
         at = {position: i for i, position in enumerate(positions)}
         result = np.zeros((len(rows), len(plan.labels)))
@@ -135,6 +136,13 @@ class LabelScorer:
                 total += (logits[lines, where, token] - normalizer[lines, where]).double().cpu()
             result[:, column] = total.numpy()
         return result
+
+
+def virtual_tokens(model: Any) -> int:
+    """Embeddings that a learned prompt puts before every row; a learned prefix comes as keys and values instead."""
+    configs = getattr(getattr(model, "module", model), "peft_config", None) or {}
+    learned = [one for one in configs.values() if one.is_prompt_learning and one.peft_type != "PREFIX_TUNING"]
+    return sum(int(one.num_virtual_tokens) for one in learned)
 
 
 def to_distribution(log_probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

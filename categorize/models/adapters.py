@@ -21,7 +21,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "prompt": {"num_virtual_tokens": 20},
     "p_tuning": {"num_virtual_tokens": 20, "encoder_hidden_size": 128},
 }
-MATRIX_ADAPTERS = ("lora", "dora", "rslora", "ia3")
+PROMPT_LEARNING = ("prefix", "prompt", "p_tuning")
 
 
 def build_adapter_config(section: AdapterSection, task_type: str, new_modules: Sequence[str] = ()) -> PeftConfig:
@@ -37,10 +37,10 @@ def build_adapter_config(section: AdapterSection, task_type: str, new_modules: S
 
     values = {**DEFAULTS[section.type], **section.upstream(), "task_type": task_type}
     config_class = getattr(peft, ADAPTER_CLASSES[section.type])
-    if section.type in MATRIX_ADAPTERS and new_modules:
+    if new_modules:
         # Names are matched by their ending, so a longer path never catches another layer of the same name.
         values["modules_to_save"] = sorted({*new_modules, *(values.get("modules_to_save") or ())})
-        if section.type != "ia3":
+        if ADAPTER_CLASSES[section.type] == "LoraConfig":  # the others have no such key
             excluded = values.get("exclude_modules") or ()
             if isinstance(excluded, str):
                 raise UserError(
@@ -69,18 +69,42 @@ def add_adapter(
     """
     import peft
 
+    refuse_unfit(model, section)
     if getattr(model, "quantization_method", None) is not None:
         model = peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=activation_checkpointing)
     config = build_adapter_config(section, task_type, new_modules)
     try:
         adapted = peft.get_peft_model(model, config)
     except (TypeError, ValueError, AttributeError, KeyError) as error:
+        way_out = "use another type" if section.type in PROMPT_LEARNING else "name target_modules, or use another type"
         raise UserError(
             f"adapter.type: {section.type} does not fit {type(model).__name__}: "
-            f"{' '.join(str(error).split())[:200]} (name target_modules, or use another type)"
+            f"{' '.join(str(error).split())[:200]} ({way_out})"
         ) from error
     for parameter in adapted.parameters():
         if parameter.requires_grad:
             # Small updates vanish in half precision; the base stays in its own type.
             parameter.data = parameter.data.float()
     return adapted
+
+
+def refuse_unfit(model: PreTrainedModel, section: AdapterSection) -> None:
+    """Refuse what peft would build and only the first forward pass would crash on.
+
+    Raises:
+        UserError: a learned prompt on an encoder-decoder's head, a prefix on a model without key-value cache, DoRA on
+            8-bit weights of a CPU (peft drops their scales there).
+    """
+    import inspect
+
+    name = type(model).__name__
+    if section.type in PROMPT_LEARNING:
+        if model.config.is_encoder_decoder:
+            raise UserError(
+                f"adapter.type: {section.type} does not work with {name}, an encoder-decoder; use lora or ia3"
+            )
+        if section.type == "prefix" and "past_key_values" not in inspect.signature(model.forward).parameters:
+            raise UserError(f"adapter.type: prefix needs cached keys and values, {name} has none; use lora or prompt")
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    if section.type == "dora" and getattr(model, "is_loaded_in_8bit", False) and on_cpu:
+        raise UserError("adapter.type: dora does not work on 8-bit weights on a CPU; use load_in_4bit, or lora")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from categorize.models.adapters import add_adapter
 from categorize.models.console import quiet_libraries
 from categorize.models.head import clamp_length, resolve_dtype
-from categorize.models.quantization import build_quantization
+from categorize.models.quantization import build_quantization, keep_layout
 from categorize.models.tokenizer import ensure_pad_token, load_tokenizer, loading
 from categorize.recipe.sections import QuantizationSection, SftRecipe
 
@@ -104,6 +104,7 @@ def load_causal(
         model = AutoModelForCausalLM.from_pretrained(
             name_or_path, revision=revision, config=config, dtype=dtype, trust_remote_code=trust_remote_code, **extra
         )
+    keep_layout(model)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     settings = CausalSettings(
         max_length=clamp_length(max_length, model.config, tokenizer),

@@ -6,7 +6,17 @@ import logging
 import os
 import warnings
 
-CHATTY = ("bitsandbytes", "DeepSpeed", "deepspeed", "torch.distributed", "accelerate", "httpx")
+CHATTY = (
+    "bitsandbytes",
+    "bitsandbytes.backends.cpu.ops",
+    "huggingface_hub",
+    "datasets",
+    "DeepSpeed",
+    "deepspeed",
+    "torch.distributed",
+    "accelerate",
+    "httpx",
+)
 
 
 def quiet_libraries() -> None:

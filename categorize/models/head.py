@@ -11,7 +11,7 @@ from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.models.adapters import add_adapter
 from categorize.models.console import quiet_libraries
-from categorize.models.quantization import build_quantization
+from categorize.models.quantization import build_quantization, keep_layout
 from categorize.models.tokenizer import ensure_pad_token, load_tokenizer, loading
 from categorize.recipe.sections import HeadModel, QuantizationSection, SeqclsRecipe
 
@@ -156,6 +156,7 @@ def load_sequence_classifier(
             trust_remote_code=trust_remote_code,
             **extra,
         )
+    keep_layout(model)
     missing = {*info["missing_keys"], *(key for key, *_ in info.get("mismatched_keys", ()))}
     return LoadedClassifier(model, tokenizer, head_modules(model, missing), new_modules(model, missing))
 

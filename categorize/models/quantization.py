@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from categorize.recipe.sections import QuantizationSection
 
 if TYPE_CHECKING:
+    import torch
     from transformers import BitsAndBytesConfig
 
 # bitsandbytes skips only the last module by itself; a new head that it quantizes cannot be trained.
-HEAD_MODULES = ("classifier", "score", "classification_head", "pooler", "pre_classifier", "head", "lm_head")
+HEAD_MODULES = ("classifier", "score", "classification_head", r".*\bpooler", "pre_classifier", "head", "lm_head")
 
 
 def build_quantization(section: QuantizationSection | None, skip: Sequence[str] = ()) -> BitsAndBytesConfig | None:
@@ -36,3 +37,15 @@ def build_quantization(section: QuantizationSection | None, skip: Sequence[str] 
             values[key] = getattr(torch, values[key])
     values["llm_int8_skip_modules"] = sorted({*HEAD_MODULES, *skip, *values.get("llm_int8_skip_modules", [])})
     return BitsAndBytesConfig(**values)
+
+
+def keep_layout(model: torch.nn.Module) -> None:
+    """Keep 4-bit weights in the layout that gradients and DoRA read, on a CPU with AVX512-BF16.
+
+    bitsandbytes 0.50 repacks them there in the first forward pass in evaluation mode, for good. Training that goes on
+    behind a validation would silently lose the gradients of everything below (or crash, where a layer has a bias), and
+    DoRA would take the norms of permuted weights. The packed kernel is faster for a handful of rows alone.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False

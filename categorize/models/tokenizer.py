@@ -102,12 +102,12 @@ class TokenizedTexts:
     Attributes:
         flat: int32 [tokens].
         offsets: int64 [n + 1].
-        truncated: number of texts that were cut.
+        cut: bool [n], whether a text was cut.
     """
 
     flat: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
-    truncated: int
+    cut: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -122,36 +122,37 @@ class TokenizedTexts:
 
         return np.diff(self.offsets)
 
+    @property
+    def truncated(self) -> int:
+        """Number of texts that were cut."""
+        return int(self.cut.sum())
+
     @classmethod
-    def from_lists(cls, lists: Sequence[Sequence[int]], truncated: int = 0) -> TokenizedTexts:
-        """The same texts, flat."""
+    def from_lists(cls, lists: Sequence[Sequence[int]], cut: Sequence[bool] | None = None) -> TokenizedTexts:
+        """The same texts, flat; none was cut unless `cut` says so."""
         import numpy as np
 
         offsets = np.zeros(len(lists) + 1, dtype=np.int64)
         np.cumsum([len(ids) for ids in lists], out=offsets[1:])
         flat = np.fromiter((token for ids in lists for token in ids), dtype=np.int32, count=int(offsets[-1]))
-        return cls(flat, offsets, truncated)
+        return cls(flat, offsets, np.array(cut if cut is not None else [False] * len(lists), dtype=bool))
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int) -> TokenizedTexts:
     """Token ids with special tokens, cut to `max_length`; a text that spells a special token is read as plain
     characters."""
     lists: list[list[int]] = []
-    truncated = 0
+    cut: list[bool] = []
     for start in range(0, len(texts), CHUNK):
         chunk = list(texts[start : start + CHUNK])
         encoding = tokenizer(chunk, truncation=True, max_length=max_length, split_special_tokens=True)
-        ids = encoding["input_ids"]
+        lists.extend(encoding["input_ids"])
         if encoding.is_fast:
-            truncated += sum(1 for one in encoding.encodings if one.overflowing)
+            cut += [bool(one.overflowing) for one in encoding.encodings]
         else:
-            truncated += sum(
-                1
-                for text, one in zip(chunk, ids, strict=True)
-                if len(one) == max_length and _is_cut(tokenizer, text, max_length)
-            )
-        lists.extend(ids)
-    return TokenizedTexts.from_lists(lists, truncated)
+            full = [len(ids) == max_length for ids in encoding["input_ids"]]
+            cut += [may and _is_cut(tokenizer, text, max_length) for may, text in zip(full, chunk, strict=True)]
+    return TokenizedTexts.from_lists(lists, cut)
 
 
 def _is_cut(tokenizer: PreTrainedTokenizerBase, text: str, max_length: int) -> bool:

@@ -90,6 +90,9 @@ def parse_command(script: str, kind: str, argv: Sequence[str] | None = None) -> 
 
 def main(script: str, kind: str, run: Callable[[Command], None], argv: Sequence[str] | None = None) -> int:
     """Parse and run; returns the exit status. The user's mistakes end in `error:` lines and 2, never in a traceback."""
+    # Waiting threads sleep instead of spinning: on a machine that does other work too, spinning made training 20 times
+    # slower. Read by OpenMP when torch is first imported, so it is set before anything else.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         command = parse_command(script, kind, argv)
     except UserError as error:

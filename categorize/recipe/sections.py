@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 Task = Literal["single_label", "multi_label", "ordinal", "regression"]
 CleaningStep = Literal["nfkc", "control_characters", "whitespace"]
@@ -23,7 +23,15 @@ Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0.0)]
-NgramRange = Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
+
+
+def _rising(values: list[int]) -> list[int]:
+    if values[0] > values[1]:
+        raise ValueError(f"the shortest comes first: [{values[1]}, {values[0]}]")
+    return values
+
+
+NgramRange = Annotated[list[PositiveInt], Field(min_length=2, max_length=2), AfterValidator(_rising)]
 
 
 class Section(BaseModel):
@@ -271,7 +279,9 @@ class TrainingSection(UpstreamSection):
 
     early_stopping: EarlyStopping | None = Field(None, description="Early stopping on training.metric_for_best_model.")
     class_weights: Literal["balanced"] | dict[str, PositiveFloat] | None = Field(
-        None, description="Weight of each label in the loss; balanced: n / (labels * count)."
+        None,
+        description="Weight of each label in the loss; balanced: n / (labels * count), or negatives / positives "
+        "of each label for multi-label.",
     )
     length_grouping: bool = Field(True, description="Batches of rows of like length; less padding, same rows an epoch.")
     resume: Literal["auto", "never"] = Field("never", description="auto: continue an interrupted run without --resume.")

@@ -66,7 +66,7 @@ def evaluate(command: Command) -> None:
         for one in references:
             print(
                 f"  would predict with {one.run}: "
-                f"{'found' if Path(one.run).exists() else 'not a local folder, taken as a Hub id'}"
+                f"{'found' if Path(one.run).exists() else 'no such folder yet; taken as a Hub id if it is one'}"
             )
         print("dry run: nothing was predicted or written")
         return
@@ -78,7 +78,8 @@ def evaluate(command: Command) -> None:
             base=one.base,
             label_set=data.label_set,
             input_spec=data.input_spec,
-            section=recipe.prediction,
+            section=recipe.prediction.model_copy(update={"mode": one.mode or recipe.prediction.mode}),
+            prompt=recipe.prompt,
             name=one.name,
             trust_remote_code=command.trust_remote_code,
         )
@@ -92,7 +93,8 @@ def evaluate(command: Command) -> None:
                 f"evaluation.runs: two runs are named {predictor.name!r}; give each a name of its own (name: ...)"
             )
         predicted[predictor.name] = predictions
-        evaluated.append(evaluated_run(recipe, data, split, predictor, predictions, speed))
+        notes = [*predictor.notes, *reading_notes(predictor, predictions)]
+        evaluated.append(evaluated_run(recipe, data, split, predictor, predictions, speed, notes))
     differences = []
     if len(evaluated) > 1 and recipe.evaluation.bootstrap:
         best = best_run(evaluated, headline(data.label_set))
@@ -190,6 +192,7 @@ def evaluated_run(
     predictor: TrainedPredictor,
     predictions: Predictions,
     speed: float,
+    notes: list[str],
 ) -> EvaluatedRun:
     """One line of the comparison."""
     facts: dict[str, Any] = predictor.facts
@@ -197,12 +200,31 @@ def evaluated_run(
         name=predictor.name,
         method=str(facts.get("method", "head")),
         metrics=measured(recipe, data, split, predictions),
-        notes=tuple(predictor.notes),
+        notes=tuple(notes),
         rows_per_second=speed,
         parameters_trained=facts.get("parameters_trained"),
         parameters_total=facts.get("parameters"),
         training_seconds=(facts.get("training") or {}).get("seconds"),
     )
+
+
+def reading_notes(predictor: TrainedPredictor, predictions: Predictions) -> list[str]:
+    """What a reader must know of how answers were read: both valid rates of generated ones, and texts that were cut."""
+    notes = []
+    inner: Any = predictor.inner
+    if predictions.raw is not None and hasattr(inner, "read_answers"):
+        raw = [text or "" for text in predictions.raw]
+        rates = {
+            parsing: inner.read_answers(predictions.ids, raw, parsing).is_valid.mean()
+            for parsing in ("strict", "tolerant")
+        }
+        notes.append(
+            f"answers were generated: {rates['strict']:.1%} are a label to the letter, "
+            f"{rates['tolerant']:.1%} can be read (the table reads {inner.section.parsing})"
+        )
+    if predictions.usage.truncated_rows:
+        notes.append(f"{predictions.usage.truncated_rows:,} texts were cut to the model's longest input")
+    return notes
 
 
 def majority(recipe: EvalRecipe, data: LoadedData, split: Rows) -> EvaluatedRun:

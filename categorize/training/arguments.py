@@ -118,6 +118,8 @@ def _values(
     best_metric: str,
     has_validation: bool,
 ) -> tuple[dict[str, Any], Precision]:
+    import torch
+
     values: dict[str, Any] = {**defaults, **section.upstream()}
     precision = choose_precision(section.upstream())
     values |= {"bf16": precision.bf16, "fp16": precision.fp16}
@@ -132,6 +134,8 @@ def _values(
         )
     if choose_best:
         values = {"load_best_model_at_end": True, "metric_for_best_model": best_metric} | values
+    if not torch.accelerator.is_available():
+        values["use_cpu"] = True  # else upstream refuses bf16 on a CPU that can do it
     values |= {
         "output_dir": str(checkpoints),
         "seed": seed,

@@ -8,8 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from categorize.hub import check_push, describe_push, push_run
 from categorize.recipe.sections import SftRecipe, TrainedRecipe
 from categorize.runs import DECISION_RULE, INPUT, LABEL_SET, METRICS, RunWriter, disk_errors, is_main_process
+from categorize.training.card import card
 from categorize.training.method import FitOptions, FitSummary, Method, get_method
 
 if TYPE_CHECKING:
@@ -36,6 +38,9 @@ def train(command: Command) -> None:
     resume = command.resume or recipe.training.resume == "auto"
     options = FitOptions(resume, command.trust_remote_code)
     say(f"{recipe.name}: {method.name} -> {output}")
+    if recipe.hub is not None and is_main_process():
+        for line in check_push(recipe):
+            say(line)
     if command.dry_run:
         data = load_recipe_data(recipe, resplit=command.resplit, write=not command.dry_run)
         for line in [*data.report.lines(), *method.preview(recipe, data, options)]:
@@ -81,6 +86,7 @@ def finish(
     from categorize.metrics.measures import measure
     from categorize.runs import Run
 
+    release_launcher()
     predictor = TrainedPredictor(
         run_predictor(Run(writer.path), method.name, recipe.prediction),
         data.input_spec,
@@ -107,6 +113,20 @@ def finish(
     run = writer.commit(manifest)
     for line in summary_lines(run.path, manifest, metrics):
         say(line)
+    if recipe.hub is not None:
+        say(describe_push(run, recipe.hub))
+        say(f"pushed: {push_run(run, recipe.hub)}")
+
+
+def release_launcher() -> None:
+    """Let models be loaded whole again: under ZeRO-3 every new model would be cut over processes that are no longer
+    here."""
+    import sys
+
+    if "deepspeed" in sys.modules:
+        from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+        unset_hf_deepspeed_config()
 
 
 def held_out(data: LoadedData) -> dict[str, pa.Table]:
@@ -177,35 +197,6 @@ def notes(recipe: TrainedRecipe) -> list[str]:
 def _bits(recipe: TrainedRecipe) -> int:
     assert recipe.quantization is not None
     return 4 if recipe.quantization.upstream().get("load_in_4bit") else 8
-
-
-def card(recipe: TrainedRecipe, data: LoadedData, manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
-    """A short model card: what was trained, on what, how well, and how to predict with it."""
-    from categorize.metrics.progress import flat
-
-    measured = flat(metrics.get("test") or metrics.get("validation") or {})
-    lines = [
-        f"# {recipe.name}",
-        "",
-        f"A {manifest['task'].replace('_', '-')} classifier ({manifest['method']}"
-        + (f", on `{manifest['model']}`" if manifest["model"] else "")
-        + f") with {len(data.label_set)} outputs, trained on {manifest['rows']['train']:,} rows.",
-        "",
-        "| measure | " + ("test" if "test" in metrics else "validation") + " |",
-        "|---|---|",
-        *(f"| {name} | {value:.4f} |" for name, value in measured.items()),
-        "",
-        "| label | description |",
-        "|---|---|",
-        *(f"| {label.name} | {label.description} |" for label in data.label_set.labels),
-        "",
-        "```python",
-        "from categorize.inference.load import load_predictor",
-        f'load_predictor("outputs/{recipe.name}").predict_texts(["..."]).decided',
-        "```",
-        "",
-    ]
-    return "\n".join(lines)
 
 
 def summary_lines(path: Path, manifest: dict[str, Any], metrics: dict[str, Any]) -> list[str]:

@@ -137,10 +137,12 @@ def align_end(causal: Causal, prompt: PromptFormat) -> None:
     # Sampling defaults of the base are of no use to a model that answers with labels, and are refused with greedy
     # search.
     config.do_sample, config.temperature, config.top_p, config.top_k = False, None, None, None
+    config.repetition_penalty = None
 
 
 def encode_rows(prompt: PromptFormat, rows: pa.Table) -> list[EncodedPrompt]:
     """Every row with its answer; texts that are too long are shortened, no row is dropped."""
+    prompt.check_answers()
     fields = model_inputs(rows, prompt)
     gold, scores = rows.column("gold").to_pylist(), rows.column("gold_score").to_pylist()
     return [prompt.encode(*one) for one in zip(fields, gold, scores, strict=True)]

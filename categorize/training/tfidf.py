@@ -32,10 +32,7 @@ class TfidfMethod:
         start = time.perf_counter()
         train = data.input_spec.expand(data.splits.train)
         features = build_features(section)
-        try:
-            matrix = features.fit_transform(train.column("text").to_pylist())
-        except ValueError as error:
-            raise UserError(f"model: no n-gram is left ({error}); lower model.min_df or use char_ngrams") from error
+        matrix = fit_features(features, train.column("text").to_pylist())
         gold, weights = train.column("gold").to_pylist(), train.column("weight").to_numpy()
         targets = data.label_set.encode(gold, train.column("gold_score").to_pylist())
         details: dict[str, Any] = {"features": matrix.shape[1]}
@@ -61,8 +58,17 @@ class TfidfMethod:
         section = recipe.model
         assert isinstance(section, TfidfModel)
         texts = data.input_spec.expand(data.splits.train).column("text").to_pylist()
-        matrix = build_features(section).fit_transform(texts)
+        matrix = fit_features(build_features(section), texts)
         return [f"features: {matrix.shape[1]:,} n-grams, {matrix.nnz / matrix.shape[0]:.0f} in a row"]
+
+
+def fit_features(features: Features, texts: list[str]) -> Any:
+    """The texts' features [texts, n-grams], the vocabulary learned from them. Raises UserError where no n-gram is
+    left."""
+    try:
+        return features.fit_transform(texts)
+    except ValueError as error:
+        raise UserError(f"model: no n-gram is left ({error}); lower model.min_df or use char_ngrams") from error
 
 
 def build_features(section: TfidfModel) -> Features:
@@ -130,9 +136,10 @@ def _fit_ridge(
     gold = np.array(validation.column("gold_score").to_pylist(), dtype=np.float64)
     held_out = features.transform(validation.column("text").to_pylist()) if len(gold) else None
     best: tuple[float, float, Any] | None = None
+    middle = sorted(section.alpha)[len(section.alpha) // 2]  # without validation rows
     for alpha in section.alpha:
         model = Ridge(alpha=alpha).fit(matrix, targets, sample_weight=weights)
-        error = float(np.mean((model.predict(held_out) - gold) ** 2)) if held_out is not None else alpha
+        error = float(np.mean((model.predict(held_out) - gold) ** 2)) if held_out is not None else abs(alpha - middle)
         if best is None or error < best[0]:
             best = (error, alpha, model)
     assert best is not None

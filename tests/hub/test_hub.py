@@ -1,0 +1,381 @@
+"""A finished run goes to the Hub whole, comes back by its id as it was, and is never lost to a push that fails.
+
+The Hub is a real server (tests/hub/server.py); its clients are processes of their own, as the client library reads its
+settings at import.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from categorize.hub import HubId, files_to_push
+from tests.hub.server import READ, WRITE, Hub, Repository, running_hub
+from tests.session.collections import write_collection, write_recipe
+
+TEXTS = ["good movie 1", "讨厌 这个 视频", "bad text bad", ""]
+PREDICT = """
+import json, sys
+from categorize.errors import UserError
+from categorize.inference.load import load_predictor
+try:
+    predictor = load_predictor(sys.argv[1])
+except UserError as error:
+    sys.exit(f"error: {error}")
+predictions = predictor.predict_texts(json.loads(sys.argv[2]))
+print(json.dumps({
+    "name": predictor.name, "probabilities": predictions.probabilities.tolist(), "decided": predictions.decided
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[Hub]:
+    with running_hub() as hub:
+        yield hub
+
+
+class Machine:
+    """A user's machine: a working folder, and a cache of the Hub that is empty at first."""
+
+    def __init__(self, root: Path, folder: Path, hub: Hub) -> None:
+        self.root, self.folder, self.hub = root, folder, hub
+        folder.mkdir(exist_ok=True)
+
+    def run(self, *argv: str, token: str | None = WRITE, **environment: str) -> subprocess.CompletedProcess[str]:
+        """A Python process in the working folder."""
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING_FACE"))}
+        env |= {
+            "PYTHONPATH": str(self.root),
+            "HF_ENDPOINT": self.hub.url,
+            "HF_HOME": str(self.folder / "hf_home"),
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "NO_PROXY": "127.0.0.1,localhost",
+            "OMP_NUM_THREADS": "1",
+            **({"HF_TOKEN": token} if token is not None else {}),
+            **environment,
+        }
+        return subprocess.run(
+            [sys.executable, *argv], cwd=self.folder, env=env, capture_output=True, text=True, timeout=300
+        )
+
+    def train(self, *argv: str, script: str = "run_seqcls.py", **options: Any) -> subprocess.CompletedProcess[str]:
+        return self.run(str(self.root / script), *argv, **options)
+
+    def push(self, *argv: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return self.run("-m", "categorize.hub", *argv, **options)
+
+    def predict(self, name: str, texts: list[str] = TEXTS, **environment: str) -> dict[str, Any]:
+        done = self.run("-c", PREDICT, name, json.dumps(texts), **environment)
+        assert done.returncode == 0, done.stderr
+        return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+MakeMachine = Callable[[str], Machine]
+
+
+@pytest.fixture(scope="module")
+def machine(root: Path, hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> MakeMachine:
+    home = tmp_path_factory.mktemp("machines")
+    return lambda name: Machine(root, home / name, hub)
+
+
+@pytest.fixture(scope="module")
+def author(machine: MakeMachine) -> Machine:
+    """The machine that trained a linear model and pushed it as `owner/linear`."""
+    author = machine("author")
+    write_collection(author.folder / "rows.csv")
+    hub = {"repo_id": "owner/linear"}
+    write_recipe(author.folder / "linear.yaml", model={"method": "tfidf"}, training=None, hub=hub)
+    done = author.train("linear.yaml")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"pushed: {author.hub.url}/owner/linear"
+    return author
+
+
+def one_line(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line that a failed command prints."""
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+# ---------------------------------------------------------------- there and back
+def test_a_pushed_run_predicts_by_its_id_on_another_machine(author: Machine, machine: MakeMachine) -> None:
+    there = machine("reader").predict("owner/linear")
+    here = author.predict("outputs/linear")
+    assert there == here
+    assert there["name"] == "linear" and there["decided"][0] == ["good"]
+
+
+def test_a_push_is_private_and_one_commit_without_checkpoints_or_texts(author: Machine) -> None:
+    repository = author.hub.repositories["owner/linear"]
+    assert repository.private
+    assert [commit.title for commit in repository.commits] == ["initial commit", "linear: tfidf, single-label"]
+    assert set(repository.files) == {
+        "README.md",
+        "decision_rule.json",
+        "input.json",
+        "label_set.json",
+        "metrics.json",
+        "model.safetensors",
+        "recipe.yaml",
+        "run.json",
+        "tfidf.json",
+        "vocabulary.json",
+    }
+    local = contents(author.folder / "outputs/linear")
+    assert all(local[name] == content for name, content in repository.files.items() if name != "README.md")
+
+
+def test_the_card_has_the_metadata_of_the_hub_and_the_id_to_load(author: Machine) -> None:
+    local = (author.folder / "outputs/linear/README.md").read_text()
+    pushed = author.hub.repositories["owner/linear"].files["README.md"].decode()
+    assert 'load_predictor("outputs/linear")' in local and 'load_predictor("owner/linear")' in pushed
+    assert yaml.safe_load(pushed.split("---\n")[1]) == {
+        "library_name": "categorize",
+        "pipeline_tag": "text-classification",
+        "tags": ["categorize", "tfidf", "single-label"],
+    }
+
+
+def test_an_adapter_on_a_base_of_the_hub_predicts_elsewhere_and_is_compared_by_its_id(
+    author: Machine, machine: MakeMachine, tiny: Callable[..., Path]
+) -> None:
+    """Base and runs are named by Hub id; nothing but the data is on the second machine."""
+    base = Repository(private=False)
+    base.commit("a model", contents(tiny("bert")))
+    author.hub.repositories["someone/tiny-bert"] = base
+    write_recipe(
+        author.folder / "lora.yaml",
+        model={"name_or_path": "someone/tiny-bert"},
+        adapter={"type": "lora"},
+        hub={"repo_id": "owner/lora", "private": False},
+    )
+    done = author.train("lora.yaml", "training.save_strategy=epoch")
+    assert done.returncode == 0, done.stderr
+    repository = author.hub.repositories["owner/lora"]
+    assert not repository.private
+    assert {"adapter_config.json", "adapter_model.safetensors", "head.json", "tokenizer.json"} <= set(repository.files)
+    assert not any("/" in name or name.endswith((".bin", ".pt", ".parquet")) for name in repository.files)
+    assert (author.folder / "outputs/lora/predictions/test.parquet").exists()
+    metadata = yaml.safe_load(repository.files["README.md"].decode().split("---\n")[1])
+    assert metadata["library_name"] == "peft" and metadata["base_model"] == "someone/tiny-bert"
+
+    other = machine("other")
+    write_collection(other.folder / "rows.csv")
+    runs = ["owner/lora", {"run": "owner/linear@main", "name": "first"}, "someone/tiny-bert"]
+    write_recipe(other.folder / "table.yaml", kind="eval", evaluation={"runs": runs}, training=None)
+    done = other.train("table.yaml", script="run_eval.py")
+    assert done.returncode == 0, done.stderr
+    for name, run in (("lora", "lora"), ("first", "linear")):
+        there = pq.read_table(other.folder / f"outputs/table/predictions/{name}.parquet")
+        here = pq.read_table(author.folder / f"outputs/{run}/predictions/test.parquet")
+        assert there["predicted"] == here["predicted"]
+        np.testing.assert_allclose(
+            there["probabilities"].to_pylist(), here["probabilities"].to_pylist(), atol=1e-6, err_msg=name
+        )
+
+
+def test_a_tuned_decoder_answers_elsewhere_by_the_prompt_it_was_trained_with(
+    author: Machine, machine: MakeMachine, tiny: Callable[..., Path]
+) -> None:
+    base = Repository(private=False)
+    base.commit("a model", contents(tiny("qwen2", chat=True)))
+    author.hub.repositories["tiny-qwen2"] = base  # one of those without an owner
+    write_recipe(
+        author.folder / "sft.yaml",
+        kind="sft",
+        model={"name_or_path": "tiny-qwen2", "max_length": 256},
+        prompt={"system": "Say the mood."},
+        adapter={"type": "lora"},
+        training={"max_steps": 4},
+        hub={"repo_id": "owner/sft"},
+    )
+    done = author.train("sft.yaml", script="run_sft.py")
+    assert done.returncode == 0, done.stderr
+    files = author.hub.repositories["owner/sft"].files
+    assert json.loads(files["prompt.json"])["system"] == "Say the mood."
+    here = pq.read_table(author.folder / "outputs/sft/predictions/test.parquet")
+    there = machine("other").predict("owner/sft", here["text"].to_pylist())
+    np.testing.assert_allclose(there["probabilities"], here["probabilities"].to_pylist(), atol=1e-6)
+
+
+def test_a_revision_names_what_was_pushed_then(author: Machine, machine: MakeMachine) -> None:
+    first = machine("first").push("../author/outputs/linear", "owner/twice")
+    assert first.returncode == 0, first.stderr
+    repository = author.hub.repositories["owner/twice"]
+    oid = repository.commits[-1].oid
+    repository.commit("spoilt", {**repository.files, "label_set.json": b"{"})
+    reader = machine("later")
+    assert reader.predict(f"owner/twice@{oid}") == author.predict("outputs/linear")
+    failed = reader.run("-c", PREDICT, "owner/twice@v9", "[]")
+    assert failed.stderr.startswith("error: owner/twice@v9: ") and "it has no such revision" in failed.stderr
+
+
+def test_predictions_are_pushed_only_when_asked_and_leave_with_the_next_push(author: Machine) -> None:
+    run = "outputs/linear"
+    assert author.push(run, "owner/texts", "--predictions", "--public").returncode == 0
+    repository = author.hub.repositories["owner/texts"]
+    assert not repository.private
+    assert {"predictions/test.parquet", "predictions/validation.parquet"} <= set(repository.files)
+    repository.commit("by hand", {**repository.files, "LICENSE": b"mine", "adapter_config.json": b"{}"})
+    again = author.push(run, "owner/texts", "--public")
+    assert again.returncode == 0, again.stderr
+    assert set(repository.files) == {*files_to_push(author.folder / run), "LICENSE"}
+
+
+# ---------------------------------------------------------------- failures
+@pytest.mark.parametrize(
+    ("token", "drop", "repo_id", "reason"),
+    [
+        (None, None, "owner/new", "no Hugging Face token is set; log in with `hf auth login`, or set HF_TOKEN"),
+        ("hf_unknown", None, "owner/new", "the Hugging Face token is not valid (401)"),
+        (READ, None, "owner/new", "the token may not write there (403)"),
+        (WRITE, None, "someone/else", "the token may not write there (403)"),
+        (WRITE, "/commit/", "owner/new", "no connection to http://127.0.0.1"),
+        (WRITE, "/repos/create", "owner/new", "no connection to http://127.0.0.1"),
+    ],
+)
+def test_a_failed_push_is_one_line_and_the_run_is_whole(
+    author: Machine, token: str | None, drop: str | None, repo_id: str, reason: str
+) -> None:
+    before = contents(author.folder / "outputs/linear")
+    author.hub.drop = drop
+    try:
+        error = one_line(author.push("outputs/linear", repo_id, token=token))
+    finally:
+        author.hub.drop = None
+    assert error.startswith(f"error: {repo_id}: not pushed: {reason}")
+    again = f"python -m categorize.hub outputs/linear {repo_id}"
+    assert error.endswith(f"; the run itself is finished at outputs/linear; push it again with: {again}\n")
+    assert contents(author.folder / "outputs/linear") == before
+    if (half := author.hub.repositories.pop(repo_id, None)) is not None:
+        assert half.files == {}
+
+
+def test_a_training_without_a_hub_in_reach_leaves_the_finished_run_and_the_way_to_push_it(
+    author: Machine, machine: MakeMachine
+) -> None:
+    owner = machine("unlucky")
+    shutil.copy(author.folder / "rows.csv", owner.folder)
+    hub = {"repo_id": "owner/late", "private": False, "predictions": True}
+    write_recipe(owner.folder / "linear.yaml", model={"method": "tfidf"}, training=None, hub=hub)
+    owner.hub.drop = "/api/"
+    try:
+        done = owner.train("linear.yaml")
+    finally:
+        owner.hub.drop = None
+    assert "hub: cannot ask the Hub now (no connection to http://127.0.0.1" in done.stdout
+    error = one_line(done)
+    command = error.rpartition("push it again with: python ")[2].split()
+    assert command == ["-m", "categorize.hub", "outputs/linear", "owner/late", "--public", "--predictions"]
+    assert owner.predict("outputs/linear") == author.predict("outputs/linear")
+    assert owner.run(*command).returncode == 0
+    assert "predictions/test.parquet" in owner.hub.repositories["owner/late"].files
+
+
+# ---------------------------------------------------------------- before training
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize(
+    ("token", "offline", "repo_id", "reason"),
+    [
+        (None, "0", "owner/new", "no Hugging Face token is set; log in with `hf auth login`, or set HF_TOKEN"),
+        ("hf_unknown", "0", "owner/new", "the Hugging Face token is not valid (401)"),
+        (READ, "0", "owner/new", "the Hugging Face token may only read"),
+        (WRITE, "1", "owner/new", "nothing can be pushed with HF_HUB_OFFLINE"),
+        (WRITE, "0", "owner/a..b", "Cannot have -- or .. in repo_id"),
+        (WRITE, "0", "owner/open", "owner/open is public"),
+    ],
+)
+def test_what_a_push_lacks_is_said_before_training(
+    author: Machine, token: str | None, offline: str, repo_id: str, reason: str, dry_run: bool
+) -> None:
+    author.hub.repositories["owner/open"] = Repository(private=False)
+    overrides = [f"hub.repo_id={repo_id}", "output_dir=outputs/never", *(["--dry-run"] if dry_run else [])]
+    error = one_line(author.train("linear.yaml", *overrides, token=token, HF_HUB_OFFLINE=offline))
+    assert error.startswith("error: hub.") and reason in error
+    assert not list((author.folder / "outputs").glob("never*"))
+
+
+def test_a_dry_run_says_what_would_be_pushed_and_pushes_nothing(author: Machine, tiny: Callable[..., Path]) -> None:
+    base = str(tiny("bert"))
+    write_recipe(author.folder / "base.yaml", model={"name_or_path": base}, adapter={"type": "lora"})
+    done = author.train("base.yaml", "hub={repo_id: owner/dry, predictions: true}", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert f"hub: when it is done, the run goes to {author.hub.url}/owner/dry (new, private): " in done.stdout
+    assert "predictions with their texts" in done.stdout
+    assert f"hub: the adapter's base {base} is a folder of this machine" in done.stdout
+    assert "owner/dry" not in author.hub.repositories
+
+
+# ---------------------------------------------------------------- names
+def test_what_is_here_wins_and_what_is_nowhere_is_one_line(author: Machine, machine: MakeMachine) -> None:
+    reader = machine("names")
+    shutil.copytree(author.folder / "outputs/linear", reader.folder / "owner/linear")
+    manifest = reader.folder / "owner/linear/run.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"name": "local"}))
+    assert reader.predict("owner/linear")["name"] == "local"
+    assert reader.predict("owner/linear@main")["name"] == "linear"
+    assert reader.predict("owner/linear@main", HF_HUB_OFFLINE="1")["name"] == "linear"  # from the cache
+    for name, reason in (
+        ("owner/lost", "error: owner/lost: no such run folder"),  # a folder `owner` is here
+        ("else/lost", "error: else/lost: no folder here, and cannot be fetched from the Hub: no such repository"),
+        ("lost", "error: lost: no folder here, and cannot be fetched from the Hub: no such repository"),
+    ):
+        failed = reader.run("-c", PREDICT, name, "[]")
+        assert failed.stderr.startswith(reason) and failed.stderr.count("\n") == 1
+    offline = reader.run("-c", PREDICT, "else/lost", "[]", HF_HUB_OFFLINE="1")
+    assert "cannot be fetched from the Hub: HF_HUB_OFFLINE is set" in offline.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("owner/name", HubId("owner/name")),
+        ("gpt2", HubId("gpt2")),
+        ("owner/na.me-1@refs/pr/1", HubId("owner/na.me-1", "refs/pr/1")),
+        ("./name", None),
+        ("../name", None),
+        ("~/name", None),
+        ("/name", None),
+        ("a/b/c", None),
+        ("owner/name@", None),
+        ("outputs/视频", None),
+    ],
+)
+def test_ids_and_paths_are_told_apart(text: str, expected: HubId | None) -> None:
+    assert HubId.parse(text) == expected
+
+
+def test_only_files_of_the_run_are_pushed(tmp_path: Path) -> None:
+    pushed = ["adapter_model.safetensors", "additional_chat_templates/tool.jinja", "merges.txt", "spiece.model"]
+    kept = [
+        ".env",
+        "notes.txt",
+        "thesis.docx",
+        "splits.parquet",
+        "training_args.bin",
+        "checkpoints/checkpoint-1/x.json",
+    ]
+    for name in (*pushed, *kept, "predictions/test.parquet"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert files_to_push(tmp_path) == sorted(pushed)
+    assert files_to_push(tmp_path, predictions=True) == sorted([*pushed, "predictions/test.parquet"])

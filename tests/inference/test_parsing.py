@@ -1,0 +1,246 @@
+"""Answers are read: to the letter, or however they are wrapped; what is not certain is not valid."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from categorize.inference.parsing import INVALID, Answer, parse_strict, parse_tolerant
+from categorize.labels import Label, LabelRules, LabelSet, spell
+from categorize.prompts import PromptFormat, PromptSettings
+from tests.tiny_tokenizers import build_tokenizer
+
+MOODS = LabelSet(
+    "single_label",
+    (Label("Positive", aliases=("好评",), code="1"), Label("Negative", aliases=("差评",), code="2"), Label("Mild")),
+)
+PRESENCE = LabelSet(
+    "single_label", (Label("social"), Label("social presence"), Label("cognitive"), Label("喜欢"), Label("不喜欢"))
+)
+SEVERAL = LabelSet("multi_label", (Label("good"), Label("bad"), Label("late delivery"), Label("好看")))
+SCORE = LabelSet("regression", (Label("score"),), rules=LabelRules(minimum=1, maximum=10))
+
+
+def tolerant(text: str, label_set: LabelSet = MOODS, words: list[str] | None = None) -> Answer:
+    return parse_tolerant(text, label_set, words or label_set.names)
+
+
+def strict(text: str, label_set: LabelSet = MOODS, words: list[str] | None = None) -> Answer:
+    return parse_strict(text, label_set, words or label_set.names)
+
+
+# ---------------------------------------------------------------- one label
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("Positive", "Positive"),
+        (" positive.\n", "Positive"),
+        ("POSITIVE!!", "Positive"),
+        ("(1)", "Positive"),
+        ("[1]", "Positive"),
+        ("【2】", "Negative"),
+        ("（１）", "Positive"),
+        ("1", "Positive"),
+        ("1. Positive", "Positive"),
+        ("**Positive**", "Positive"),
+        ('"Negative"', "Negative"),
+        ("Label: Positive.", "Positive"),
+        ("Label: 2", "Negative"),
+        ("The label is 'Mild'.", "Mild"),
+        ("The answer is Negative because the movie was bad", "Negative"),
+        ("答案：好评。", "Positive"),
+        ("答案是差评，因为电影不好看", "Negative"),
+        ("这条评论属于【好评】", "Positive"),
+        ("答案是Positive。", "Positive"),
+        ("Ｐｏｓｉｔｉｖｅ", "Positive"),
+        ("<think>Negative or Positive? hm</think>\n\nPositive", "Positive"),
+        ("so it is not Positive but\n</think>\nNegative", "Negative"),
+        ("Positive\nPositive", "Positive"),
+        ("positive (code 1)", "Positive"),
+        ("```\nMild\n```", "Mild"),
+        ('{"label": "Mild"}', "Mild"),
+        ("<label>Mild</label>", "Mild"),
+    ],
+)
+def test_a_wrapped_label_is_read(text: str, label: str) -> None:
+    assert tolerant(text) == Answer((label,))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "   \n",
+        "I do not know",
+        "The answer is Negative because it is not Positive",
+        "Positive or Negative",
+        "It is not Positive",
+        "It isn't positive.",
+        "non-negative",
+        "Positively surprised",
+        "mildly put",
+        "3",
+        "(3)",
+        "12",
+        "不是好评",
+        "<think>Positive, I think",
+        "<think>Positive</think>",
+        "1 of 2",
+        "Positive (2)",
+    ],
+)
+def test_what_is_not_certain_is_not_valid(text: str) -> None:
+    assert tolerant(text) == INVALID
+    assert strict(text) == INVALID
+
+
+@pytest.mark.parametrize("text", ["positive", "Positive.", "(1)", "Label: Positive", "1", "好评", "Positive Negative"])
+def test_strict_takes_nothing_but_the_words_that_were_asked_for(text: str) -> None:
+    assert strict(text) == INVALID
+
+
+def test_strict_allows_space_around() -> None:
+    assert strict(" Positive\n") == Answer(("Positive",))
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("social presence", "social presence"),
+        ("Label: social presence.", "social presence"),
+        ("social", "social"),
+        ("it is social_presence", "social presence"),
+        ("不喜欢", "不喜欢"),
+        ("我认为是不喜欢", "不喜欢"),
+        ("答案：喜欢", "喜欢"),
+    ],
+)
+def test_a_label_within_another_is_not_counted(text: str, label: str) -> None:
+    assert tolerant(text, PRESENCE) == Answer((label,))
+
+
+def test_a_label_within_a_word_is_not_counted() -> None:
+    labels = LabelSet("single_label", (Label("art"), Label("é"), Label("spam")))
+    for text in ("party", "started", "anti-spam", "café"):
+        assert tolerant(text, labels) == INVALID
+    assert tolerant("it's art-like, so: art", labels) == Answer(("art",))
+    assert tolerant("no doubt: spam", labels) == Answer(("spam",))
+
+
+# ---------------------------------------------------------------- codes
+def test_a_code_wins_over_another_label_s_name_and_a_word_of_one_letter_is_no_code() -> None:
+    labels = LabelSet("single_label", (Label("B"), Label("A"), Label("other")))
+    words = ["A", "B", "C"]  # codes that are names of other labels
+    assert strict("A", labels, words) == tolerant("A", labels, words) == Answer(("B",))
+    assert tolerant("[b]", labels, words) == Answer(("A",))
+    assert tolerant("Answer: C", labels, words) == Answer(("other",))
+    assert tolerant("C. other", labels, words) == Answer(("other",))
+    assert tolerant("A good one", labels, words) == INVALID
+    assert strict("c", labels, words) == INVALID
+
+
+# ---------------------------------------------------------------- several labels
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("good, late delivery", ("good", "late delivery")),
+        ("late delivery, good", ("good", "late delivery")),
+        ("good", ("good",)),
+        ("none", ()),
+        ("None.", ()),
+        ("[Good; Late_Delivery]", ("good", "late delivery")),
+        ('["good", "late delivery"]', ("good", "late delivery")),
+        ("good and bad", ("good", "bad")),
+        ("- good\n- bad", ("good", "bad")),
+        ("good、好看", ("good", "好看")),
+        ("标签：good，好看。", ("good", "好看")),
+        ("The labels are good, bad.", ("good", "bad")),
+        ("good, good", ("good",)),
+    ],
+)
+def test_lists_are_read_in_label_set_order(text: str, labels: tuple[str, ...]) -> None:
+    assert tolerant(text, SEVERAL) == Answer(labels)
+
+
+@pytest.mark.parametrize("text", ["", "nothing fits", "goodness", "good, but not bad", "<think>good"])
+def test_lists_that_name_nothing_certain_are_not_valid(text: str) -> None:
+    assert tolerant(text, SEVERAL) == INVALID
+
+
+def test_a_strict_list_holds_known_labels_once() -> None:
+    assert strict("good, bad", SEVERAL) == Answer(("good", "bad"))
+    assert strict("none", SEVERAL) == Answer(())
+    for text in ("good, nice", "good, good", "good;bad", "good, none", ""):
+        assert strict(text, SEVERAL) == INVALID
+
+
+def test_codes_are_listed_too() -> None:
+    words = ["A", "B", "C", "D"]
+    for text in ("A, C", "[A; C]", "A,C.", "a and c"):
+        assert tolerant(text, SEVERAL, words) == Answer(("good", "late delivery"))
+
+
+# ---------------------------------------------------------------- numbers
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [("7", 7.0), ("7.25", 7.25), ("7,5", 7.5), ("Score: 7", 7.0), ("[7]", 7.0), ("评分：７", 7.0), ("**10**.", 10.0)],
+)
+def test_a_number_is_read(text: str, score: float) -> None:
+    assert tolerant(text, SCORE) == Answer(score=score)
+
+
+@pytest.mark.parametrize("text", ["", "high", "11", "0.5", "-3", "7 of 10", "7-8", "7/10", "<think>7"])
+def test_a_number_out_of_range_or_one_of_several_is_not_valid(text: str) -> None:
+    assert tolerant(text, SCORE) == INVALID
+
+
+def test_a_strict_number_stands_alone() -> None:
+    assert strict("7.5", SCORE) == Answer(score=7.5)
+    for text in ("Score: 7", "7.", "seven", "7 8", "nan", "inf"):
+        assert strict(text, SCORE) == INVALID
+
+
+# ---------------------------------------------------------------- what was asked for is read
+NAMES = st.lists(
+    st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12),
+    min_size=2,
+    max_size=6,
+    unique_by=lambda name: spell(name).casefold(),
+).filter(lambda names: all(spell(name) and name.strip() for name in names))
+TOKENIZER = build_tokenizer("chatml")
+
+
+@settings(deadline=None, max_examples=150)
+@given(names=NAMES, completion=st.sampled_from(["names", "codes"]), data=st.data())
+def test_an_answer_is_read_as_the_gold_it_was_made_of(names: list[str], completion: str, data: st.DataObject) -> None:
+    several = data.draw(st.booleans())
+    if several and completion == "names":
+        assume(all("," not in name and name.strip() != "none" for name in names))
+    labels = LabelSet("multi_label" if several else "single_label", tuple(Label(name) for name in names))
+    prompt = PromptFormat(PromptSettings("x", completion=completion), labels, TOKENIZER, 512)
+    size = (0, len(names)) if several else (1, 1)
+    gold = data.draw(st.lists(st.sampled_from(names), min_size=size[0], max_size=size[1], unique=True))
+    expected = Answer(tuple(name for name in names if name in gold))
+    text = prompt.answer(gold)
+    assert parse_strict(text, labels, prompt.words) == expected
+    assert parse_tolerant(text, labels, prompt.words) == expected
+
+
+@settings(deadline=None)
+@given(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e6, max_value=1e6))
+def test_a_score_is_read_as_it_was_written(score: float) -> None:
+    labels = LabelSet("regression", (Label("score"),))
+    prompt = PromptFormat(PromptSettings("x"), labels, TOKENIZER, 128)
+    expected = Answer(score=float(f"{score:.6g}"))
+    assert parse_strict(prompt.answer((), score), labels, prompt.words) == expected
+    assert parse_tolerant(prompt.answer((), score), labels, prompt.words) == expected
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.text(max_size=60), st.sampled_from([MOODS, PRESENCE, SEVERAL, SCORE]))
+def test_any_text_is_read_without_an_error(text: str, labels: LabelSet) -> None:
+    for parse in (parse_strict, parse_tolerant):
+        answer = parse(text, labels, labels.names)
+        assert set(answer.labels) <= set(labels.names)
+        assert answer.valid or (answer.labels == () and answer.score is None)

@@ -1,0 +1,221 @@
+"""Label scores equal naive log-probabilities of whole sequences, and greedy answers equal token-by-token search."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from categorize.inference.causal import CausalPredictor, share_prefix
+from categorize.inference.scoring import LabelScorer, ScoringPlan, to_distribution
+from categorize.labels import Label, LabelSet
+from categorize.models.adapters import add_adapter
+from categorize.models.causal import Causal, CausalSettings
+from categorize.prompts import SYSTEMS, EncodedPrompt, PromptFormat, PromptSettings
+from categorize.recipe.sections import AdapterSection, CausalPredictionSection
+from tests.tiny_models import DECODERS, tiny_config
+from tests.tiny_tokenizers import build_tokenizer
+
+# One label begins another, one has a space, one is Chinese.
+LABELS = LabelSet(
+    "single_label",
+    (Label("positive"), Label("very negative"), Label("好评"), Label("ok"), Label("okay")),
+)
+APART = LabelSet("single_label", (Label("positive"), Label("very negative"), Label("好评")))
+# The empty text and one that merges with the prompt among them, and one much longer than a sliding window.
+TEXTS = ["good movie", "a", "真的太好了 :) this goes on and on to be long " * 3, "", "x y z"]
+PROMPT_LEARNING: list[dict[str, Any]] = [
+    {"type": "prefix", "num_virtual_tokens": 5},
+    {"type": "prompt", "num_virtual_tokens": 5},
+    {"type": "p_tuning", "num_virtual_tokens": 5, "encoder_hidden_size": 16},
+]
+
+
+def build_model(architecture: str, tokenizer: Any, **config: Any) -> Any:
+    """A random model whose weights are large enough for its answers to differ."""
+    import transformers as t
+
+    torch.manual_seed(0)
+    if architecture == "gemma3":
+        settings: Any = t.Gemma3TextConfig(
+            vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=4, num_attention_heads=4,
+            num_key_value_heads=2, head_dim=8, intermediate_size=48, max_position_embeddings=512, sliding_window=16,
+            layer_types=["sliding_attention", "full_attention"] * 2, pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id, bos_token_id=tokenizer.bos_token_id,
+        )  # fmt: skip
+    else:
+        settings = tiny_config(architecture, len(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id)
+    for name, value in config.items():
+        setattr(settings, name, value)
+    model = t.AutoModelForCausalLM.from_config(settings).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter *= 3
+    return model
+
+
+def adapted(model: Any, adapter: dict[str, Any]) -> Any:
+    model = add_adapter(model, AdapterSection(**adapter), "CAUSAL_LM", (), activation_checkpointing=False)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+    return model.eval()
+
+
+def build_prompt(template: str, completion: str = "names", label_set: LabelSet = LABELS) -> PromptFormat:
+    tokenizer = build_tokenizer(template)
+    return PromptFormat(PromptSettings(SYSTEMS["single_label"], completion=completion), label_set, tokenizer, 512)
+
+
+def naive(model: Any, prompt: PromptFormat, rows: list[EncodedPrompt], end: bool) -> npt.NDArray[np.float64]:
+    """[rows, labels]: each label's tokens (and its end) behind the whole prompt, one sequence at a time, no cache."""
+    result = np.zeros((len(rows), len(prompt.label_set)))
+    for i, row in enumerate(rows):
+        for j, name in enumerate(prompt.label_set.names):
+            answer = prompt.completions[name] if end else prompt.completions[name][:-1]
+            ids = torch.tensor([row.prompt_ids + answer])
+            with torch.no_grad():
+                logits = model(input_ids=ids, use_cache=False).logits[0, -len(answer) - 1 : -1].float()
+            result[i, j] = sum(
+                torch.log_softmax(line, dim=-1)[token].item() for line, token in zip(logits, answer, strict=True)
+            )
+    return result
+
+
+def check(model: Any, prompt: PromptFormat, end: bool) -> None:
+    rows = [prompt.encode({"text": text}) for text in TEXTS]
+    expected = naive(model, prompt, rows, end)
+    assert np.ptp(expected, axis=1).min() > 0.1, "the labels differ"
+    for shared in {False, share_prefix(model)}:
+        scorer = LabelScorer(model, prompt, torch.device("cpu"), shared)
+        with torch.inference_mode():
+            np.testing.assert_allclose(scorer.log_probabilities(rows), expected, atol=2e-5)
+            np.testing.assert_allclose(scorer.log_probabilities(rows[:2]), expected[:2], atol=2e-5)  # cache unspoilt
+
+
+@pytest.mark.parametrize("completion", ["names", "codes"])
+@pytest.mark.parametrize("template", ["chatml", "plain"])
+@pytest.mark.parametrize("architecture", [*DECODERS, "gemma3"])
+def test_scores_are_those_of_whole_sequences(architecture: str, template: str, completion: str) -> None:
+    prompt = build_prompt(template, completion)
+    check(build_model(architecture, prompt.tokenizer), prompt, end=completion == "names")
+
+
+@pytest.mark.parametrize("template", ["llama3", "gemma"])
+def test_scores_are_those_of_whole_sequences_in_other_templates(template: str) -> None:
+    prompt = build_prompt(template)
+    check(build_model("llama", prompt.tokenizer), prompt, end=True)
+
+
+def test_the_end_counts_only_where_a_label_begins_another() -> None:
+    prompt = build_prompt("chatml", label_set=APART)
+    check(build_model("qwen2", prompt.tokenizer), prompt, end=False)
+    assert all(ids[-1] != prompt.end_id for _, ids in ScoringPlan.of(prompt).labels)
+    assert all(ids[-1] == prompt.end_id for _, ids in ScoringPlan.of(build_prompt("chatml")).labels)
+
+
+@pytest.mark.parametrize("completion", ["names", "codes"])
+@pytest.mark.parametrize("template", ["chatml", "plain"])
+def test_a_window_shorter_than_the_prompt_moves_no_score(template: str, completion: str) -> None:
+    prompt = build_prompt(template, completion)
+    model = build_model("mistral", prompt.tokenizer, sliding_window=32)
+    assert len(prompt.prefix_ids) > 32
+    check(model, prompt, end=completion == "names")
+    whole = build_model("mistral", prompt.tokenizer)
+    rows = [prompt.encode({"text": TEXTS[2]})]
+    assert np.abs(naive(model, prompt, rows, True) - naive(whole, prompt, rows, True)).max() > 1e-3
+
+
+@pytest.mark.parametrize("adapter", [{"type": "lora"}, {"type": "ia3"}, *PROMPT_LEARNING], ids=lambda one: one["type"])
+@pytest.mark.parametrize("architecture", ["qwen2", "mistral", "gemma"])
+def test_scores_of_adapters_are_those_of_whole_sequences(architecture: str, adapter: dict[str, Any]) -> None:
+    prompt = build_prompt("chatml")
+    base = build_model(architecture, prompt.tokenizer)
+    rows = [prompt.encode({"text": "a"})]
+    before = naive(base, prompt, rows, True)
+    model = adapted(base, adapter)
+    assert np.abs(naive(model, prompt, rows, True) - before).max() > 1e-4, "the adapter does something"
+    assert share_prefix(model) == (adapter not in PROMPT_LEARNING)
+    check(model, prompt, end=True)
+
+
+def test_one_pass_scores_single_token_codes() -> None:
+    plan = ScoringPlan.of(build_prompt("chatml", "codes"))
+    assert plan.contexts == ((),)
+
+
+def test_probabilities_sum_to_one_and_keep_the_order() -> None:
+    scores = np.array([[-1.0, -2.0, -800.0], [-5000.0, -5001.0, -5002.0]])
+    probabilities = to_distribution(scores)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    assert (np.argsort(-probabilities, axis=1) == np.argsort(-scores, axis=1)).all()
+    np.testing.assert_allclose(np.log(probabilities[:, 0] / probabilities[:, 1]), 1)
+
+
+# ---------------------------------------------------------------- generation
+def predictor(model: Any, prompt: PromptFormat, **section: Any) -> CausalPredictor:
+    values = {"mode": "generation", "max_new_tokens": 8, **section}
+    causal = Causal(model, prompt.tokenizer, CausalSettings(512))
+    return CausalPredictor(causal, prompt, CausalPredictionSection(**values))
+
+
+def search(model: Any, prompt: PromptFormat, row: EncodedPrompt, limit: int) -> str:
+    """Greedy search with the whole sequence read anew for every token."""
+    ids, new = list(row.prompt_ids), []
+    for _ in range(limit):
+        with torch.no_grad():
+            token = int(model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].argmax())
+        if token in (prompt.end_id, prompt.tokenizer.eos_token_id):
+            break
+        ids.append(token)
+        new.append(token)
+    return str(prompt.tokenizer.decode(new, skip_special_tokens=True))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "adapter"),
+    [
+        *((one, None) for one in (*DECODERS, "gemma3")),
+        *(("qwen2", one) for one in ({"type": "lora"}, *PROMPT_LEARNING)),
+    ],
+    ids=lambda one: one["type"] if isinstance(one, dict) else str(one),
+)
+def test_batched_answers_are_those_of_greedy_search(architecture: str, adapter: dict[str, Any] | None) -> None:
+    prompt = build_prompt("chatml")
+    model = build_model(architecture, prompt.tokenizer)
+    if adapter is not None:
+        model = adapted(model, adapter)
+    rows = [prompt.encode({"text": text}) for text in TEXTS]
+    answers, tokens = predictor(model, prompt).generate(rows)
+    assert answers == [search(model, prompt, row, 8) for row in rows]
+    assert tokens > 0 and "" not in answers
+
+
+def test_generation_settings_of_the_base_stay_out() -> None:
+    """A repetition penalty punishes the labels that the instruction lists."""
+    prompt = build_prompt("chatml")
+    model = build_model("qwen2", prompt.tokenizer)
+    rows = [prompt.encode({"text": text}) for text in TEXTS]
+    expected, _ = predictor(model, prompt).generate(rows)
+    config = model.generation_config
+    config.repetition_penalty, config.do_sample, config.temperature, config.top_k = 1.5, True, 5.0, 3
+    config.no_repeat_ngram_size = 1
+    assert predictor(model, prompt).generate(rows)[0] == expected
+
+
+def test_generation_stops_at_the_end_of_the_answer() -> None:
+    prompt = build_prompt("chatml")
+    model = build_model("qwen2", prompt.tokenizer)
+    with torch.no_grad():  # whatever it reads, the end of the turn comes next
+        hidden = model.model(input_ids=torch.tensor([prompt.encode({"text": "a"}).prompt_ids])).last_hidden_state[0, -1]
+        model.set_output_embeddings(torch.nn.Linear(32, len(prompt.tokenizer), bias=False))
+        model.lm_head.weight[:] = 0
+        model.lm_head.weight[prompt.end_id] = hidden
+    answers, tokens = predictor(model, prompt, max_new_tokens=50).generate([prompt.encode({"text": "a"})])
+    assert (answers, tokens) == ([""], 1)

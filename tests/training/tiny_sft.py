@@ -1,0 +1,76 @@
+"""One small SFT whose every gradient and logged loss can be recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from categorize.labels import Label, LabelSet
+from categorize.prompts import PromptFormat, PromptSettings
+
+ROWS = 21  # no multiple of 8: the last optimizer step is short
+LABELS = LabelSet("single_label", (Label("good"), Label("not so good"), Label("差评")))
+SYSTEM = "Say how it was.\n{labels}"
+
+
+def texts(rows: int = ROWS) -> list[str]:
+    """Texts of unlike lengths."""
+    return [f"row {i} {'好看 ' * (i % 5)}{'word ' * (i * 7 % 11)}" for i in range(rows)]
+
+
+def build_sft_trainer(
+    model_folder: str,
+    output: str,
+    batch: int,
+    accumulation: int,
+    *,
+    weights: list[float] | None = None,
+    rows: int = ROWS,
+    **training: Any,
+) -> Any:
+    """A `LabelSFTTrainer` with plain SGD, so that the gradient is the update; answers cycle through the labels."""
+    import numpy as np
+    import torch
+    from trl import SFTConfig
+
+    from categorize.models.causal import load_causal
+    from categorize.training.sft_trainer import LabelSFTTrainer
+
+    causal = load_causal(model_folder, dtype=torch.float32, max_length=400)
+    prompt = PromptFormat(PromptSettings(SYSTEM), LABELS, causal.tokenizer, 400)
+    encoded = [prompt.encode({"text": text}, [LABELS.names[i % 3]]) for i, text in enumerate(texts(rows))]
+    arguments = SFTConfig(
+        output_dir=output,
+        per_device_train_batch_size=batch,
+        gradient_accumulation_steps=accumulation,
+        **{
+            "use_cpu": True,
+            "bf16": False,
+            "seed": 3,
+            "report_to": "none",
+            "remove_unused_columns": False,
+            "dataloader_pin_memory": False,
+            "disable_tqdm": True,
+            "optim": "sgd",
+            "learning_rate": 0.1,
+            "lr_scheduler_type": "constant",
+            "num_train_epochs": 2,
+            "logging_steps": 1,
+            "max_grad_norm": 0.0,
+            "save_strategy": "no",
+            "eval_strategy": "no",
+            "max_length": None,
+            "activation_checkpointing": False,
+            "dataset_kwargs": {"skip_prepare_dataset": True},
+            **training,
+        },
+    )
+    return LabelSFTTrainer(
+        model=causal.model,
+        args=arguments,
+        train_rows=encoded,
+        eval_rows=encoded[:5],
+        weights=np.array(weights if weights is not None else np.random.default_rng(0).uniform(0.5, 2.0, size=rows)),
+        predict=lambda model, rows: [len(row) for row in rows],
+        measures=lambda answers: {"sum": float(sum(answers))},
+        processing_class=causal.tokenizer,
+    )
