@@ -145,7 +145,7 @@ def test_a_trie_tells_a_label_from_one_that_it_begins() -> None:
 @pytest.mark.parametrize("name", ["a, b", "none"])
 def test_labels_that_a_list_of_answers_cannot_hold_are_refused(name: str) -> None:
     labels = LabelSet("multi_label", (Label(name), Label("c")))
-    with pytest.raises(UserError, match="rename it or set prompt.completion: codes") as error:
+    with pytest.raises(UserError, match=r"rename it or set prompt.completion: codes") as error:
         prompt_format("chatml", labels).check_answers()
     assert "\n" not in str(error.value)
     prompt_format("chatml", labels, completion="codes").check_answers()
@@ -160,7 +160,7 @@ def test_labels_that_the_tokenizer_cannot_tell_apart_are_refused() -> None:
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]", eos_token="[EOS]", pad_token="[UNK]")
     labels = LabelSet("single_label", (Label("good"), Label("bad"), Label("late")))
-    with pytest.raises(UserError, match="'bad' and 'late' are the same tokens to this tokenizer"):
+    with pytest.raises(UserError, match=r"'bad' and 'late' are the same tokens to this tokenizer"):
         PromptFormat(PromptSettings("x"), labels, tokenizer).check_answers()
 
 
@@ -195,7 +195,7 @@ def test_shots_are_answered_as_rows_are() -> None:
     section = PromptSection(completion="codes", shots=[{"text": "great", "label": "positive"}])
     prompt = PromptFormat.from_section(section, LABELS, build_tokenizer("chatml"), 512)
     assert f"great<|im_end|>\n<|im_start|>assistant\n{prompt.words[0]}<|im_end|>" in prompt.render({"text": "x"})
-    with pytest.raises(UserError, match="label 'nice' is not in the label set"):
+    with pytest.raises(UserError, match=r"label 'nice' is not in the label set"):
         prompt_format(shots=({"text": "x", "label": "nice"},))
 
 
@@ -287,11 +287,11 @@ def test_the_longest_column_is_shortened_where_the_template_has_no_text() -> Non
 
 def test_a_row_that_cannot_fit_and_a_column_that_is_not_there_are_named() -> None:
     prompt = prompt_format(template="{title} {text}", max_length=160)
-    with pytest.raises(UserError, match="a row takes .* tokens without its text"):
+    with pytest.raises(UserError, match=r"a row takes .* tokens without its text"):
         prompt.encode({"text": "x", "title": "word " * 300})
     with pytest.raises(UserError, match=r"\{title\} names no column; columns: \['text'\]"):
         prompt.encode({"text": "x"})
-    with pytest.raises(UserError, match="instruction and answer take .* tokens, max_length is 20"):
+    with pytest.raises(UserError, match=r"instruction and answer take .* tokens, max_length is 20"):
         prompt_format(max_length=20)
 
 

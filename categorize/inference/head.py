@@ -127,7 +127,9 @@ def compute_dtype(name: str, model: torch.nn.Module, device: torch.device) -> to
     if name in ("bfloat16", "float16"):
         half: torch.dtype = getattr(torch, name)
         return half
-    halves = {parameter.dtype for parameter in model.parameters()} & {torch.bfloat16, torch.float16}
+    # bitsandbytes turns biases into its compute type in the first forward pass: matrices alone tell.
+    matrices = {parameter.dtype for parameter in model.parameters() if parameter.ndim > 1}
+    halves = matrices & {torch.bfloat16, torch.float16}
     if halves:
         return torch.bfloat16 if torch.bfloat16 in halves else torch.float16
     return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else None

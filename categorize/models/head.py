@@ -11,7 +11,7 @@ from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.models.adapters import add_adapter
 from categorize.models.console import quiet_libraries
-from categorize.models.quantization import build_quantization, keep_layout
+from categorize.models.quantization import build_quantization, keep_layout, quantized_within
 from categorize.models.tokenizer import ensure_pad_token, load_tokenizer, loading
 from categorize.recipe.sections import HeadModel, QuantizationSection, SeqclsRecipe
 
@@ -158,7 +158,13 @@ def load_sequence_classifier(
         )
     keep_layout(model)
     missing = {*info["missing_keys"], *(key for key, *_ in info.get("mismatched_keys", ()))}
-    return LoadedClassifier(model, tokenizer, head_modules(model, missing), new_modules(model, missing))
+    heads = head_modules(model, missing)
+    if trapped := quantized_within(model, heads):
+        raise UserError(
+            f"quantization: {trapped[0]} of {name_or_path} is new and cannot be trained once it is quantized; "
+            f"list it in quantization.llm_int8_skip_modules"
+        )
+    return LoadedClassifier(model, tokenizer, heads, new_modules(model, missing))
 
 
 def head_modules(model: PreTrainedModel, missing: Iterable[str]) -> list[str]:

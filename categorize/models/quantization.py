@@ -48,4 +48,14 @@ def keep_layout(model: torch.nn.Module) -> None:
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
+
+
+def quantized_within(model: torch.nn.Module, paths: Sequence[str]) -> list[str]:
+    """Names of the quantized layers at or below these module paths."""
+    return [
+        name
+        for name, module in model.named_modules()
+        if type(module).__module__.startswith("bitsandbytes.")
+        and any(name == path or name.startswith(f"{path}.") for path in paths)
+    ]

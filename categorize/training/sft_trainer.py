@@ -95,6 +95,7 @@ class LabelSFTTrainer(StepBatches, SFTTrainer):  # type: ignore[misc]
 
         # TRL looks at the columns of a dataset of its own kind; batches come from `StepRows`.
         first = Dataset.from_list([PromptItems(train_rows)[0]])
+        own = {name: parameter.dtype for name, parameter in model.named_parameters() if parameter.requires_grad}
         super().__init__(
             model=model,
             args=args,
@@ -105,6 +106,11 @@ class LabelSFTTrainer(StepBatches, SFTTrainer):  # type: ignore[misc]
             ),
             **kwargs,
         )
+        if not self.is_fsdp_enabled:  # which wants one type throughout
+            # TRL casts adapters on quantized weights to bfloat16, in which small updates vanish.
+            for name, parameter in self.model.named_parameters():
+                if name in own:
+                    parameter.data = parameter.data.to(own[name])
         self.predict_rows, self.measures = predict, measures
         self.train_rows, self.eval_rows = train_rows, eval_rows
         held_out = StepRows(PromptItems(eval_rows), _lengths(eval_rows), np.ones(len(eval_rows))) if eval_rows else None
