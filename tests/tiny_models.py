@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,9 @@ def build_wordpiece(folder: Path, pad: str | None = "[PAD]") -> None:
     ).save_pretrained(folder)
 
 
-def build_byte_level(folder: Path, pad: str | None = "<|pad|>", chat: bool = False) -> None:
+def build_byte_level(folder: Path, pad: str | None = "<|pad|>", chat: bool = False, corpus: Sequence[str] = ()) -> None:
     """A byte-level tokenizer as decoders have: every text is representable, and there is an end token."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *([pad] if pad else [])]
@@ -59,9 +60,15 @@ def build_byte_level(folder: Path, pad: str | None = "<|pad|>", chat: bool = Fal
     tokenizer = Tokenizer(models.BPE({symbol: i for i, symbol in enumerate(alphabet)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
+    if corpus:
+        trainer = trainers.BpeTrainer(vocab_size=1000, initial_alphabet=alphabet, show_progress=False)
+        tokenizer.train_from_iterator(corpus, trainer)
     tokenizer.add_special_tokens(special)
     wrapped = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<|endoftext|>", pad_token=pad, model_max_length=512
+        tokenizer_object=tokenizer,
+        eos_token="<|endoftext|>",
+        pad_token=pad,
+        model_max_length=512 if not corpus else 8192,
     )
     wrapped.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
     if chat:
@@ -191,12 +198,16 @@ def build_tiny(
     chat: bool = False,
     width: int = 32,
     window: int | None = None,
+    scale: int = 1,
+    corpus: Sequence[str] = (),
 ) -> Path:
     """Save a checkpoint as a hub holds it: a language model (or bare encoder) without any classification head.
 
     Args:
         width: of the hidden states; 64 for a model that is to be quantized.
         window: of sliding attention, for architectures that have it.
+        corpus: texts that a decoder's tokenizer learns merges from; prompts are then as short as real ones.
+        scale: of the matrices; behind a frozen random output layer only large ones can be sure of an answer.
     """
     import torch
     import transformers as t
@@ -204,11 +215,13 @@ def build_tiny(
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     if architecture in DECODERS:
-        build_byte_level(folder, "<|pad|>" if pad else None, chat)
+        build_byte_level(folder, "<|pad|>" if pad else None, chat, corpus)
     else:
         build_wordpiece(folder, "[PAD]" if pad else None)
     tokenizer = t.AutoTokenizer.from_pretrained(folder)
     config = tiny_config(architecture, len(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id, width)
+    if corpus and architecture in DECODERS:
+        config.max_position_embeddings = 8192
     if window is not None:
         config.sliding_window = window
     if architecture in DECODERS:
@@ -217,5 +230,9 @@ def build_tiny(
         model = t.AutoModelForSeq2SeqLM.from_config(config)
     else:
         model = t.AutoModelForMaskedLM.from_config(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if scale != 1 and parameter.ndim > 1:
+                parameter *= scale
     model.save_pretrained(folder)
     return folder

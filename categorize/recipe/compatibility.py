@@ -230,6 +230,25 @@ def _decision(recipe: _Recipe) -> None:
                 recipe.refuse(f"decision.{key}", "is fitted on validation rows, but data.splits.validation is 0")
 
 
+def _answers(recipe: _Recipe) -> None:
+    """What does nothing, or cannot be done, with a model that writes its answers."""
+    if recipe.value("kind") != "sft":
+        return
+    if recipe.value("training.label_smoothing_factor"):
+        recipe.refuse(
+            "training.label_smoothing_factor",
+            "smooths a head's labels; answers are learned as they are; remove it",
+        )
+    task = recipe.value("labels.task", "single_label")
+    several = task in ("multi_label", "regression")
+    if several and recipe.value("prediction.mode") == "scoring":
+        recipe.refuse("prediction.mode", f"scoring chooses one label, but labels.task is {task}; write generation")
+    elif several or recipe.value("prediction.mode") == "generation":
+        for key, nothing in (("thresholds", None), ("fallback", "none"), ("calibration", "none")):
+            if recipe.holds(f"decision.{key}") and recipe.value(f"decision.{key}") != nothing and task != "regression":
+                recipe.refuse(f"decision.{key}", "works on probabilities, which generated answers lack; remove it")
+
+
 CHECKS: tuple[Callable[[_Recipe], None], ...] = (
     _quantization,
     _adapter,
@@ -239,6 +258,7 @@ CHECKS: tuple[Callable[[_Recipe], None], ...] = (
     _tfidf,
     _labels,
     _decision,
+    _answers,
 )
 
 

@@ -136,6 +136,8 @@ OWNED: Final[dict[str, dict[str, str]]] = {
         "eos_token": _PROMPTS,
         "pad_token": _PROMPTS,
         "model_init_kwargs": "is set by the model section",
+        "pad_to_multiple_of": "is set by the project: batches are padded to what the hardware likes",
+        "router_aux_loss_coef": "is not used: the loss is the negative log-likelihood of the answer",
     },
     "adapter": {
         "task_type": _PEFT_OWN,

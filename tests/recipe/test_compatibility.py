@@ -126,3 +126,30 @@ def test_accelerate_still_passes_the_zero_stage_by_these_names() -> None:
     source = inspect.getsource(launch)
     for name in ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_DEEPSPEED_ZERO_STAGE", "ACCELERATE_DEEPSPEED_CONFIG_FILE"):
         assert f'"{name}"' in source
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("training: {label_smoothing_factor: 0.1}\n", "training.label_smoothing_factor: smooths a head's labels"),
+        (
+            "labels: {task: multi_label}\nprediction: {mode: scoring}\n",
+            "prediction.mode: scoring chooses one label, but labels.task is multi_label; write generation",
+        ),
+        ("labels: {task: multi_label}\ndecision: {thresholds: per_label}\n", "decision.thresholds: works on prob"),
+        ("labels: {task: multi_label}\ndecision: {fallback: top}\n", "decision.fallback: works on probabilities"),
+        ("prediction: {mode: generation}\ndecision: {calibration: temperature}\n", "decision.calibration: works on"),
+        ("training: {router_aux_loss_coef: 0.1}\n", "training.router_aux_loss_coef: is not used"),
+        ("training: {pad_to_multiple_of: 8}\n", "training.pad_to_multiple_of: is set by the project"),
+    ],
+)
+def test_keys_that_would_do_nothing_for_answers_are_refused(errors: Errors, more: str, said: str) -> None:
+    lines = errors(more, "kind=sft")
+    assert len(lines) == 1
+    assert said in lines[0]
+
+
+def test_what_works_for_answers_is_not_refused(minimal: Callable[..., LoadedRecipe]) -> None:
+    minimal("decision: {calibration: temperature}\nprediction: {mode: scoring}\n", "kind=sft")
+    minimal("labels: {task: multi_label}\ndecision: {fallback: none}\n", "kind=sft")
+    minimal("labels: {task: regression}\nprediction: {mode: generation}\n", "kind=sft")

@@ -1,0 +1,59 @@
+"""Every shipped training recipe takes two optimizer steps, with only a tiny model and a handful of rows put in."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from categorize.recipe.command import main
+from categorize.recipe.load import load_recipe, peek_kind
+from categorize.training.session import train
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = {"seqcls": "run_seqcls.py", "sft": "run_sft.py"}
+RECIPES = sorted(path for path in (ROOT / "recipes").glob("*.yaml") if peek_kind(path) in SCRIPTS)
+ARCHITECTURES = {
+    "bert-base": "bert",
+    "ModernBERT": "modernbert",
+    "Qwen2.5": "qwen2",
+    "Qwen3": "qwen3",
+    "Llama": "llama",
+}
+TEXTS = ["She plays so well", "这个 视频 太 好 看 了", "not for me at all", "good movie", "first!", "what is this song"]
+
+
+def architecture(name: str) -> str:
+    """The tiny stand-in of a model by the family in its name."""
+    return next(tiny for family, tiny in ARCHITECTURES.items() if family in name)
+
+
+def test_there_are_recipes_to_check() -> None:
+    assert len(RECIPES) >= 10
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_shipped_recipe_takes_two_optimizer_steps(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.tiny_models import build_tiny
+
+    monkeypatch.chdir(tmp_path)
+    recipe = load_recipe(path).recipe
+    kind = str(peek_kind(path))
+    names = [label if isinstance(label, str) else label.name for label in recipe.labels.names or ()]
+    columns = recipe.data.columns
+    with (tmp_path / "rows.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([columns.id, columns.text, columns.label])
+        for i in range(60):
+            writer.writerow([f"r{i}", f"{TEXTS[i % 6]} {i}", names[i % len(names)]])
+    corpus = [*TEXTS, *(path.parent / "tasks").joinpath("gender_comments.yaml").read_text().split("\n")] * 2
+    build_tiny(tmp_path / "model", architecture(recipe.model.name_or_path), chat=kind == "sft", width=64, corpus=corpus)
+    overrides = ["model.name_or_path=./model", "data.source=rows.csv", "training.max_steps=2"]
+    assert main(SCRIPTS[kind], kind, train, [str(path), *overrides]) == 0
+    manifest = json.loads((tmp_path / recipe.output_path / "run.json").read_text())
+    assert manifest["details"]["steps"] == 2
+    assert manifest["parameters_trained"] > 0
