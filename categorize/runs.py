@@ -33,6 +33,7 @@ INPUT = "input.json"
 PROMPT = "prompt.json"
 DECISION_RULE = "decision_rule.json"
 METRICS = "metrics.json"
+LOG = "training_log.json"
 REPORTED_PACKAGES = (
     "torch",
     "transformers",

@@ -16,7 +16,7 @@ from categorize.models.head import HEAD, Head, HeadSettings, build_head, paramet
 from categorize.predictions import Predictions
 from categorize.prompts import PromptFormat
 from categorize.recipe.sections import HeadModel, SeqclsRecipe
-from categorize.runs import PROMPT, Run, RunWriter, disk_errors, is_main_process
+from categorize.runs import LOG, PROMPT, Run, RunWriter, disk_errors, is_main_process
 from categorize.training.arguments import ADAPTER_DEFAULTS, HEAD_ONLY_DEFAULTS, build_arguments
 from categorize.training.checkpoints import checkpoint_to_resume
 from categorize.training.method import FitOptions, FitSummary
@@ -53,6 +53,7 @@ class HeadMethod:
             for name in ("training_args.bin", "README.md"):  # a pickle, and peft's empty card
                 (writer.path / name).unlink(missing_ok=True)
             writer.write_json(HEAD, session.head.settings.to_dict())
+            writer.write_json(LOG, trainer.state.log_history)
             if session.prompt is not None:
                 writer.write_json(PROMPT, session.prompt.to_dict())
         steps = int(trainer.state.global_step)

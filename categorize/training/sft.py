@@ -19,7 +19,7 @@ from categorize.models.head import parameter_counts
 from categorize.predictions import Predictions
 from categorize.prompts import EncodedPrompt, PromptFormat
 from categorize.recipe.sections import SftRecipe
-from categorize.runs import PROMPT, Run, RunWriter, disk_errors, is_main_process
+from categorize.runs import LOG, PROMPT, Run, RunWriter, disk_errors, is_main_process
 from categorize.training.arguments import build_sft_arguments
 from categorize.training.checkpoints import checkpoint_to_resume
 from categorize.training.method import FitOptions, FitSummary
@@ -58,6 +58,7 @@ class SftMethod:
                 (writer.path / name).unlink(missing_ok=True)
             writer.write_json(CAUSAL, causal.settings.to_dict())
             writer.write_json(PROMPT, prompt.to_dict())
+            writer.write_json(LOG, trainer.state.log_history)
         epochs = float(trainer.state.epoch or 0)
         encoded = trainer.train_rows
         details = {

@@ -21,7 +21,7 @@ from tests.session.collections import write_recipe
 
 Tiny = Callable[..., Path]
 TRAINING = {
-    "num_train_epochs": 6, "per_device_train_batch_size": 8, "learning_rate": 1e-2, "warmup_steps": 5,
+    "num_train_epochs": 10, "per_device_train_batch_size": 8, "learning_rate": 5e-3, "warmup_steps": 5,
     "activation_checkpointing": False,
 }  # fmt: skip
 
@@ -90,7 +90,8 @@ def test_one_label_is_learned_and_scored_as_reported(
     folder: Path, tiny: Tiny, architecture: str, chat: bool, adapter: dict[str, Any] | None, completion: str
 ) -> None:
     manifest = sft(
-        folder, "one", tiny(architecture, chat=chat), adapter=adapter,
+        folder, "one", tiny(architecture, chat=chat, scale=5 if adapter else 1), adapter=adapter,
+        training={"learning_rate": 1e-2} if adapter else {},
         prompt={"system": "Mood of the text:\n{labels}", "completion": completion},
     )  # fmt: skip
     predictor, metrics = check_reloaded(folder / "outputs/one")
@@ -123,7 +124,7 @@ def test_generation_and_scoring_agree_once_the_task_is_learned(folder: Path, tin
 def test_several_labels_are_answered_as_a_list(folder: Path, tiny: Tiny) -> None:
     write_easy(folder / "rows.csv", 240)
     sft(
-        folder, "many", tiny("qwen2", chat=True), "training.num_train_epochs=10",
+        folder, "many", tiny("qwen2", chat=True),
         data={"columns": {"id": "id", "text": "text", "label": "moods"}},
         labels={"task": "multi_label", "names": ["good", "bad", "late"]},
     )  # fmt: skip
@@ -147,9 +148,7 @@ def test_a_score_is_answered_as_a_number(folder: Path, tiny: Tiny) -> None:
     assert set(raw) == {"1.25", "3.5"}
 
 
-def test_early_stopping_goes_by_the_scored_labels(
-    folder: Path, tiny: Tiny, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_early_stopping_goes_by_the_scored_labels(folder: Path, tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = sft(
         folder, "stopped", tiny("qwen2", chat=True),
         training={"num_train_epochs": 40, "early_stopping": {"patience": 2}},
@@ -181,8 +180,9 @@ def test_other_adapters_train_validate_and_reload(folder: Path, tiny: Tiny, adap
 @pytest.mark.parametrize("bits", ["load_in_4bit", "load_in_8bit"])
 def test_an_adapter_on_quantized_weights_learns_and_reloads(folder: Path, tiny: Tiny, bits: str) -> None:
     manifest = sft(
-        folder, "one", tiny("qwen2", chat=True, width=64), adapter={"type": "lora"}, quantization={bits: True}
-    )
+        folder, "one", tiny("qwen2", chat=True, width=64, scale=5), adapter={"type": "lora"}, quantization={bits: True},
+        training={"learning_rate": 1e-2, "num_train_epochs": 6},
+    )  # fmt: skip
     _, metrics = check_reloaded(folder / "outputs/one")
     assert metrics["accuracy"] > 0.9
     assert manifest["notes"] == [f"lora on {bits[8]}-bit weights"]
