@@ -3,8 +3,8 @@
 The losses of every optimizer step equal those of one process on the same effective batch, so that each step saw the
 same rows; the saved run loads on one process and predicts what the launched run wrote.
 
-accelerate 1.15 chooses FSDP on accelerators only (`AcceleratorState` leaves MULTI_CPU out), so `fsdp2.yaml` is started
-through a shim that takes the processes for accelerators; everything after that choice is the real code.
+`fsdp2.yaml` is not among them: accelerate 1.15 chooses FSDP on accelerators only (`AcceleratorState` leaves MULTI_CPU
+out).
 """
 
 from __future__ import annotations
