@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from categorize.errors import UserError
+from categorize.recipe.compatibility import PROMPT_LEARNING
 from categorize.recipe.sections import ADAPTER_CLASSES, AdapterSection
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "prompt": {"num_virtual_tokens": 20},
     "p_tuning": {"num_virtual_tokens": 20, "encoder_hidden_size": 128},
 }
-PROMPT_LEARNING = ("prefix", "prompt", "p_tuning")
 
 
 def build_adapter_config(section: AdapterSection, task_type: str, new_modules: Sequence[str] = ()) -> PeftConfig:

@@ -32,9 +32,10 @@ FLAGS = {
     "--overwrite": "replace a finished run in the output folder",
     "--trust-remote-code": "run Python code that comes with a model of the Hub; never a recipe key",
     "--resume": "continue the interrupted run from its last complete checkpoint",
+    "--merge": "also leave the adapter merged into its base, as OUTPUT_merged; a finished run is merged as it is",
     "--resplit": "draw the splits anew, instead of keeping the stored assignment of rows to splits",
 }
-TRAINING_FLAGS = ("--resume", "--resplit")
+TRAINING_FLAGS = ("--resume", "--merge", "--resplit")
 TRAINING_KINDS = ("seqcls", "sft")
 
 
@@ -47,6 +48,7 @@ class Command:
     resume: bool = False
     overwrite: bool = False
     resplit: bool = False
+    merge: bool = False
     trust_remote_code: bool = False
 
 
@@ -84,6 +86,7 @@ def parse_command(script: str, kind: str, argv: Sequence[str] | None = None) -> 
         resume=getattr(options, "resume", False),
         overwrite=options.overwrite,
         resplit=getattr(options, "resplit", False),
+        merge=getattr(options, "merge", False),
         trust_remote_code=options.trust_remote_code,
     )
 

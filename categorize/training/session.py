@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from categorize.hub import check_push, describe_push, push_run
 from categorize.recipe.sections import SftRecipe, TrainedRecipe
-from categorize.runs import DECISION_RULE, INPUT, LABEL_SET, METRICS, RunWriter, disk_errors, is_main_process
+from categorize.runs import (
+    DECISION_RULE,
+    INPUT,
+    LABEL_SET,
+    METRICS,
+    Run,
+    RunWriter,
+    disk_errors,
+    is_main_process,
+    is_run,
+)
 from categorize.training.card import card
 from categorize.training.method import FitOptions, FitSummary, Method, get_method
 
@@ -41,11 +51,18 @@ def train(command: Command) -> None:
     if recipe.hub is not None and is_main_process():
         for line in check_push(recipe):
             say(line)
+    if command.merge:
+        from categorize.training.merge import check_merge, merge_finished, merge_run
+
+        check_merge(recipe, overwrite=command.overwrite)
     if command.dry_run:
         data = load_recipe_data(recipe, resplit=command.resplit, write=not command.dry_run)
         for line in [*data.report.lines(), *method.preview(recipe, data, options)]:
             say(line)
         say("dry run: nothing was trained or written")
+        return
+    if command.merge and is_run(output) and not command.overwrite:
+        merge_finished(command)
         return
     # Before the data is read: a folder that is taken must not cost the user an hour.
     writer = RunWriter(output, command.recipe.text, resume=resume, overwrite=command.overwrite)
@@ -57,7 +74,9 @@ def train(command: Command) -> None:
     summary = method.fit(recipe, data, writer, FitOptions(writer.resumed, options.trust_remote_code))
     if not is_main_process():
         return
-    finish(recipe, data, method, writer, summary, start)
+    run = finish(recipe, data, method, writer, summary, start)
+    if command.merge:
+        merge_run(command, run, data)
 
 
 def writer_files(writer: RunWriter, data: LoadedData) -> None:
@@ -74,17 +93,14 @@ def writer_files(writer: RunWriter, data: LoadedData) -> None:
 
 def finish(
     recipe: TrainedRecipe, data: LoadedData, method: Method, writer: RunWriter, summary: FitSummary, start: float
-) -> None:
+) -> Run:
     """Predict with what was saved, fit the decision rule, measure, and put the run in place.
 
     Predicting reloads the run, so that every finished run has been loaded once.
     """
     from categorize.inference.load import run_predictor
     from categorize.inference.predictor import TrainedPredictor
-    from categorize.inference.tables import predictions_table, write_predictions
     from categorize.metrics.decision import DecisionRule
-    from categorize.metrics.measures import measure
-    from categorize.runs import Run
 
     release_launcher()
     predictor = TrainedPredictor(
@@ -96,16 +112,9 @@ def finish(
     say("predicting validation and test with the saved run")
     undecided = {name: predictor.probabilities(rows) for name, rows in held_out(data).items() if rows.num_rows}
     rule = fit_rule(recipe, data, undecided)
-    metrics: dict[str, Any] = {}
     with disk_errors(writer.path):
         rule.save(writer.stage(DECISION_RULE))
-        for name, predictions in undecided.items():
-            rows = data.input_spec.documents(data.splits[name])
-            decided = rule.apply(predictions)
-            gold = data.label_set.encode(rows.column("gold").to_pylist(), rows.column("gold_score").to_pylist())
-            metrics[name] = measure(data.label_set, gold, decided)
-            table = predictions_table(rows, decided, recipe.data.columns.keep)
-            write_predictions(writer.stage(f"predictions/{name}.parquet"), table)
+        metrics = write_predicted(recipe, data, rule, undecided, writer)
     writer.write_json(METRICS, metrics)
     manifest = build_manifest(recipe, data, method, summary, undecided, time.perf_counter() - start)
     with disk_errors(writer.path):
@@ -116,6 +125,25 @@ def finish(
     if recipe.hub is not None:
         say(describe_push(run, recipe.hub))
         say(f"pushed: {push_run(run, recipe.hub)}")
+    return run
+
+
+def write_predicted(
+    recipe: TrainedRecipe, data: LoadedData, rule: DecisionRule, undecided: dict[str, Predictions], writer: RunWriter
+) -> dict[str, Any]:
+    """Decide and write the predictions of each split; gives its measures."""
+    from categorize.inference.tables import predictions_table, write_predictions
+    from categorize.metrics.measures import measure
+
+    metrics: dict[str, Any] = {}
+    for name, predictions in undecided.items():
+        rows = data.input_spec.documents(data.splits[name])
+        decided = rule.apply(predictions)
+        gold = data.label_set.encode(rows.column("gold").to_pylist(), rows.column("gold_score").to_pylist())
+        metrics[name] = measure(data.label_set, gold, decided)
+        table = predictions_table(rows, decided, recipe.data.columns.keep)
+        write_predictions(writer.stage(f"predictions/{name}.parquet"), table)
+    return metrics
 
 
 def release_launcher() -> None:

@@ -35,6 +35,7 @@ def test_flags_and_overrides_may_stand_in_any_order(write: Write) -> None:
     assert command.recipe.resolved["training"] == {"max_steps": -1}
     plain = parse(path)
     assert not (plain.dry_run or plain.resume or plain.overwrite or plain.resplit or plain.trust_remote_code)
+    assert parse("--merge", path).merge and not plain.merge
 
 
 def test_a_mistake_on_the_command_line_names_the_way_out(write: Write) -> None:
@@ -52,7 +53,8 @@ def test_a_mistake_on_the_command_line_names_the_way_out(write: Write) -> None:
 def test_an_evaluation_has_no_flags_of_training(write: Write) -> None:
     path = write("e.yaml", "kind: eval\nname: e\ndata: {source: x.csv}\nevaluation: {runs: [a]}\n")
     assert parse(str(path), "--dry-run", kind="eval").dry_run
-    assert "--resume is for training" in refusal(str(path), "--resume", kind="eval")
+    for flag in ("--resume", "--merge"):
+        assert f"{flag} is for training" in refusal(str(path), flag, kind="eval")
 
 
 def test_main_prints_errors_as_lines_and_returns_2(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
