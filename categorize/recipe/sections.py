@@ -367,7 +367,7 @@ class HubSection(Section):
     """What is pushed to the Hugging Face Hub when training is done."""
 
     repo_id: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="Where to push: owner/name.")
-    private: bool = Field(True, description="Make the repository private where it does not exist yet.")
+    private: bool = Field(True, description="Make a new repository private; an existing public one is refused.")
     predictions: bool = Field(False, description="Push the predictions too; they hold the texts of the held-out rows.")
 
 
