@@ -11,6 +11,7 @@ from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.models.adapters import add_adapter
 from categorize.models.console import quiet_libraries
+from categorize.models.pooling import pool_by_mean
 from categorize.models.quantization import build_quantization, keep_layout, quantized_within
 from categorize.models.tokenizer import ensure_pad_token, load_tokenizer, loading
 from categorize.recipe.sections import HeadModel, QuantizationSection, SeqclsRecipe
@@ -41,6 +42,7 @@ class HeadSettings:
         base_revision: its revision.
         dtype: type in which the base was loaded.
         quantization: keys of `BitsAndBytesConfig`, None where the weights are whole.
+        pooling: what the head reads, `mean` or `default`, see `models.pooling`.
     """
 
     max_length: int
@@ -51,6 +53,7 @@ class HeadSettings:
     base_revision: str | None = None
     dtype: str = "float32"
     quantization: dict[str, Any] | None = None
+    pooling: str = "default"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -99,6 +102,7 @@ def build_head(recipe: SeqclsRecipe, label_set: LabelSet, trust_remote_code: boo
         dtype=dtype,
         attn_implementation=section.attn_implementation,
         quantization=recipe.quantization,
+        pooling=section.pooling,
         trust_remote_code=trust_remote_code,
     )
     model, tokenizer, heads = loaded.model, loaded.tokenizer, loaded.head_modules
@@ -109,6 +113,7 @@ def build_head(recipe: SeqclsRecipe, label_set: LabelSet, trust_remote_code: boo
         base_revision=section.revision if recipe.adapter else None,
         dtype=str(next(model.parameters()).dtype if recipe.quantization is None else dtype).removeprefix("torch."),
         quantization=recipe.quantization.upstream() if recipe.quantization else None,
+        pooling=section.pooling,
     )
     if recipe.adapter is not None:
         checkpointing = bool(training.get("activation_checkpointing"))
@@ -126,6 +131,7 @@ def load_sequence_classifier(
     dtype: torch.dtype | str = "auto",
     attn_implementation: str | None = None,
     quantization: QuantizationSection | None = None,
+    pooling: str = "default",
     trust_remote_code: bool = False,
 ) -> LoadedClassifier:
     """Model and tokenizer of a checkpoint, with a head for the label set."""
@@ -157,6 +163,8 @@ def load_sequence_classifier(
             **extra,
         )
     keep_layout(model)
+    if pooling == "mean":
+        pool_by_mean(model)
     missing = {*info["missing_keys"], *(key for key, *_ in info.get("mismatched_keys", ()))}
     heads = head_modules(model, missing)
     if trapped := quantized_within(model, heads):
@@ -251,7 +259,11 @@ def load_trained_head(
 
     if settings.base is None:
         loaded = load_sequence_classifier(
-            folder, label_set, dtype=getattr(torch, settings.dtype), trust_remote_code=trust_remote_code
+            folder,
+            label_set,
+            dtype=getattr(torch, settings.dtype),
+            pooling=settings.pooling,
+            trust_remote_code=trust_remote_code,
         )
         if loaded.untrained:
             raise UserError(
@@ -268,6 +280,7 @@ def load_trained_head(
             revision=None if base else settings.base_revision,
             dtype=getattr(torch, settings.dtype),
             quantization=quantization,
+            pooling=settings.pooling,
             trust_remote_code=trust_remote_code,
         ).model
         with loading(folder, "the adapter"):

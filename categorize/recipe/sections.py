@@ -185,6 +185,11 @@ class HeadModel(Section):
         128, description="Longest input in tokens, special tokens included; longer ones are cut and counted."
     )
     freeze: bool = Field(False, description="Train the head alone: a linear probe.")
+    pooling: Literal["default", "mean"] = Field(
+        "default",
+        description="What the head reads. default: the token that the architecture reads; mean: the mean over all "
+        "tokens, better for models trained as sentence encoders.",
+    )
 
 
 class TfidfModel(Section):

@@ -118,6 +118,50 @@ def test_a_decoder_without_a_pad_token_gets_one_and_its_config_knows_it(tiny: Ti
     np.testing.assert_allclose(logits(head, "right"), logits(head, None), atol=2e-5)
 
 
+POOLED = [name for name in ARCHITECTURES if name not in ("t5", "bart")]
+
+
+@pytest.mark.parametrize("adapter", [None, {"type": "lora"}], ids=["full", "lora"])
+@pytest.mark.parametrize("architecture", POOLED)
+def test_a_head_on_the_mean_is_reloaded_as_such_and_does_not_see_padding(
+    tiny: Tiny, tmp_path: Path, architecture: str, adapter: dict[str, str] | None
+) -> None:
+    head = build_head(recipe(tiny(architecture), adapter=adapter, model={"pooling": "mean"}), LABELS)
+    shake(head)
+    expected = logits(head)
+    assert np.abs(logits(head, None) - expected).max() < 1e-4
+    head.model.save_pretrained(tmp_path)
+    head.tokenizer.save_pretrained(tmp_path)
+    again = load_trained_head(str(tmp_path), LABELS, head.settings)
+    assert np.array_equal(logits(again), expected)
+
+
+@pytest.mark.parametrize("architecture", ["bert", "distilbert", "modernbert", "qwen2"])
+def test_a_head_on_the_mean_reads_the_mean_of_the_last_hidden_states(tiny: Tiny, architecture: str) -> None:
+    """The classifier alone, applied to the mean that was computed by hand from the base model without a head."""
+    from transformers import AutoModel
+
+    head = build_head(recipe(tiny(architecture), model={"pooling": "mean"}), LABELS)
+    seen: list[torch.Tensor] = []
+    output = head.model.classifier if hasattr(head.model, "classifier") else head.model.score
+    first = {"distilbert": "pre_classifier", "modernbert": "head"}.get(architecture)
+    reads = getattr(head.model, first) if first else output
+    reads.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    head.model.eval()
+    base = AutoModel.from_pretrained(tiny(architecture)).eval()
+    ids = torch.tensor([tokenize(head.tokenizer, TEXTS[:1], 64)[0].astype(np.int64)])
+    with torch.no_grad():
+        head.model(input_ids=ids, attention_mask=torch.ones_like(ids))
+        expected = base(input_ids=ids).last_hidden_state.mean(1)
+    read = seen[0] if seen[0].dim() == 2 else seen[0][:, -1]
+    assert torch.allclose(read, expected, atol=1e-5)
+
+
+def test_mean_pooling_of_an_encoder_decoder_is_refused(tiny: Tiny) -> None:
+    with pytest.raises(UserError, match=r"model.pooling: mean: bart is an encoder-decoder"):
+        build_head(recipe(tiny("bart"), model={"pooling": "mean"}), LABELS)
+
+
 def test_a_tokenizer_that_cannot_pad_is_refused_in_one_line() -> None:
     from tokenizers import Tokenizer, models
     from transformers import LlamaConfig, PreTrainedTokenizerFast
