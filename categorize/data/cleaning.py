@@ -1,58 +1,36 @@
 """Named cleaning steps: what every text goes through before a model reads it, in training and in prediction alike.
 
 A recipe lists the steps in `data.cleaning`; the list is saved with the run. A new step is a function of one text
-registered with `@cleaning_step("name", "what it does")` and named in `recipe.sections.CleaningStep`.
+registered with `@cleaning_step("name", "what it does")` and named in `recipe.sections.CleaningStep`; a step with
+options is made by a function of them, registered with `@cleaning_step_with_options`, and a key of `CleaningOptions`.
+Steps stand here (characters) and in `cleaning_style`, `cleaning_marks` and `cleaning_speech`.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 
-from categorize.errors import UserError
+from categorize.data import cleaning_marks, cleaning_speech, cleaning_style
+from categorize.data.cleaning_registry import STEPS, Clean, Step, build_step, cleaning_step, cleaning_step_with_options
+from categorize.recipe.sections import CleaningOptions
 
-
-@dataclass(frozen=True)
-class Step:
-    """A cleaning step and the line of help that describes it."""
-
-    name: str
-    description: str
-    apply: Callable[[str], str]
+__all__ = ["STEPS", "Clean", "Step", "build_step", "cleaner", "cleaning_step", "cleaning_step_with_options"]
+STEP_MODULES = (cleaning_marks, cleaning_speech, cleaning_style)  # importing them registers their steps
 
 
-STEPS: dict[str, Step] = {}
-
-
-def cleaning_step(name: str, description: str) -> Callable[[Callable[[str], str]], Callable[[str], str]]:
-    """Register a function of one text as a cleaning step. Raises ValueError for a name that is taken."""
-    if name in STEPS:
-        raise ValueError(f"cleaning step {name!r} is registered already")
-
-    def register(function: Callable[[str], str]) -> Callable[[str], str]:
-        STEPS[name] = Step(name, description, function)
-        return function
-
-    return register
-
-
-def cleaner(names: Iterable[str]) -> Callable[[str], str]:
+def cleaner(steps: Iterable[str | CleaningOptions]) -> Clean:
     """One function that applies the named steps in order.
 
     Raises:
-        UserError: there is no step of that name.
+        UserError: there is no step of that name, or its options cannot work.
     """
-    steps = []
-    for name in names:
-        if name not in STEPS:
-            raise UserError(f"data.cleaning: there is no step {name!r}; steps: {', '.join(STEPS)}")
-        steps.append(STEPS[name].apply)
+    functions = [build_step(step)[1] for step in steps]
 
     def clean(text: str) -> str:
-        for step in steps:
-            text = step(text)
+        for function in functions:
+            text = function(text)
         return text
 
     return clean

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from categorize.data.cleaning import cleaner
+from categorize.data.cleaning_report import CleaningTrace
 from categorize.data.columns import Extracted, extract, text_columns
 from categorize.data.gold import build_rows
 from categorize.data.raw import RawTable, from_arrow, from_columns
 from categorize.data.rows import first_seen
 from categorize.errors import UserError
 from categorize.predictions import Predictions
-from categorize.recipe.sections import Columns, DataSection, Segments
+from categorize.recipe.sections import CleaningOptions, Columns, DataSection, Segments
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +41,7 @@ class InputSpec:
     Attributes:
         columns: which raw columns hold what.
         template: joins several text columns, "{title}\\n{body}"; None: newlines between those that are not empty.
-        cleaning: names of the cleaning steps, in order; each text column is cleaned before the template joins them.
+        cleaning: the cleaning steps, in order; each text column is cleaned before the template joins them.
         segments: how documents are cut, and how predictions of the parts become one.
 
     Raises:
@@ -48,7 +50,7 @@ class InputSpec:
 
     columns: Columns = field(default_factory=lambda: Columns())
     template: str | None = None
-    cleaning: tuple[str, ...] = ()
+    cleaning: tuple[str | CleaningOptions, ...] = ()
     segments: Segments = field(default_factory=lambda: Segments())
 
     def __post_init__(self) -> None:
@@ -87,37 +89,42 @@ class InputSpec:
         Raises:
             UserError: a text column is missing.
         """
-        cleaned: dict[str, str] = {}
-        for column in text_columns(self.columns):
+        columns = text_columns(self.columns)
+        for column in columns:
             if column not in fields:
                 raise UserError(f"there is no text column {column!r}; columns: {', '.join(map(repr, fields))}")
-            cleaned[column] = self._clean(fields[column] or "")
+        return self._join([self._clean(fields[column] or "") for column in columns])
+
+    def _join(self, cleaned: Sequence[str]) -> str:
+        """The text of cleaned columns."""
         if self.template is None:
-            return "\n".join(value for value in cleaned.values() if value)
-        if not any(cleaned.values()):
+            return "\n".join(value for value in cleaned if value)
+        if not any(cleaned):
             return ""  # the template alone is no text
+        values = dict(zip(text_columns(self.columns), cleaned, strict=True))
         return _PLACEHOLDER.sub(
-            lambda m: cleaned[m.group(1)] if m.group(1) is not None else m.group()[0], self.template
+            lambda m: values[m.group(1)] if m.group(1) is not None else m.group()[0], self.template
         ).strip()
 
-    def texts(self, fields: pa.StructArray) -> list[str]:
-        """The texts of all rows of the `fields` column; equal raw texts are cleaned once."""
+    def texts(self, fields: pa.StructArray, trace: CleaningTrace | None = None) -> list[str]:
+        """The texts of all rows of the `fields` column; equal raw texts are cleaned once.
+
+        Args:
+            trace: notes what each cleaning step does; made for the steps of this spec.
+        """
         names = [child.name for child in fields.type]
         columns = text_columns(self.columns)
         for column in columns:
             if column not in names:
                 raise UserError(f"there is no text column {column!r}; columns: {', '.join(map(repr, names))}")
-        if len(columns) == 1 and self.template is None:
-            raw = fields.field(columns[0]).to_pylist()
-            cleaned = {value: self._clean(value or "") for value in dict.fromkeys(raw)}
-            return [cleaned[value] for value in raw]
-        memory: dict[tuple[str | None, ...], str] = {}
-        result = []
-        for values in zip(*(fields.field(column).to_pylist() for column in columns), strict=True):
-            if values not in memory:
-                memory[values] = self.text(dict(zip(columns, values, strict=True)))
-            result.append(memory[values])
-        return result
+        raw = list(zip(*(fields.field(column).to_pylist() for column in columns), strict=True))
+        memory = dict.fromkeys(raw, "")
+        counts = Counter(raw) if trace is not None else {}
+        for values in memory:
+            texts = [value or "" for value in values]
+            cleaned = trace.clean(texts, counts[values]) if trace is not None else [self._clean(text) for text in texts]
+            memory[values] = self._join(cleaned)
+        return [memory[values] for values in raw]
 
     # ------------------------------------------------------------ rows for prediction
     def rows(self, extracted: Extracted) -> pa.Table:
@@ -246,14 +253,15 @@ class InputSpec:
         return {
             "columns": self.columns.model_dump(),
             "template": self.template,
-            "cleaning": list(self.cleaning),
+            "cleaning": [step if isinstance(step, str) else step.to_dict() for step in self.cleaning],
             "segments": self.segments.model_dump(),
         }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> InputSpec:
         """The inverse of `to_dict`."""
-        return cls(Columns(**data["columns"]), data["template"], tuple(data["cleaning"]), Segments(**data["segments"]))
+        cleaning = tuple(step if isinstance(step, str) else CleaningOptions(**step) for step in data["cleaning"])
+        return cls(Columns(**data["columns"]), data["template"], cleaning, Segments(**data["segments"]))
 
     def save(self, path: str | Path) -> None:
         """Write JSON; a folder gets `input.json`."""

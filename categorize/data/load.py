@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from categorize.data import split_file as stored
+from categorize.data.cleaning_report import CleaningTrace
 from categorize.data.columns import Extracted, extract, missing_spellings, raw_values, split_cell
 from categorize.data.gold import Gold, build_rows, read_gold
 from categorize.data.input_spec import InputSpec
@@ -105,7 +106,8 @@ def load_data(
 
     label_set = LabelSet.from_section(labels, _found(parts, assigned, labels, data) if labels.names is None else ())
     gold = _read_gold(parts, assigned, label_set, data)
-    texts = [text for _, rows in parts for text in input_spec.texts(rows.fields)]
+    trace = CleaningTrace(input_spec.cleaning)
+    texts = [text for _, rows in parts for text in input_spec.texts(rows.fields, trace)]
     if not any(texts):
         raise UserError(
             f"{_name(parts)}: every text is empty after cleaning; check data.columns.text and data.cleaning"
@@ -127,7 +129,7 @@ def load_data(
         fingerprints={name: fingerprint(table) for name, table in tables.items()},
         assignment=stored.assignment_table([key for key, _ in pairs], [split for _, split in pairs]),
     )
-    report = describe(_name(parts), source.notes, everything, final, tables, label_set, gold, data)
+    report = describe(_name(parts), source.notes, everything, final, tables, label_set, gold, data, trace.report())
     return LoadedData(label_set, input_spec, splits, report)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from categorize.data.cleaning_report import CleaningReport
 from categorize.data.columns import to_number
 from categorize.data.gold import Gold
 from categorize.labels import LabelSet
@@ -40,6 +41,7 @@ class DataReport:
         overlaps: rows of validation and test whose text stands in train, and of unlabeled whose text stands in test.
         conflicts: texts whose rows have different gold.
         lengths: characters of the prepared texts: median, mean, 95th percentile, maximum.
+        cleaning: rows that each cleaning step touched, and samples.
         notes: what the readers did.
         warnings: what may spoil a run.
     """
@@ -57,6 +59,7 @@ class DataReport:
     overlaps: dict[str, int]
     conflicts: int
     lengths: dict[str, float]
+    cleaning: CleaningReport
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -80,6 +83,8 @@ class DataReport:
         if self.unknown:
             fate = f"{self.dropped} rows became unlabelled" if self.dropped else "taken by labels.other"
             result.append(f"labels outside the set: {_values(self.unknown)}; {fate}")
+        if self.cleaning.steps:
+            result.append(self.cleaning.line())
         if self.empty_texts:
             left_out = ", left out of training" if "train" in self.empty_texts else ""
             result.append(f"empty texts: {_counts(self.empty_texts)}{left_out}")
@@ -118,6 +123,7 @@ def describe(
     label_set: LabelSet,
     gold: Gold,
     data: DataSection,
+    cleaning: CleaningReport,
 ) -> DataReport:
     """The report on loaded rows; `splits` names the split of each row, before train left out empty texts."""
     texts = rows["text"].to_pylist()
@@ -142,6 +148,7 @@ def describe(
             "p95": float(np.percentile(lengths, 95)),
             "max": float(lengths.max()),
         },
+        cleaning=cleaning,
         notes=list(notes),
     )
     report.warnings.extend(_warnings(report, rows, label_set, gold, data))

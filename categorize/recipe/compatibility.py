@@ -15,9 +15,9 @@ from collections.abc import Mapping as AbstractMapping
 from pathlib import Path
 from typing import Any
 
-from categorize.recipe.nodes import Mapping, Node, get, key_position, to_plain
+from categorize.recipe.nodes import Mapping, Node, get, key_position, nearest_position, to_plain
 from categorize.recipe.problems import Problems
-from categorize.recipe.wording import did_you_mean, quote
+from categorize.recipe.wording import did_you_mean, join, quote
 
 PROMPT_LEARNING = ("prefix", "prompt", "p_tuning")
 FILE_FORMATS = ("csv", "tsv", "json", "jsonl", "parquet", "xlsx")
@@ -188,6 +188,18 @@ def _tfidf(recipe: _Recipe) -> None:
         recipe.refuse("training", f"{wants}: {', '.join(training)}")
 
 
+# ---------------------------------------------------------------- data
+def _cleaning(recipe: _Recipe) -> None:
+    steps = recipe.value("data.cleaning")
+    for i, item in enumerate(steps if isinstance(steps, list) else ()):
+        key = ("data", "cleaning", i)
+        if not isinstance(item, dict):
+            continue
+        if len(item) != 1:
+            message = f"one step with its options an item, found {join(list(item), 'and') if item else 'none'}"
+            recipe.problems.add(nearest_position(recipe.root, key), key, message)
+
+
 # ---------------------------------------------------------------- labels
 def _labels(recipe: _Recipe) -> None:
     task, names = recipe.value("labels.task", "single_label"), recipe.label_names
@@ -256,6 +268,7 @@ CHECKS: tuple[Callable[[_Recipe], None], ...] = (
     _precision,
     _early_stopping,
     _tfidf,
+    _cleaning,
     _labels,
     _decision,
     _answers,

@@ -10,14 +10,30 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Task = Literal["single_label", "multi_label", "ordinal", "regression"]
-CleaningStep = Literal["nfkc", "control_characters", "whitespace"]
+CleaningStep = Literal[
+    "nfkc",
+    "control_characters",
+    "whitespace",
+    "html_entities",
+    "repeated_punctuation",
+    "laughter",
+    "urls",
+    "mentions",
+    "timestamps",
+    "annotation_tags",
+    "fillers",
+    "speakers",
+]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 AdapterType = Literal["lora", "dora", "rslora", "ia3", "prefix", "prompt", "p_tuning"]
 
+FillerLanguage = Literal["en", "zh"]
+
 DEFAULT_CLEANING: tuple[CleaningStep, ...] = ("nfkc", "control_characters", "whitespace")
+FILLER_LANGUAGES: tuple[FillerLanguage, ...] = ("en", "zh")
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -80,6 +96,94 @@ class Columns(Section):
     keep: list[str] = Field(default_factory=list, description="Metadata columns to carry into predictions.")
 
 
+Word = Annotated[str, Field(min_length=1)]
+
+
+class ReplaceOptions(Section):
+    """Options of a cleaning step that takes something out."""
+
+    replace: str = Field("", description='What is put in its place, such as "<url>"; nothing by default.')
+
+
+class AnnotationTagOptions(ReplaceOptions):
+    """Options of annotation_tags."""
+
+    add: list[Word] = Field(
+        default_factory=list, description="More words that are annotations when they stand in brackets."
+    )
+
+
+class RepeatedPunctuationOptions(Section):
+    """Options of repeated_punctuation."""
+
+    keep: PositiveInt = Field(3, description="Repetitions that stay.")
+
+
+class LaughterOptions(Section):
+    """Options of laughter."""
+
+    replace: str | None = Field(None, description="What stands for all laughter; by default each kind's short form.")
+
+
+class FillerOptions(Section):
+    """Options of fillers."""
+
+    languages: list[FillerLanguage] = Field(
+        default_factory=lambda: list(FILLER_LANGUAGES), description="Languages whose filler words are taken out."
+    )
+    add: list[Word] = Field(default_factory=list, description="More words to take out wherever they stand.")
+
+
+class SpeakerOptions(Section):
+    """Options of speakers."""
+
+    style: Literal["prefix", "numbered", "drop", "field"] = Field(
+        "prefix",
+        description="prefix: Name: text; numbered: Speaker 1: text, by order of appearance; drop: no label; field: as "
+        "prefix, and segments that are turns carry the name in the field speaker instead.",
+    )
+    names: list[Word] = Field(
+        default_factory=list, description="The labels that there are; by default told from their form."
+    )
+
+
+class CleaningOptions(Section):
+    """A cleaning step with options: one key, the step's name."""
+
+    repeated_punctuation: RepeatedPunctuationOptions | None = None
+    laughter: LaughterOptions | None = None
+    urls: ReplaceOptions | None = None
+    mentions: ReplaceOptions | None = None
+    timestamps: ReplaceOptions | None = None
+    annotation_tags: AnnotationTagOptions | None = None
+    fillers: FillerOptions | None = None
+    speakers: SpeakerOptions | None = None
+
+    @model_validator(mode="after")
+    def _one_step(self) -> CleaningOptions:
+        named = sorted(self.model_fields_set)
+        if len(named) != 1:
+            raise ValueError(f"one step an item of the list, found {len(named)}: {', '.join(named) or 'none'}")
+        if getattr(self, named[0]) is None:
+            raise ValueError(f"{named[0]} has no options here; write - {named[0]}, or give it some")
+        return self
+
+    @property
+    def step(self) -> str:
+        """Name of the step."""
+        return next(iter(self.model_fields_set))
+
+    @property
+    def options(self) -> Section:
+        """Its options."""
+        options: Section = getattr(self, self.step)
+        return options
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a recipe writes it, with every option."""
+        return {self.step: self.options.model_dump()}
+
+
 class Segments(Section):
     """How a document is cut into what the model reads."""
 
@@ -102,6 +206,10 @@ class SplitSettings(Section):
     )
 
 
+def _default_cleaning() -> list[CleaningStep | CleaningOptions]:
+    return [*DEFAULT_CLEANING]
+
+
 class DataSection(Section):
     """Where the rows come from and how they become text."""
 
@@ -119,8 +227,9 @@ class DataSection(Section):
     columns: Columns = Field(default_factory=Columns)
     template: str | None = Field(None, description='Joins several text columns: "{title}\\n{body}".')
     label_separator: str = Field(";", description="Separates several labels in one cell of a multi-label source.")
-    cleaning: list[CleaningStep] = Field(
-        default_factory=lambda: list(DEFAULT_CLEANING), description="Cleaning steps, in this order; saved with the run."
+    cleaning: list[CleaningStep | CleaningOptions] = Field(
+        default_factory=_default_cleaning,
+        description="Cleaning steps, in this order, as names or as name: {options}; saved with the run.",
     )
     segments: Segments = Field(default_factory=Segments)
     splits: SplitSettings = Field(default_factory=SplitSettings)

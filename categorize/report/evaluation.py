@@ -61,7 +61,7 @@ def evaluate(command: Command) -> None:
         flush=True,
     )
     if command.dry_run:
-        for line in data.report.lines():
+        for line in [*data.report.lines(), *data.report.cleaning.lines()]:
             print(line)
         for one in references:
             print(

@@ -57,7 +57,7 @@ def train(command: Command) -> None:
         check_merge(recipe, overwrite=command.overwrite)
     if command.dry_run:
         data = load_recipe_data(recipe, resplit=command.resplit, write=not command.dry_run)
-        for line in [*data.report.lines(), *method.preview(recipe, data, options)]:
+        for line in [*data.report.lines(), *data.report.cleaning.lines(), *method.preview(recipe, data, options)]:
             say(line)
         say("dry run: nothing was trained or written")
         return

@@ -292,3 +292,32 @@ def test_what_only_a_validator_knows_is_told_with_its_line() -> None:
     with pytest.raises(UserError) as caught:
         build(Whole, to_plain(root), root, Problems())
     assert "r.yaml:3: parts[1].even: expected an even number, found 3" in str(caught.value)
+
+
+def test_a_cleaning_step_is_a_name_or_a_name_with_options(minimal: Callable[..., LoadedRecipe]) -> None:
+    cleaning = "[nfkc, {urls: {replace: <url>}}, {fillers: {languages: [en], add: [like]}}]"
+    steps = minimal("", f"data.cleaning={cleaning}").recipe.data.cleaning
+    assert [step if isinstance(step, str) else step.to_dict() for step in steps] == [
+        "nfkc",
+        {"urls": {"replace": "<url>"}},
+        {"fillers": {"languages": ["en"], "add": ["like"]}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cleaning", "said"),
+    [
+        ("[nfkc, url]", "data.cleaning[1]: expected one of nfkc, control_characters"),
+        ("[mention]", "; did you mean mentions?"),
+        ("[{urls: null}]", "data.cleaning[0]: one step with its options an item, found none"),
+        ("[{url: {}}]", "data.cleaning[0].url: unknown key; did you mean urls?"),
+        ("[{urls: {replcae: x}}]", "data.cleaning[0].urls.replcae: unknown key; did you mean replace?"),
+        ("[{fillers: {languages: [de]}}]", "data.cleaning[0].fillers.languages[0]: expected one of en, zh, found"),
+        ("[{urls: {}, mentions: {}}]", "data.cleaning[0]: one step with its options an item, found urls and mentions"),
+        ("[{speakers: {style: none}}]", "data.cleaning[0].speakers.style: expected one of prefix"),
+    ],
+)
+def test_a_wrong_cleaning_step_is_named_with_its_place(errors: Errors, cleaning: str, said: str) -> None:
+    lines = errors("", f"data.cleaning={cleaning}")
+    assert len(lines) == 1
+    assert said in lines[0]

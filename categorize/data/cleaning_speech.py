@@ -1,0 +1,75 @@
+"""Cleaning steps for speech that was written down: filler words, speaker labels."""
+
+from __future__ import annotations
+
+import re
+
+from categorize.data.cleaning_registry import Clean, cleaning_step_with_options, is_spaced, until_stable
+from categorize.data.turns import relabel, uniform_name
+from categorize.recipe.sections import FillerOptions, SpeakerOptions
+
+# Sounds alone. "Like", "you know", "那个" and "就是" mean something too often; a recipe may add them.
+_ENGLISH = r"u+m+|u+h+|e+r+m*|h+m+|m+-?h+m+|u+h+-?h+u+h+|mm+|eh"
+# Chinese has no spaces: 嗯, 呃 and 唔 are fillers where a clause begins, 额 only where it stands alone (额度, 名额).
+_CLAUSE = r"(?:(?<=[\s，。！？、；：…,.!?;:~～—“”\"'（）()\[\]【】])|(?<![\s\S]))"
+_CHINESE = rf"{_CLAUSE}(?:[嗯呃唔]+|额+(?=[\s，。！？、；：…,.!?;:~～—]|\Z))"
+
+
+@cleaning_step_with_options(
+    "fillers", "Takes filler words out (um, uh, hmm; 嗯, 呃), of `languages` and those of `add`.", FillerOptions
+)
+def fillers(options: FillerOptions) -> Clean:
+    """Whole words, with a comma behind them. Words of `add` go wherever they stand."""
+    parts = []
+    if "en" in options.languages:
+        parts.append(rf"(?<![\w'-])(?:{_ENGLISH})(?![\w'-])")
+    if "zh" in options.languages:
+        parts.append(_CHINESE)
+    for word in sorted(options.add, key=len, reverse=True):
+        written = r"\s+".join(re.escape(part) for part in word.split())
+        left = r"(?<![\w'-])" if is_spaced(word.strip()[:1]) else ""
+        right = r"(?![\w'-])" if is_spaced(word.strip()[-1:]) else ""
+        parts.append(f"{left}{written}{right}")
+    if not parts:
+        return lambda text: text
+    pattern = re.compile(rf"(?:{'|'.join(parts)})(?:[ \t]*[,，、])?[ \t]*", re.IGNORECASE)
+    return until_stable(lambda text: pattern.sub(_close, text))
+
+
+def _close(match: re.Match[str]) -> str:
+    """Nothing, or the space that kept two words apart."""
+    text, start, end = match.string, match.start(), match.end()
+    if not start or end == len(text) or text[start - 1].isspace():
+        return ""
+    return " " if is_spaced(text[start - 1]) and is_spaced(text[end]) else ""
+
+
+@cleaning_step_with_options(
+    "speakers",
+    "Speaker labels at the beginning of lines (CEO: , 用户：, SPEAKER_03:) in one form, numbered, taken out, or moved "
+    "into the field `speaker`.",
+    SpeakerOptions,
+)
+def speakers(options: SpeakerOptions) -> Clean:
+    """`name: what is said`, in one spelling a speaker, by `style`.
+
+    `prefix` and `field` write `Name: `; `numbered` writes `Speaker 1: ` in order of appearance; `drop` takes them out.
+    With `field`, segments that are turns lose the label, which becomes a field of theirs (see `data.segments`).
+    """
+
+    def clean(text: str) -> str:
+        if ":" not in text and "：" not in text:
+            return text
+        if options.style == "drop":
+            return relabel(text, lambda _: "", options.names)
+        if options.style == "numbered":
+            numbers: dict[str, int] = {}
+            # The names that were given are gone after the first time; numbers are recognised as they are.
+            return relabel(
+                text,
+                lambda name: f"Speaker {numbers.setdefault(uniform_name(name), len(numbers) + 1)}",
+                [*options.names, *(f"Speaker {n}" for n in range(1, 1000))] if options.names else (),
+            )
+        return relabel(text, uniform_name, [*options.names, *map(uniform_name, options.names)])
+
+    return until_stable(clean)

@@ -1,0 +1,65 @@
+"""Cleaning steps for how people write: runs of punctuation, laughter."""
+
+from __future__ import annotations
+
+import re
+
+from categorize.data.cleaning_registry import Clean, cleaning_step_with_options, until_stable
+from categorize.recipe.sections import LaughterOptions, RepeatedPunctuationOptions
+
+# No brackets, quotes, slashes, @ or #: their repetition says something else.
+_PUNCTUATION = r"!?.,;:~…。！？，、；：～·・—\-_=*^|"
+
+
+@cleaning_step_with_options(
+    "repeated_punctuation",
+    "Shortens runs of one mark, or of two in turn (?!?!), to `keep` repetitions.",
+    RepeatedPunctuationOptions,
+)
+def repeated_punctuation(options: RepeatedPunctuationOptions) -> Clean:
+    """`好！！！！！！` becomes `好！！！` where three are kept."""
+    keep = options.keep
+    run = re.compile(rf"([{_PUNCTUATION}]{{1,2}}?)\1{{{keep},}}")
+    return until_stable(lambda text: run.sub(lambda match: match[1] * keep, text))
+
+
+_WORD = "A-Za-z0-9_"
+# Each kind of laughter, and how it is written when it is short.
+_KINDS = (
+    ("哈哈", "哈{2,}"),
+    ("嘿嘿", "嘿{2,}"),
+    ("呵呵", "呵{2,}"),
+    ("嘻嘻", "嘻{2,}"),
+    ("ㅋㅋ", "ㅋ{2,}"),
+    ("ㅎㅎ", "ㅎ{2,}"),
+    ("233", r"(?<![\d.,])23{2,}(?![\d.,]\d|\d)"),
+    ("ww", rf"(?<![{_WORD}./])w{{3,}}(?![{_WORD}.])|(?<=[\u3040-\u30ff\u4e00-\u9fff])w{{2,}}(?![{_WORD}.])"),
+    ("haha", rf"(?<![{_WORD}])a?(?:ha){{2,}}h?(?![{_WORD}])"),
+    ("hehe", rf"(?<![{_WORD}])(?:he){{2,}}h?(?![{_WORD}])"),
+    ("hoho", rf"(?<![{_WORD}])(?:ho){{2,}}(?![{_WORD}])"),
+    ("hh", rf"(?<![{_WORD}])h{{2,}}(?![{_WORD}])"),
+    ("lol", rf"(?<![{_WORD}])l+o+l+(?:o+l+)*(?![{_WORD}])"),
+)
+_LAUGHTER = re.compile("|".join(f"({pattern})" for _, pattern in _KINDS), re.IGNORECASE)
+_MAY_LAUGH = re.compile("[哈嘿呵嘻ㅋㅎ]{2}|33|ww|ha|he|ho|hh|lo", re.IGNORECASE)
+
+
+@cleaning_step_with_options(
+    "laughter",
+    "Shortens written laughter (哈哈哈哈, 23333, wwww, hahaha, loool) to its short form, or puts `replace` there.",
+    LaughterOptions,
+)
+def laughter(options: LaughterOptions) -> Clean:
+    """`哈哈哈哈` becomes `哈哈`, `2333333` `233`, `wwwww` `ww`, `Hahahaha` `haha`, `LOOOL` `lol`.
+
+    A number such as 12333 and an address that begins with www stay.
+    """
+
+    def short(match: re.Match[str]) -> str:
+        return _KINDS[(match.lastindex or 1) - 1][0] if options.replace is None else options.replace
+
+    def clean(text: str) -> str:
+        return _LAUGHTER.sub(short, text) if _MAY_LAUGH.search(text) else text
+
+    # A replacement that laughs itself comes back as it is, or in its short form.
+    return until_stable(clean)
