@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from categorize.errors import UserError
+from categorize.models.precision import cpu_computes_bfloat16
 from categorize.recipe.sections import SftRecipe, SftTrainingSection, TrainingSection
 
 if TYPE_CHECKING:
@@ -46,13 +47,13 @@ class Precision:
 def choose_precision(values: dict[str, Any]) -> Precision:
     """bfloat16 where the accelerator has it, float16 with loss scaling where it has not (T4, V100), float32 on a CPU.
 
-    A recipe's own `bf16: true` or `fp16: true` is kept where the machine can do it; `bf16: true` on a GPU without
-    bfloat16 becomes float16, for the recipe is meant to run there too.
+    A recipe's own `bf16: true` or `fp16: true` is kept where the machine can do it; without bfloat16 `bf16: true`
+    becomes float16 on a GPU and float32 on a CPU, for the recipe is meant to run there too.
     """
     import torch
 
     cuda = torch.cuda.is_available()
-    has_bf16 = not cuda or torch.cuda.is_bf16_supported(including_emulation=False)
+    has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else cpu_computes_bfloat16()
     if values.get("fp16"):
         if not cuda:
             return Precision(False, False, "float32: fp16 needs a GPU, this machine has none")
@@ -60,6 +61,8 @@ def choose_precision(values: dict[str, Any]) -> Precision:
     if values.get("bf16"):
         if has_bf16:
             return Precision(True, False, "bfloat16, as the recipe says")
+        if not cuda:
+            return Precision(False, False, "float32: this CPU has no bfloat16 instructions, emulating them is slower")
         return Precision(False, True, "float16 with loss scaling: this GPU has no bfloat16")
     if values.get("bf16") is False or values.get("fp16") is False:
         return Precision(False, False, "float32, as the recipe says")

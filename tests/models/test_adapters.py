@@ -17,6 +17,7 @@ from categorize.inference.scoring import LabelScorer, to_distribution
 from categorize.labels import Label, LabelSet
 from categorize.models.causal import Causal, build_causal, load_causal, load_trained_causal
 from categorize.models.head import build_head, load_sequence_classifier, load_trained_head
+from categorize.models.precision import cpu_computes_bfloat16
 from categorize.models.quantization import quantized_within
 from categorize.prompts import PromptFormat, PromptSettings
 from categorize.recipe.sections import QuantizationSection, SftRecipe
@@ -155,7 +156,7 @@ def test_an_output_layer_of_a_causal_model_is_not_quantized(tiny: Tiny) -> None:
     config = causal.model.config.quantization_config
     assert config.bnb_4bit_quant_type == "nf4"
     assert config.bnb_4bit_use_double_quant
-    assert config.bnb_4bit_compute_dtype == torch.bfloat16
+    assert config.bnb_4bit_compute_dtype == (torch.bfloat16 if cpu_computes_bfloat16() else torch.float32)
 
 
 # ---------------------------------------------------------------- training on quantized weights
