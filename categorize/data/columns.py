@@ -89,7 +89,9 @@ def extract(raw: RawTable, data: DataSection, *, id_prefix: str = "", need_label
         named["label"] = [columns.label]
     for key, names in named.items():
         for name in names:
-            _check_column(name, key, raw)
+            check_column(name, f"data.columns.{key}", raw)
+    if data.splits.by_time is not None and need_label:
+        check_column(data.splits.by_time, "data.splits.by_time", raw)
     strings = {name: _as_strings(table[name]) for name in table.column_names}
     ids = _ids(strings[columns.id], raw) if columns.id is not None else [f"{id_prefix}{n}" for n in raw.row_numbers]
     lists = {name: strings[name].to_pylist() for name in texts}
@@ -111,16 +113,15 @@ def extract(raw: RawTable, data: DataSection, *, id_prefix: str = "", need_label
     )
 
 
-def _check_column(name: str, key: str, raw: RawTable) -> None:
+def check_column(name: str, key: str, raw: RawTable) -> None:
+    """Raises UserError where a raw table lacks a column that the recipe's `key` names; lists those there are."""
     there = raw.table.column_names
     if name in there:
         return
     folded = {column.casefold(): column for column in there}
     close = [folded[c] for c in difflib.get_close_matches(name.casefold(), folded, n=1)]
     hint = f" (did you mean {close[0]!r}?)" if close else ""
-    raise UserError(
-        f"data.columns.{key}: {raw.name} has no column {name!r}{hint}; columns: {', '.join(map(repr, there))}"
-    )
+    raise UserError(f"{key}: {raw.name} has no column {name!r}{hint}; columns: {', '.join(map(repr, there))}")
 
 
 def _as_strings(column: pa.ChunkedArray) -> pa.Array:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,19 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from categorize.data import split_file as stored
+from categorize.data.assignment import RowsToSplit, assign_rows
 from categorize.data.cleaning_report import CleaningTrace
-from categorize.data.columns import Extracted, extract, missing_spellings, raw_values, split_cell
+from categorize.data.columns import Extracted, extract, missing_spellings, raw_values, split_cell, text_columns
 from categorize.data.gold import Gold, build_rows, read_gold
 from categorize.data.input_spec import InputSpec
+from categorize.data.near import NearTexts
 from categorize.data.raw import Source
 from categorize.data.readers import SPLIT_NAMES, read_source
 from categorize.data.report import DataReport, describe
 from categorize.data.rows import fingerprint, first_seen, struct_of
-from categorize.data.splits import NAMES, Fractions, assign, make_units, unit_keys
+from categorize.data.selection import reasons_to_leave
+from categorize.data.splits import Fractions, unit_keys
+from categorize.data.times import parse_date, read_times
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.recipe.sections import DataSection, LabelsSection, RecipeBase
@@ -37,6 +42,7 @@ class Splits:
         unlabeled: rows without a label, or with one that `labels.unknown: drop` made unlabelled.
         fingerprints: of each split, see `rows.fingerprint`; equal for the same rows in any order.
         assignment: (key, split) of every unit.
+        near_train: content hashes of held-out texts that are nearly a training text, without being one.
     """
 
     train: pa.Table
@@ -45,6 +51,7 @@ class Splits:
     unlabeled: pa.Table
     fingerprints: dict[str, str]
     assignment: pa.Table
+    near_train: frozenset[str] = field(default_factory=frozenset)
 
     def __getitem__(self, name: str) -> pa.Table:
         """A split by name. Raises KeyError for a name that is none."""
@@ -58,15 +65,28 @@ class Splits:
         train = set(self.train["content_hash"].to_pylist())
         return np.array([key in train for key in self[name]["content_hash"].to_pylist()], dtype=bool)
 
+    def likeness_to_train(self, name: str) -> list[str | None]:
+        """For each row of a split: "exact" where its text stands in train, "near" where nearly the same text does."""
+        keys = self[name]["content_hash"].to_pylist()
+        return [
+            "exact" if seen else "near" if key in self.near_train else None
+            for key, seen in zip(keys, self.seen_in_train(name).tolist(), strict=True)
+        ]
+
 
 @dataclass(frozen=True)
 class LoadedData:
-    """What a recipe's `data` and `labels` sections amount to."""
+    """What a recipe's `data` and `labels` sections amount to.
+
+    Attributes:
+        left_out: rows of the source that are in no split, with `rows.schema` and a column `reason`.
+    """
 
     label_set: LabelSet
     input_spec: InputSpec
     splits: Splits
     report: DataReport
+    left_out: pa.Table
 
 
 def load_recipe_data(recipe: RecipeBase, *, resplit: bool = False, write: bool = True) -> LoadedData:
@@ -94,15 +114,17 @@ def load_data(
         UserError: see `readers`, `columns`, `splits`; no row is labelled, all texts are empty, or there is one class.
     """
     input_spec = InputSpec.from_section(data)
-    fractions = Fractions(data.splits.test, data.splits.validation, data.splits.seed)
+    if data.splits.folds is None:
+        Fractions(data.splits.test, data.splits.validation, data.splits.seed)  # refuses shares before rows are read
     source = read_source(data)
     parts = _extract(source, data)
     missing = missing_spellings(labels)
     values = [v for _, rows in parts for v in raw_values(rows.cells, data.label_separator, missing)]
-    keys = [key for _, rows in parts for key in _keys(rows, data)]
-    official = [name for name, rows in parts for _ in range(len(rows))]
+    near, node_of_row = _near(parts, values, data)
     known = {} if resplit or split_file is None else stored.read_assignment(split_file, data)
-    assigned, cut = _assign(official, keys, values, fractions, known)
+    to_split = _to_split(parts, values, data, near, node_of_row)
+    assignment = assign_rows(to_split, data, known)
+    assigned = assignment.splits
 
     label_set = LabelSet.from_section(labels, _found(parts, assigned, labels, data) if labels.names is None else ())
     gold = _read_gold(parts, assigned, label_set, data)
@@ -117,20 +139,30 @@ def load_data(
         for split, names, score in zip(assigned, gold.labels, gold.scores, strict=True)
     ]
     everything = _rows(parts, texts, gold)
-    tables = _tables(everything, final, texts)
+    reasons = reasons_to_leave(everything, final, data, node_of_row, near)
+    tables = _tables(everything, final, reasons)
     if data.columns.label is not None:
         _check_training_rows(tables["train"], label_set, data, _name(parts))
     # Stored last: a recipe that cannot work leaves nothing behind.
-    if split_file is not None and write and stored.is_main_process() and (resplit or cut.keys() - known.keys()):
-        stored.write_assignment(split_file, data, {**known, **cut})
-    pairs = [(key, split) for key, split in zip(keys, assigned, strict=True) if split != "unlabeled"]
+    is_new = bool(assignment.stored.keys() - known.keys())  # after --resplit nothing is known
+    if split_file is not None and write and stored.is_main_process() and is_new:
+        stored.write_assignment(split_file, data, {**known, **assignment.stored})
+    pairs = [(key, split) for key, split in zip(to_split.keys, assigned, strict=True) if split != "unlabeled"]
     splits = Splits(
         **tables,
         fingerprints={name: fingerprint(table) for name, table in tables.items()},
         assignment=stored.assignment_table([key for key, _ in pairs], [split for _, split in pairs]),
+        near_train=_near_train(tables, everything, final, reasons, near, node_of_row),
     )
-    report = describe(_name(parts), source.notes, everything, final, tables, label_set, gold, data, trace.report())
-    return LoadedData(label_set, input_spec, splits, report)
+    notes = [*source.notes, *assignment.notes]
+    report = describe(_name(parts), notes, everything, final, tables, label_set, gold, data, trace.report())
+    report.warnings.extend(assignment.warnings)
+    report.add_near(splits.near_train, tables)
+    report.left_out.update(Counter(reason for reason in reasons if reason is not None))
+    gone = [row for row, reason in enumerate(reasons) if reason is not None]
+    left_out = everything.take(pa.array(gone, pa.int64()))
+    left_out = left_out.append_column("reason", pa.array([reasons[row] for row in gone], pa.string()))
+    return LoadedData(label_set, input_spec, splits, report, left_out)
 
 
 Part = tuple[str, Extracted]  # an official split (or Source.ALL) and its columns
@@ -165,32 +197,91 @@ def _name(parts: Sequence[Part]) -> str:
     return ", ".join(rows.name for _, rows in parts)
 
 
-def _assign(
-    official: Sequence[str],
-    keys: Sequence[str],
-    values: Sequence[tuple[str, ...] | None],
-    fractions: Fractions,
-    known: dict[str, int],
-) -> tuple[list[str], dict[str, int]]:
-    """The split of each row, and the assignment of the units that were cut here.
+def _near(
+    parts: Sequence[Part], values: Sequence[tuple[str, ...] | None], data: DataSection
+) -> tuple[NearTexts | None, list[int] | None]:
+    """The labelled texts compared, and the place of each row's text among them (-1: not labelled); or nothing."""
+    if data.splits.near_duplicates == "off" and data.dedupe != "near":
+        return None, None
+    columns = text_columns(data.columns)
+    place: dict[str, int] = {}
+    texts: list[str] = []
+    of_row: list[int] = []
+    start = 0
+    for _, rows in parts:
+        cells = [rows.fields.field(column).to_pylist() for column in columns]
+        for row, key in enumerate(rows.content_keys):
+            if values[start + row] is None:
+                of_row.append(-1)
+                continue
+            if key not in place:
+                place[key] = len(texts)
+                texts.append("\n".join(column[row] or "" for column in cells))
+            of_row.append(place[key])
+        start += len(rows)
+    near = NearTexts.of(texts)
+    nodes = near.node.tolist()
+    return near, [nodes[at] if at >= 0 else -1 for at in of_row]
 
-    Official splits stay as published; one that is not given is cut from train.
-    """
-    given = set(official)
-    splits = ["unlabeled" if v is None else name for name, v in zip(official, values, strict=True)]
-    fractions = replace(
-        fractions,
-        test=0.0 if "test" in given else fractions.test,
-        validation=0.0 if "validation" in given else fractions.validation,
+
+def _to_split(
+    parts: Sequence[Part],
+    values: Sequence[tuple[str, ...] | None],
+    data: DataSection,
+    near: NearTexts | None,
+    node_of_row: list[int] | None,
+) -> RowsToSplit:
+    """What decides about the split of the rows."""
+    keys = [key for _, rows in parts for key in _keys(rows, data)]
+    official = [name for name, rows in parts for _ in range(len(rows))]
+    joined: dict[str, str] = {}
+    if data.splits.near_duplicates == "group" and near is not None and node_of_row is not None:
+        component = near.components_of_nodes().tolist()
+        first: dict[int, str] = {}
+        for key, node in sorted((key, node) for key, node in zip(keys, node_of_row, strict=True) if node >= 0):
+            joined[key] = first.setdefault(component[node], key)
+    times, dates = None, False
+    if (column := data.splits.by_time) is not None:
+        cells = [cell for _, rows in parts for cell in rows.fields.field(column).to_pylist()]
+        times = read_times(cells, lambda row: _where(parts, row), "data.splits.by_time")
+        dates = any(parse_date(cell) is not None for cell in cells if cell)
+    groups = None
+    if (named := data.columns.group or data.columns.document) is not None:
+        groups = [cell for _, rows in parts for cell in rows.fields.field(named).to_pylist()]
+    return RowsToSplit(official, keys, values, joined, times, dates, groups)
+
+
+def _where(parts: Sequence[Part], row: int) -> str:
+    """A row of all parts together, as messages name it."""
+    for _, rows in parts:
+        if row < len(rows):
+            return f"{rows.name}: {rows.where(row)}"
+        row -= len(rows)
+    raise IndexError(row)
+
+
+def _near_train(
+    tables: dict[str, pa.Table],
+    rows: pa.Table,
+    splits: Sequence[str],
+    reasons: Sequence[str | None],
+    near: NearTexts | None,
+    node_of_row: list[int] | None,
+) -> frozenset[str]:
+    """Content hashes of held-out texts that are nearly a text of train, and not one."""
+    if near is None or node_of_row is None:
+        return frozenset()
+    inside = np.zeros(near.nodes, dtype=bool)
+    for split, reason, node in zip(splits, reasons, node_of_row, strict=True):
+        if split == "train" and reason is None and node >= 0:
+            inside[node] = True
+    reached = near.reached(inside)
+    train = set(tables["train"]["content_hash"].to_pylist())
+    return frozenset(
+        key
+        for key, split, node in zip(rows["content_hash"].to_pylist(), splits, node_of_row, strict=True)
+        if split in ("validation", "test") and node >= 0 and reached[node] and key not in train
     )
-    if fractions.test == 0.0 and fractions.validation == 0.0:
-        return ["train" if split == Source.ALL else split for split in splits], {}
-    pool = [i for i, split in enumerate(splits) if split in (Source.ALL, "train")]
-    units = make_units([keys[i] for i in pool], [values[i] for i in pool])
-    of_unit = assign(units, fractions, known)
-    for i, unit in zip(pool, units.of_row.tolist(), strict=True):
-        splits[i] = NAMES[of_unit[unit]]
-    return splits, dict(zip(units.keys, of_unit.tolist(), strict=True))
 
 
 def _found(parts: Sequence[Part], assigned: Sequence[str], labels: LabelsSection, data: DataSection) -> list[str]:
@@ -231,14 +322,11 @@ def _rows(parts: Sequence[Part], texts: Sequence[str], gold: Gold) -> pa.Table:
     return pa.concat_tables(tables).combine_chunks()
 
 
-def _tables(rows: pa.Table, splits: Sequence[str], texts: Sequence[str]) -> dict[str, pa.Table]:
-    """Rows by split. Train leaves out empty texts, which teach nothing; an evaluation keeps them."""
+def _tables(rows: pa.Table, splits: Sequence[str], reasons: Sequence[str | None]) -> dict[str, pa.Table]:
+    """Rows by split, without those that are left out for a reason."""
     of_row = np.array(splits)
-    has_text = np.array([bool(text) for text in texts], dtype=bool)
-    return {
-        name: rows.take(pa.array(np.flatnonzero((of_row == name) & (has_text | (name != "train")))))
-        for name in SPLIT_NAMES
-    }
+    stays = np.array([reason is None for reason in reasons], dtype=bool)
+    return {name: rows.take(pa.array(np.flatnonzero((of_row == name) & stays))) for name in SPLIT_NAMES}
 
 
 def _check_training_rows(train: pa.Table, label_set: LabelSet, data: DataSection, name: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -14,10 +16,13 @@ import pyarrow as pa
 from categorize.data.cleaning_report import CleaningReport
 from categorize.data.columns import to_number
 from categorize.data.gold import Gold
+from categorize.data.selection import EMPTY
 from categorize.labels import LabelSet
 from categorize.recipe.sections import DataSection
 
 _SHOWN = 8  # values that one line lists
+_SHOWN_LABELS = 5  # labels that one warning names
+_FEW = 20  # training rows under which a label is hard to learn
 _LISTED_LABELS = 40  # labels that the table shows
 _NO_LABEL = "(no label)"
 _LABELLED_SPLITS = ("train", "validation", "test")
@@ -44,6 +49,8 @@ class DataReport:
         cleaning: rows that each cleaning step touched, and samples.
         notes: what the readers did.
         warnings: what may spoil a run.
+        near_overlaps: rows of validation and test whose text is nearly one of train, and not the same.
+        left_out: rows that are in no split, by reason.
     """
 
     source: str
@@ -62,6 +69,20 @@ class DataReport:
     cleaning: CleaningReport
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    near_overlaps: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    def add_near(self, near_train: frozenset[str], tables: dict[str, pa.Table]) -> None:
+        """Count held-out rows that are nearly a row of train, and warn of them."""
+        for name in ("validation", "test"):
+            count = sum(key in near_train for key in tables[name]["content_hash"].to_pylist())
+            if count:
+                self.near_overlaps[name] = count
+        if self.near_overlaps:
+            self.warnings.append(
+                f"nearly the text of a training row: {_counts(self.near_overlaps)}; scores on them flatter "
+                "(data.splits.near_duplicates: group keeps such texts in one split)"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -88,6 +109,8 @@ class DataReport:
         if self.empty_texts:
             left_out = ", left out of training" if "train" in self.empty_texts else ""
             result.append(f"empty texts: {_counts(self.empty_texts)}{left_out}")
+        if gone := {reason: n for reason, n in self.left_out.items() if reason != EMPTY}:
+            result.append(f"left out: {'; '.join(f'{n} rows: {reason}' for reason, n in gone.items())}")
         seen = {name: n for name, n in self.overlaps.items() if name != "unlabeled"}
         if seen:
             result.append(f"texts that stand in train too: {_counts(seen)}")
@@ -213,6 +236,14 @@ def _warnings(report: DataReport, rows: pa.Table, label_set: LabelSet, gold: Gol
                 warnings.append(f"label {label!r} has one row in all, in {where}: it cannot be both trained and tested")
             elif not report.label_counts[label].get("train"):
                 warnings.append(f"label {label!r} has no training row")
+        few = {
+            label: n
+            for label, total in totals.items()
+            if total > 1 and 0 < (n := report.label_counts[label].get("train", 0)) < _FEW
+        }
+        if few:
+            warnings.append(f"labels with fewer than {_FEW} training rows: {_values(few)}")
+        warnings += _uneven(report)
         for name, share in (("validation", data.splits.validation), ("test", data.splits.test)):
             if share and not report.split_rows[name]:
                 warnings.append(f"the {name} split is empty: there are too few labelled rows for a share of {share}")
@@ -226,6 +257,32 @@ def _warnings(report: DataReport, rows: pa.Table, label_set: LabelSet, gold: Gol
         warnings.append(
             f"{conflicts} documents have rows with different labels; the first labelled row's is the document's"
         )
+    return warnings
+
+
+def _uneven(report: DataReport) -> list[str]:
+    """Labels whose share in validation or test differs from that in train by more than chance."""
+    labels = max(len(report.label_counts), 1)
+    # Two-sided, one false alarm in a thousand clean splits, over all labels of both held-out splits.
+    limit = NormalDist().inv_cdf(1 - 0.001 / (4 * labels))
+    warnings = []
+    train_rows = report.split_rows["train"]
+    for split in ("validation", "test"):
+        rows = report.split_rows[split]
+        found = []
+        for label, counts in report.label_counts.items():
+            a, b = counts.get("train", 0), counts.get(split, 0)
+            if not rows or not train_rows or not a + b:
+                continue
+            pooled = (a + b) / (train_rows + rows)
+            deviation = math.sqrt(pooled * (1 - pooled) * (1 / train_rows + 1 / rows))
+            difference = b / rows - a / train_rows
+            if deviation and abs(difference) > limit * deviation:
+                found.append((abs(difference), f"{label!r} {a / train_rows:.1%} of train, {b / rows:.1%} of {split}"))
+        if found:
+            shown = [text for _, text in sorted(found, reverse=True)[:_SHOWN_LABELS]]
+            more = f", and {len(found) - _SHOWN_LABELS} more" if len(found) > _SHOWN_LABELS else ""
+            warnings.append(f"labels whose share differs by more than chance: {'; '.join(shown)}{more}")
     return warnings
 
 

@@ -47,7 +47,7 @@ def default_split_file(data: DataSection, output_root: str | Path) -> Path:
 def _settings(data: DataSection) -> dict[str, object]:
     """What an assignment depends on besides the rows."""
     settings = data.splits
-    return {
+    result: dict[str, object] = {
         "version": VERSION,
         "seed": settings.seed,
         "test": settings.test,
@@ -56,10 +56,26 @@ def _settings(data: DataSection) -> dict[str, object]:
         "document": data.columns.document,
         "group": data.columns.group,
     }
+    # Only where they are set: files that were stored before these keys came stay valid.
+    if settings.by_time is not None:
+        result["by_time"] = settings.by_time
+    if settings.near_duplicates == "group":
+        result["near_duplicates"] = "group"
+    if settings.folds is not None:
+        # One file for all folds: validation is cut anew from what is not test.
+        result["folds"] = settings.folds
+        del result["test"], result["validation"]
+    return result
+
+
+def _names(data: DataSection) -> list[str]:
+    """What the file calls the parts, by number."""
+    folds = data.splits.folds
+    return list(NAMES) if folds is None else [f"fold {i}" for i in range(folds)]
 
 
 def read_assignment(path: Path, data: DataSection) -> dict[str, int]:
-    """Key -> split number of a stored assignment; empty where there is none.
+    """Key -> split number (number of the fold, with folds) of a stored assignment; empty where there is none.
 
     Raises:
         UserError: the file is broken, or was made with other settings.
@@ -68,25 +84,29 @@ def read_assignment(path: Path, data: DataSection) -> dict[str, int]:
 
     if not path.exists():
         return {}
+    broken = UserError(
+        f"{path}: not a stored split assignment; delete it, name another data.splits.file, or use --resplit"
+    )
     try:
         table = pq.read_table(path)
-        stored = json.loads((table.schema.metadata or {})[_METADATA])
-        codes = {name: i for i, name in enumerate(NAMES)}
-        assignment = {
+        stored = dict(json.loads((table.schema.metadata or {})[_METADATA]))
+    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError):
+        raise broken from None
+    wanted = _settings(data)
+    # The kind of the split first: with another kind, other keys differ too.
+    for key in ("folds", "by_time", *wanted, *stored):
+        if stored.get(key) != wanted.get(key):
+            raise UserError(
+                f"{path}: the stored split was made with {key} {stored.get(key)!r}, the recipe has "
+                f"{wanted.get(key)!r}; name another data.splits.file, or use --resplit to cut anew"
+            )
+    codes = {name: i for i, name in enumerate(_names(data))}
+    try:
+        return {
             key: codes[split] for key, split in zip(table["key"].to_pylist(), table["split"].to_pylist(), strict=True)
         }
-    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError):
-        raise UserError(
-            f"{path}: not a stored split assignment; delete it, name another data.splits.file, or use --resplit"
-        ) from None
-    wanted = _settings(data)
-    for key, value in wanted.items():
-        if stored.get(key) != value:
-            raise UserError(
-                f"{path}: the stored split was made with {key} {stored.get(key)!r}, the recipe has {value!r}; "
-                "name another data.splits.file, or use --resplit to cut anew"
-            )
-    return assignment
+    except KeyError:
+        raise broken from None
 
 
 def write_assignment(path: Path, data: DataSection, assignment: dict[str, int]) -> None:
@@ -97,10 +117,10 @@ def write_assignment(path: Path, data: DataSection, assignment: dict[str, int]) 
     """
     import pyarrow.parquet as pq
 
-    keys = sorted(assignment)
+    keys, names = sorted(assignment), _names(data)
     metadata = {_METADATA: json.dumps(_settings(data), ensure_ascii=False).encode()}
     table = pa.table(
-        {"key": keys, "split": [NAMES[assignment[key]] for key in keys]}, schema=SCHEMA
+        {"key": keys, "split": [names[assignment[key]] for key in keys]}, schema=SCHEMA
     ).replace_schema_metadata(metadata)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -156,11 +156,9 @@ def assign(units: Units, fractions: Fractions, existing: dict[str, int] | None =
     if not n:
         return split
     order_hash = np.fromiter((seeded_hash(fractions.seed, key) for key in units.keys), dtype=np.uint64, count=n)
-    names, stratum = _codes(units.strata)
-    rows_of_stratum = np.bincount(stratum, weights=units.sizes, minlength=len(names))
+    names, stratum = codes(units.strata)
     # By the test share alone, so that changing validation cannot change which units are large.
-    share = fractions.test or fractions.validation
-    large = units.sizes > np.maximum(_FEW_ROWS, _LARGE_SHARE * share * rows_of_stratum[stratum])
+    large = is_large(units.sizes, stratum, len(names), fractions.test or fractions.validation)
     _deal_large(split, large, units.sizes, order_hash, fractions)
     small = np.flatnonzero(~large)
     ordered = small[np.lexsort((order_hash[small], stratum[small]))]
@@ -247,6 +245,13 @@ def _two_sides(
     return chosen
 
 
-def _codes(values: Sequence[str]) -> tuple[list[str], IntArray]:
+def is_large(sizes: IntArray, stratum: IntArray, strata: int, share: float) -> npt.NDArray[np.bool_]:
+    """Bool [units]: units of more than three rows and more than a tenth of their stratum's quota."""
+    rows_of_stratum = np.bincount(stratum, weights=sizes, minlength=strata)
+    return np.asarray(sizes > np.maximum(_FEW_ROWS, _LARGE_SHARE * share * rows_of_stratum[stratum]))
+
+
+def codes(values: Sequence[str]) -> tuple[list[str], IntArray]:
+    """Distinct values, and the number of each."""
     encoded = pa.array(values, pa.string()).dictionary_encode()
     return encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)

@@ -12,13 +12,19 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def predictions_table(rows: pa.Table, predictions: Predictions, keep: Sequence[str] = ()) -> pa.Table:
-    """Columns id, document_id, text, group, gold, gold_score, predicted, score, valid, probabilities, raw, and the
-    kept metadata.
+def predictions_table(
+    rows: pa.Table,
+    predictions: Predictions,
+    keep: Sequence[str] = (),
+    seen_in_train: Sequence[str | None] | None = None,
+) -> pa.Table:
+    """Columns id, document_id, text, group, gold, gold_score, predicted, score, valid, probabilities, raw,
+    seen_in_train, and the kept metadata.
 
     Args:
         rows: documents, as many and in the same order as `predictions`.
         keep: raw columns to carry along.
+        seen_in_train: of each document, see `likeness_of_documents`; null for all where it is not known.
     """
     import pyarrow as pa
 
@@ -35,10 +41,21 @@ def predictions_table(rows: pa.Table, predictions: Predictions, keep: Sequence[s
         ),
         "raw": pa.array(nothing if predictions.raw is None else list(predictions.raw), type=pa.string()),
     }
+    columns["seen_in_train"] = pa.array(nothing if seen_in_train is None else list(seen_in_train), type=pa.string())
     fields = rows.column("fields").combine_chunks() if keep else None
     for name in keep:
         columns[name if name not in columns else f"data.{name}"] = fields.field(name)  # type: ignore[union-attr]
     return pa.table(columns)
+
+
+def likeness_of_documents(rows: pa.Table, likeness: Sequence[str | None]) -> list[str | None]:
+    """`Splits.likeness_to_train` of rows as that of their documents, in the order of `InputSpec.documents`: exact where
+    one of a document's rows stands in train, else near where one nearly does."""
+    strongest: dict[str, str | None] = {}
+    for document, like in zip(rows.column("document_id").to_pylist(), likeness, strict=True):
+        before = strongest.get(document)
+        strongest[document] = before if before == "exact" or like is None else like
+    return list(strongest.values())
 
 
 def write_predictions(path: Path, table: pa.Table) -> None:

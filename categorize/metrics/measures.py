@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from categorize.labels import LabelSet
 from categorize.metrics import scores
 from categorize.metrics.arrays import Aligned, FloatArray, IntArray, align, group_names, to_groups
+from categorize.metrics.progress import flat
 from categorize.predictions import Predictions
 
 INVALID_COLUMN = "(invalid)"
@@ -49,6 +51,23 @@ def measure(label_set: LabelSet, gold: FloatArray, predictions: Predictions) -> 
         measured = _classification(label_set, aligned)
     undefined = measured.pop("undefined")
     return {**result, **measured, "undefined": undefined}
+
+
+def measure_unseen(
+    label_set: LabelSet, gold: FloatArray, predictions: Predictions, seen_in_train: Sequence[str | None]
+) -> dict[str, Any] | None:
+    """The measures of the rows whose text does not stand in train, as flat numbers, with `rows`, `exact` and `near`
+    (rows whose text, or nearly the text, does). None where there is no such row: then they are the measures themselves.
+
+    Args:
+        seen_in_train: "exact", "near" or None for each row.
+    """
+    unseen = [i for i, seen in enumerate(seen_in_train) if seen is None]
+    if len(unseen) == len(seen_in_train):
+        return None
+    measured = measure(label_set, gold[unseen], predictions.take(unseen))
+    counts = {name: sum(seen == name for seen in seen_in_train) for name in ("exact", "near")}
+    return {"rows": measured["rows"], **counts, **(flat(measured) if measured["rows"] else {})}
 
 
 def _classification(label_set: LabelSet, aligned: Aligned) -> dict[str, Any]:

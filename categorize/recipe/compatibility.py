@@ -200,6 +200,28 @@ def _cleaning(recipe: _Recipe) -> None:
             recipe.problems.add(nearest_position(recipe.root, key), key, message)
 
 
+def _splits(recipe: _Recipe) -> None:
+    splits = "data.splits"
+    folds, fold = recipe.value(f"{splits}.folds"), recipe.value(f"{splits}.fold")
+    if isinstance(fold, int) and folds is None and fold != 0:
+        recipe.refuse(f"{splits}.fold", "chooses one of data.splits.folds, which is not set; add folds: 5")
+    if isinstance(fold, int) and isinstance(folds, int) and fold >= folds:
+        recipe.refuse(f"{splits}.fold", f"folds count from 0: the last of {folds} is {folds - 1}")
+    if folds is not None and recipe.holds(f"{splits}.by_time"):
+        recipe.refuse(f"{splits}.by_time", "cannot go with folds, which take rows of every time; keep one of them")
+    if recipe.value(f"{splits}.near_duplicates") == "group":
+        for key in ("group", "document"):
+            if recipe.holds(f"data.columns.{key}"):
+                recipe.refuse(
+                    f"{splits}.near_duplicates",
+                    f"group joins texts, but data.columns.{key} says already what stays together; write warn",
+                )
+        if recipe.holds(f"{splits}.by_time"):
+            recipe.refuse(
+                f"{splits}.near_duplicates", "group would date a text by one that is nearly the same; write warn"
+            )
+
+
 # ---------------------------------------------------------------- labels
 def _labels(recipe: _Recipe) -> None:
     task, names = recipe.value("labels.task", "single_label"), recipe.label_names
@@ -269,6 +291,7 @@ CHECKS: tuple[Callable[[_Recipe], None], ...] = (
     _early_stopping,
     _tfidf,
     _cleaning,
+    _splits,
     _labels,
     _decision,
     _answers,

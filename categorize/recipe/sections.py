@@ -32,6 +32,9 @@ AdapterType = Literal["lora", "dora", "rslora", "ia3", "prefix", "prompt", "p_tu
 
 FillerLanguage = Literal["en", "zh"]
 
+SplitName = Literal["train", "validation", "test", "unlabeled"]
+
+SAMPLED_SPLITS: tuple[SplitName, ...] = ("train", "unlabeled")
 DEFAULT_CLEANING: tuple[CleaningStep, ...] = ("nfkc", "control_characters", "whitespace")
 FILLER_LANGUAGES: tuple[FillerLanguage, ...] = ("en", "zh")
 
@@ -204,6 +207,31 @@ class SplitSettings(Section):
     file: str | None = Field(
         None, description="Where the assignment is stored; by default beside the outputs, by data."
     )
+    by_time: str | None = Field(
+        None,
+        description="Column with a date or a number: train is the earliest, then validation, then test. "
+        "By default rows are shared out by label.",
+    )
+    folds: Annotated[int, Field(ge=2)] | None = Field(
+        None, description="Cross-validation: that many test splits, each unit in one of them; `test` is then not used."
+    )
+    fold: NonNegativeInt = Field(0, description="Which fold is the test split, from 0.")
+    near_duplicates: Literal["warn", "group", "off"] = Field(
+        "warn",
+        description="Texts that are nearly the same: warn: count and flag those that stand in train too; group: never "
+        "let them straddle two splits; off: do not look.",
+    )
+
+
+class Sample(Section):
+    """A part of the rows, for a quick run or a dear model."""
+
+    rows: PositiveInt = Field(description="Rows that stay in each of `splits`; a larger number keeps them.")
+    stratified: bool = Field(True, description="Keep the shares of the labels.")
+    seed: NonNegativeInt = Field(42, description="Seed of the sample alone.")
+    splits: list[SplitName] = Field(
+        default_factory=lambda: list(SAMPLED_SPLITS), min_length=1, description="Splits that are sampled."
+    )
 
 
 def _default_cleaning() -> list[CleaningStep | CleaningOptions]:
@@ -233,6 +261,11 @@ class DataSection(Section):
     )
     segments: Segments = Field(default_factory=Segments)
     splits: SplitSettings = Field(default_factory=SplitSettings)
+    dedupe: Literal["none", "exact", "near"] = Field(
+        "none",
+        description="Leave out training rows whose text (exact: the same; near: nearly) and gold an earlier one has.",
+    )
+    sample: Sample | None = Field(None, description="Keep a part of the rows.")
 
 
 # ---------------------------------------------------------------- labels

@@ -11,11 +11,12 @@ from categorize.data.load import load_recipe_data
 from categorize.errors import UserError
 from categorize.inference.load import load_predictor
 from categorize.inference.predictor import TrainedPredictor
-from categorize.inference.tables import predictions_table, write_predictions
+from categorize.inference.tables import likeness_of_documents, predictions_table, write_predictions
 from categorize.labels import LabelSet
 from categorize.metrics.baselines import baseline
 from categorize.metrics.intervals import measure_with_intervals, paired_differences
-from categorize.metrics.progress import headline
+from categorize.metrics.measures import measure_unseen
+from categorize.metrics.progress import flat, headline
 from categorize.predictions import Predictions
 from categorize.recipe.sections import EvalRecipe, RunReference
 from categorize.report.comparison import EvaluatedRun, best_run, compare
@@ -34,13 +35,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rows:
-    """The split that every run predicts: rows, their documents and gold [documents, labels]."""
+    """The split that every run predicts: rows, their documents, gold [documents, labels], and which documents' text
+    stands in train ("exact", "near" or None)."""
 
     name: str
     rows: pa.Table
     documents: pa.Table
     gold: npt.NDArray[np.float64]
     fingerprint: str
+    seen_in_train: list[str | None]
 
 
 def evaluate(command: Command) -> None:
@@ -118,7 +121,7 @@ def evaluate(command: Command) -> None:
             safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
             write_predictions(
                 output / "predictions" / f"{safe}.parquet",
-                predictions_table(split.documents, predictions, recipe.data.columns.keep),
+                predictions_table(split.documents, predictions, recipe.data.columns.keep, split.seen_in_train),
             )
     print()
     print(comparison.text())
@@ -147,7 +150,8 @@ def chosen_rows(recipe: EvalRecipe, data: LoadedData) -> Rows:
         )
     kept = data.input_spec.documents(rows)
     gold = data.label_set.encode(kept.column("gold").to_pylist(), kept.column("gold_score").to_pylist())
-    return Rows(name, rows, kept, gold, data.splits.fingerprints[name])
+    likeness = data.splits.likeness_to_train(name) if name != "train" else [None] * rows.num_rows
+    return Rows(name, rows, kept, gold, data.splits.fingerprints[name], likeness_of_documents(rows, likeness))
 
 
 def check_split(predictor: TrainedPredictor, split: Rows, data: LoadedData, run: str) -> None:
@@ -196,11 +200,12 @@ def evaluated_run(
 ) -> EvaluatedRun:
     """One line of the comparison."""
     facts: dict[str, Any] = predictor.facts
+    metrics = measured(recipe, data, split, predictions)
     return EvaluatedRun(
         name=predictor.name,
         method=str(facts.get("method", "head")),
-        metrics=measured(recipe, data, split, predictions),
-        notes=tuple(notes),
+        metrics=metrics,
+        notes=(*notes, *unseen_note(data, split, metrics)),
         rows_per_second=speed,
         parameters_trained=facts.get("parameters_trained"),
         parameters_total=facts.get("parameters"),
@@ -237,8 +242,8 @@ def majority(recipe: EvalRecipe, data: LoadedData, split: Rows) -> EvaluatedRun:
 
 
 def measured(recipe: EvalRecipe, data: LoadedData, split: Rows, predictions: Predictions) -> dict[str, Any]:
-    """Measures with intervals."""
-    return measure_with_intervals(
+    """Measures with intervals, and those of the rows whose text is not in train where some are."""
+    metrics = measure_with_intervals(
         data.label_set,
         split.gold,
         predictions,
@@ -246,3 +251,19 @@ def measured(recipe: EvalRecipe, data: LoadedData, split: Rows, predictions: Pre
         seed=recipe.seed,
         groups=groups(split),
     )
+    unseen = measure_unseen(data.label_set, split.gold, predictions, split.seen_in_train)
+    return metrics if unseen is None else {**metrics, "unseen": unseen}
+
+
+def unseen_note(data: LoadedData, split: Rows, metrics: dict[str, Any]) -> list[str]:
+    """The score without the rows that training has seen, where there are such rows."""
+    unseen = metrics.get("unseen")
+    if unseen is None:
+        return []
+    seen = f"the text of {unseen['exact']:,} rows stands in train, nearly that of {unseen['near']:,}"
+    name = headline(data.label_set)
+    if name not in unseen:
+        return [seen]
+    return [
+        f"{seen}; {name} of the other {unseen['rows']:,} rows: {unseen[name]:.4f} (of all: {flat(metrics)[name]:.4f})"
+    ]

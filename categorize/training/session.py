@@ -132,8 +132,8 @@ def write_predicted(
     recipe: TrainedRecipe, data: LoadedData, rule: DecisionRule, undecided: dict[str, Predictions], writer: RunWriter
 ) -> dict[str, Any]:
     """Decide and write the predictions of each split; gives its measures."""
-    from categorize.inference.tables import predictions_table, write_predictions
-    from categorize.metrics.measures import measure
+    from categorize.inference.tables import likeness_of_documents, predictions_table, write_predictions
+    from categorize.metrics.measures import measure, measure_unseen
 
     metrics: dict[str, Any] = {}
     for name, predictions in undecided.items():
@@ -141,7 +141,10 @@ def write_predicted(
         decided = rule.apply(predictions)
         gold = data.label_set.encode(rows.column("gold").to_pylist(), rows.column("gold_score").to_pylist())
         metrics[name] = measure(data.label_set, gold, decided)
-        table = predictions_table(rows, decided, recipe.data.columns.keep)
+        seen = likeness_of_documents(data.splits[name], data.splits.likeness_to_train(name))
+        if (unseen := measure_unseen(data.label_set, gold, decided, seen)) is not None:
+            metrics[name]["unseen"] = unseen
+        table = predictions_table(rows, decided, recipe.data.columns.keep, seen)
         write_predictions(writer.stage(f"predictions/{name}.parquet"), table)
     return metrics
 
@@ -237,6 +240,9 @@ def summary_lines(path: Path, manifest: dict[str, Any], metrics: dict[str, Any])
         values = flat(measured)
         line = "  ".join(f"{name} {values[name]:.4f}" for name in shown if name in values)
         lines.append(f"{split:<10} {measured['rows']:>7,} rows  valid {measured['valid_rate'] or 0:.1%}  {line}")
+        if (unseen := measured.get("unseen")) and unseen["rows"]:
+            line = "  ".join(f"{name} {unseen[name]:.4f}" for name in shown if name in unseen)
+            lines.append(f"{'':<10} {unseen['rows']:>7,} rows  whose text is not in train:  {line}")
     if truncated := manifest["details"].get("truncated_rows", 0):
         lines.append(f"{truncated:,} training rows were longer than model.max_length and were cut")
     lines.append(

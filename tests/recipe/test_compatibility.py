@@ -153,3 +153,19 @@ def test_what_works_for_answers_is_not_refused(minimal: Callable[..., LoadedReci
     minimal("decision: {calibration: temperature}\nprediction: {mode: scoring}\n", "kind=sft")
     minimal("labels: {task: multi_label}\ndecision: {fallback: none}\n", "kind=sft")
     minimal("labels: {task: regression}\nprediction: {mode: generation}\n", "kind=sft")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("data.splits.fold=2",), "data.splits.fold: chooses one of data.splits.folds, which is not set"),
+        (("data.splits.folds=5", "data.splits.fold=5"), "data.splits.fold: folds count from 0: the last of 5 is 4"),
+        (("data.splits.folds=5", "data.splits.by_time=day"), "data.splits.by_time: cannot go with folds"),
+        (("data.splits.near_duplicates=group", "data.columns.group=video"), "already what stays together"),
+        (("data.splits.near_duplicates=group", "data.splits.by_time=day"), "would date a text by one"),
+    ],
+)
+def test_splits_that_cannot_go_together_are_refused(errors: Errors, overrides: tuple[str, ...], said: str) -> None:
+    lines = errors("", *overrides)
+    assert len(lines) == 1
+    assert said in lines[0]

@@ -53,9 +53,9 @@ def check_run(path: Path, task: str) -> dict[str, Any]:
     assert all("checkpoints" in file.parts for file in pickles)
     assert not path.with_name(path.name + ".incomplete").exists()
     written = pq.read_table(path / "predictions/test.parquet")
-    assert written.column_names[:11] == [
+    assert written.column_names[:12] == [
         "id", "document_id", "text", "group", "gold", "gold_score", "predicted", "score", "valid",
-        "probabilities", "raw",
+        "probabilities", "raw", "seen_in_train",
     ]  # fmt: skip
     again = load_predictor(str(path)).predict_texts(written["text"].to_pylist())
     if task == "regression":

@@ -1,0 +1,226 @@
+"""Which split each row goes to: as published, by shares, by time or by folds, with what there is to say about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from categorize.data.by_time import FloatArray, assign_by_time, unit_times
+from categorize.data.folds import assign_folds
+from categorize.data.raw import Source
+from categorize.data.splits import NAMES, TEST, TRAIN, VALIDATION, Fractions, IntArray, Units, assign, make_units
+from categorize.data.times import shown
+from categorize.errors import UserError
+from categorize.recipe.sections import DataSection
+
+_FAR_OFF = 0.5  # a held-out split this much smaller or larger than its share is worth a warning
+
+
+@dataclass(frozen=True)
+class RowsToSplit:
+    """What decides about the split of rows; all sequences have one entry a row.
+
+    Attributes:
+        official: published split, or `Source.ALL`.
+        keys: of the unit, see `splits.unit_keys`.
+        values: raw label values; None = nobody has labelled the row.
+        joined: key -> key of the near duplicates that it must stay with; empty: each for itself.
+        times: of each row, where the split is by time.
+        dates: whether times are dates, for messages.
+        groups: the cells of the group or document column, for messages; None where there is no such column.
+    """
+
+    official: Sequence[str]
+    keys: Sequence[str]
+    values: Sequence[tuple[str, ...] | None]
+    joined: Mapping[str, str] = field(default_factory=dict)
+    times: FloatArray | None = None
+    dates: bool = False
+    groups: Sequence[str | None] | None = None
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """The split of each row.
+
+    Attributes:
+        splits: train, validation, test or unlabeled, one a row.
+        stored: key -> number of its split (of its fold, with folds), for the stored assignment; empty where all splits
+            are published.
+        notes, warnings: what the report should say.
+    """
+
+    splits: list[str]
+    stored: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def assign_rows(rows: RowsToSplit, data: DataSection, known: Mapping[str, int]) -> Assigned:
+    """The split of each row. Official splits stay as published; one that is not given is cut from train.
+
+    Args:
+        known: the stored assignment: key -> split, or fold.
+
+    Raises:
+        UserError: the source publishes the test split that folds are to make; a group, or too few times, leaves a split
+            empty.
+    """
+    settings = data.splits
+    given = set(rows.official)
+    splits = ["unlabeled" if v is None else name for name, v in zip(rows.official, rows.values, strict=True)]
+    if settings.folds is not None and "test" in given:
+        raise UserError(
+            "data.splits.folds: the source publishes a test split; give the rows as one file, or remove folds"
+        )
+    fractions = Fractions(
+        0.0 if "test" in given else settings.test if settings.folds is None else 1 / settings.folds,
+        0.0 if "validation" in given else settings.validation,
+        settings.seed,
+    )
+    if fractions.test == 0.0 and fractions.validation == 0.0:
+        return Assigned(["train" if split == Source.ALL else split for split in splits])
+    pool = [i for i, split in enumerate(splits) if split in (Source.ALL, "train")]
+    keys = [rows.keys[i] for i in pool]
+    units = make_units([rows.joined.get(key, key) for key in keys], [rows.values[i] for i in pool])
+    of_key = {key: rows.joined.get(key, key) for key in sorted(set(keys))}
+    # A unit of joined texts stands where its first stored text stands.
+    existing: dict[str, int] = {}
+    for key, unit in of_key.items():
+        if key in known:
+            existing.setdefault(unit, known[key])
+    result = Assigned(splits)
+    if settings.folds is not None:
+        code, of_unit = _by_folds(units, fractions, settings.folds, settings.fold, existing, result)
+    elif rows.times is not None:
+        of_unit = code = _by_time(units, rows.times[pool], rows.dates, fractions, existing, result, data)
+    else:
+        of_unit = code = assign(units, fractions, existing)
+    number = {key: i for i, key in enumerate(units.keys)}
+    for key, unit in of_key.items():
+        result.stored[key] = known.get(key, int(code[number[unit]]))
+    for i, unit_of_row, key in zip(pool, units.of_row.tolist(), keys, strict=True):
+        split = int(of_unit[unit_of_row])
+        if rows.joined and key in known:
+            split = _split_of(known[key], settings.folds, settings.fold, split)
+        splits[i] = NAMES[split]
+    groups = [rows.groups[i] for i in pool] if rows.groups is not None else None
+    if settings.by_time is None:
+        _check_shares(units, of_unit, fractions, groups, bool(rows.joined), data, result)
+    return result
+
+
+def _split_of(stored: int, folds: int | None, fold: int, split: int) -> int:
+    """The split of a stored key that joined a unit of another one: its own stays."""
+    if folds is None:
+        return stored
+    return TEST if stored == fold else split if split != TEST else TRAIN
+
+
+def _by_folds(
+    units: Units, fractions: Fractions, folds: int, fold: int, existing: dict[str, int], result: Assigned
+) -> tuple[IntArray, IntArray]:
+    """The fold of each unit, and its split in this fold; validation is cut from what is not test."""
+    if len(units.keys) < folds:
+        raise UserError(
+            f"data.splits.folds: {folds} folds, but the labelled rows are {len(units.keys)} units (groups, "
+            "documents or distinct texts) that stay whole; choose fewer folds, or a finer data.columns.group"
+        )
+    of_fold = assign_folds(units, folds, fractions.seed, existing)
+    split = np.where(of_fold == fold, TEST, TRAIN)
+    rest = np.flatnonzero(split == TRAIN)
+    inner = Units(
+        [units.keys[i] for i in rest], np.empty(0, dtype=np.int64), units.sizes[rest], [units.strata[i] for i in rest]
+    )
+    share = fractions.validation / (1 - 1 / folds)
+    split[rest] = assign(inner, replace(fractions, test=0.0, validation=min(share, 0.999)))
+    result.notes.append(f"fold {fold} of {folds} (from 0) is the test split")
+    return of_fold, split
+
+
+def _by_time(
+    units: Units,
+    times: FloatArray,
+    dates: bool,
+    fractions: Fractions,
+    existing: dict[str, int],
+    result: Assigned,
+    data: DataSection,
+) -> IntArray:
+    """The split of each unit, with the cut, ties, missing and recurring rows told."""
+    unit_time = unit_times(units.of_row, times, len(units.keys))
+    split, cut = assign_by_time(units, unit_time, fractions, existing)
+    column = data.splits.by_time
+    parts = [
+        f"{name} from {shown(start, dates)}"
+        for name, start in (("validation", cut.validation), ("test", cut.test))
+        if np.isfinite(start) and not (name == "validation" and start == cut.test)
+    ]
+    result.notes.append(f"split by time ({column}): train first, {', '.join(parts) or 'nothing held out'}")
+    labelled = units.of_row >= 0
+    of_row = split[units.of_row[labelled]]
+    row_times = times[labelled]
+    if missing := int(np.isnan(row_times).sum()):
+        result.notes.append(f"{missing} labelled rows have no {column}; a unit without any is in train")
+    # A unit that recurs stands where it first appeared.
+    late = ((of_row == TRAIN) & (row_times >= cut.validation)) | ((of_row == VALIDATION) & (row_times >= cut.test))
+    if late.any():
+        result.notes.append(
+            f"{int(late.sum())} rows are later than their split: their text, document or group appeared earlier, and "
+            "units stay whole"
+        )
+    total = float(units.sizes.sum())
+    for target, share, start in (
+        (TEST, fractions.test, cut.test),
+        (VALIDATION, fractions.validation, cut.validation),
+    ):
+        rows = float(units.sizes[split == target].sum())
+        if share and abs(rows - share * total) > max(_FAR_OFF * share * total, 1):
+            tied = int((row_times == start).sum())
+            result.warnings.append(
+                f"the {NAMES[target]} split has {rows / total:.0%} of the labelled rows, not {share:.0%}: {tied} rows "
+                f"share the time {shown(start, dates)}, and rows of one time stay together"
+            )
+    return split
+
+
+def _check_shares(
+    units: Units,
+    split: IntArray,
+    fractions: Fractions,
+    groups: Sequence[str | None] | None,
+    joined: bool,
+    data: DataSection,
+    result: Assigned,
+) -> None:
+    """Refuse groups that leave a split empty; warn of those that bend one. Says which group it is."""
+    total = int(units.sizes.sum())
+    if not total or (groups is None and not joined):
+        return
+    largest = int(np.argmax(units.sizes))
+    share = units.sizes[largest] / total
+    if groups is None:
+        key, name = "data.splits.near_duplicates", "the largest set of near duplicates"
+    else:
+        key = "data.columns.group" if data.columns.group is not None else "data.columns.document"
+        cell = next((g for g, unit in zip(groups, units.of_row.tolist(), strict=True) if unit == largest and g), None)
+        name = f"{cell[:40]!r}" if cell else "one text"
+    held = f"{name} holds {int(units.sizes[largest])} of {total} labelled rows ({share:.0%})"
+    for target, quota in (
+        (TEST, fractions.test),
+        (VALIDATION, fractions.validation),
+        (TRAIN, 1 - fractions.test - fractions.validation),
+    ):
+        rows = int(units.sizes[split == target].sum())
+        if quota * total >= 1 and not rows:
+            raise UserError(
+                f"{key}: {held}, and {len(units.keys)} units stay whole: the {NAMES[target]} split "
+                f"({quota:.0%}) is empty; name a finer column, change data.splits, or give the splits as files"
+            )
+        if quota and abs(rows - quota * total) > max(_FAR_OFF * quota * total, 1):
+            result.warnings.append(
+                f"the {NAMES[target]} split has {rows / total:.0%} of the labelled rows, not {quota:.0%}: units stay "
+                f"whole, and {held}"
+            )

@@ -1,0 +1,58 @@
+"""Cross-validation: every unit is the test split of one fold, with each label in every fold alike.
+
+Within a stratum, units in the order of their seeded hash are cut into equal runs of rows, from a hashed start; units
+that would fill much of a fold are dealt out by falling size. A unit's fold does not depend on which fold is asked for.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from categorize.data.splits import UNASSIGNED, IntArray, Units, codes, is_large, seeded_hash
+
+
+def assign_folds(units: Units, folds: int, seed: int, existing: dict[str, int] | None = None) -> IntArray:
+    """int64 [units]: the fold in which each unit is test, 0 to folds - 1.
+
+    Args:
+        existing: folds that earlier runs gave to keys. They stand; new units fill what the folds lack.
+    """
+    n = len(units.keys)
+    known = existing or {}
+    fold = np.fromiter((known.get(key, UNASSIGNED) for key in units.keys), dtype=np.int64, count=n)
+    if not n:
+        return fold
+    order_hash = np.fromiter((seeded_hash(seed, key) for key in units.keys), dtype=np.uint64, count=n)
+    names, stratum = codes(units.strata)
+    large = is_large(units.sizes, stratum, len(names), 1 / folds)
+    _deal(fold, np.flatnonzero(large), units.sizes, order_hash, folds)
+    for number, name in enumerate(names):
+        members = np.flatnonzero((stratum == number) & ~large)
+        members = members[np.argsort(order_hash[members], kind="stable")]
+        start = seeded_hash(seed, f"fold\x1f{name}") / 2**64 * folds
+        if (fold[members] == UNASSIGNED).all():
+            sizes = units.sizes[members]
+            middle = np.cumsum(sizes) - sizes / 2
+            fold[members] = np.floor(middle * folds / sizes.sum() + start).astype(np.int64) % folds
+        else:
+            _fill(fold, members, units.sizes, folds, int(start))
+    return fold
+
+
+def _deal(fold: IntArray, large: IntArray, sizes: IntArray, order_hash: np.ndarray, folds: int) -> None:  # type: ignore[type-arg]
+    """Each fresh large unit, by falling size, to the fold with the fewest rows of large ones. Changes `fold`."""
+    held = np.bincount(fold[large][fold[large] >= 0], weights=sizes[large][fold[large] >= 0], minlength=folds)
+    fresh = large[fold[large] == UNASSIGNED]
+    for unit in fresh[np.lexsort((order_hash[fresh], -sizes[fresh]))].tolist():
+        fold[unit] = int(np.argmin(held))
+        held[fold[unit]] += sizes[unit]
+
+
+def _fill(fold: IntArray, members: IntArray, sizes: IntArray, folds: int, start: int) -> None:
+    """Fresh units of one stratum, in this order, to the fold that lacks the most. Changes `fold`."""
+    old = members[fold[members] >= 0]
+    held = np.bincount(fold[old], weights=sizes[old], minlength=folds)
+    for unit in members[fold[members] == UNASSIGNED].tolist():
+        # Equals go round from the stratum's own start, so that rare labels do not all fill fold 0.
+        fold[unit] = (int(np.argmin(np.roll(held, -start))) + start) % folds
+        held[fold[unit]] += sizes[unit]

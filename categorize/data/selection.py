@@ -1,0 +1,133 @@
+"""Which rows stay in their split: training rows with a text, without duplicates, and a sample of the rest.
+
+Nothing leaves silently: every row that goes has a reason, which the report counts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from categorize.data.near import NearTexts
+from categorize.data.splits import seeded_hash
+from categorize.recipe.sections import DataSection, Sample
+
+EMPTY = "empty text"
+SAME = "text and gold of an earlier row"
+NEAR = "nearly the text, and the gold, of an earlier row"
+NOT_SAMPLED = "not in the sample"
+
+
+def reasons_to_leave(
+    rows: pa.Table, splits: Sequence[str], data: DataSection, node_of_row: Sequence[int] | None, near: NearTexts | None
+) -> list[str | None]:
+    """Why each row is left out; None where it stays.
+
+    Args:
+        splits: of each row.
+        node_of_row: the row's text in `near`, -1 where it is not compared; needed for `dedupe: near`.
+    """
+    reasons: list[str | None] = [None] * rows.num_rows
+    # An evaluation keeps empty texts; training on them teaches nothing.
+    for row, (split, text) in enumerate(zip(splits, rows["text"].to_pylist(), strict=True)):
+        if split == "train" and not text:
+            reasons[row] = EMPTY
+    if data.dedupe != "none":
+        _mark_duplicates(reasons, rows, splits, near if data.dedupe == "near" else None, node_of_row)
+    if data.sample is not None:
+        _mark_sample(reasons, rows, splits, data.sample, data.columns.document is not None)
+    return reasons
+
+
+def _mark_duplicates(
+    reasons: list[str | None],
+    rows: pa.Table,
+    splits: Sequence[str],
+    near: NearTexts | None,
+    node_of_row: Sequence[int] | None,
+) -> None:
+    """Training rows whose text and gold an earlier one has. Rows of one text with another gold stay: they disagree."""
+    neighbours = near.neighbours() if near is not None else {}
+    keys, gold, scores = (rows[name].to_pylist() for name in ("content_hash", "gold", "gold_score"))
+    seen: set[tuple[str, object]] = set()
+    kept: set[tuple[int, object]] = set()
+    for row, split in enumerate(splits):
+        if split != "train" or reasons[row] is not None:
+            continue
+        answer = tuple(gold[row]) if gold[row] is not None else scores[row]
+        if (keys[row], answer) in seen:
+            reasons[row] = SAME
+            continue
+        seen.add((keys[row], answer))
+        if near is None or node_of_row is None or node_of_row[row] < 0:
+            continue
+        node = node_of_row[row]
+        if any((other, answer) in kept for other in (node, *neighbours.get(node, ()))):
+            reasons[row] = NEAR
+        else:
+            kept.add((node, answer))
+
+
+def _mark_sample(
+    reasons: list[str | None], rows: pa.Table, splits: Sequence[str], sample: Sample, by_document: bool
+) -> None:
+    """Rows beyond the sample. Documents stay whole; a larger sample of the same rows holds the smaller one."""
+    column = "document_id" if by_document else "content_hash"
+    keys, gold, scores = (rows[name].to_pylist() for name in (column, "gold", "gold_score"))
+    for split in dict.fromkeys(sample.splits):
+        members: dict[str, list[int]] = {}
+        times: Counter[str] = Counter()
+        for row, where in enumerate(splits):
+            if where != split or reasons[row] is not None:
+                continue
+            key = keys[row]
+            if not by_document:  # each row of a text that stands several times is drawn by itself
+                times[key] += 1
+                key = f"{key}\x1f{times[key]}"
+            members.setdefault(key, []).append(row)
+        names = list(members)
+        strata = ["" for _ in names]
+        if sample.stratified:
+            first = [members[name][0] for name in names]
+            strata = _strata([gold[i] if scores[i] is None else [] for i in first])
+        taken = 0
+        full = False
+        for position in _order(names, strata, sample.seed):
+            at = members[names[position]]
+            # The first that does not fit ends the sample: skipping it would make a larger sample lose rows.
+            full = full or taken + len(at) > sample.rows
+            if full:
+                for row in at:
+                    reasons[row] = NOT_SAMPLED
+            else:
+                taken += len(at)
+
+
+def _strata(gold: Sequence[Sequence[str] | None]) -> list[str]:
+    """The rarest label of each unit; one stratum for those without a label, and one for those not labelled."""
+    counts = Counter(name for names in gold for name in names or ())
+    return [
+        "\x00unlabelled" if names is None else min(names, key=lambda n: (counts[n], n)) if names else "\x00none"
+        for names in gold
+    ]
+
+
+def _order(names: Sequence[str], strata: Sequence[str], seed: int) -> list[int]:
+    """Units in the order in which they are taken: every beginning has the strata in their shares.
+
+    Each unit has its place in the hashed order of its stratum, as a share of the stratum; the shares are merged.
+    """
+    hashes = np.fromiter((seeded_hash(seed, name) for name in names), dtype=np.uint64, count=len(names))
+    distinct = {name: i for i, name in enumerate(sorted(set(strata)))}
+    stratum = np.fromiter((distinct[name] for name in strata), dtype=np.int64, count=len(strata))
+    order = np.lexsort((hashes, stratum))
+    sizes = np.bincount(stratum, minlength=len(distinct))
+    starts = np.cumsum(sizes) - sizes
+    place = np.empty(len(names))
+    # A hashed offset: without it, every stratum would be rounded up at the same moment.
+    offset = np.array([seeded_hash(seed, f"stratum\x1f{name}") / 2**64 for name in distinct])
+    place[order] = (np.arange(len(names)) - starts[stratum[order]] + offset[stratum[order]]) / sizes[stratum[order]]
+    return [int(i) for i in np.lexsort((hashes, place))]

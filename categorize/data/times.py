@@ -1,0 +1,92 @@
+"""Times of rows, for a split by time: dates as people and programs write them, or plain numbers."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta, timezone
+
+import numpy as np
+import numpy.typing as npt
+
+from categorize.data.columns import to_number
+from categorize.errors import UserError
+
+# 2024-03-05, 2024/3/5, 2024.03.05, 2024年3月5日, 2024-03; with a time of day and an offset or not.
+_DATE = re.compile(
+    r"(\d{4})[-/.年](\d{1,2})(?:[-/.月](\d{1,2})日?)?"
+    r"(?:[T\s]+(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?)?\s*(Z|UTC|[+-]\d{2}:?\d{2})?"
+)
+
+
+def parse_date(cell: str) -> float | None:
+    """Seconds since 1970 of a date, with or without a time of day; UTC where it names no offset. None for no date."""
+    match = _DATE.fullmatch(cell.strip())
+    if match is None:
+        return None
+    year, month, day, hour, minute, second, fraction, offset = match.groups()
+    try:
+        moment = datetime(
+            int(year),
+            int(month),
+            int(day or 1),
+            int(hour or 0),
+            int(minute or 0),
+            int(second or 0),
+            tzinfo=timezone.utc,
+        )
+    except ValueError:
+        return None
+    seconds = moment.timestamp() + float(f"0.{fraction or 0}")
+    if offset is None or offset in ("Z", "UTC"):
+        return seconds
+    digits = offset[1:].replace(":", "")
+    shift = 3600 * int(digits[:2]) + 60 * int(digits[2:])
+    return seconds - shift if offset[0] == "+" else seconds + shift
+
+
+def read_times(cells: Sequence[str | None], where: Callable[[int], str], key: str) -> npt.NDArray[np.float64]:
+    """float64 [rows]: what orders the rows; NaN where the cell is empty.
+
+    Args:
+        where: a row by its number, as messages name it.
+        key: of the recipe, for messages.
+
+    Raises:
+        UserError: a cell is neither date nor number, or the column holds both.
+    """
+    times = np.full(len(cells), np.nan)
+    first: dict[str, int] = {}
+    memory: dict[str, tuple[str, float]] = {}
+    for row, cell in enumerate(cells):
+        if cell is None or not cell.strip():
+            continue
+        if cell not in memory:
+            date = parse_date(cell)
+            number = to_number(cell) if date is None else None
+            if date is None and number is None:
+                raise UserError(
+                    f"{key}: {where(row)}: {cell[:40]!r} is neither a date (2024-03-05 14:30) nor a number; "
+                    "mend it, or leave the cell empty"
+                )
+            memory[cell] = ("date", date) if date is not None else ("number", number or 0.0)
+        kind, times[row] = memory[cell]
+        first.setdefault(kind, row)
+    if len(first) == 2:
+        date_row, number_row = first["date"], first["number"]
+        raise UserError(
+            f"{key}: {where(date_row)} holds a date ({cells[date_row]!r}), {where(number_row)} a number "
+            f"({cells[number_row]!r}); write all in one form"
+        )
+    return times
+
+
+def shown(seconds: float, is_date: bool) -> str:
+    """A time as messages and reports write it."""
+    if not math.isfinite(seconds):
+        return "-"
+    if not is_date:
+        return f"{seconds:.15g}"
+    moment = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=seconds)
+    return moment.strftime("%Y-%m-%d" if seconds % 86400 == 0 else "%Y-%m-%d %H:%M:%S")
