@@ -184,8 +184,8 @@ def _tfidf(recipe: _Recipe) -> None:
         if recipe.holds(section):
             recipe.refuse(section, wants)
     training = recipe.value("training")
-    if isinstance(training, dict) and training:
-        recipe.refuse("training", f"{wants}: {', '.join(training)}")
+    if isinstance(training, dict) and (others := [key for key in training if key != "balance"]):
+        recipe.refuse("training", f"{wants}: {', '.join(others)}")
 
 
 # ---------------------------------------------------------------- data
@@ -223,10 +223,15 @@ def _splits(recipe: _Recipe) -> None:
 
 
 # ---------------------------------------------------------------- labels
+def _balance(recipe: _Recipe) -> None:
+    if recipe.holds("training.balance") and recipe.holds("training.class_weights"):
+        recipe.refuse("training.balance", "cannot go with class_weights, which even the labels out again; keep one")
+
+
 def _labels(recipe: _Recipe) -> None:
     task, names = recipe.value("labels.task", "single_label"), recipe.label_names
     if task == "regression":
-        for path in ("labels.codes", "training.class_weights", "training.label_smoothing_factor"):
+        for path in ("labels.codes", "training.class_weights", "training.balance", "training.label_smoothing_factor"):
             if recipe.value(path):
                 recipe.refuse(path, "is for labels, but labels.task is regression; remove it")
     else:
@@ -293,6 +298,7 @@ CHECKS: tuple[Callable[[_Recipe], None], ...] = (
     _cleaning,
     _splits,
     _labels,
+    _balance,
     _decision,
     _answers,
 )

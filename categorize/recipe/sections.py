@@ -430,6 +430,11 @@ class TrainingSection(UpstreamSection):
         description="Weight of each label in the loss; balanced: n / (labels * count), or negatives / positives "
         "of each label for multi-label.",
     )
+    balance: Literal["upsample", "downsample", "weighted"] | None = Field(
+        None,
+        description="Balance the labels of each training epoch: repeat rows up to the most frequent label, draw as "
+        "many as the rarest has, or draw rows with a chance that evens the labels out.",
+    )
     length_grouping: bool = Field(True, description="Batches of rows of like length; less padding, same rows an epoch.")
     resume: Literal["auto", "never"] = Field("never", description="auto: continue an interrupted run without --resume.")
 
@@ -444,6 +449,11 @@ class SftTrainingSection(UpstreamSection):
     )
     class_weights: Literal["balanced"] | dict[str, PositiveFloat] | None = Field(
         None, description="Weight of each label's rows in the loss; balanced: n / (labels * count). Single labels only."
+    )
+    balance: Literal["upsample", "downsample", "weighted"] | None = Field(
+        None,
+        description="Balance the labels of each training epoch: repeat rows up to the most frequent label, draw as "
+        "many as the rarest has, or draw rows with a chance that evens the labels out.",
     )
     length_grouping: bool = Field(True, description="Batches of rows of like length; less padding, same rows an epoch.")
     resume: Literal["auto", "never"] = Field("never", description="auto: continue an interrupted run without --resume.")

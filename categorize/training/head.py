@@ -18,6 +18,7 @@ from categorize.prompts import PromptFormat
 from categorize.recipe.sections import HeadModel, SeqclsRecipe
 from categorize.runs import LOG, PROMPT, Run, RunWriter, disk_errors, is_main_process
 from categorize.training.arguments import ADAPTER_DEFAULTS, HEAD_ONLY_DEFAULTS, build_arguments
+from categorize.training.balance import build_balance
 from categorize.training.checkpoints import checkpoint_to_resume
 from categorize.training.method import FitOptions, FitSummary
 from categorize.training.objectives import Objective, class_weights
@@ -68,8 +69,9 @@ class HeadMethod:
             "best_step": trainer.state.best_global_step,
             "resumed_from": checkpoint.name if checkpoint else None,
         }
-        rows = round(len(session.rows) * epochs)
-        tokens = round(int(session.rows.tokens.lengths.sum()) * epochs)
+        rows = round(trainer.rows_an_epoch * epochs)
+        # With a balance, of rows of average length.
+        tokens = round(float(session.rows.tokens.lengths.mean()) * rows)
         return FitSummary(session.trained, session.total, seconds, rows, tokens, details)
 
     def load(self, run: Run) -> HeadPredictor:
@@ -128,6 +130,9 @@ def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: 
         positive = tuple(per_label.tolist()) if recipe.training.class_weights is not None else None
     elif not data.label_set.is_regression:
         weights = weights * (targets @ per_label)
+    balance = build_balance(recipe.training.balance, data.label_set, targets)
+    if balance is not None and is_main_process():
+        print(f"  {balance.line()}", flush=True)
     rows = _encode(head, prompt, train, targets, weights)
     held_out = (
         _encode(head, prompt, validation, _targets(data.label_set, validation), None) if validation.num_rows else None
@@ -160,6 +165,7 @@ def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: 
         objective=Objective(data.label_set.task, float(values.get("label_smoothing_factor", 0.0)), positive),
         measures=_measures(data.label_set, validation, head.settings),
         grouping=recipe.training.length_grouping,
+        balance=balance,
     )
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)

@@ -13,10 +13,12 @@ from categorize.models.head import build_head, parameter_counts
 from categorize.prompts import PromptFormat
 from categorize.recipe.sections import SeqclsRecipe, SftRecipe, TrainedRecipe
 from categorize.training.arguments import ADAPTER_DEFAULTS, DEFAULTS
+from categorize.training.balance import Balance, build_balance
 from categorize.training.method import FitOptions
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import pyarrow as pa
     from transformers import PreTrainedModel
 
     from categorize.data.load import LoadedData
@@ -39,7 +41,7 @@ def preview_head(recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) ->
         *_lengths(tokens.lengths, tokens.truncated, head.settings.max_length),
         f"example as the model reads it: {shown}{' ...' if len(tokens[0]) > EXAMPLE_TOKENS else ''}",
         f"  its label: {rows.column('gold')[0].as_py()}; the head reads every token, the loss is on the label alone",
-        *_cost(recipe, head.model, tokens.lengths, head.settings.max_length),
+        *_cost(recipe, head.model, tokens.lengths, head.settings.max_length, _balance(recipe, data, rows)),
     ]
 
 
@@ -49,7 +51,8 @@ def preview_sft(recipe: SftRecipe, data: LoadedData, options: FitOptions) -> lis
 
     causal = build_causal(recipe, options.trust_remote_code)
     prompt = PromptFormat.from_section(recipe.prompt, data.label_set, causal.tokenizer, causal.settings.max_length)
-    rows = encode_rows(prompt, data.input_spec.expand(data.splits.train))
+    train = data.input_spec.expand(data.splits.train)
+    rows = encode_rows(prompt, train)
     lengths = np.array([len(row) for row in rows])
     first = rows[0]
     shared = sum(len(row.prefix_ids) for row in rows) / lengths.sum()
@@ -59,7 +62,7 @@ def preview_sft(recipe: SftRecipe, data: LoadedData, options: FitOptions) -> lis
         "example, no loss on this:",
         *(f"  | {line}" for line in causal.tokenizer.decode(first.prompt_ids).splitlines()),
         f"loss on these {len(first.completion_ids)} tokens: {causal.tokenizer.decode(first.completion_ids)!r}",
-        *_cost(recipe, causal.model, lengths, causal.settings.max_length),
+        *_cost(recipe, causal.model, lengths, causal.settings.max_length, _balance(recipe, data, train)),
     ]
 
 
@@ -71,7 +74,18 @@ def _lengths(lengths: npt.NDArray[np.int64], cut: int, limit: int) -> list[str]:
     ]
 
 
-def _cost(recipe: TrainedRecipe, model: PreTrainedModel, lengths: npt.NDArray[np.int64], limit: int) -> list[str]:
+def _balance(recipe: TrainedRecipe, data: LoadedData, rows: pa.Table) -> Balance | None:
+    targets = data.label_set.encode(rows.column("gold").to_pylist(), rows.column("gold_score").to_pylist())
+    return build_balance(recipe.training.balance, data.label_set, targets)
+
+
+def _cost(
+    recipe: TrainedRecipe,
+    model: PreTrainedModel,
+    lengths: npt.NDArray[np.int64],
+    limit: int,
+    balance: Balance | None = None,
+) -> list[str]:
     """Parameters, steps, and rough estimates: 2 floating-point operations a weight and token forward, 4 backward."""
     import os
 
@@ -82,7 +96,9 @@ def _cost(recipe: TrainedRecipe, model: PreTrainedModel, lengths: npt.NDArray[np
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     batch = int(values["per_device_train_batch_size"])
     step_rows = batch * int(values.get("gradient_accumulation_steps", 1)) * processes
-    steps = math.ceil(len(lengths) / step_rows) * math.ceil(float(values["num_train_epochs"]))
+    steps = math.ceil((balance.rows if balance else len(lengths)) / step_rows) * math.ceil(
+        float(values["num_train_epochs"])
+    )
     if int(values.get("max_steps", -1)) > 0:
         steps = int(values["max_steps"])
     stored = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
@@ -100,6 +116,7 @@ def _cost(recipe: TrainedRecipe, model: PreTrainedModel, lengths: npt.NDArray[np
         cores = os.cpu_count() or 1
         speed, device = 3e10 * cores, f"{cores} cores at 30 GFLOP/s"
     return [
+        *([balance.line()] if balance else []),
         f"parameters: {trained:,} trained of {total:,} ({trained / total:.2%})",
         f"optimizer steps: {steps:,} of {step_rows} rows",
         f"memory, estimated: {memory / GIB:.1f} GiB a process; "

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from categorize.training.balance import Balance
+
 STEPS_A_GROUP = (
     50  # optimizer steps whose rows are sorted together: long enough to save padding, short enough to stay random
 )
@@ -23,8 +25,9 @@ STEPS_A_GROUP = (
 class StepBatchSampler:
     """Yields this process's micro-batches of row positions, in order.
 
-    Every row comes once an epoch. Where a process would have no row of the last step, it gets a repeat marked by the
-    complement `~position`, which the dataset gives weight 0: all processes make the same number of forward passes.
+    Every row comes once an epoch, unless a balance draws the epoch's rows. Where a process would have no row of the
+    last step, it gets a repeat marked by the complement `~position`, which the dataset gives weight 0: all processes
+    make the same number of forward passes.
 
     Args:
         lengths: tokens of each row, [n].
@@ -33,6 +36,7 @@ class StepBatchSampler:
         processes, process: how many processes train, and which one this is.
         seed: with the epoch, the only source of order.
         grouping: sort rows by length within groups of steps; otherwise plain random order.
+        balance: draws the rows of each epoch; None: every row once.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class StepBatchSampler:
         process: int = 0,
         seed: int = 0,
         grouping: bool = True,
+        balance: Balance | None = None,
     ) -> None:
         if len(lengths) == 0:
             raise ValueError("no rows to sample")
@@ -55,6 +60,8 @@ class StepBatchSampler:
         self.process = process
         self.seed = seed
         self.grouping = grouping
+        self.balance = balance
+        self.rows = balance.rows if balance is not None else len(lengths)
         self.epoch = 0
 
     @property
@@ -67,7 +74,7 @@ class StepBatchSampler:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        whole, rest = divmod(len(self.lengths), self.rows_a_step)
+        whole, rest = divmod(self.rows, self.rows_a_step)
         return whole * self.accumulation + -(-rest // (self.batch_size * self.processes))
 
     def steps(self) -> list[npt.NDArray[np.int64]]:
@@ -75,7 +82,7 @@ class StepBatchSampler:
         import numpy as np
 
         rng = np.random.default_rng((self.seed, self.epoch))
-        order = rng.permutation(len(self.lengths))
+        order = rng.permutation(len(self.lengths)) if self.balance is None else self.balance.draw(rng)
         size = self.rows_a_step
         whole = len(order) // size * size
         order, rest = order[:whole], order[whole:]

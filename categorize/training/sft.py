@@ -21,6 +21,7 @@ from categorize.prompts import EncodedPrompt, PromptFormat
 from categorize.recipe.sections import SftRecipe
 from categorize.runs import LOG, PROMPT, Run, RunWriter, disk_errors, is_main_process
 from categorize.training.arguments import build_sft_arguments
+from categorize.training.balance import build_balance
 from categorize.training.checkpoints import checkpoint_to_resume
 from categorize.training.method import FitOptions, FitSummary
 from categorize.training.objectives import class_weights
@@ -72,8 +73,10 @@ class SftMethod:
             "best_step": trainer.state.best_global_step,
             "resumed_from": checkpoint.name if checkpoint else None,
         }
-        tokens = round(int(trainer.rows.lengths.sum()) * epochs)
-        return FitSummary(trained, total, seconds, round(len(encoded) * epochs), tokens, details)
+        rows = round(trainer.rows_an_epoch * epochs)
+        # With a balance, of rows of average length.
+        tokens = round(float(trainer.rows.lengths.mean()) * rows)
+        return FitSummary(trained, total, seconds, rows, tokens, details)
 
     def load(self, run: Run) -> CausalPredictor:
         """The predictor of a run that this method wrote."""
@@ -113,6 +116,10 @@ def prepare(
     if recipe.training.early_stopping is not None:
         stopping = recipe.training.early_stopping
         callbacks.append(EarlyStoppingCallback(stopping.patience, stopping.threshold))
+    targets = data.label_set.encode(train.column("gold").to_pylist(), train.column("gold_score").to_pylist())
+    balance = build_balance(recipe.training.balance, data.label_set, targets)
+    if balance is not None and is_main_process():
+        print(f"  {balance.line()}", flush=True)
     trainer = LabelSFTTrainer(
         model=causal.model,
         args=arguments,
@@ -122,6 +129,7 @@ def prepare(
         predict=answers_of(causal, prompt, recipe, arguments.world_size),
         measures=_measures(data.label_set, validation),
         grouping=recipe.training.length_grouping,
+        balance=balance,
         processing_class=causal.tokenizer,
         callbacks=callbacks,
     )

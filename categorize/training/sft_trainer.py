@@ -4,7 +4,7 @@ evaluation."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -13,6 +13,9 @@ from trl import SFTTrainer
 
 from categorize.prompts import EncodedPrompt
 from categorize.training.step_batches import ROWS, WEIGHTS, StepBatches, StepRows
+
+if TYPE_CHECKING:
+    from categorize.training.balance import Balance
 
 IGNORED = -100
 # From the model and rows of one process to a result for each row, which `measures` turns into what is logged.
@@ -75,6 +78,7 @@ class LabelSFTTrainer(StepBatches, SFTTrainer):  # type: ignore[misc]
         predict: what the model answers to rows; called on each process's share with the same number of batches.
         measures: from the answers of all evaluation rows, in their order, to what is logged.
         grouping: batches of rows of like length.
+        balance: draws the rows of each epoch.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class LabelSFTTrainer(StepBatches, SFTTrainer):  # type: ignore[misc]
         predict: Predict,
         measures: Callable[[list[Any]], dict[str, float]],
         grouping: bool = True,
+        balance: Balance | None = None,
         **kwargs: Any,
     ) -> None:
         import numpy as np
@@ -114,11 +119,11 @@ class LabelSFTTrainer(StepBatches, SFTTrainer):  # type: ignore[misc]
         self.predict_rows, self.measures = predict, measures
         self.train_rows, self.eval_rows = train_rows, eval_rows
         held_out = StepRows(PromptItems(eval_rows), _lengths(eval_rows), np.ones(len(eval_rows))) if eval_rows else None
-        self.init_steps(StepRows(PromptItems(train_rows), _lengths(train_rows), weights), held_out, grouping)
+        self.init_steps(StepRows(PromptItems(train_rows), _lengths(train_rows), weights), held_out, grouping, balance)
 
     def num_examples(self, dataloader: Any) -> int:
-        """Training rows."""
-        return len(self.rows)
+        """Training rows of an epoch."""
+        return self.rows_an_epoch
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None

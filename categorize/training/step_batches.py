@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from categorize.training.balance import Balance
+
 WEIGHTS = "loss_weights"
 ROWS = "rows"
 SHOWN = ("loss", "accuracy", "macro_f1", "micro_f1", "pearson", "rmse", "valid_rate")
@@ -80,15 +82,25 @@ class StepBatches:
     rows: StepRows
     held_out: StepRows | None
     grouping: bool
+    balance: Balance | None
 
-    def init_steps(self, rows: StepRows, held_out: StepRows | None, grouping: bool) -> None:
+    def init_steps(
+        self, rows: StepRows, held_out: StepRows | None, grouping: bool, balance: Balance | None = None
+    ) -> None:
         """Call once, after the trainer's own construction."""
-        self.rows, self.held_out, self.grouping = rows, held_out, grouping
+        self.rows, self.held_out, self.grouping, self.balance = rows, held_out, grouping, balance
         self.loss_is_scaled_for_ga = True  # `compute_loss` divides by the step's weights itself
         self.seen_rows: list[int] | None = None  # set to a list to record the rows of every forward pass, for tests
 
     # ------------------------------------------------------------ batches
-    def _sampler(self, rows: StepRows, batch_size: int, accumulation: int) -> StepBatchSampler:
+    @property
+    def rows_an_epoch(self) -> int:
+        """Rows that an epoch trains on."""
+        return self.balance.rows if self.balance is not None else len(self.rows)
+
+    def _sampler(
+        self, rows: StepRows, batch_size: int, accumulation: int, balance: Balance | None = None
+    ) -> StepBatchSampler:
         return StepBatchSampler(
             rows.lengths,
             batch_size,
@@ -97,12 +109,15 @@ class StepBatches:
             process=self.args.process_index,
             seed=self.args.seed,
             grouping=self.grouping,
+            balance=balance,
         )
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """This process's batches. Not prepared by accelerate, which would shard them once more and repeat rows."""
         trainer: Any = self
-        sampler = self._sampler(self.rows, trainer._train_batch_size, self.args.gradient_accumulation_steps)
+        sampler = self._sampler(
+            self.rows, trainer._train_batch_size, self.args.gradient_accumulation_steps, self.balance
+        )
         for callback in [one for one in self.callback_handler.callbacks if isinstance(one, _SetEpoch)]:
             trainer.remove_callback(callback)
         trainer.add_callback(_SetEpoch(sampler))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from categorize.errors import UserError
 from categorize.inference.tfidf import Features, FeatureSettings, TfidfPredictor
 from categorize.recipe.sections import SeqclsRecipe, TfidfModel
+from categorize.training.balance import Balance, build_balance
 from categorize.training.method import FitOptions, FitSummary
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ class TfidfMethod:
         gold, weights = train.column("gold").to_pylist(), train.column("weight").to_numpy()
         targets = data.label_set.encode(gold, train.column("gold_score").to_pylist())
         details: dict[str, Any] = {"features": matrix.shape[1]}
+        # The vocabulary is that of all rows; the linear model alone reads the balanced ones.
+        if (balance := build_balance(recipe.training.balance, data.label_set, targets)) is not None:
+            print(f"  {balance.line()}", flush=True)
+            matrix, targets, weights = balanced(balance, matrix, targets, weights, recipe.seed)
         if data.label_set.is_regression:
             coefficients, intercepts, details["alpha"] = _fit_ridge(
                 section, data, features, matrix, targets[:, 0], weights
@@ -60,6 +65,20 @@ class TfidfMethod:
         texts = data.input_spec.expand(data.splits.train).column("text").to_pylist()
         matrix = fit_features(build_features(section), texts)
         return [f"features: {matrix.shape[1]:,} n-grams, {matrix.nnz / matrix.shape[0]:.0f} in a row"]
+
+
+def balanced(
+    balance: Balance, matrix: Any, targets: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], seed: int
+) -> tuple[Any, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Features, targets and weights of the rows that the balance draws. `weighted` draws none here: it weighs every
+    row, which is what its draws come to on average."""
+    import numpy as np
+
+    if balance.mode == "weighted":
+        counts = np.bincount(balance.classes)
+        return matrix, targets, weights * balance.rows / (len(balance.counts) * counts[balance.classes])
+    drawn = balance.draw(np.random.default_rng((seed, 0)))
+    return matrix[drawn], targets[drawn], weights[drawn]
 
 
 def fit_features(features: Features, texts: list[str]) -> Any:

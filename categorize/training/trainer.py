@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from categorize.training.balance import Balance
+
 Measures = Callable[["npt.NDArray[np.float64]"], dict[str, float]]
 
 
@@ -69,6 +71,7 @@ class HeadTrainer(StepBatches, Trainer):  # type: ignore[misc]
         objective: the loss, as a sum over rows.
         measures: from logits [n, labels] of the evaluation rows, in their order, to what is logged.
         grouping: batches of rows of like length.
+        balance: draws the rows of each epoch.
     """
 
     def __init__(
@@ -79,12 +82,13 @@ class HeadTrainer(StepBatches, Trainer):  # type: ignore[misc]
         train_dataset: EncodedRows,
         eval_dataset: EncodedRows | None = None,
         grouping: bool = True,
+        balance: Balance | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, train_dataset=train_dataset, eval_dataset=eval_dataset, **kwargs)
         self.objective = objective
         self.measures = measures
-        self.init_steps(train_dataset, eval_dataset, grouping)
+        self.init_steps(train_dataset, eval_dataset, grouping, balance)
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None

@@ -48,10 +48,14 @@ def trainer_with_dropout(tiny: Tiny, folder: Path, **options: Any) -> Any:
     return trainer
 
 
-@pytest.mark.parametrize("killed_at", [5, 7, 11])
-def test_a_killed_and_resumed_training_ends_with_the_same_weights(tiny: Tiny, tmp_path: Path, killed_at: int) -> None:
+@pytest.mark.parametrize(
+    ("killed_at", "balance"), [(5, None), (7, None), (11, None), (9, "upsample"), (3, "downsample"), (7, "weighted")]
+)
+def test_a_killed_and_resumed_training_ends_with_the_same_weights(
+    tiny: Tiny, tmp_path: Path, killed_at: int, balance: str | None
+) -> None:
     """6 steps an epoch: killed in the middle of the first, just behind its end, and in the middle of the second."""
-    options = {"save_strategy": "steps", "save_steps": 2}
+    options = {"save_strategy": "steps", "save_steps": 2, "balance": balance}
     whole = trainer_with_dropout(tiny, tmp_path / "whole", **options)
     whole.train()
     killed = trainer_with_dropout(tiny, tmp_path / "killed", **options)

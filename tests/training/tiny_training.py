@@ -1,6 +1,6 @@
 """One small training whose every gradient and logged loss is recorded; also a script, for several processes.
 
-torchrun --nproc_per_node 2 -m tests.training.tiny_training MODEL OUT BATCH ACCUMULATION
+torchrun --nproc_per_node 2 -m tests.training.tiny_training MODEL OUT BATCH ACCUMULATION [BALANCE]
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ def build_trainer(
     *,
     task: str = "single_label",
     rows: int = ROWS,
+    balance: str | None = None,
     **training: Any,
 ) -> Any:
     """A `HeadTrainer` on rows of unlike lengths and weights, with plain SGD so that the gradient is the update."""
@@ -30,6 +31,7 @@ def build_trainer(
     from categorize.labels import Label, LabelSet
     from categorize.models.head import load_sequence_classifier
     from categorize.models.tokenizer import TokenizedTexts
+    from categorize.training.balance import build_balance
     from categorize.training.objectives import Objective
     from categorize.training.trainer import Collator, EncodedRows, HeadTrainer
 
@@ -75,6 +77,7 @@ def build_trainer(
         eval_dataset=data,
         data_collator=Collator(loaded.model.config.pad_token_id),
         objective=Objective(task, 0.1),
+        balance=build_balance(balance, label_set, targets),
         measures=lambda logits: {"sum": float(np.abs(logits).sum())},
     )
 
@@ -109,7 +112,9 @@ if __name__ == "__main__":
     import torch
 
     model, out, batch, accumulation = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    trainer = build_trainer(model, str(out / "run"), batch, accumulation)
+    trainer = build_trainer(
+        model, str(out / "run"), batch, accumulation, balance=sys.argv[5] if len(sys.argv) > 5 else None
+    )
     recorded = record(trainer)
     recorded["world_size"] = trainer.args.world_size
     recorded["metrics"] = trainer.evaluate()

@@ -1,0 +1,94 @@
+"""Balanced labels: which rows an epoch trains on, so that rare labels come as often as frequent ones.
+
+Training alone is balanced; no evaluation ever is. The rows of an epoch depend on (seed, epoch), whatever the processes
+and the accumulation are, so that an interrupted run goes on with the same ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from categorize.labels import LabelSet
+
+
+@dataclass(frozen=True)
+class Balance:
+    """How rows of unequal classes are drawn.
+
+    Attributes:
+        mode: upsample (every class as often as the most frequent: its rows whole as often as fits, then a random part),
+            downsample (a random part of every class, as large as the rarest), weighted (as many rows as there are,
+            drawn with replacement, every class with the same chance).
+        classes: int64 [rows], from 0; see `classes_of`.
+    """
+
+    mode: str
+    classes: npt.NDArray[np.int64]
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """Rows of each class that there is."""
+        import numpy as np
+
+        counts = np.bincount(self.classes)
+        return np.asarray(counts[counts > 0], dtype=np.int64)
+
+    @property
+    def rows(self) -> int:
+        """Rows of an epoch, the same for all epochs."""
+        counts = self.counts
+        if self.mode == "weighted":
+            return int(counts.sum())
+        return int(len(counts) * (counts.max() if self.mode == "upsample" else counts.min()))
+
+    def draw(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Row positions of an epoch, [rows], in random order."""
+        import numpy as np
+
+        if self.mode == "weighted":
+            counts = np.bincount(self.classes)
+            chance = 1.0 / counts[self.classes]
+            drawn = rng.choice(len(self.classes), size=self.rows, p=chance / chance.sum())
+            return np.asarray(drawn, dtype=np.int64)
+        each = self.counts.max() if self.mode == "upsample" else self.counts.min()
+        parts = []
+        for number in np.unique(self.classes):
+            members = np.flatnonzero(self.classes == number)
+            whole, rest = divmod(int(each), len(members))
+            parts += [members] * whole + [rng.permutation(members)[:rest]]
+        return np.asarray(rng.permutation(np.concatenate(parts)), dtype=np.int64)
+
+    def line(self) -> str:
+        """What training prints."""
+        counts = self.counts
+        each = {"upsample": counts.max(), "downsample": counts.min(), "weighted": round(self.rows / len(counts))}
+        about = "about " if self.mode == "weighted" else ""
+        return (
+            f"training.balance: {self.mode}: an epoch has {self.rows:,} rows, {about}{each[self.mode]:,} of each of "
+            f"{len(counts)} classes that have {counts.min():,} to {counts.max():,}"
+        )
+
+
+def classes_of(label_set: LabelSet, targets: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """The class of each row, [rows]: its label; of several, the one that the fewest rows have (ties: the first of the
+    set); rows of a multi-label set without a label are a class of their own.
+
+    Args:
+        targets: [rows, labels] as `LabelSet.encode` gives them.
+    """
+    import numpy as np
+
+    counts = np.asarray(targets.sum(axis=0))
+    held = np.where(targets > 0, counts[None, :], np.inf)
+    classes = held.argmin(axis=1)
+    return np.asarray(np.where(np.isinf(held.min(axis=1)), len(label_set), classes), dtype=np.int64)
+
+
+def build_balance(mode: str | None, label_set: LabelSet, targets: npt.NDArray[np.float64]) -> Balance | None:
+    """The balance that a recipe asks for; None for none."""
+    return None if mode is None else Balance(mode, classes_of(label_set, targets))
