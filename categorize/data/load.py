@@ -80,6 +80,7 @@ class LoadedData:
 
     Attributes:
         left_out: rows of the source that are in no split, with `rows.schema` and a column `reason`.
+        ids: of all rows, in the order of the source.
     """
 
     label_set: LabelSet
@@ -87,6 +88,7 @@ class LoadedData:
     splits: Splits
     report: DataReport
     left_out: pa.Table
+    ids: list[str]
 
 
 def load_recipe_data(recipe: RecipeBase, *, resplit: bool = False, write: bool = True) -> LoadedData:
@@ -162,7 +164,7 @@ def load_data(
     gone = [row for row, reason in enumerate(reasons) if reason is not None]
     left_out = everything.take(pa.array(gone, pa.int64()))
     left_out = left_out.append_column("reason", pa.array([reasons[row] for row in gone], pa.string()))
-    return LoadedData(label_set, input_spec, splits, report, left_out)
+    return LoadedData(label_set, input_spec, splits, report, left_out, everything["id"].to_pylist())
 
 
 Part = tuple[str, Extracted]  # an official split (or Source.ALL) and its columns

@@ -96,7 +96,7 @@ class DataReport:
             f"characters: median {lengths['median']:.0f}, mean {lengths['mean']:.0f}, "
             f"95% up to {lengths['p95']:.0f}, longest {lengths['max']:.0f}",
         ]
-        result += _table(self._table_rows())
+        result += aligned(self._table_rows())
         if len(self.label_counts) > _LISTED_LABELS:
             result.append(f"... and {len(self.label_counts) - _LISTED_LABELS} rarer labels")
         if self.missing:
@@ -295,7 +295,7 @@ def display_width(text: str) -> int:
     )
 
 
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows of cells as aligned lines: the first column to the left, the others to the right."""
     width = max(len(row) for row in rows)
     widths = [max((display_width(row[i]) for row in rows if i < len(row)), default=0) for i in range(width)]

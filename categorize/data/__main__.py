@@ -1,0 +1,111 @@
+"""What a recipe's data holds, as tables; with `--write`, as a folder of splits with a datasheet.
+
+python -m categorize.data recipes/mine.yaml
+python -m categorize.data recipes/mine.yaml data.splits.test=0.3 --write outputs/mine_data
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from categorize.errors import UserError
+from categorize.recipe.command import INTERRUPTED, USER_ERROR
+from categorize.recipe.load import load_recipe
+from categorize.recipe.wording import quote
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises instead of printing usage and leaving."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; python -m categorize.data --help explains")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status: 2 for what the user can mend."""
+    try:
+        run(_parse(argv))
+    except UserError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(
+        prog="python -m categorize.data",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("recipe", metavar="RECIPE", help="a recipe of any kind; its data and labels are read")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="lay a value over the recipe")
+    parser.add_argument("--write", metavar="FOLDER", help="write splits, spreadsheet form, datasheet and a picture")
+    parser.add_argument("--format", choices=("parquet", "csv", "xlsx"), default="parquet", help="of the written tables")
+    parser.add_argument("--overwrite", action="store_true", help="replace a folder that this command wrote")
+    parser.add_argument("--resplit", action="store_true", help="draw the splits anew, not the stored ones")
+    parser.add_argument("--license", metavar="ID", help="for the datasheet, as the Hub spells it; unknown by default")
+    parser.add_argument("--language", metavar="CODE", help="for the datasheet, such as en; told from the script for zh")
+    options = parser.parse_intermixed_args(argv)
+    if "=" in options.recipe and not Path(options.recipe).exists():
+        raise UserError(
+            f"{quote(options.recipe)} stands where the recipe belongs; python -m categorize.data RECIPE ..."
+        )
+    if options.write is None:
+        for name in ("overwrite", "license", "language"):
+            if getattr(options, name):
+                raise UserError(f"--{name} is for a written folder; add --write FOLDER")
+        if options.format != "parquet":
+            raise UserError("--format is for a written folder; add --write FOLDER")
+    return options
+
+
+def run(options: argparse.Namespace) -> None:
+    """Load, print the tables, and write the folder where one is named.
+
+    Raises:
+        UserError: recipe, data or folder are at fault.
+    """
+    recipe = load_recipe(options.recipe, options.overrides).recipe
+    from categorize.data.export import check_folder, export_tables, write_folder
+    from categorize.data.load import load_recipe_data
+    from categorize.data.overview import duplicate_table, length_table, row_counts
+    from categorize.data.report import aligned
+
+    folder = Path(options.write) if options.write is not None else None
+    if folder is not None:
+        check_folder(folder, options.overwrite)
+    data = load_recipe_data(recipe, resplit=options.resplit, write=folder is not None)
+    lines = data.report.lines()
+    lines += ["", *aligned([["rows", ""], *([name, f"{count:,}"] for name, count in row_counts(data).items())])]
+    lines += ["", *aligned(length_table(data)), "", *aligned(duplicate_table(data))]
+    print("\n".join(lines), flush=True)
+    if folder is None:
+        return
+    import numpy as np
+
+    from categorize.data.charts import overview_svg
+    from categorize.data.datasheet import PICTURE, datasheet
+    from categorize.data.overview import text_lengths
+    from categorize.data.readers import SPLIT_NAMES
+
+    exported = export_tables(data, recipe, options.format)
+    lengths = np.concatenate([text_lengths(data, name) for name in SPLIT_NAMES])
+    texts = {
+        "README.md": datasheet(data, recipe, exported, license_id=options.license, language=options.language),
+        PICTURE: overview_svg(lengths, data.report.label_counts),
+    }
+    names = write_folder(folder, exported, data, recipe, texts, overwrite=options.overwrite)
+    print(f"\nwritten: {folder}: {', '.join(names)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

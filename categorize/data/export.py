@@ -1,0 +1,262 @@
+"""Loaded data written to a folder: splits, what was left out, and the three tables that spreadsheet users know.
+
+The folder appears whole or not at all. Its files are what `data.source` reads again, with the same rows in the same
+splits; docs/data.md lists the columns.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from categorize.data.load import LoadedData
+from categorize.data.readers import SPLIT_NAMES
+from categorize.errors import UserError
+from categorize.recipe.sections import RecipeBase
+
+MANIFEST = "dataset.json"
+SPREADSHEET = "spreadsheet"
+NOT_LABELLED = "-1"
+FORMATS = ("parquet", "csv", "xlsx")
+LABELLED_SPLITS = ("train", "validation", "test")
+# What a sheet can hold (Excel specifications and limits).
+_SHEET_ROWS, _CELL_CHARACTERS = 1_048_576, 32_767
+_NOT_IN_SHEETS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A folder of tables, before its description is written: the tables by file stem, and their format."""
+
+    tables: dict[str, pa.Table]
+    form: str
+
+    def file(self, name: str) -> str:
+        """The file of a table."""
+        return f"{name}.{self.form}"
+
+    @property
+    def splits(self) -> list[str]:
+        """Splits that have rows."""
+        return [name for name in SPLIT_NAMES if name in self.tables]
+
+
+def export_tables(data: LoadedData, recipe: RecipeBase, form: str = "parquet") -> Exported:
+    """The tables of a folder: the splits that have rows, `purged` (all labelled rows of the splits, with a column
+    `split`) and `rejected` (rows that are in no split, with their `reason`)."""
+    tables = {name: split_table(data.splits[name], data, recipe) for name in SPLIT_NAMES if data.splits[name].num_rows}
+    labelled = []
+    for name in LABELLED_SPLITS:
+        if name in tables:
+            names = pa.array([name] * tables[name].num_rows, pa.string())
+            labelled.append(tables[name].append_column("split", names))
+    if labelled:
+        tables["purged"] = pa.concat_tables(labelled)
+    if data.left_out.num_rows:
+        rejected = split_table(data.left_out, data, recipe)
+        tables["rejected"] = rejected.append_column("reason", data.left_out["reason"])
+    return Exported(tables, form)
+
+
+def split_table(rows: pa.Table, data: LoadedData, recipe: RecipeBase) -> pa.Table:
+    """Columns id, text (prepared as a model reads it) and label (a list for multi-label, a number for a regression);
+    document, group, weight and the time where the recipe names such columns; and those of `columns.keep`."""
+    named = recipe.data.columns
+    if data.label_set.is_regression:
+        label: Any = rows["gold_score"]
+    elif data.label_set.is_multi_label:
+        label = rows["gold"]
+    else:
+        label = pa.array([None if names is None else names[0] for names in rows["gold"].to_pylist()], pa.string())
+    columns: dict[str, Any] = {"id": rows["id"], "text": rows["text"], "label": label}
+    columns |= {"document": rows["document_id"]} if named.document is not None else {}
+    columns |= {"group": rows["group"]} if named.group is not None else {}
+    columns |= {"weight": rows["weight"]} if named.weight is not None else {}
+    fields = rows["fields"].combine_chunks()
+    if isinstance(fields, pa.ChunkedArray):
+        fields = pa.concat_arrays(fields.chunks) if fields.num_chunks else pa.array([], rows["fields"].type)
+    by_time = recipe.data.splits.by_time
+    for name in dict.fromkeys([*([by_time] if by_time is not None else []), *named.keep]):
+        columns[kept_name(name)] = fields.field(name)
+    return pa.table(columns)
+
+
+def kept_name(column: str) -> str:
+    """The name under which a column of the source is written."""
+    reserved = ("id", "text", "label", "document", "group", "weight", "split", "reason")
+    return f"data.{column}" if column in reserved else column
+
+
+def spreadsheet_rows(data: LoadedData) -> dict[str, list[tuple[str, str, str]]]:
+    """The tables `unlabeled`, `labeled` and `purged` as rows of (custom_id, message, class).
+
+    `unlabeled`: every row, class -1; `labeled`: every row, -1 where it has no usable label; `purged`: the labelled rows
+    of the splits, without those that were left out. A class is the label's code where the recipe has codes.
+    """
+    code = {label.name: label.code or label.name for label in data.label_set.labels}
+    found: dict[str, tuple[str, str, str]] = {}
+    usable: set[str] = set()
+    parts = [(name, data.splits[name]) for name in SPLIT_NAMES]
+    for split, rows in [*parts, ("", data.left_out)]:
+        columns = (rows[name].to_pylist() for name in ("id", "text", "gold", "gold_score"))
+        for row_id, text, names, score in zip(*columns, strict=True):
+            value = (
+                _number(score)
+                if score is not None
+                else NOT_LABELLED
+                if names is None
+                else ";".join(code[name] for name in names)
+            )
+            found[row_id] = (row_id, text, value)
+            if split in LABELLED_SPLITS:
+                usable.add(row_id)
+    rows_in_order = [found[row_id] for row_id in data.ids if row_id in found]
+    return {
+        "unlabeled": [(row_id, text, NOT_LABELLED) for row_id, text, _ in rows_in_order],
+        "labeled": rows_in_order,
+        "purged": [row for row in rows_in_order if row[0] in usable],
+    }
+
+
+def _number(score: float) -> str:
+    return str(int(score)) if score.is_integer() else repr(score)
+
+
+# ---------------------------------------------------------------- writing
+def check_folder(folder: Path, overwrite: bool) -> None:
+    """Refuse a folder that is there, unless told to replace one that this command wrote.
+
+    Raises:
+        UserError: the folder exists.
+    """
+    if not folder.exists():
+        return
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    if not (folder / MANIFEST).is_file():
+        raise UserError(f"{folder}: exists and was not written by this command; name another folder for --write")
+    if not overwrite:
+        raise UserError(f"{folder}: holds a written dataset; name another folder, or replace it with --overwrite")
+
+
+def write_folder(
+    folder: Path, exported: Exported, data: LoadedData, recipe: RecipeBase, texts: dict[str, str], *, overwrite: bool
+) -> list[str]:
+    """Write tables, spreadsheet form, `dataset.json` and `texts` (name -> content); gives the files' names.
+
+    Raises:
+        UserError: the folder is taken (see `check_folder`) or cannot be written, or a sheet cannot hold the rows.
+    """
+    check_folder(folder, overwrite)
+    staged = folder.with_name(f"{folder.name}.incomplete")
+    try:
+        if staged.exists():
+            shutil.rmtree(staged)
+        (staged / SPREADSHEET).mkdir(parents=True)
+        for name, table in exported.tables.items():
+            _write_table(staged / exported.file(name), table, recipe.data.label_separator)
+        # Spreadsheet users open CSV or xlsx, not Parquet.
+        form = "xlsx" if exported.form == "xlsx" else "csv"
+        for name, rows in spreadsheet_rows(data).items():
+            _write_rows(staged / SPREADSHEET / f"{name}.{form}", ("custom_id", "message", "class"), rows, excel=True)
+        for name, text in texts.items():
+            (staged / name).write_text(text, encoding="utf-8")
+        manifest = {
+            "name": recipe.name,
+            "rows": {name: table.num_rows for name, table in exported.tables.items()},
+            "split_fingerprints": data.splits.fingerprints,
+            "label_set": data.label_set.to_dict(),
+            "input": data.input_spec.to_dict(),
+            "report": data.report.to_dict(),
+        }
+        text = json.dumps(manifest, ensure_ascii=False, indent=2)
+        (staged / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        names = sorted(path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file())
+        _put_in_place(staged, folder)
+    except OSError as error:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise UserError(f"{folder}: cannot be written: {error.strerror or error}; name another folder") from None
+    except BaseException:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
+    return names
+
+
+def _put_in_place(staged: Path, folder: Path) -> None:
+    replaced = folder.with_name(f"{folder.name}.replaced")
+    if replaced.exists():
+        shutil.rmtree(replaced)
+    if folder.exists():
+        folder.rename(replaced)
+    staged.rename(folder)
+    if replaced.exists():
+        shutil.rmtree(replaced)
+
+
+def _write_table(path: Path, table: pa.Table, separator: str) -> None:
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        pq.write_table(table, path, compression="zstd")
+        return
+    columns = [_cells(table[name].to_pylist(), separator) for name in table.column_names]
+    _write_rows(path, table.column_names, zip(*columns, strict=True), excel=False)
+
+
+def _cells(values: Sequence[Any], separator: str) -> list[str]:
+    """Values as the readers read them back: several labels between separators, or as a list where that is unclear."""
+
+    def cell(value: Any) -> str:
+        if value is None:
+            return ""
+        if isinstance(value, list):
+            plain = value and not any(separator in item or item.startswith("[") for item in value)
+            return separator.join(value) if plain else json.dumps(value, ensure_ascii=False)
+        return _number(value) if isinstance(value, float) else str(value)
+
+    return [cell(value) for value in values]
+
+
+def _write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]], *, excel: bool) -> None:
+    if path.suffix == ".xlsx":
+        _write_sheet(path, header, rows)
+        return
+    # With the byte order mark, Excel reads UTF-8, and so Chinese text, as such.
+    with path.open("w", encoding="utf-8-sig" if excel else "utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def _write_sheet(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    try:
+        from openpyxl import Workbook
+        from openpyxl.cell import WriteOnlyCell
+    except ImportError:
+        raise UserError("--format xlsx needs openpyxl: pip install 'categorize[xlsx]', or write --format csv") from None
+    book = Workbook(write_only=True)
+    sheet = book.create_sheet(path.stem)
+    sheet.append(list(header))
+    for number, row in enumerate(rows, 2):
+        if number > _SHEET_ROWS:
+            raise UserError(f"{path.name}: a sheet holds {_SHEET_ROWS} rows, there are more; write --format csv")
+        cells = []
+        for value in row:
+            if len(value) > _CELL_CHARACTERS:
+                raise UserError(
+                    f"{path.name}: row {number} (id {row[0]}): a text of {len(value)} characters, a cell holds "
+                    f"{_CELL_CHARACTERS}; write --format csv"
+                )
+            cell = WriteOnlyCell(sheet, value=_NOT_IN_SHEETS.sub("\ufffd", value))
+            cell.data_type = "s"  # "=1+1" is a text here, and no formula
+            cells.append(cell)
+        sheet.append(cells)
+    book.save(path)
