@@ -8,7 +8,7 @@ export TOKENIZERS_PARALLELISM = false
 export OMP_WAIT_POLICY = PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-sft test test-slow lint types recipes format clean
+.PHONY: help setup demo test test-slow lint types recipes format clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -22,20 +22,16 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(INSTALLED) ## Train, reload and compare classifiers on the sample comments (about 4 minutes, no GPU, no network)
+demo: $(INSTALLED) ## Train, reload and compare classifiers on the sample comments (about 7 minutes, no GPU, no network)
 	$(BIN)/python -m demo.build_models
 	$(TRAIN) recipes/demo/tfidf.yaml --overwrite
 	$(TRAIN) recipes/demo/encoder_probe.yaml --overwrite
 	$(TRAIN) recipes/demo/encoder_head.yaml --overwrite
 	$(TRAIN) recipes/demo/decoder_head_lora.yaml --overwrite
-	$(BIN)/python run_eval.py recipes/demo/eval.yaml --overwrite
-	$(BIN)/python -m demo.check outputs/demo_eval/comparison.json
-
-demo-sft: demo ## The demo, then the decoder tuned to answer with labels: SFT by LoRA and QLoRA (some minutes more)
 	$(BIN)/python run_sft.py recipes/demo/decoder_sft_lora.yaml --overwrite
 	$(BIN)/python run_sft.py recipes/demo/decoder_sft_qlora.yaml --overwrite
-	$(BIN)/python run_eval.py recipes/demo/eval_sft.yaml --overwrite
-	$(BIN)/python -m demo.check outputs/demo_eval_sft/comparison.json
+	$(BIN)/python run_eval.py recipes/demo/eval.yaml --overwrite
+	$(BIN)/python -m demo.check outputs/demo_eval/comparison.json
 
 test: $(INSTALLED) lint types recipes ## Lint, types, recipes and the fast tests
 	$(BIN)/python -m pytest

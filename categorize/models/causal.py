@@ -9,6 +9,7 @@ from categorize.models.adapters import add_adapter
 from categorize.models.console import quiet_libraries
 from categorize.models.head import clamp_length, resolve_dtype
 from categorize.models.quantization import build_quantization, keep_layout
+from categorize.models.sharding import prepare_for_fsdp
 from categorize.models.tokenizer import ensure_pad_token, load_tokenizer, loading
 from categorize.recipe.sections import QuantizationSection, SftRecipe
 
@@ -105,6 +106,7 @@ def load_causal(
             name_or_path, revision=revision, config=config, dtype=dtype, trust_remote_code=trust_remote_code, **extra
         )
     keep_layout(model)
+    prepare_for_fsdp(model)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     settings = CausalSettings(
         max_length=clamp_length(max_length, model.config, tokenizer),

@@ -13,6 +13,7 @@ from categorize.models.adapters import add_adapter
 from categorize.models.console import quiet_libraries
 from categorize.models.pooling import pool_by_mean
 from categorize.models.quantization import build_quantization, keep_layout, quantized_within
+from categorize.models.sharding import prepare_for_fsdp
 from categorize.models.tokenizer import ensure_pad_token, load_tokenizer, loading
 from categorize.recipe.sections import HeadModel, QuantizationSection, SeqclsRecipe
 
@@ -163,6 +164,7 @@ def load_sequence_classifier(
             **extra,
         )
     keep_layout(model)
+    prepare_for_fsdp(model)
     if pooling == "mean":
         pool_by_mean(model)
     missing = {*info["missing_keys"], *(key for key, *_ in info.get("mismatched_keys", ()))}

@@ -1,10 +1,8 @@
 """Real launches of two processes under each accelerate configuration that runs without a GPU.
 
-The losses of every optimizer step equal those of one process on the same effective batch, so that each step saw the
-same rows; the saved run loads on one process and predicts what the launched run wrote.
-
-`fsdp2.yaml` is not among them: accelerate 1.15 chooses FSDP on accelerators only (`AcceleratorState` leaves MULTI_CPU
-out).
+The losses of every optimizer step equal those of one process on the same effective batch, every row is seen once an
+epoch, the saved run loads on one process and predicts what the launched run wrote, and a launch that was cut is
+resumed to the losses and predictions of the one that was not.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +24,15 @@ from tests.session.collections import write_collection, write_recipe
 
 pytestmark = pytest.mark.slow
 Tiny = Callable[..., Path]
+EPOCHS = 2
 TRAINING = {
-    "num_train_epochs": 2,
+    "num_train_epochs": EPOCHS,
     "learning_rate": 1e-3,
     "use_cpu": True,
     "logging_steps": 1,
     "activation_checkpointing": False,
 }
-CONFIGS = ("multi_gpu", "deepspeed_zero2", "deepspeed_zero3")
+CONFIGS = ("multi_gpu", "fsdp2", "deepspeed_zero2", "deepspeed_zero3")
 SCRIPTS = {"head": "run_seqcls.py", "sft": "run_sft.py", "qlora": "run_sft.py"}
 # ZeRO-3 cannot shard 4-bit weights (peft#1566); the recipe check refuses it, and tests/recipe holds it to that.
 LAUNCHES = [
@@ -56,10 +55,63 @@ def recipe_of(family: str, folder: Path, tiny: Tiny) -> Path:
     return write_recipe(folder / f"{family}.yaml", **sections)
 
 
-def start(root: Path, folder: Path, command: list[str]) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(root)}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-4000:]
+class Starts:
+    """Trains in one folder, each run once a session: by one process, or by two under a configuration."""
+
+    def __init__(self, root: Path, folder: Path, tiny: Tiny) -> None:
+        self.root, self.folder, self.tiny = root, folder, tiny
+        write_collection(folder / "rows.csv", 90)
+
+    def one(self, family: str) -> Path:
+        return self._once(f"{family}_one", family, [sys.executable], ["training.per_device_train_batch_size=8"])
+
+    def two(self, config: str, family: str) -> Path:
+        return self._once(f"{family}_{config}", family, self.launcher(config), self.halves)
+
+    def cut_and_resumed(self, config: str, family: str, step: int) -> Path:
+        name, command = f"{family}_{config}_cut", self.launcher(config)
+        cut = self._start(name, family, command, self.halves, {"CUT_AT_STEP": str(step)})
+        assert cut.returncode != 0 and not (self.folder / "outputs" / name).exists()
+        done = self._start(name, family, command, [*self.halves, "--resume"], {})
+        assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-4000:]
+        assert "resuming from checkpoint-" in done.stdout
+        return self.folder / "outputs" / name
+
+    halves: tuple[str, ...] = ("training.per_device_train_batch_size=4",)
+
+    def launcher(self, config: str) -> list[str]:
+        file = self.root / f"accelerate_configs/{config}.yaml"
+        launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(file)]
+        return [*launch, "--num_processes", "2", str(self.root / "tests/launch/observed.py")]
+
+    def _once(self, name: str, family: str, command: list[str], overrides: Any) -> Path:
+        run = self.folder / "outputs" / name
+        if not run.exists():
+            seen = self.folder / f"{name}_seen"
+            seen.mkdir()
+            done = self._start(name, family, command, overrides, {"SEEN_ROWS": str(seen)})
+            assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-4000:]
+        return run
+
+    def _start(
+        self, name: str, family: str, command: list[str], overrides: Any, watched: Mapping[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        recipe = self.folder / f"{family}.yaml"
+        if not recipe.exists():
+            recipe_of(family, self.folder, self.tiny)
+        environment = {
+            **os.environ, **watched, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(self.root),
+        }  # fmt: skip
+        script = str(self.root / SCRIPTS[family])
+        return subprocess.run(
+            [*command, script, recipe.name, f"output_dir=outputs/{name}", *overrides],
+            cwd=self.folder, env=environment, capture_output=True, text=True, timeout=600,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def starts(root: Path, tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Starts:
+    return Starts(root, tmp_path_factory.mktemp("launches"), tiny)
 
 
 def losses(run: Path) -> list[float]:
@@ -67,37 +119,39 @@ def losses(run: Path) -> list[float]:
     return [entry["loss"] for entry in log if "loss" in entry]
 
 
+def probabilities(run: Path) -> np.ndarray[Any, Any]:
+    return np.array(pq.read_table(run / "predictions/test.parquet")["probabilities"].to_pylist())
+
+
+def manifest(run: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((run / "run.json").read_text())
+    return loaded
+
+
 @pytest.mark.parametrize(("config", "family"), LAUNCHES)
-def test_two_processes_train_as_one(root: Path, tiny: Tiny, tmp_path: Path, config: str, family: str) -> None:
-    write_collection(tmp_path / "rows.csv", 90)
-    recipe = recipe_of(family, tmp_path, tiny)
-    script = str(root / SCRIPTS[family])
-    start(
-        root,
-        tmp_path,
-        [sys.executable, script, recipe.name, "output_dir=outputs/one", "training.per_device_train_batch_size=8"],
-    )
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--config_file",
-        str(root / f"accelerate_configs/{config}.yaml"),
-    ]
-    launch += [
-        "--num_processes",
-        "2",
-        script,
-        recipe.name,
-        "output_dir=outputs/two",
-        "training.per_device_train_batch_size=4",
-    ]
-    start(root, tmp_path, launch)
-    manifest = json.loads((tmp_path / "outputs/two/run.json").read_text())
-    assert manifest["hardware"]["processes"] == 2
+def test_two_processes_train_as_one_on_every_row_once_an_epoch(starts: Starts, config: str, family: str) -> None:
+    run, one = starts.two(config, family), starts.one(family)
+    assert manifest(run)["hardware"]["processes"] == 2
     tolerance = 2e-2 if family == "qlora" else 2e-4  # 4-bit weights compute in bfloat16
-    np.testing.assert_allclose(losses(tmp_path / "outputs/two"), losses(tmp_path / "outputs/one"), rtol=tolerance)
-    written = pq.read_table(tmp_path / "outputs/two/predictions/test.parquet")
-    again = load_predictor(str(tmp_path / "outputs/two")).predict_texts(written["text"].to_pylist())
+    np.testing.assert_allclose(losses(run), losses(one), rtol=tolerance)
+    seen = [json.loads(file.read_text()) for file in sorted((starts.folder / f"{run.name}_seen").iterdir())]
+    rows = manifest(run)["rows"]["train"]
+    assert len(seen) == 2
+    for epoch in range(EPOCHS):
+        assert sorted([row for process in seen for row in process[epoch]]) == list(range(rows))
+        assert all(process[epoch] for process in seen)
+    again = load_predictor(str(run)).predict_texts(pq.read_table(run / "predictions/test.parquet")["text"].to_pylist())
     assert again.probabilities is not None
-    np.testing.assert_allclose(again.probabilities, np.array(written["probabilities"].to_pylist()), atol=1e-5)
+    np.testing.assert_allclose(again.probabilities, probabilities(run), atol=1e-5)
+
+
+@pytest.mark.parametrize(("config", "family"), LAUNCHES)
+def test_a_launch_that_was_cut_is_resumed_to_the_end_of_the_one_that_was_not(
+    starts: Starts, config: str, family: str
+) -> None:
+    """Cut in the middle of the second epoch, by SIGKILL to both processes."""
+    whole = starts.two(config, family)
+    resumed = starts.cut_and_resumed(config, family, 11)
+    tolerance = 1e-3 if family == "qlora" else 1e-6
+    np.testing.assert_allclose(losses(resumed), losses(whole), rtol=tolerance)
+    np.testing.assert_allclose(probabilities(resumed), probabilities(whole), atol=tolerance)
