@@ -24,6 +24,7 @@ LEVELS = {
     "training": 8,
     "labeling": 8,
     "report": 8,
+    "folds": 9,
 }
 HEAVY = ("torch", "transformers", "datasets", "peft", "trl", "sklearn", "evaluate", "accelerate")
 # Modules that define a subclass of a heavy library's class; nothing imports them at its top.

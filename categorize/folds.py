@@ -1,0 +1,234 @@
+"""Cross-validation: one training run for every fold of a recipe, and the mean of their test measures.
+
+python -m categorize.folds recipes/mine.yaml
+python -m categorize.folds recipes/mine.yaml data.splits.folds=10 --launcher "accelerate launch --num_processes 2"
+
+Each fold is a run of the recipe's entry script, in `<output_dir>_folds/fold_<i>`; a fold that is finished with the same
+recipe is kept, an interrupted one goes on. `folds.json` beside them holds the measures, their mean and their deviation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, NoReturn
+
+from categorize.errors import UserError
+from categorize.recipe.command import INTERRUPTED, TRAINING_KINDS, USER_ERROR
+from categorize.recipe.load import LoadedRecipe, load_recipe
+from categorize.recipe.sections import SCRIPT_OF_KIND
+
+SUMMARY = "folds.json"
+DEFAULT_FOLDS = 5
+# What this command lays over a recipe itself; a key must not come twice. The values were read from the recipe before.
+_OURS = re.compile(r"(data\.splits\.(folds|fold|file)|name|output_dir|hub(\.[^=]*)?)=")
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One run of the cross-validation: what is laid over the recipe, and where it goes."""
+
+    number: int
+    output: Path
+    overrides: tuple[str, ...]
+    recipe: LoadedRecipe
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises instead of printing usage and leaving."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; python -m categorize.folds --help explains")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status: 2 for what the user can mend, 130 where it was interrupted."""
+    try:
+        run(_parse(argv))
+    except UserError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from there", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(
+        prog="python -m categorize.folds",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("recipe", metavar="RECIPE", help="a training recipe")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="lay a value over the recipe")
+    parser.add_argument(
+        "--launcher", default="", metavar="COMMAND", help="what starts the script, such as 'accelerate launch'"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="train every fold anew")
+    return parser.parse_intermixed_args(argv)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train what is not finished, print the table and write `folds.json`.
+
+    Raises:
+        UserError: the recipe is at fault, a fold failed, or one is there that was made with another recipe.
+    """
+    folds = plan(options.recipe, options.overrides)
+    script = _ROOT / SCRIPT_OF_KIND[folds[0].recipe.recipe.kind]
+    if not script.is_file():
+        raise UserError(f"{script}: no such script; run from a checkout of the project, where {script.name} is")
+    starter = shlex.split(options.launcher) or [sys.executable]
+    for fold in folds:
+        state = check(fold, options.overwrite)
+        if state == "finished":
+            print(f"fold {fold.number}: finished before, {fold.output}", flush=True)
+            continue
+        print(f"fold {fold.number} of {len(folds)}: {fold.output}", flush=True)
+        flag = "--resume" if state == "interrupted" else "--overwrite"
+        done = subprocess.run([*starter, str(script), options.recipe, *fold.overrides, flag], check=False)
+        if done.returncode == INTERRUPTED:
+            raise KeyboardInterrupt
+        if done.returncode:
+            raise UserError(
+                f"fold {fold.number} failed (exit status {done.returncode}); mend what it says above, then run the "
+                "same command: finished folds are kept"
+            )
+    summary = summarize(folds)
+    path = folds[0].output.parent / SUMMARY
+    write_summary(path, summary)
+    print("\n".join(["", *summary_lines(summary), f"written: {path}"]), flush=True)
+
+
+def plan(path: str, overrides: Sequence[str]) -> list[Fold]:
+    """The runs of a recipe's folds (5 where it names no number), each with its own checked recipe.
+
+    Raises:
+        UserError: the recipe is no training recipe, or cannot be split by folds.
+    """
+    from categorize.data.split_file import default_split_file
+
+    first = load_recipe(path, overrides).recipe
+    if first.kind not in TRAINING_KINDS:
+        raise UserError(f"{path}: kind {first.kind} trains nothing; folds are for kind: {' or '.join(TRAINING_KINDS)}")
+    count = first.data.splits.folds or DEFAULT_FOLDS
+    base = Path(f"{first.output_path}_folds")
+    # One stored assignment, as for single runs of the recipe: other models are tried on the same folds.
+    settings = first.data.splits.model_copy(update={"folds": count})
+    stored = default_split_file(first.data.model_copy(update={"splits": settings}), Path(first.output_path).parent)
+    result = []
+    for number in range(count):
+        own = (
+            *(one for one in overrides if not _OURS.match(one)),
+            f"data.splits.folds={count}",
+            f"data.splits.fold={number}",
+            f"data.splits.file={json.dumps(str(stored))}",
+            f"name={json.dumps(f'{first.name}_fold_{number}', ensure_ascii=False)}",
+            f"output_dir={json.dumps(str(base / f'fold_{number}'), ensure_ascii=False)}",
+            "hub=null",  # k runs would push over each other
+        )
+        result.append(Fold(number, base / f"fold_{number}", own, load_recipe(path, own)))
+    return result
+
+
+def check(fold: Fold, overwrite: bool) -> str:
+    """Whether a fold is finished, interrupted or new.
+
+    Raises:
+        UserError: a run of another recipe is there, and is not to be replaced.
+    """
+    from categorize.runs import RECIPE, incomplete_path, is_run
+
+    if overwrite:
+        return "new"
+    for folder, state in ((fold.output, "finished"), (incomplete_path(fold.output), "interrupted")):
+        if not (is_run(folder) if state == "finished" else folder.is_dir()):
+            continue
+        recipe = folder / RECIPE
+        if recipe.is_file() and _uncommented(recipe.read_text(encoding="utf-8")) == _uncommented(fold.recipe.text):
+            return state
+        raise UserError(
+            f"{folder}: was made with another recipe; train all folds anew with --overwrite, or name another output_dir"
+        )
+    return "new"
+
+
+def _uncommented(text: str) -> str:
+    """A resolved recipe without its comments, which tell where it was read."""
+    return "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+
+
+def summarize(folds: Sequence[Fold]) -> dict[str, Any]:
+    """Test measures of each fold, their mean and their standard deviation over folds (n - 1)."""
+    from categorize.metrics.progress import flat
+    from categorize.runs import METRICS, Run
+
+    runs = []
+    for fold in folds:
+        measured = Run.open(fold.output).read_json(METRICS).get("test")
+        if measured is None:
+            raise UserError(f"{fold.output}: holds no measures of the test split; train it again with --overwrite")
+        runs.append(
+            {"fold": fold.number, "run": str(fold.output), "rows": measured["rows"], "measures": flat(measured)}
+        )
+    first = runs[0]["measures"]
+    shared = [name for name in first if all(name in one["measures"] for one in runs)]
+    values = {name: [one["measures"][name] for one in runs] for name in shared}
+    return {
+        "folds": len(runs),
+        "task": folds[0].recipe.recipe.labels.task,
+        "rows": sum(one["rows"] for one in runs),
+        "mean": {name: fmean(numbers) for name, numbers in values.items()},
+        "sd": {name: stdev(numbers) for name, numbers in values.items()},
+        "runs": runs,
+    }
+
+
+def summary_lines(summary: dict[str, Any]) -> list[str]:
+    """The table for the terminal: mean and deviation, then every fold."""
+    from categorize.report.columns import measures
+    from categorize.report.tables import text_table
+
+    shown = [one for one in measures(summary["task"]) if one.terminal and one.name in summary["mean"]]
+    header = ["fold", "rows", *(one.title for one in shown)]
+    rows = [
+        [str(one["fold"]), f"{one['rows']:,}", *(f"{one['measures'][m.name]:.4f}" for m in shown)]
+        for one in summary["runs"]
+    ]
+    rows.append(
+        [
+            "mean ± sd",
+            f"{summary['rows']:,}",
+            *(f"{summary['mean'][m.name]:.4f} ± {summary['sd'][m.name]:.4f}" for m in shown),
+        ]
+    )
+    return [
+        f"{summary['folds']} folds: every unit was in test once; sd over folds",
+        text_table(header, rows, "l" + "r" * (len(header) - 1), width=120),
+    ]
+
+
+def write_summary(path: Path, summary: dict[str, Any]) -> None:
+    """Write `folds.json`, whole or not at all."""
+    staged = path.with_name(f"{path.name}.incomplete")
+    try:
+        staged.write_text(json.dumps(summary, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        staged.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); free space, then run again") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
