@@ -8,7 +8,7 @@ export TOKENIZERS_PARALLELISM = false
 export OMP_WAIT_POLICY = PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint types recipes format clean
+.PHONY: help setup demo demo-full test test-slow lint types recipes format clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -32,6 +32,14 @@ demo: $(INSTALLED) ## Train, reload and compare classifiers on the sample commen
 	$(BIN)/python run_sft.py recipes/demo/decoder_sft_qlora.yaml --overwrite
 	$(BIN)/python run_eval.py recipes/demo/eval.yaml --overwrite
 	$(BIN)/python -m demo.check outputs/demo_eval/comparison.json
+
+demo-full: $(INSTALLED) ## From raw danmu collections to rows to a classifier, then the demo
+	$(BIN)/python -m demo.generate_danmu outputs/demo_danmu --labels
+	$(BIN)/python -m categorize.data.danmu outputs/demo_danmu/raw --write outputs/demo_danmu/parquet --overwrite
+	$(TRAIN) recipes/demo/danmu_tfidf.yaml --overwrite
+	$(BIN)/python run_eval.py recipes/demo/danmu_eval.yaml --overwrite
+	$(BIN)/python -m demo.check outputs/demo_danmu_eval/comparison.json
+	$(MAKE) demo
 
 test: $(INSTALLED) lint types recipes ## Lint, types, recipes and the fast tests
 	$(BIN)/python -m pytest

@@ -93,8 +93,9 @@ class LoadedData:
 
 def load_recipe_data(recipe: RecipeBase, *, resplit: bool = False, write: bool = True) -> LoadedData:
     """`load_data` of a recipe, with the assignment of its split stored beside the outputs; raises as that does."""
-    file = default_split_file(recipe.data, Path(recipe.output_path).parent)
-    return load_data(recipe.data, recipe.labels, split_file=file, resplit=resplit, write=write)
+    outputs = Path(recipe.output_path).parent
+    file = default_split_file(recipe.data, outputs)
+    return load_data(recipe.data, recipe.labels, split_file=file, resplit=resplit, write=write, outputs=outputs)
 
 
 def load_data(
@@ -104,6 +105,7 @@ def load_data(
     split_file: Path | None = None,
     resplit: bool = False,
     write: bool = True,
+    outputs: str | Path = "outputs",
 ) -> LoadedData:
     """Read the source, split it, read the labels and count everything that is unusual.
 
@@ -111,6 +113,7 @@ def load_data(
         split_file: where the assignment is stored, see `default_split_file`; None: nowhere, cut anew.
         resplit: forget the stored assignment.
         write: whether the assignment is stored; only rank 0 of a distributed start does.
+        outputs: folder beside whose runs raw danmu are kept, see `readers.read_source`.
 
     Raises:
         UserError: see `readers`, `columns`, `splits`; no row is labelled, all texts are empty, or there is one class.
@@ -118,7 +121,7 @@ def load_data(
     input_spec = InputSpec.from_section(data)
     if data.splits.folds is None:
         Fractions(data.splits.test, data.splits.validation, data.splits.seed)  # refuses shares before rows are read
-    source = read_source(data)
+    source = read_source(data, outputs)
     parts = _extract(source, data)
     missing = missing_spellings(labels)
     values = [v for _, rows in parts for v in raw_values(rows.cells, data.label_separator, missing)]

@@ -37,8 +37,11 @@ _FORMAT_OF_SUFFIX = {
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
-def read_source(data: DataSection) -> Source:
+def read_source(data: DataSection, outputs: str | Path = "outputs") -> Source:
     """Read the source of a `data` section.
+
+    Args:
+        outputs: folder beside whose runs raw danmu are kept as Parquet files.
 
     Raises:
         UserError: a file is missing, empty, broken, of an unknown format or in another encoding; see `formats`.
@@ -47,9 +50,16 @@ def read_source(data: DataSection) -> Source:
     if isinstance(source, SourceFiles):
         paths = {name: getattr(source, name) for name in SPLIT_NAMES}
         tables = {
-            name: read_file(path, data, f"data.source.{name}") for name, path in paths.items() if path is not None
+            name: _read_danmu(path, data, outputs)
+            if data.format == "danmu"
+            else read_file(path, data, f"data.source.{name}")
+            for name, path in paths.items()
+            if path is not None
         }
         return Source(tables, tuple(note for table in tables.values() for note in table.notes))
+    if data.format == "danmu":
+        table = _read_danmu(source, data, outputs)
+        return Source({Source.ALL: table}, table.notes)
     path = Path(source)
     if data.format == "hub" or (data.format is None and not path.exists() and _may_be_hub_id(source)):
         return _read_hub(data, source)
@@ -81,6 +91,12 @@ def read_file(path: str | Path, data: DataSection | None = None, key: str = "dat
     if not content.strip():
         raise UserError(f"{path}: the file is empty")
     return PARSERS[form](content, str(path), data.sheet if data is not None else None)
+
+
+def _read_danmu(source: str, data: DataSection, outputs: str | Path) -> RawTable:
+    from categorize.data.danmu.source import read_danmu
+
+    return read_danmu(source, data, outputs)
 
 
 def _format_of(path: Path, key: str) -> str:

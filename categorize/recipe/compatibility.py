@@ -70,7 +70,9 @@ class _Recipe:
         if isinstance(source, dict):
             return source.get("validation") is None
         suffixes = Path(source).suffixes if isinstance(source, str) else []
-        return form in FILE_FORMATS or (form is None and any(suffix[1:] in FILE_FORMATS for suffix in suffixes))
+        return form in (*FILE_FORMATS, "danmu") or (
+            form is None and any(suffix[1:] in FILE_FORMATS for suffix in suffixes)
+        )
 
 
 def _leaves(names: list[Any]) -> Iterator[str]:
@@ -200,6 +202,16 @@ def _cleaning(recipe: _Recipe) -> None:
             recipe.problems.add(nearest_position(recipe.root, key), key, message)
 
 
+def _danmu(recipe: _Recipe) -> None:
+    """Options of raw danmu for a source that is none."""
+    if recipe.value("data.format") == "danmu":
+        for key in ("sheet", "subset", "revision"):
+            if recipe.holds(f"data.{key}"):
+                recipe.refuse(f"data.{key}", "does nothing with data.format: danmu; remove it")
+    elif recipe.value("data.danmu"):
+        recipe.refuse("data.danmu", "does nothing without data.format: danmu")
+
+
 def _splits(recipe: _Recipe) -> None:
     splits = "data.splits"
     folds, fold = recipe.value(f"{splits}.folds"), recipe.value(f"{splits}.fold")
@@ -296,6 +308,7 @@ CHECKS: tuple[Callable[[_Recipe], None], ...] = (
     _early_stopping,
     _tfidf,
     _cleaning,
+    _danmu,
     _splits,
     _labels,
     _balance,

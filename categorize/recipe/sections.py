@@ -238,15 +238,38 @@ def _default_cleaning() -> list[CleaningStep | CleaningOptions]:
     return [*DEFAULT_CLEANING]
 
 
+class Danmu(Section):
+    """How raw danmu (collections, XML, tables of comments) become rows; with `format: danmu` alone."""
+
+    joint: str | None = Field(
+        None, description="What stands between two tuples of a danmu_list, brackets included; by default it is learned."
+    )
+    scripted: Literal["apart", "keep"] = Field(
+        "apart", description="Positioned and scripted comments (modes 7 to 9): set apart and counted, or rows too."
+    )
+    utc_offset: Annotated[float, Field(ge=-12.0, le=14.0)] = Field(
+        8.0, description="Hours that the zone of collect_YMDH is ahead of UTC."
+    )
+    labels: str | None = Field(
+        None, description="Table (csv, xlsx, ...) with row_id and the labels of some comments; its columns are joined."
+    )
+    folder: str | None = Field(
+        None, description="Folder of the Parquet files that are read; by default beside the outputs, by data."
+    )
+
+
 class DataSection(Section):
     """Where the rows come from and how they become text."""
 
     source: str | SourceFiles = Field(
         description="Path of a file, a saved dataset folder, a Hub dataset id, or files by split."
     )
-    format: Literal["csv", "tsv", "json", "jsonl", "parquet", "xlsx", "dataset", "hub"] | None = Field(
-        None, description="Format of the source; by default told from the name."
+    format: Literal["csv", "tsv", "json", "jsonl", "parquet", "xlsx", "dataset", "hub", "danmu"] | None = Field(
+        None,
+        description="Format of the source; by default told from the name. danmu: raw comments, a file, folder or "
+        "pattern; see data.danmu.",
     )
+    danmu: Danmu = Field(default_factory=lambda: Danmu())
     sheet: str | int | None = Field(
         None, description="Sheet of a spreadsheet, by name or by number from 0; the first by default."
     )
@@ -266,6 +289,17 @@ class DataSection(Section):
         description="Leave out training rows whose text (exact: the same; near: nearly) and gold an earlier one has.",
     )
     sample: Sample | None = Field(None, description="Keep a part of the rows.")
+
+    @model_validator(mode="after")
+    def _columns_of_danmu(self) -> DataSection:
+        """Raw danmu have these columns, whatever the files call them; labels come from a table of their own."""
+        if self.format == "danmu":
+            usual: dict[str, str | None] = {"id": "row_id", "group": "video_id"}
+            if self.danmu.labels is None:
+                usual["label"] = None
+            left_out = {name: value for name, value in usual.items() if name not in self.columns.model_fields_set}
+            self.__dict__["columns"] = self.columns.model_copy(update=left_out)  # the section is frozen
+        return self
 
 
 # ---------------------------------------------------------------- labels

@@ -1,0 +1,120 @@
+"""What an ingestion counted: nothing that a file holds is missing here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+_SHOWN = 8
+
+
+@dataclass
+class Counts:
+    """Counts of files, records and comments. `parsed + set_apart + rejected == elements`, always.
+
+    Attributes:
+        files, records: read; a record is a collection of comments, and an XML file or a table of comments is one.
+        broken_records: of which nothing could be had; each is in the rejects file.
+        cut_collections: that reached their `maxlimit`.
+        elements: comments found, whole or not, each time they come.
+        parsed: whole, and language.
+        set_apart: whole, and positioned or scripted, by mode.
+        rejected: not whole, by reason; each is in the rejects file.
+        merged, merged_apart: that came again, and are one row with their first appearance.
+        conflicts: of these, that came again with another text; each is in the rejects file.
+        repeated: of these, that came twice in one collection.
+        rows, rows_apart: distinct comments written.
+        changed: of `rows`, texts that cleaning changed; `emptied`: that it left empty.
+        notes: what was odd, by kind.
+        remarks: what is worth saying about single files.
+    """
+
+    files: int = 0
+    records: int = 0
+    broken_records: int = 0
+    cut_collections: int = 0
+    elements: int = 0
+    parsed: int = 0
+    set_apart: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    merged: int = 0
+    merged_apart: int = 0
+    conflicts: int = 0
+    repeated: int = 0
+    rows: int = 0
+    rows_apart: int = 0
+    changed: int = 0
+    emptied: int = 0
+    notes: Counter[str] = field(default_factory=Counter)
+    remarks: list[str] = field(default_factory=list)
+
+    def add(self, other: Counts) -> None:
+        """Add the counts of other files or rows."""
+        for item in fields(self):
+            mine, more = getattr(self, item.name), getattr(other, item.name)
+            if isinstance(mine, Counter):
+                mine.update(more)
+            elif isinstance(mine, list):
+                mine.extend(more)
+            else:
+                setattr(self, item.name, mine + more)
+
+    def check(self) -> None:
+        """Raises AssertionError where a comment got lost between files and tables."""
+        apart, rejected = sum(self.set_apart.values()), sum(self.rejected.values())
+        assert self.parsed + apart + rejected == self.elements, self
+        assert self.rows + self.merged == self.parsed, self
+        assert self.rows_apart + self.merged_apart == apart, self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: dict(value) if isinstance(value, Counter) else value for name, value in values.items()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Counts:
+        """What `to_dict` gave."""
+        counters = {"set_apart", "rejected", "notes"}
+        values: dict[str, Any] = {name: Counter(v) if name in counters else v for name, v in data.items()}
+        return cls(**values)
+
+    def table(self) -> list[tuple[str, int, str]]:
+        """Lines of the count table: what, how many, and more in words."""
+        apart, rejected = sum(self.set_apart.values()), sum(self.rejected.values())
+        return [
+            ("files", self.files, ""),
+            ("collections", self.records, f"{self.cut_collections} reached their maxlimit: possibly cut"),
+            (
+                "  broken",
+                self.broken_records,
+                "nothing could be had of them; see the rejects" * bool(self.broken_records),
+            ),
+            ("comments found", self.elements, ""),
+            ("  set apart", apart, _listed(self.set_apart)),
+            ("  rejected", rejected, _listed(self.rejected)),
+            ("  parsed", self.parsed, ""),
+            (
+                "    merged",
+                self.merged,
+                f"came again; {self.conflicts} of all that did with another text" * bool(self.merged),
+            ),
+            ("rows", self.rows, f"cleaning changed {self.changed} texts and left {self.emptied} empty"),
+            ("rows set apart", self.rows_apart, ""),
+        ]
+
+    def lines(self) -> list[str]:
+        """The count table and what was odd, one line each."""
+        table = self.table()
+        width = max(len(f"{n:,}") for _, n, _ in table)
+        lines = [f"{what:<16}{n:>{width},}  {more}".rstrip() for what, n, more in table]
+        lines += [f"note: {n:,} times: {what}" for what, n in self.notes.most_common()]
+        lines += [f"note: {remark}" for remark in self.remarks[:_SHOWN]]
+        if len(self.remarks) > _SHOWN:
+            lines.append(f"note: and {len(self.remarks) - _SHOWN} remarks more, in danmu.json")
+        return lines
+
+
+def _listed(counts: Counter[str]) -> str:
+    shown = ", ".join(f"{what} {n:,}" for what, n in counts.most_common(_SHOWN))
+    return shown + (f", and {len(counts) - _SHOWN} more reasons" if len(counts) > _SHOWN else "")

@@ -1,0 +1,130 @@
+"""Raw danmu as the source of a recipe: ingested to Parquet files once, read from there, labels joined by row id."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from categorize.data.danmu.files import stem_of
+from categorize.data.danmu.ingest import REJECTS, Ingested, Settings, ingest
+from categorize.data.danmu.task import APART_FOLDER, COMMENTS_FOLDER
+from categorize.data.raw import RawTable, from_arrow
+from categorize.errors import UserError
+from categorize.recipe.sections import DataSection
+
+ROW_ID = "row_id"
+_EXAMPLES = 3
+
+
+def settings_of(data: DataSection) -> Settings:
+    """What the ingestion of a `data` section depends on."""
+    options = data.danmu
+    return Settings(options.joint, options.utc_offset, options.scripted == "keep", tuple(data.cleaning))
+
+
+def default_folder(source: str, settings: Settings, outputs: str | Path) -> Path:
+    """`<outputs>/danmu/<name of the source>-<12 hex digits>`: recipes with one source and settings share the folder."""
+    about = json.dumps([str(Path(source).absolute()), settings.to_dict()], ensure_ascii=False, sort_keys=True)
+    digest = hashlib.sha256(about.encode("utf-8", "surrogatepass")).hexdigest()
+    stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in stem_of(Path(source))).strip("_.")
+    return Path(outputs) / "danmu" / f"{stem or 'danmu'}-{digest[:12]}"
+
+
+def read_danmu(source: str, data: DataSection, outputs: str | Path) -> RawTable:
+    """The comments of raw files as a raw table, ingested if they are not yet.
+
+    Columns: those of `merge.SCHEMA` but `clean_text` (a run cleans `text` itself), and those of `data.danmu.labels`.
+
+    Raises:
+        UserError: see `ingest`; or the labels have no row_id, one twice, or none of these comments.
+    """
+    settings = settings_of(data)
+    options = data.danmu
+    folder = Path(options.folder) if options.folder is not None else default_folder(source, settings, outputs)
+    done = ingest(source, folder, settings)
+    table = _comments(folder)
+    notes = _notes(source, done)
+    if not table.num_rows:
+        raise UserError(f"data.source: {source}: every comment is set apart; see data.danmu.scripted")
+    if options.labels is not None:
+        table, note = _with_labels(table, options.labels)
+        notes.append(note)
+    return from_arrow(table, source, notes)
+
+
+def _comments(folder: Path) -> pa.Table:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(folder / COMMENTS_FOLDER).drop_columns(["clean_text"])
+    for i, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type):
+            # "2021-07-12T04:05:06.000Z": whole seconds need no fraction.
+            texts = pc.strftime(table[field.name], "%Y-%m-%dT%H:%M:%SZ")
+            texts = pc.replace_substring(texts, ".000Z", "Z")
+            table = table.set_column(i, field.name, texts)
+    return table
+
+
+def _notes(source: str, done: Ingested) -> list[str]:
+    counts = done.counts
+    apart, rejected = sum(counts.set_apart.values()), sum(counts.rejected.values())
+    notes = [
+        f"{source}: {counts.elements} comments found in {counts.files} files: {counts.rows} rows, {counts.merged} came "
+        f"again, {apart} set apart (positioned or scripted), {rejected} rejected"
+    ]
+    if rejected or counts.broken_records or counts.conflicts:
+        notes.append(
+            f"{done.folder / REJECTS}: {rejected} broken comments, {counts.broken_records} broken records and "
+            f"{counts.conflicts} that came again with another text, each with its reason"
+        )
+    if counts.cut_collections:
+        notes.append(f"{counts.cut_collections} of {counts.records} collections reached their maxlimit: possibly cut")
+    if apart:
+        notes.append(f"{done.folder / APART_FOLDER}: the {counts.rows_apart} distinct ones that are set apart")
+    notes += [f"{what}: {n}" for what, n in counts.notes.most_common()]
+    return notes + counts.remarks
+
+
+def _with_labels(table: pa.Table, path: str) -> tuple[pa.Table, str]:
+    """The comments with the columns of a table of labels, null where it says nothing."""
+    from categorize.data.readers import read_file
+
+    key = "data.danmu.labels"
+    labels = read_file(path, key=key)
+    there = labels.table.column_names
+    if ROW_ID not in there:
+        raise UserError(f"{key}: {labels.name} has no column {ROW_ID!r}; columns: {', '.join(map(repr, there))}")
+    ids = labels.table[ROW_ID].to_pylist()
+    first: dict[str, int] = {}
+    for row, row_id in enumerate(ids):
+        number = int(labels.row_numbers[row])
+        if not row_id:
+            raise UserError(f"{labels.name}: row {number} has no {ROW_ID}; fill it or take the row out")
+        if row_id in first:
+            raise UserError(
+                f"{labels.name}: row {number}: {ROW_ID} {row_id!r} comes twice, first in row {first[row_id]}"
+            )
+        first[row_id] = number
+    places = pc.index_in(table[ROW_ID], value_set=pa.array(ids, pa.string()))
+    known = table.num_rows - places.null_count
+    if not known:
+        hint = " (a spreadsheet that takes ids for numbers loses their last digits)" if _rounded(ids) else ""
+        raise UserError(f"{key}: {labels.name}: no {ROW_ID} is one of these comments, such as {ids[0]!r}{hint}")
+    for name in there:
+        if name not in table.column_names:
+            table = table.append_column(name, labels.table[name].take(places))
+    note = f"{labels.name}: labels of {known} comments"
+    if known < len(ids):
+        comments = set(table[ROW_ID].to_pylist())
+        strangers = [row_id for row_id in ids if row_id not in comments]
+        shown = ", ".join(strangers[:_EXAMPLES]) + (", ..." if len(strangers) > _EXAMPLES else "")
+        note += f"; {len(strangers)} are of no comment here: {shown}"
+    return table, note
+
+
+def _rounded(ids: list[str]) -> bool:
+    return sum(len(row_id) > 15 and row_id.endswith("00") for row_id in ids) > len(ids) / 2

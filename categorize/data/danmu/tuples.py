@@ -1,0 +1,341 @@
+"""`danmu_list`: concatenated tuples of eight fields and a text, cut apart again.
+
+Texts hold commas, quotes, brackets and newlines, so no separator tells where a text ends. What does is the next tuple:
+the joint between tuples, followed by eight fields of the right shapes. The joint, brackets, quotes and the separator
+of the fields are learned from the lists of a file, or the joint is named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import pairwise
+
+from categorize.data.danmu import fields
+
+# In a list, where shapes have to tell a tuple from text, a time is one that a clock gives today.
+SHAPES = (*fields.SHAPES[:4], r"(?:0|\d{9,17})(?:\.\d{1,9})?", *fields.SHAPES[5:])
+_SAMPLE = 64  # tuples of a list from which its style is learned
+_SAMPLE_CHARACTERS = 100_000
+_FEW = 8  # below so many different ends of texts, a known joint is likelier than what they have in common
+_GAP = r"[\"']?\s*(?:{})\s*[\"']?"
+_SEPARATOR = r"(?P<gap>[\"']?\s*(?P<sep>[,\t|，;])\s*[\"']?)"
+_ANY_HEAD = re.compile(
+    rf"(?<![\d.]){SHAPES[0]}{_SEPARATOR}" + r"[\"']?\s*(?P=sep)\s*[\"']?".join(SHAPES[1:])
+    + r"(?P<last>[\"']?\s*(?P=sep) ?[\"']?)", re.ASCII,
+)  # fmt: skip
+_OPENER = re.compile(r"\s*[\[({<\"'\s]{0,8}", re.ASCII)
+_MIRRORED = str.maketrans("([{<", ")]}>")
+_BETWEEN = r"[\s,;|，；、]*"
+_JOINTS = (
+    "\r\n", "\n", "\\r\\n", "\\n", "<br>", "<br/>", "<sep>", "[SEP]", "|||", "||", "|", ";;", ";", "；",
+    "###", "##", "#", "$$", "$", "\x1e", "\x1f", "\x01", "\t", ", ", ",", "，", "/", "&", "~", "^", " ",
+)  # fmt: skip
+_JOINT_CHARACTERS = re.compile(r"[\x00-/:-@\[-`{-\x7f，；、。｜]*\Z")
+_ESCAPE = re.compile(r"\\([ntrbf\\/'\"]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U000[0-9a-fA-F]{5}|U0010[0-9a-fA-F]{4})")
+_ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "\\": "\\", "/": "/", "'": "'", '"': '"'}
+_SURROGATE = re.compile("[\ud800-\udfff]")
+EMPTY_LISTS = frozenset({"", "[]", "()", "{}", "[[]]", "null", "none", "nan"})
+
+
+@dataclass(frozen=True)
+class Style:
+    """How the tuples of a file are written.
+
+    Attributes:
+        opener: what stands before the first tuple, such as `[(`.
+        joint: what stands between two tuples, closing and opening brackets included, such as `),(`.
+        closer: what stands behind the last tuple.
+        separator: the character between fields.
+        spaced: whether a blank follows it.
+        quote: the quotation mark around texts, or nothing.
+        terminated: whether the joint stands behind the last tuple too.
+    """
+
+    opener: str = ""
+    joint: str = "\n"
+    closer: str = ""
+    separator: str = ","
+    spaced: bool = False
+    quote: str = ""
+    terminated: bool = False
+
+
+@dataclass
+class Tuples:
+    """The tuples of one list.
+
+    Attributes:
+        heads: eight lists, one a field, as written.
+        texts: of the same length.
+        rejected: (position among the tuples, reason, raw text) of what is none.
+        embedded: texts that hold eight whole fields without the joint before them; they stay texts.
+    """
+
+    heads: list[list[str]] = field(default_factory=lambda: [[] for _ in SHAPES])
+    texts: list[str] = field(default_factory=list)
+    rejected: list[tuple[int, str, str]] = field(default_factory=list)
+    embedded: int = 0
+
+    @property
+    def elements(self) -> int:
+        """Tuples found, whole or not."""
+        return len(self.texts) + len(self.rejected)
+
+
+# ---------------------------------------------------------------- learning the style
+def learn(lists: Sequence[str], joint: str | None = None) -> Style | None:
+    """The style of some lists of one file; None where no list holds a whole tuple. `joint` is one that was named."""
+    ends: list[str] = []
+    starts: list[tuple[str, str, bool]] = []
+    quoted: list[bool] = []  # whether a quotation mark stands before the text, and in the fields too
+    in_fields = False
+    tails: list[str] = []
+    for text in lists:
+        heads = []
+        for match in _ANY_HEAD.finditer(text[:_SAMPLE_CHARACTERS]):
+            heads.append(match)
+            if len(heads) == _SAMPLE:
+                break
+        if not heads:
+            continue
+        opener = text[: heads[0].start()]
+        starts.append((opener if _OPENER.fullmatch(opener) else "", heads[0]["sep"], heads[0]["gap"].endswith(" ")))
+        quoted += [head["last"][-1:] in "\"'" for head in heads]
+        in_fields = in_fields or any(mark in heads[0].group()[:-1] for mark in "\"'")
+        ends += [text[a.end() : b.start()] for a, b in pairwise(heads)]
+        tails.append(text[-8:])
+    if not starts:
+        return None
+    opener, separator, spaced = max(starts, key=starts.count)
+    quote = ""
+    if all(quoted) and (in_fields or len(quoted) > 2):  # else it may be the text's own
+        # Python writes 'a' and "it's": either mark may close a text.
+        ends = [_one_mark(end) for end in ends]
+        opener, quote = _one_mark(opener), "'"
+    closer = _closing(opener.rstrip(), quote)
+    if joint is None:
+        joint = _joint(ends, opener, quote)
+        if joint is None:  # one tuple in every list: nothing to cut, but for a list that comes later
+            joint = _usual_joint(opener, quote)
+    terminated = not closer and bool(joint) and all(tail.endswith(joint[-8:]) for tail in tails)
+    return Style(opener, joint, closer, separator, spaced, quote, terminated)
+
+
+def _one_mark(text: str) -> str:
+    return text.replace('"', "'")
+
+
+def _common_end(texts: list[str]) -> str:
+    shortest, longest = min(t[::-1] for t in texts), max(t[::-1] for t in texts)
+    length = next((i for i, (a, b) in enumerate(zip(shortest, longest, strict=False)) if a != b), len(shortest))
+    return shortest[:length][::-1]
+
+
+def _closing(opener: str, quote: str) -> str:
+    """What ends a tuple that `opener` begins and whose text stands between `quote`."""
+    mirrored = opener.translate(_MIRRORED)[::-1]
+    return mirrored if mirrored.startswith(quote) else quote + mirrored
+
+
+def _usual_joint(opener: str, quote: str) -> str:
+    inner = opener.strip()[-1:] if not opener.strip().endswith(("'", '"')) else opener.strip()[-2:]
+    return f"{quote}{inner.translate(_MIRRORED)[::-1]},{inner}" if inner else f"{quote};" if quote else ";"
+
+
+def _joint(ends: list[str], opener: str, quote: str) -> str | None:
+    """What texts and joints in one (`ends`) have in common at their end, less what is likelier text."""
+    if not ends:
+        return None
+    common = _common_end(ends)
+    for start in range(len(opener)):
+        inner = opener[start:]
+        if inner.strip() and common.endswith(inner):
+            closing = re.escape(_closing(inner.strip(), quote))
+            if match := re.search(closing + _BETWEEN + re.escape(inner) + r"\Z", common):
+                return match.group()
+            return inner if not quote else None
+    if quote and (place := common.rfind(quote)) >= 0:
+        return common[place:]
+    known = next((joint for joint in _JOINTS if common.endswith(joint)), "")
+    if len(set(ends)) < _FEW:
+        return known
+    punctuation = _JOINT_CHARACTERS.search(common)
+    assert punctuation is not None
+    return max(known, punctuation.group(), key=len)
+
+
+# ---------------------------------------------------------------- cutting
+def cut(text: str, style: Style | None, joint: str | None = None, truncated: bool = False) -> Tuples:
+    """The tuples of one list.
+
+    Args:
+        style: how the file writes them; a list that is written otherwise is cut in its own way.
+        joint: the joint that the recipe names; then no other is tried.
+        truncated: the list was cut off, so that its last text may be cut too: it is rejected.
+    """
+    if len(text) < 16 and text.strip().lower() in EMPTY_LISTS:
+        return Tuples()
+    if style is None or not _fits(text, style):
+        style = learn([text], joint) or style
+    if style is None:
+        return Tuples(rejected=[(1, "no tuple of eight fields and a text", text)])
+    result = _cut(text, style, truncated)
+    result.embedded = _embedded(result.texts, style.separator)
+    own = learn([text]) if result.embedded and joint is None else None
+    if own is not None and own.joint not in ("", style.joint):
+        other = _cut(text, own, truncated)
+        other.embedded = _embedded(other.texts, own.separator)
+        return other if len(other.texts) > len(result.texts) else result
+    return result
+
+
+def _fits(text: str, style: Style) -> bool:
+    start = text[: len(style.opener)]
+    opens = (_one_mark(start) if style.quote else start) == style.opener
+    return opens and _first_head(style).match(text, len(style.opener)) is not None
+
+
+def _embedded(texts: list[str], separator: str) -> int:
+    """Texts that hold eight whole fields."""
+    long = [text for text, length in zip(texts, map(len, texts), strict=True) if length > 30]
+    long = [text for text in long if text.count(separator) >= 8]
+    return sum(_ANY_HEAD.search(text) is not None for text in long)
+
+
+def _cut(text: str, style: Style, truncated: bool) -> Tuples:
+    result = Tuples()
+    starts_whole = _fits(text, style)
+    if style.joint:
+        text = style.joint + text[len(style.opener) :] if starts_whole else text
+    parts = _whole(style).split(text)
+    stub, texts = parts[0], parts[9::9]
+    result.heads = [parts[i::9] for i in range(1, 9)]
+    result.texts = texts
+    if not texts:
+        result.rejected.append((1, "no tuple of eight fields and a text", text))
+        return result
+    # A damaged tuple behind the last one shows that the last one is whole.
+    if not _take_out_broken(result, style):
+        _end(result, style, truncated)
+    if not starts_whole and stub.strip():
+        result.rejected.insert(0, (0, "the list begins within a tuple", stub))
+    if style.quote:
+        result.texts = [_unescaped(item) if "\\" in item else item for item in result.texts]
+    return result
+
+
+def _end(result: Tuples, style: Style, truncated: bool) -> None:
+    """Take the closing brackets from the last text, or the last tuple out where it is not whole."""
+    last = result.texts[-1]
+    number = len(result.texts)
+    bare = last.rstrip() if style.closer else last
+    shown = _one_mark(bare) if style.quote else bare
+    if style.closer and shown.endswith(style.closer):
+        result.texts[-1] = bare[: -len(style.closer)]
+        return
+    inner = _inner_closer(style)
+    if inner and not truncated and shown.endswith(inner):  # the outer bracket alone is missing
+        result.texts[-1] = bare[: -len(inner)]
+        return
+    if style.joint and last.endswith(style.joint) and (style.terminated or style.closer or truncated):
+        result.texts[-1] = last[: -len(style.joint)]
+        return
+    if style.closer or truncated:
+        if style.closer and style.joint and style.joint in last:
+            # The tuple before the joint is whole; what follows is cut.
+            result.texts[-1], stub = last.rsplit(style.joint, 1)
+            result.rejected.append((number + 1, "the tuple is cut off", stub))
+            return
+        fields = [column.pop() for column in result.heads]
+        result.texts.pop()
+        result.rejected.append((number, "the tuple is cut off", style.separator.join([*fields, last])))
+
+
+def _inner_closer(style: Style) -> str:
+    """The closing bracket of one tuple."""
+    return re.split(r"[\s,;|，；、]", style.joint, maxsplit=1)[0] if style.closer else ""
+
+
+def _take_out_broken(result: Tuples, style: Style) -> bool:
+    """Texts that swallowed a damaged tuple lose it: after the joint, four of the eight fields have their shapes.
+
+    Returns whether the last text did.
+    """
+    last = False
+    broken, stub = _broken(style), _stub(style)
+    joint = style.joint
+    for i in [i for i, text in enumerate(result.texts) if joint in text]:
+        text = result.texts[i]
+        match = broken.search(text) or stub.search(text)
+        last = i == len(result.texts) - 1 and match is not None
+        if match is not None:
+            rest = text[match.start() + len(joint) :]
+            result.texts[i] = text[: match.start()]
+            for piece in _pieces(rest, style):
+                result.rejected.append((i + 2, "a field is damaged or missing", piece))
+    return last
+
+
+def _pieces(rest: str, style: Style) -> list[str]:
+    """Damaged tuples that follow each other, one by one."""
+    tells = style.joint and style.joint != style.separator
+    starts = [match.start() for match in _broken(style).finditer(rest)] if tells else []
+    bounds = [0, *starts, len(rest)]
+    width = len(style.joint)
+    return [rest[a + (width if a else 0) : b] for a, b in pairwise(bounds)]
+
+
+def _unescaped(text: str) -> str:
+    """The text of a JSON string or a Python one, as its content is written."""
+    plain = _ESCAPE.sub(lambda m: _ESCAPED.get(m.group(1), "") or chr(int(m.group(1)[1:], 16)), text)
+    if _SURROGATE.search(plain):  # JSON writes an emoji as two halves
+        plain = plain.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return plain
+
+
+# ---------------------------------------------------------------- patterns
+def _gap(style: Style) -> str:
+    return _GAP.format(re.escape(style.separator)) if style.quote else rf"\s*{re.escape(style.separator)}\s*"
+
+
+def _last_gap(style: Style) -> str:
+    """Before the text, whose own white space stays; a blank that follows every separator is no part of it."""
+    gap = re.escape(style.separator)
+    return rf"[\"']?\s*{gap}\s*[\"']" if style.quote else gap + (" ?" if style.spaced else "")
+
+
+@lru_cache(maxsize=256)
+def _whole(style: Style) -> re.Pattern[str]:
+    gap = _gap(style)
+    head = gap.join(f"({shape})" for shape in SHAPES)
+    return re.compile(_escaped_joint(style) + head + _last_gap(style), re.ASCII)
+
+
+def _escaped_joint(style: Style) -> str:
+    joint = re.escape(style.joint)
+    return joint.replace("'", "[\"']") if style.quote else joint
+
+
+@lru_cache(maxsize=256)
+def _first_head(style: Style) -> re.Pattern[str]:
+    return re.compile(_gap(style).join(SHAPES) + _last_gap(style), re.ASCII)
+
+
+@lru_cache(maxsize=256)
+def _broken(style: Style) -> re.Pattern[str]:
+    gap, sep = _gap(style), re.escape(style.separator)
+    # Not over a joint, which text may hold too: the damaged tuple begins behind the last one.
+    any_field = rf"(?:(?!{re.escape(style.joint)})[^{sep}\n]){{0,40}}" if style.joint else rf"[^{sep}\n]{{0,40}}"
+    front = gap.join((SHAPES[0], r"[1-9]", r"\d{2,3}", SHAPES[3])) + rf"(?:{gap}|\Z|(?![\d.]))"
+    back = rf"(?:{any_field}{sep}){{3,4}}\s*[\"']?" + gap.join((r"\d{9,16}", r"\d", r"[0-9A-Fa-f]{1,32}", r"\d{4,20}"))
+    return re.compile(re.escape(style.joint) + rf"(?:{front}|{back}{gap})", re.ASCII)
+
+
+@lru_cache(maxsize=256)
+def _stub(style: Style) -> re.Pattern[str]:
+    """The beginning of a tuple at the end of a list, or before the next joint."""
+    gap = _gap(style)
+    return re.compile(re.escape(style.joint) + rf"\d+\.\d+{gap}[1-9](?:{gap}\d{{0,3}})?\Z", re.ASCII)
