@@ -18,7 +18,7 @@ _LONGEST = 64 << 20  # an element that does not end by then is given up
 
 _START = re.compile(r"<d(?=[\s/>])")
 _SPECIAL = re.compile(r"<!--.*?-->|<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
-_P = r"\s+(?:[^<>]*?\s)?p\s*=\s*(?:\"([^\"<]*)\"|'([^'<]*)')"
+_P = r"\s(?:[^<>]*?\s)?p\s*=\s*(?:\"([^\"<]*)\"|'([^'<]*)')"
 _ELEMENT = re.compile(rf"{_P}[^<>]*?(?:/>|(?<!/)>(.*?)</d\s*>)", re.DOTALL)
 _ATTRIBUTE = re.compile(_P)
 _REFERENCE = re.compile(r"&(?:amp|lt|gt|quot|apos|#\d{1,7}|#[xX][0-9a-fA-F]{1,6});")

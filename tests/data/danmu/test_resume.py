@@ -60,6 +60,27 @@ def test_a_killed_ingestion_goes_on_and_gives_the_same(
     assert not (tmp_path / "out.incomplete").exists()
 
 
+@pytest.mark.slow
+def test_processes_end_with_their_killed_parent(tmp_path: Path, root: Path) -> None:
+    import psutil
+
+    source = files(tmp_path, 8, 20_000)
+    script = SCRIPT.replace("ingest._TASK_BYTES = 1", "ingest._TASK_BYTES = ingest._SMALL = 1")
+    code = "if __name__ == '__main__':\n" + "\n".join(f"    {line}" for line in script.splitlines())
+    (tmp_path / "start.py").write_text(code, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    command = [sys.executable, str(tmp_path / "start.py"), str(source), str(tmp_path / "out")]
+    process = subprocess.Popen(command, env=environment)
+    spill = tmp_path / "out.incomplete" / "spill"
+    while process.poll() is None and not (spill.is_dir() and any(spill.iterdir())):
+        time.sleep(0.01)
+    children = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert children and not alive
+
+
 def test_an_interrupted_ingestion_of_other_settings_is_not_continued(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
