@@ -10,6 +10,7 @@ renames of a replacement is mended by the next writer.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -243,10 +244,16 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: cannot write: {reason}; what was there before is untouched") from error
 
 
+_CANNOT_WRITE = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR,
+    errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
+}  # fmt: skip
+
+
 def _write_failure(error: Exception) -> str | None:
     """Why writing failed; None for another error. safetensors and torch have their own exceptions for a full disk."""
     if isinstance(error, OSError):
-        return error.strerror or str(error)
+        return error.strerror if error.errno in _CANNOT_WRITE else None
     text = " ".join(str(error).split())
     if type(error).__name__ == "SafetensorError" and "I/O" in text:
         return text

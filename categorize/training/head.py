@@ -3,8 +3,7 @@ head alone."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,14 +11,14 @@ from categorize.inference.head import HeadPredictor, encode_texts, to_probabilit
 from categorize.metrics.decision import DecisionRule
 from categorize.metrics.measures import measure
 from categorize.metrics.progress import flat, headline
-from categorize.models.head import HEAD, Head, HeadSettings, build_head, parameter_counts
+from categorize.models.head import HEAD, Head, HeadSettings, build_head
 from categorize.predictions import Predictions
 from categorize.prompts import PromptFormat
 from categorize.recipe.sections import HeadModel, SeqclsRecipe
-from categorize.runs import LOG, PROMPT, Run, RunWriter, disk_errors, is_main_process
+from categorize.runs import PROMPT, Run, RunWriter, is_main_process
 from categorize.training.arguments import ADAPTER_DEFAULTS, HEAD_ONLY_DEFAULTS, build_arguments
 from categorize.training.balance import build_balance
-from categorize.training.checkpoints import checkpoint_to_resume
+from categorize.training.fitting import fit_with_trainer
 from categorize.training.method import FitOptions, FitSummary
 from categorize.training.objectives import Objective, class_weights
 
@@ -42,37 +41,18 @@ class HeadMethod:
     def fit(self, recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
         """Train, and write model or adapter, tokenizer, head settings and prompt into the run."""
         session = prepare(recipe, data, writer.checkpoints, options)
-        trainer = session.trainer
-        checkpoint = checkpoint_to_resume(writer, options.resume)
-        print(f"  {session.precision}; {session.trained:,} of {session.total:,} parameters trained", flush=True)
-        start = time.perf_counter()
-        with disk_errors(writer.path):
-            output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-            trainer.save_model(str(writer.path))
-        seconds = time.perf_counter() - start
-        if is_main_process():
-            for name in ("training_args.bin", "README.md"):  # a pickle, and peft's empty card
-                (writer.path / name).unlink(missing_ok=True)
-            writer.write_json(HEAD, session.head.settings.to_dict())
-            writer.write_json(LOG, trainer.state.log_history)
-            if session.prompt is not None:
-                writer.write_json(PROMPT, session.prompt.to_dict())
-        steps = int(trainer.state.global_step)
-        epochs = float(trainer.state.epoch or 0)
-        details = {
-            "steps": steps,
-            "epochs": epochs,
-            "train_loss": float(output.training_loss),
-            "precision": session.precision,
-            "truncated_rows": session.truncated,
-            "best_metric": trainer.state.best_metric,
-            "best_step": trainer.state.best_global_step,
-            "resumed_from": checkpoint.name if checkpoint else None,
-        }
-        rows = round(trainer.rows_an_epoch * epochs)
-        # With a balance, of rows of average length.
-        tokens = round(float(session.rows.tokens.lengths.mean()) * rows)
-        return FitSummary(session.trained, session.total, seconds, rows, tokens, details)
+        files = {HEAD: session.head.settings.to_dict()}
+        if session.prompt is not None:
+            files[PROMPT] = session.prompt.to_dict()
+        return fit_with_trainer(
+            session.trainer,
+            writer,
+            options,
+            files=files,
+            lengths=session.rows.tokens.lengths,
+            precision=session.precision,
+            details={"truncated_rows": session.truncated},
+        )
 
     def load(self, run: Run) -> HeadPredictor:
         """The predictor of a run that this method wrote."""
@@ -85,21 +65,16 @@ class HeadMethod:
         return preview_head(recipe, data, options)
 
 
+@dataclass(frozen=True)
 class Session:
     """Everything that training a head needs, built from a recipe and its rows."""
 
-    def __init__(
-        self,
-        head: Head,
-        prompt: PromptFormat | None,
-        rows: EncodedRows,
-        trainer: HeadTrainer,
-        precision: str,
-        truncated: int,
-    ) -> None:
-        self.head, self.prompt, self.rows, self.trainer = head, prompt, rows, trainer
-        self.precision, self.truncated = precision, truncated
-        self.trained, self.total = parameter_counts(trainer.model)
+    head: Head
+    prompt: PromptFormat | None
+    rows: EncodedRows
+    trainer: HeadTrainer
+    precision: str
+    truncated: int
 
 
 def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: FitOptions) -> Session:

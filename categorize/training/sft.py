@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,14 +14,13 @@ from categorize.metrics.decision import DecisionRule
 from categorize.metrics.measures import measure
 from categorize.metrics.progress import flat, headline
 from categorize.models.causal import CAUSAL, Causal, build_causal
-from categorize.models.head import parameter_counts
 from categorize.predictions import Predictions
 from categorize.prompts import EncodedPrompt, PromptFormat
 from categorize.recipe.sections import SftRecipe
-from categorize.runs import LOG, PROMPT, Run, RunWriter, disk_errors, is_main_process
+from categorize.runs import PROMPT, Run, RunWriter, is_main_process
 from categorize.training.arguments import build_sft_arguments
 from categorize.training.balance import build_balance
-from categorize.training.checkpoints import checkpoint_to_resume
+from categorize.training.fitting import fit_with_trainer
 from categorize.training.method import FitOptions, FitSummary
 from categorize.training.objectives import class_weights
 
@@ -44,39 +42,19 @@ class SftMethod:
 
     def fit(self, recipe: SftRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
         """Train, and write model or adapter, tokenizer, settings and prompt into the run."""
-        causal, prompt, trainer, reason = prepare(recipe, data, writer.checkpoints, options)
-        checkpoint = checkpoint_to_resume(writer, options.resume)
-        trained, total = parameter_counts(trainer.model)
-        if is_main_process():
-            print(f"  {reason}; {trained:,} of {total:,} parameters trained", flush=True)
-        start = time.perf_counter()
-        with disk_errors(writer.path):
-            output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-            trainer.save_model(str(writer.path))
-        seconds = time.perf_counter() - start
-        if is_main_process():
-            for name in ("training_args.bin", "README.md"):  # a pickle, and an empty card
-                (writer.path / name).unlink(missing_ok=True)
-            writer.write_json(CAUSAL, causal.settings.to_dict())
-            writer.write_json(PROMPT, prompt.to_dict())
-            writer.write_json(LOG, trainer.state.log_history)
-        epochs = float(trainer.state.epoch or 0)
-        encoded = trainer.train_rows
-        details = {
-            "steps": int(trainer.state.global_step),
-            "epochs": epochs,
-            "train_loss": float(output.training_loss),
-            "precision": reason,
-            "truncated_rows": sum(row.truncated for row in encoded),
-            "prefix_tokens": len(prompt.prefix_ids),
-            "best_metric": trainer.state.best_metric,
-            "best_step": trainer.state.best_global_step,
-            "resumed_from": checkpoint.name if checkpoint else None,
-        }
-        rows = round(trainer.rows_an_epoch * epochs)
-        # With a balance, of rows of average length.
-        tokens = round(float(trainer.rows.lengths.mean()) * rows)
-        return FitSummary(trained, total, seconds, rows, tokens, details)
+        causal, prompt, trainer, precision = prepare(recipe, data, writer.checkpoints, options)
+        return fit_with_trainer(
+            trainer,
+            writer,
+            options,
+            files={CAUSAL: causal.settings.to_dict(), PROMPT: prompt.to_dict()},
+            lengths=trainer.rows.lengths,
+            precision=precision,
+            details={
+                "truncated_rows": sum(row.truncated for row in trainer.train_rows),
+                "prefix_tokens": len(prompt.prefix_ids),
+            },
+        )
 
     def load(self, run: Run) -> CausalPredictor:
         """The predictor of a run that this method wrote."""
