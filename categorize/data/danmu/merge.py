@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from categorize.data.cleaning import cleaner
+from categorize.data.danmu.clean import Cleaning, clean
 from categorize.data.danmu.counts import Counts
 from categorize.data.danmu.fields import (
     CUSTOM_SIZE,
@@ -21,7 +20,6 @@ from categorize.data.danmu.fields import (
     color_hex,
     named,
 )
-from categorize.recipe.sections import CleaningOptions
 
 SCHEMA = pa.schema(
     [
@@ -44,14 +42,6 @@ SCHEMA = pa.schema(
         ("possibly_cut", pa.bool_()),
     ]
 )
-# Texts of these characters alone, without white space at an end or doubled, are what these steps make of them.
-_PLAIN_STEPS = frozenset({"nfkc", "control_characters", "whitespace"})
-_PLAIN = (
-    r"^[!-~\x{4E00}-\x{9FFF}\x{3041}-\x{3096}\x{30A1}-\x{30FA}\x{3001}\x{3002}\x{300C}\x{300D}\x{300A}\x{300B}]+"
-    r"(?: [!-~\x{4E00}-\x{9FFF}\x{3041}-\x{3096}\x{30A1}-\x{30FA}\x{3001}\x{3002}\x{300C}\x{300D}\x{300A}\x{300B}]+)*$"
-)
-Cleaning = Sequence[str | CleaningOptions]
-
 _NEVER = np.iinfo(np.int64).max
 
 
@@ -171,17 +161,3 @@ def _rows(
         "possibly_cut": pa.array(cut),
     }
     return pa.table([arrays[name] for name in SCHEMA.names], schema=SCHEMA)
-
-
-def clean(texts: pa.Array, cleaning: Cleaning) -> pa.Array:
-    """Texts after the cleaning steps; those that the usual steps cannot change any more are not touched."""
-    if not all(isinstance(name, str) and name in _PLAIN_STEPS for name in cleaning):
-        whole = cleaner(cleaning)
-        return pa.array([whole(text) for text in texts.to_pylist()], pa.string())
-    for name in cleaning:
-        step: Callable[[str], str] = cleaner([name])
-        rest = pc.invert(pc.match_substring_regex(texts, _PLAIN))
-        changed = pa.array([step(text) for text in texts.filter(rest).to_pylist()], pa.string())
-        if len(changed):
-            texts = pc.replace_with_mask(texts, rest, changed)
-    return texts
