@@ -12,23 +12,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
+from categorize.data.aggregation import aggregate_predictions, vote_predictions
 from categorize.data.cleaning import cleaner
 from categorize.data.cleaning_report import CleaningTrace
 from categorize.data.columns import Extracted, extract, text_columns
 from categorize.data.gold import build_rows
 from categorize.data.raw import RawTable, from_arrow, from_columns
-from categorize.data.rows import first_seen
+from categorize.data.rows import struct_of
+from categorize.data.segments import Document, Segment, cut_by_minutes, cut_documents
+from categorize.data.tokens import TokenCounter
+from categorize.data.turns import uniform_name
 from categorize.errors import UserError
 from categorize.predictions import Predictions
-from categorize.recipe.sections import CleaningOptions, Columns, DataSection, Segments
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+from categorize.recipe.sections import CleaningOptions, Columns, DataSection, Segments, SpeakerOptions
 
 FILE_NAME = "input.json"
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
@@ -162,67 +162,114 @@ class InputSpec:
         return self.rows(extract(raw, DataSection(source=raw.name, columns=columns)))
 
     # ------------------------------------------------------------ documents and segments
-    def expand(self, rows: pa.Table) -> pa.Table:
+    @property
+    def is_cut(self) -> bool:
+        """Whether documents are cut (or shortened) before a model reads them."""
+        return self.segments.by != "document"
+
+    def expand(self, rows: pa.Table, tokens: TokenCounter | None = None) -> pa.Table:
         """Rows as the model reads them: the text made anew from the raw columns, then cut into segments.
 
-        Making it anew lets a run predict rows that another recipe loaded. A document is one segment.
-        """
-        fields = rows["fields"].combine_chunks()
-        if isinstance(fields, pa.ChunkedArray):
-            fields = pa.concat_arrays(fields.chunks) if fields.num_chunks else pa.array([], fields.type)
-        at = rows.schema.get_field_index("text")
-        return rows.set_column(at, "text", pa.array(self.texts(fields), pa.string()))
-
-    def aggregate(self, predictions: Predictions, rows: pa.Table) -> Predictions:
-        """Predictions of rows become predictions of documents, in order of first appearance; ids are document ids.
-
-        Probabilities are averaged (or their maximum taken) over the rows that have one, scores averaged, generated
-        texts joined by newlines; a document is valid if any of its rows is. `decided` survives where every document is
-        one row: otherwise the decision rule must be applied again.
+        Making it anew lets a run predict rows that another recipe loaded. With `segments.by: document` rows stay as
+        they are. Otherwise the rows of a document are joined by newlines and cut; a segment has the id `document#0`
+        and on, the document's gold, group and raw columns, and its weight, or its share of it (`segments.weighting`).
+        Where one column is the text, a segment's raw column holds the segment, so that a prompt never sees the whole.
 
         Args:
-            rows: the rows that were predicted, in the same order.
-
-        Raises:
-            ValueError: predictions and rows are not of the same ids.
+            tokens: what segments are counted by; of the tokenizer that reads them. Not needed for whole documents.
         """
-        import numpy as np
-
-        if list(predictions.ids) != rows["id"].to_pylist():
-            raise ValueError("predictions and rows differ in their ids or in their order")
-        documents = rows["document_id"].to_pylist()
-        names = first_seen(documents)
-        if len(names) == len(documents):
-            return Predictions(
-                documents,
-                predictions.probabilities,
-                predictions.score,
-                predictions.decided,
-                predictions.valid,
-                predictions.raw,
-                predictions.usage,
-            )
-        index = {name: i for i, name in enumerate(names)}
-        of_row = np.array([index[name] for name in documents], dtype=np.int64)
-        use_maximum = self.segments.aggregation == "max"
-        probabilities = predictions.probabilities
-        score = predictions.score
-        raw: list[str | None] | None = None
-        if predictions.raw is not None:
-            answers: list[list[str]] = [[] for _ in names]
-            for document, answer in zip(of_row.tolist(), predictions.raw, strict=True):
-                if answer is not None:
-                    answers[document].append(answer)
-            raw = ["\n".join(parts) if parts else None for parts in answers]
-        return Predictions(
-            names,
-            None if probabilities is None else _combine(probabilities, of_row, len(names), use_maximum),
-            None if score is None else _combine(score[:, None], of_row, len(names), False)[:, 0],
-            None,
-            np.bincount(of_row, weights=predictions.is_valid, minlength=len(names)) > 0,
-            raw,
-            predictions.usage,
+        at = rows.schema.get_field_index("text")
+        rows = rows.set_column(at, "text", pa.array(self.texts(_fields(rows)), pa.string()))
+        if not self.is_cut:
+            return rows
+        if tokens is None:
+            raise ValueError(f"segments by {self.segments.by} need the tokens of a model")
+        documents = self.documents(rows)
+        names = documents["id"].to_pylist()
+        cut = cut_documents(
+            [Document(name, pieces) for name, pieces in zip(names, self._pieces(rows, documents), strict=True)],
+            self.segments,
+            tokens,
+            speaker_names=self._speaker_names,
+            drop_labels=self._speakers is not None and self._speakers.style == "field",
         )
+        return self._segment_rows(documents, cut)
+
+    def _pieces(self, rows: pa.Table, documents: pa.Table) -> list[list[str]]:
+        """The text of each document; by minutes its pieces, cut before cleaning, which may take the stamps away."""
+        minutes = self.segments.minutes
+        if self.segments.by != "minutes" or minutes is None:
+            return [[text] for text in documents["text"].to_pylist()]
+        whole = self.raw_documents(rows)["text"].to_pylist()
+        return [[self._clean(piece) for piece in cut_by_minutes(text, minutes)] for text in whole]
+
+    def raw_documents(self, rows: pa.Table) -> pa.Table:
+        """`documents` with the texts as they were before cleaning."""
+        fields = _fields(rows)
+        columns = [fields.field(column).to_pylist() for column in text_columns(self.columns)]
+        raw = [self._join([value or "" for value in values]) for values in zip(*columns, strict=True)]
+        at = rows.schema.get_field_index("text")
+        return self.documents(rows.set_column(at, "text", pa.array(raw, pa.string())))
+
+    def _segment_rows(self, documents: pa.Table, cut: Sequence[Sequence[Segment]]) -> pa.Table:
+        counts = [len(parts) for parts in cut]
+        of_document = [i for i, count in enumerate(counts) for _ in range(count)]
+        positions = [position for count in counts for position in range(count)]
+        parts = [part for document in cut for part in document]
+        table = documents.take(pa.array(of_document, pa.int64()))
+        names, weights = table["id"].to_pylist(), table["weight"].to_pylist()
+        if self.segments.weighting == "document":
+            weights = [weight / counts[i] for weight, i in zip(weights, of_document, strict=True)]
+        text = pa.array([part.text for part in parts], pa.string())
+        columns = {
+            "id": pa.array(
+                [f"{name}#{position}" for name, position in zip(names, positions, strict=True)], pa.string()
+            ),
+            "position": pa.array(positions, pa.int32()),
+            "text": text,
+            "weight": pa.array(weights, pa.float64()),
+        }
+        fields = _fields(table)
+        raw = {child.name: fields.field(child.name) for child in fields.type}
+        if len(text_columns(self.columns)) == 1:
+            raw[text_columns(self.columns)[0]] = text
+        if self._speakers is not None and self._speakers.style == "field":
+            raw["speaker"] = pa.array([part.speaker for part in parts], pa.string())
+        columns["fields"] = struct_of(raw, len(parts))
+        for name, values in columns.items():
+            table = table.set_column(table.schema.get_field_index(name), name, values)
+        return table
+
+    @cached_property
+    def _speakers(self) -> SpeakerOptions | None:
+        """Options of the last cleaning step `speakers`, where it has some."""
+        found = [step.speakers for step in self.cleaning if isinstance(step, CleaningOptions) and step.speakers]
+        return found[-1] if found else None
+
+    @property
+    def _speaker_names(self) -> tuple[str, ...]:
+        """Labels that the recipe lists, as cleaning leaves them."""
+        names = self._speakers.names if self._speakers is not None else []
+        if not names or self._speakers is None or self._speakers.style == "numbered":
+            return ()
+        return (*names, *map(uniform_name, names))
+
+    def aggregate(self, predictions: Predictions, rows: pa.Table, *, multi_label: bool = False) -> Predictions:
+        """Undecided predictions of rows become those of documents; see `aggregation.aggregate_predictions`."""
+        return aggregate_predictions(self.segments.aggregation, predictions, rows, multi_label=multi_label)
+
+    def vote(
+        self,
+        predictions: Predictions,
+        rows: pa.Table,
+        labels: Sequence[str],
+        *,
+        multi_label: bool,
+        thresholds: Sequence[float] = (),
+    ) -> Predictions:
+        """Decided predictions of rows become those of documents by majority; see `aggregation.vote_predictions`."""
+        how = self.segments.aggregation
+        return vote_predictions(how, predictions, rows, labels, multi_label=multi_label, thresholds=thresholds)
 
     def documents(self, rows: pa.Table) -> pa.Table:
         """One row a document, in the order of `aggregate`: the texts joined by newlines, all else from its first row.
@@ -275,23 +322,12 @@ class InputSpec:
         return cls.from_dict(json.loads(source.read_text(encoding="utf-8")))
 
 
-def _combine(
-    values: npt.NDArray[np.float64], of_row: npt.NDArray[np.int64], documents: int, use_maximum: bool
-) -> npt.NDArray[np.float64]:
-    """Mean or maximum of the rows of each document, [rows, k] -> [documents, k]; NaN entries do not count."""
-    import numpy as np
-
-    known = ~np.isnan(values)
-    counts = np.zeros((documents, values.shape[1]))
-    np.add.at(counts, of_row, known.astype(np.float64))
-    if use_maximum:
-        result = np.full((documents, values.shape[1]), -np.inf)
-        np.maximum.at(result, of_row, np.where(known, values, -np.inf))
-    else:
-        result = np.zeros((documents, values.shape[1]))
-        np.add.at(result, of_row, np.where(known, values, 0.0))
-        result = result / np.maximum(counts, 1)
-    return np.where(counts > 0, result, np.nan)
+def _fields(rows: pa.Table) -> pa.StructArray:
+    """The raw columns as one array, also where the table is empty."""
+    fields = rows["fields"].combine_chunks()
+    if isinstance(fields, pa.ChunkedArray):
+        fields = pa.concat_arrays(fields.chunks) if fields.num_chunks else pa.array([], fields.type)
+    return fields
 
 
 def _first(values: Any) -> Any:

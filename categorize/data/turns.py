@@ -150,8 +150,8 @@ def relabel(text: str, rename: Callable[[str], str], names: Collection[str] = ()
     return "\n".join(lines)
 
 
-def find_turns(text: str) -> list[Turn]:
-    """The turns of a text, in order, white space between them left out.
+def find_turns(text: str, names: Collection[str] = ()) -> list[Turn]:
+    """The turns of a text, in order, white space between them left out; `names` as in `read_label`.
 
     A line with a speaker label begins a turn, and lines without one go on with it. Where no line has a label, every
     line is a turn. An empty text has none.
@@ -160,7 +160,7 @@ def find_turns(text: str) -> list[Turn]:
     start = 0
     for line in text.split("\n"):
         if line.strip():
-            label = read_label(line)
+            label = read_label(line, names)
             lines.append((start, start + len(line), label.name if label else None))
         start += len(line) + 1
     labelled = any(speaker is not None for _, _, speaker in lines)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from categorize.data.tokens import TokenCounter
 from categorize.errors import UserError
 from categorize.inference.head import compute_dtype, distinct_inputs, length_sorted_batches, model_inputs
 from categorize.inference.parsing import Answer, parse_strict, parse_tolerant
@@ -14,6 +15,7 @@ from categorize.inference.predictor import Capabilities
 from categorize.inference.scoring import LabelScorer, to_distribution
 from categorize.labels import LabelSet
 from categorize.models.causal import CAUSAL, Causal, CausalSettings, load_trained_causal
+from categorize.models.text_tokens import PromptTokens
 from categorize.predictions import Predictions, Usage
 from categorize.prompts import EncodedPrompt, PromptFormat
 from categorize.recipe.sections import CausalPredictionSection
@@ -50,6 +52,7 @@ class CausalPredictor:
         prompt.check_answers()
         self.causal, self.prompt = causal, prompt
         self.label_set = prompt.label_set
+        self.tokens: TokenCounter = PromptTokens(prompt)
         self.section = section or CausalPredictionSection()
         self.mode = prediction_mode(self.section, self.label_set)
         self.capabilities = Capabilities(

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from categorize.data.tokens import TokenCounter
 from categorize.inference.predictor import Capabilities
 from categorize.labels import LabelSet
 from categorize.models.head import HEAD, Head, HeadSettings, load_trained_head
+from categorize.models.text_tokens import text_tokens
 from categorize.models.tokenizer import TokenizedTexts, pad, tokenize
 from categorize.predictions import Predictions, Usage
 from categorize.prompts import PromptFormat
@@ -48,6 +50,7 @@ class HeadPredictor:
         self.label_set = label_set
         self.section = section or PredictionSection()
         self.prompt = prompt
+        self.tokens: TokenCounter = text_tokens(head.tokenizer, head.settings.max_length, prompt)
         self.capabilities = Capabilities(probabilities=not label_set.is_regression, score=label_set.is_regression)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if head.settings.quantization is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from categorize.data.input_spec import InputSpec
+from categorize.data.tokens import TokenCounter
 from categorize.labels import LabelSet
 from categorize.metrics.decision import DecisionRule
 from categorize.predictions import Predictions
@@ -31,10 +32,54 @@ class Predictor(Protocol):
 
     label_set: LabelSet
     capabilities: Capabilities
+    tokens: TokenCounter  # what the texts that it reads are counted by, to cut documents
 
     def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
         """Predictions of each record batch of rows, as they become ready."""
         ...
+
+
+@dataclass(frozen=True)
+class SegmentPredictions:
+    """Undecided predictions of segments, and the way to the documents' decided ones.
+
+    With `aggregation: vote`, and where a model generates its answers, the rule decides each segment and the segments
+    vote. Otherwise probabilities (or scores) are aggregated and the rule decides the document: it is fitted on what it
+    will be applied to.
+
+    Attributes:
+        predictions: of the segments, as the model gives them.
+        segments: their rows, in the same order.
+    """
+
+    predictions: Predictions
+    segments: pa.Table
+    input_spec: InputSpec
+
+    @property
+    def votes(self) -> bool:
+        """Whether segments are decided one by one."""
+        given = self.predictions
+        generated = given.probabilities is None and given.score is None
+        return generated or (self.input_spec.segments.aggregation == "vote" and given.score is None)
+
+    def for_rule(self, label_set: LabelSet) -> tuple[Predictions, pa.Table]:
+        """What a decision rule is fitted on, with the rows that hold its gold: segments that vote, else documents."""
+        if self.votes:
+            return self.predictions, self.segments
+        rows = self.input_spec.documents(self.segments)
+        return self.input_spec.aggregate(self.predictions, self.segments, multi_label=label_set.is_multi_label), rows
+
+    def decide(self, rule: DecisionRule) -> Predictions:
+        """Decided predictions of the documents, in order of first appearance."""
+        several = rule.task == "multi_label"
+        if not self.votes:
+            return rule.apply(self.input_spec.aggregate(self.predictions, self.segments, multi_label=several))
+        decided = rule.apply(self.predictions)
+        voted = self.input_spec.vote(
+            decided, self.segments, rule.labels, multi_label=several, thresholds=rule.thresholds
+        )
+        return rule.complete(voted)
 
 
 @dataclass
@@ -69,22 +114,27 @@ class TrainedPredictor:
         """What the inner predictor gives."""
         return self.inner.capabilities
 
+    @property
+    def tokens(self) -> TokenCounter:
+        """What segments are counted by."""
+        return self.inner.tokens
+
     def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
         """Decided predictions, one a document, for each record batch; a batch holds whole documents."""
         import pyarrow as pa
 
         for batch in batches:
-            yield self.decision_rule.apply(self.probabilities(pa.Table.from_batches([batch])))
+            yield self.predict_rows(pa.Table.from_batches([batch]))
 
-    def probabilities(self, rows: pa.Table) -> Predictions:
-        """Undecided predictions of whole documents: expanded to segments, predicted, and aggregated."""
-        segments = self.input_spec.expand(rows)
+    def predict_segments(self, rows: pa.Table) -> SegmentPredictions:
+        """Undecided predictions of whole documents, cut into the segments that training would have cut."""
+        segments = self.input_spec.expand(rows, self.inner.tokens)
         blocks = self.inner.predict(segments.combine_chunks().to_batches(max_chunksize=ROWS_A_BLOCK))
-        return self.input_spec.aggregate(Predictions.concatenate(blocks), segments)
+        return SegmentPredictions(Predictions.concatenate(blocks), segments, self.input_spec)
 
     def predict_rows(self, rows: pa.Table) -> Predictions:
         """Decided predictions of a table of rows, one a document in order of first appearance."""
-        return self.decision_rule.apply(self.probabilities(rows))
+        return self.predict_segments(rows).decide(self.decision_rule)
 
     def predict_texts(self, texts: Sequence[str]) -> Predictions:
         """Decided predictions of plain texts, prepared as training prepared its own."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from categorize.data.tokens import PlainTokens, TokenCounter
 from categorize.inference.head import to_probabilities
 from categorize.inference.predictor import Capabilities
 from categorize.labels import LabelSet
@@ -88,6 +89,7 @@ class TfidfPredictor:
         self.label_set = label_set
         self.features = features
         self.coefficients, self.intercepts = coefficients, intercepts
+        self.tokens: TokenCounter = PlainTokens()
         self.capabilities = Capabilities(probabilities=not label_set.is_regression, score=label_set.is_regression)
 
     def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:

@@ -125,8 +125,27 @@ class DecisionRule:
         decided = [[self.labels[j] for j in np.flatnonzero(row)] for row in chosen]
         return replace(predictions, probabilities=calibrated, decided=decided, valid=valid)
 
+    def complete(self, predictions: Predictions) -> Predictions:
+        """Fallback and ancestors for documents whose segments were decided by this rule and voted.
+
+        A majority for no label calls for the fallback again, and labels that won may lack their ancestors.
+        """
+        if self.task != "multi_label" or predictions.probabilities is None or predictions.decided is None:
+            return predictions
+        index = {name: j for j, name in enumerate(self.labels)}
+        chosen = np.zeros((len(predictions), len(self.labels)), dtype=bool)
+        for row, names in enumerate(predictions.decided):
+            chosen[row, [index[name] for name in names]] = True
+        chosen = self._completed(chosen, np.asarray(predictions.probabilities, dtype=np.float64))
+        chosen &= predictions.is_valid[:, None]
+        decided = [[self.labels[j] for j in np.flatnonzero(row)] for row in chosen]
+        return replace(predictions, decided=decided)
+
     def _over_threshold(self, probabilities: FloatArray) -> BoolArray:
         chosen = np.asarray(np.nan_to_num(probabilities, nan=-np.inf) >= np.array(self.thresholds))
+        return self._completed(chosen, probabilities)
+
+    def _completed(self, chosen: BoolArray, probabilities: FloatArray) -> BoolArray:
         if self.fallback == "top":
             chosen |= _top(probabilities)[0] & ~chosen.any(axis=1, keepdims=True)
         if self.hierarchy == "parents":

@@ -188,11 +188,41 @@ class CleaningOptions(Section):
 
 
 class Segments(Section):
-    """How a document is cut into what the model reads."""
+    """How a document is cut into what the model reads, and how the predictions of its parts become one."""
 
-    by: Literal["document"] = Field("document", description="document: the whole text is one segment.")
-    aggregation: Literal["mean", "max"] = Field(
-        "mean", description="How the probabilities of segments become one document's."
+    by: Literal[
+        "document",
+        "tokens",
+        "turns",
+        "question_answer",
+        "minutes",
+        "packed",
+        "head",
+        "tail",
+        "head_tail",
+        "random_sentences",
+    ] = Field(
+        "document",
+        description="document: the whole text; tokens: windows; turns, question_answer, minutes: parts of a transcript;"
+        " packed: turns up to max_tokens; head, tail, head_tail, random_sentences: one part, the rest is left out.",
+    )
+    max_tokens: PositiveInt | None = Field(
+        None, description="Most tokens of a segment; longer parts are cut. By default what the model has room for."
+    )
+    stride: NonNegativeInt = Field(
+        0, description="by: tokens: tokens that a segment shares with the one before it, as in tokenizers."
+    )
+    minutes: PositiveFloat | None = Field(None, description="by: minutes: length of a segment.")
+    seed: NonNegativeInt = Field(42, description="by: random_sentences: with the document's id, what is drawn.")
+    weighting: Literal["document", "segment"] = Field(
+        "document",
+        description="In training, document: its segments share its weight; segment: each has all of it, so that long "
+        "documents count more.",
+    )
+    aggregation: Literal["mean", "max", "vote", "confidence_weighted", "length_weighted", "median"] = Field(
+        "mean",
+        description="How predictions of segments become the document's: mean or max of the probabilities, a majority "
+        "vote of labels, a mean weighted by confidence or by length; for a score mean, median or length_weighted.",
     )
 
 

@@ -60,7 +60,7 @@ def evaluate(command: Command) -> None:
     split = chosen_rows(recipe, data)
     references = [one if isinstance(one, RunReference) else RunReference(run=one) for one in recipe.evaluation.runs]
     print(
-        f"{recipe.name}: {len(references)} runs on the {split.name} split, {split.documents.num_rows:,} rows",
+        f"{recipe.name}: {len(references)} runs on the {split.name} split, {split.documents.num_rows:,} documents",
         flush=True,
     )
     if command.dry_run:
@@ -96,7 +96,7 @@ def evaluate(command: Command) -> None:
                 f"evaluation.runs: two runs are named {predictor.name!r}; give each a name of its own (name: ...)"
             )
         predicted[predictor.name] = predictions
-        notes = [*predictor.notes, *reading_notes(predictor, predictions)]
+        notes = [*predictor.notes, *segment_notes(predictor, predictions), *reading_notes(predictor, predictions)]
         evaluated.append(evaluated_run(recipe, data, split, predictor, predictions, speed, notes))
     differences = []
     if len(evaluated) > 1 and recipe.evaluation.bootstrap:
@@ -213,11 +213,22 @@ def evaluated_run(
     )
 
 
+def segment_notes(predictor: TrainedPredictor, predictions: Predictions) -> list[str]:
+    """How documents were read, where they were not read whole."""
+    cut, rows = predictor.input_spec.segments, predictions.usage.rows
+    if not predictor.input_spec.is_cut and rows == len(predictions):
+        return []
+    together = "" if rows == len(predictions) else f", aggregated by {cut.aggregation}"
+    by = cut.by if predictor.input_spec.is_cut else "row"
+    return [f"measured on {len(predictions):,} documents, read as {rows:,} segments (by {by}{together})"]
+
+
 def reading_notes(predictor: TrainedPredictor, predictions: Predictions) -> list[str]:
     """What a reader must know of how answers were read: both valid rates of generated ones, and texts that were cut."""
     notes = []
     inner: Any = predictor.inner
-    if predictions.raw is not None and hasattr(inner, "read_answers"):
+    # The answers of several segments stand in one text.
+    if predictions.raw is not None and hasattr(inner, "read_answers") and predictions.usage.rows == len(predictions):
         raw = [text or "" for text in predictions.raw]
         rates = {
             parsing: inner.read_answers(predictions.ids, raw, parsing).is_valid.mean()

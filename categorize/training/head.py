@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from categorize.inference.head import HeadPredictor, encode_texts, to_probabilities
+from categorize.inference.predictor import SegmentPredictions
 from categorize.metrics.decision import DecisionRule
 from categorize.metrics.measures import measure
 from categorize.metrics.progress import flat, headline
 from categorize.models.head import HEAD, Head, HeadSettings, build_head
+from categorize.models.text_tokens import text_tokens
 from categorize.predictions import Predictions
 from categorize.prompts import PromptFormat
 from categorize.recipe.sections import HeadModel, SeqclsRecipe
@@ -19,6 +21,7 @@ from categorize.runs import PROMPT, Run, RunWriter, is_main_process
 from categorize.training.arguments import ADAPTER_DEFAULTS, HEAD_ONLY_DEFAULTS, build_arguments
 from categorize.training.balance import build_balance
 from categorize.training.fitting import fit_with_trainer
+from categorize.training.inputs import Inputs, training_inputs
 from categorize.training.method import FitOptions, FitSummary
 from categorize.training.objectives import Objective, class_weights
 
@@ -51,7 +54,7 @@ class HeadMethod:
             files=files,
             lengths=session.rows.tokens.lengths,
             precision=session.precision,
-            details={"truncated_rows": session.truncated},
+            details={"truncated_rows": session.truncated, **session.inputs.details()},
         )
 
     def load(self, run: Run) -> HeadPredictor:
@@ -75,6 +78,7 @@ class Session:
     trainer: HeadTrainer
     precision: str
     truncated: int
+    inputs: Inputs
 
 
 def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: FitOptions) -> Session:
@@ -92,14 +96,15 @@ def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: 
     prompt = None
     if recipe.prompt is not None:
         prompt = PromptFormat.from_section(recipe.prompt, data.label_set, head.tokenizer, head.settings.max_length)
-    train = data.input_spec.expand(data.splits.train)
-    validation = data.input_spec.expand(data.splits.validation)
+    inputs = training_inputs(data, text_tokens(head.tokenizer, head.settings.max_length, prompt))
+    inputs.announce()
+    train, validation = inputs.train, inputs.validation
     targets = _targets(data.label_set, train)
     if data.label_set.is_regression:
         mean, std = float(targets.mean()), float(targets.std())
         head.settings = replace(head.settings, target_mean=mean, target_std=std if std > 0 else 1.0)
     weights = train.column("weight").to_numpy().astype("float64")
-    per_label = class_weights(recipe.training.class_weights, data.label_set, targets)
+    per_label = class_weights(recipe.training.class_weights, data.label_set, targets, weights)
     positive = None
     if data.label_set.is_multi_label:
         positive = tuple(per_label.tolist()) if recipe.training.class_weights is not None else None
@@ -138,13 +143,13 @@ def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: 
         processing_class=head.tokenizer,
         callbacks=callbacks,
         objective=Objective(data.label_set.task, float(values.get("label_smoothing_factor", 0.0)), positive),
-        measures=_measures(data.label_set, validation, head.settings),
+        measures=_measures(data, validation, head.settings),
         grouping=recipe.training.length_grouping,
         balance=balance,
     )
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
-    return Session(head, prompt, rows, trainer, precision.reason, rows.tokens.truncated)
+    return Session(head, prompt, rows, trainer, precision.reason, rows.tokens.truncated, inputs)
 
 
 def _targets(label_set: LabelSet, rows: pa.Table) -> npt.NDArray[np.float64]:
@@ -169,10 +174,12 @@ def _encode(
     return EncodedRows(tokens, scaled, weights if weights is not None else np.ones(rows.num_rows))
 
 
-def _measures(label_set: LabelSet, rows: pa.Table, settings: HeadSettings) -> Any:
-    """From logits of the validation rows to the measures that are logged and choose the best checkpoint."""
-    gold = _targets(label_set, rows)
-    ids = rows.column("id").to_pylist()
+def _measures(data: LoadedData, segments: pa.Table, settings: HeadSettings) -> Any:
+    """From logits of the validation rows to the measures that are logged and choose the best checkpoint: those of
+    documents, as in an evaluation, decided by the default rule."""
+    label_set, spec = data.label_set, data.input_spec
+    gold = _targets(label_set, spec.documents(segments))
+    ids = segments.column("id").to_pylist()
     rule = DecisionRule.default(label_set)
 
     def compute(logits: npt.NDArray[np.float64]) -> dict[str, float]:
@@ -180,6 +187,6 @@ def _measures(label_set: LabelSet, rows: pa.Table, settings: HeadSettings) -> An
             predictions = Predictions(ids, score=logits[:, 0] * settings.target_std + settings.target_mean)
         else:
             predictions = Predictions(ids, probabilities=to_probabilities(logits, label_set))
-        return flat(measure(label_set, gold, rule.apply(predictions)))
+        return flat(measure(label_set, gold, SegmentPredictions(predictions, segments, spec).decide(rule)))
 
     return compute

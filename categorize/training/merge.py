@@ -217,12 +217,12 @@ def _predict(
     rule = DecisionRule.load(writer.path / DECISION_RULE)
     inner = run_predictor(Run(writer.path), run.method, recipe.prediction)
     predictor = TrainedPredictor(inner, data.input_spec, rule, recipe.name)
-    undecided = {name: predictor.probabilities(rows) for name, rows in held_out(data).items() if rows.num_rows}
+    undecided = {name: predictor.predict_segments(rows) for name, rows in held_out(data).items() if rows.num_rows}
     with disk_errors(writer.path):
         metrics = write_predicted(recipe, data, rule, undecided, writer)
     writer.write_json(METRICS, metrics)
     manifest = {key: value for key, value in run.manifest.items() if key not in OF_THE_WRITING}
-    usages = [predictions.usage for predictions in undecided.values()]
+    usages = [one.predictions.usage for one in undecided.values()]
     rows, seconds = sum(usage.rows for usage in usages), sum(usage.seconds for usage in usages)
     manifest["prediction"] = {
         **manifest.get("prediction", {}),

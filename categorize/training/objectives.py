@@ -63,32 +63,35 @@ class Objective:
 
 
 def class_weights(
-    choice: str | dict[str, float] | None, label_set: LabelSet, targets: npt.NDArray[np.float64]
+    choice: str | dict[str, float] | None,
+    label_set: LabelSet,
+    targets: npt.NDArray[np.float64],
+    weights: npt.NDArray[np.float64] | None = None,
 ) -> npt.NDArray[np.float64]:
     """Weight of each label [labels]: ones, the recipe's own, or `balanced`.
 
     Balanced is n / (labels * count) for single labels (scikit-learn's rule), and negatives / positives for the
-    positive side
-    of each multi-label; a label without a training row has weight 1.
+    positive side of each multi-label; a label without a training row has weight 1.
+
+    Args:
+        weights: of each row, [n], by which it is counted, so that the segments of a document count as it does.
 
     Raises:
         UserError: a weight for a label that the set has not.
     """
     import numpy as np
 
-    weights = np.ones(len(label_set))
+    per_label = np.ones(len(label_set))
     if choice is None:
-        return weights
+        return per_label
     if isinstance(choice, dict):
         for name, weight in choice.items():
             if name not in label_set.index:
                 raise UserError(f"training.class_weights: {name!r} is not in the label set: {label_set.names}")
-            weights[label_set.index[name]] = weight
-        return weights
-    counts = targets.sum(axis=0)
-    balanced = (
-        (len(targets) - counts) / np.maximum(counts, 1)
-        if label_set.is_multi_label
-        else len(targets) / (len(label_set) * np.maximum(counts, 1))
-    )
-    return np.where(counts > 0, balanced, weights)
+            per_label[label_set.index[name]] = weight
+        return per_label
+    amounts = np.ones(len(targets)) if weights is None else weights
+    total, counts = amounts.sum(), amounts @ targets
+    known = np.where(counts > 0, counts, 1.0)
+    balanced = (total - counts) / known if label_set.is_multi_label else total / (len(label_set) * known)
+    return np.where(counts > 0, balanced, per_label)

@@ -10,10 +10,12 @@ import numpy as np
 from categorize.inference.head import encode_texts, model_inputs
 from categorize.models.causal import build_causal
 from categorize.models.head import build_head, parameter_counts
+from categorize.models.text_tokens import PromptTokens, text_tokens
 from categorize.prompts import PromptFormat
 from categorize.recipe.sections import SeqclsRecipe, SftRecipe, TrainedRecipe
 from categorize.training.arguments import ADAPTER_DEFAULTS, DEFAULTS
 from categorize.training.balance import Balance, build_balance
+from categorize.training.inputs import training_inputs
 from categorize.training.method import FitOptions
 
 if TYPE_CHECKING:
@@ -33,11 +35,13 @@ def preview_head(recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) ->
     prompt = None
     if recipe.prompt is not None:
         prompt = PromptFormat.from_section(recipe.prompt, data.label_set, head.tokenizer, head.settings.max_length)
-    rows = data.input_spec.expand(data.splits.train)
+    inputs = training_inputs(data, text_tokens(head.tokenizer, head.settings.max_length, prompt))
+    rows = inputs.train
     tokens = encode_texts(head, model_inputs(rows, prompt), prompt)
     pieces = head.tokenizer.convert_ids_to_tokens(tokens[0].tolist()[:EXAMPLE_TOKENS])
     shown = " ".join(repr(piece)[1:-1] for piece in pieces)
     return [
+        *inputs.lines(),
         *_lengths(tokens.lengths, tokens.truncated, head.settings.max_length),
         f"example as the model reads it: {shown}{' ...' if len(tokens[0]) > EXAMPLE_TOKENS else ''}",
         f"  its label: {rows.column('gold')[0].as_py()}; the head reads every token, the loss is on the label alone",
@@ -51,12 +55,14 @@ def preview_sft(recipe: SftRecipe, data: LoadedData, options: FitOptions) -> lis
 
     causal = build_causal(recipe, options.trust_remote_code)
     prompt = PromptFormat.from_section(recipe.prompt, data.label_set, causal.tokenizer, causal.settings.max_length)
-    train = data.input_spec.expand(data.splits.train)
+    inputs = training_inputs(data, PromptTokens(prompt))
+    train = inputs.train
     rows = encode_rows(prompt, train)
     lengths = np.array([len(row) for row in rows])
     first = rows[0]
     shared = sum(len(row.prefix_ids) for row in rows) / lengths.sum()
     return [
+        *inputs.lines(),
         *_lengths(lengths, sum(row.truncated for row in rows), causal.settings.max_length),
         f"shared instruction: {len(prompt.prefix_ids)} tokens, {shared:.0%} of all tokens",
         "example, no loss on this:",

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from categorize.data.load import LoadedData
+    from categorize.inference.predictor import SegmentPredictions
     from categorize.metrics.decision import DecisionRule
-    from categorize.predictions import Predictions
     from categorize.recipe.command import Command
 
 
@@ -110,7 +110,7 @@ def finish(
         recipe.name,
     )
     say("predicting validation and test with the saved run")
-    undecided = {name: predictor.probabilities(rows) for name, rows in held_out(data).items() if rows.num_rows}
+    undecided = {name: predictor.predict_segments(rows) for name, rows in held_out(data).items() if rows.num_rows}
     rule = fit_rule(recipe, data, undecided)
     with disk_errors(writer.path):
         rule.save(writer.stage(DECISION_RULE))
@@ -129,16 +129,20 @@ def finish(
 
 
 def write_predicted(
-    recipe: TrainedRecipe, data: LoadedData, rule: DecisionRule, undecided: dict[str, Predictions], writer: RunWriter
+    recipe: TrainedRecipe,
+    data: LoadedData,
+    rule: DecisionRule,
+    undecided: dict[str, SegmentPredictions],
+    writer: RunWriter,
 ) -> dict[str, Any]:
     """Decide and write the predictions of each split; gives its measures."""
     from categorize.inference.tables import likeness_of_documents, predictions_table, write_predictions
     from categorize.metrics.measures import measure, measure_unseen
 
     metrics: dict[str, Any] = {}
-    for name, predictions in undecided.items():
+    for name, segments in undecided.items():
         rows = data.input_spec.documents(data.splits[name])
-        decided = rule.apply(predictions)
+        decided = segments.decide(rule)
         gold = data.label_set.encode(rows.column("gold").to_pylist(), rows.column("gold_score").to_pylist())
         metrics[name] = measure(data.label_set, gold, decided)
         seen = likeness_of_documents(data.splits[name], data.splits.likeness_to_train(name))
@@ -165,15 +169,18 @@ def held_out(data: LoadedData) -> dict[str, pa.Table]:
     return {"validation": data.splits.validation, "test": data.splits.test}
 
 
-def fit_rule(recipe: TrainedRecipe, data: LoadedData, undecided: dict[str, Predictions]) -> DecisionRule:
-    """The decision rule, fitted on validation; the default where there are no validation rows."""
+def fit_rule(recipe: TrainedRecipe, data: LoadedData, undecided: dict[str, SegmentPredictions]) -> DecisionRule:
+    """The decision rule, fitted on validation; the default where there are no validation rows.
+
+    It is fitted on what it decides: documents, or their segments where these vote.
+    """
     from categorize.metrics.decision import DecisionRule
 
     if "validation" not in undecided:
         return DecisionRule.default(data.label_set)
-    rows = data.input_spec.documents(data.splits.validation)
+    predictions, rows = undecided["validation"].for_rule(data.label_set)
     gold = data.label_set.encode(rows.column("gold").to_pylist(), rows.column("gold_score").to_pylist())
-    return DecisionRule.fit(recipe.decision, data.label_set, undecided["validation"], gold)
+    return DecisionRule.fit(recipe.decision, data.label_set, predictions, gold)
 
 
 def build_manifest(
@@ -181,11 +188,11 @@ def build_manifest(
     data: LoadedData,
     method: Method,
     summary: FitSummary,
-    undecided: dict[str, Predictions],
+    undecided: dict[str, SegmentPredictions],
     seconds: float,
 ) -> dict[str, Any]:
     """What `run.json` says beside versions and hardware."""
-    usages = [predictions.usage for predictions in undecided.values()]
+    usages = [segments.predictions.usage for segments in undecided.values()]
     rows, spent = sum(usage.rows for usage in usages), sum(usage.seconds for usage in usages)
     return {
         "name": recipe.name,
@@ -208,6 +215,7 @@ def build_manifest(
             "rows_per_second": round(summary.rows / summary.seconds, 1) if summary.seconds else None,
         },
         "prediction": {
+            "documents": sum(len(set(one.segments["document_id"].to_pylist())) for one in undecided.values()),
             "rows": rows,
             "tokens": sum(usage.tokens for usage in usages),
             "truncated_rows": sum(usage.truncated_rows for usage in usages),

@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from categorize.errors import UserError
 from categorize.inference.causal import CausalPredictor, prediction_mode, share_prefix
 from categorize.inference.head import model_inputs
+from categorize.inference.predictor import SegmentPredictions
 from categorize.inference.scoring import LabelScorer, to_distribution
 from categorize.metrics.decision import DecisionRule
 from categorize.metrics.measures import measure
 from categorize.metrics.progress import flat, headline
 from categorize.models.causal import CAUSAL, Causal, build_causal
+from categorize.models.text_tokens import PromptTokens
 from categorize.predictions import Predictions
 from categorize.prompts import EncodedPrompt, PromptFormat
 from categorize.recipe.sections import SftRecipe
@@ -21,6 +24,7 @@ from categorize.runs import PROMPT, Run, RunWriter, is_main_process
 from categorize.training.arguments import build_sft_arguments
 from categorize.training.balance import build_balance
 from categorize.training.fitting import fit_with_trainer
+from categorize.training.inputs import Inputs, training_inputs
 from categorize.training.method import FitOptions, FitSummary
 from categorize.training.objectives import class_weights
 
@@ -42,7 +46,7 @@ class SftMethod:
 
     def fit(self, recipe: SftRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
         """Train, and write model or adapter, tokenizer, settings and prompt into the run."""
-        causal, prompt, trainer, precision = prepare(recipe, data, writer.checkpoints, options)
+        causal, prompt, trainer, precision, inputs = prepare(recipe, data, writer.checkpoints, options)
         return fit_with_trainer(
             trainer,
             writer,
@@ -53,6 +57,7 @@ class SftMethod:
             details={
                 "truncated_rows": sum(row.truncated for row in trainer.train_rows),
                 "prefix_tokens": len(prompt.prefix_ids),
+                **inputs.details(),
             },
         )
 
@@ -69,8 +74,8 @@ class SftMethod:
 
 def prepare(
     recipe: SftRecipe, data: LoadedData, checkpoints: Path, options: FitOptions
-) -> tuple[Causal, PromptFormat, LabelSFTTrainer, str]:
-    """Model, prompt, trainer of a recipe, and the reason for its precision."""
+) -> tuple[Causal, PromptFormat, LabelSFTTrainer, str, Inputs]:
+    """Model, prompt, trainer of a recipe, the reason for its precision, and its rows."""
     from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, set_seed
 
     from categorize.training.sft_trainer import LabelSFTTrainer
@@ -81,8 +86,9 @@ def prepare(
     causal = build_causal(recipe, options.trust_remote_code)
     prompt = PromptFormat.from_section(recipe.prompt, data.label_set, causal.tokenizer, causal.settings.max_length)
     align_end(causal, prompt)
-    train = data.input_spec.expand(data.splits.train)
-    validation = data.input_spec.expand(data.splits.validation)
+    inputs = training_inputs(data, PromptTokens(prompt))
+    inputs.announce()
+    train, validation = inputs.train, inputs.validation
     has_validation = validation.num_rows > 0
     arguments, precision = build_sft_arguments(
         recipe,
@@ -105,7 +111,7 @@ def prepare(
         eval_rows=encode_rows(prompt, validation),
         weights=row_weights(recipe, data.label_set, train),
         predict=answers_of(causal, prompt, recipe, arguments.world_size),
-        measures=_measures(data.label_set, validation),
+        measures=_measures(data, validation),
         grouping=recipe.training.length_grouping,
         balance=balance,
         processing_class=causal.tokenizer,
@@ -113,7 +119,7 @@ def prepare(
     )
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
-    return causal, prompt, trainer, precision.reason
+    return causal, prompt, trainer, precision.reason, inputs
 
 
 def align_end(causal: Causal, prompt: PromptFormat) -> None:
@@ -144,7 +150,7 @@ def row_weights(recipe: SftRecipe, label_set: LabelSet, rows: pa.Table) -> npt.N
     if label_set.task not in ("single_label", "ordinal"):
         raise UserError(f"training.class_weights: a row of a {label_set.task} task has no single label; leave it out")
     targets = label_set.encode(rows.column("gold").to_pylist())
-    return weights * (targets @ class_weights(choice, label_set, targets))
+    return weights * (targets @ class_weights(choice, label_set, targets, weights))
 
 
 def answers_of(causal: Causal, prompt: PromptFormat, recipe: SftRecipe, processes: int) -> Any:
@@ -170,19 +176,22 @@ def answers_of(causal: Causal, prompt: PromptFormat, recipe: SftRecipe, processe
     return score if mode == "scoring" else generate
 
 
-def _measures(label_set: LabelSet, rows: pa.Table) -> Any:
-    """From the answers to the validation rows to the measures that are logged and choose the best checkpoint."""
+def _measures(data: LoadedData, segments: pa.Table) -> Any:
+    """From the answers to the validation rows to the measures that are logged and choose the best checkpoint: those of
+    documents, as in an evaluation, decided by the default rule."""
     import numpy as np
 
+    label_set = data.label_set
+    rows = data.input_spec.documents(segments)
     gold = label_set.encode(rows.column("gold").to_pylist(), rows.column("gold_score").to_pylist())
-    ids = rows.column("id").to_pylist()
+    ids = segments.column("id").to_pylist()
     rule = DecisionRule.default(label_set)
 
     def compute(answers: list[Any]) -> dict[str, float]:
         if isinstance(answers[0], Predictions):
-            joined = Predictions.concatenate(answers)
+            joined = replace(Predictions.concatenate(answers), ids=ids)
         else:
             joined = Predictions(ids, probabilities=np.stack(answers))
-        return flat(measure(label_set, gold, rule.apply(joined)))
+        return flat(measure(label_set, gold, SegmentPredictions(joined, segments, data.input_spec).decide(rule)))
 
     return compute

@@ -5,15 +5,18 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from categorize.data.tokens import PlainTokens
 from categorize.errors import UserError
 from categorize.inference.tfidf import Features, FeatureSettings, TfidfPredictor
 from categorize.recipe.sections import SeqclsRecipe, TfidfModel
 from categorize.training.balance import Balance, build_balance
+from categorize.training.inputs import training_inputs
 from categorize.training.method import FitOptions, FitSummary
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import pyarrow as pa
 
     from categorize.data.load import LoadedData
     from categorize.labels import LabelSet
@@ -31,19 +34,21 @@ class TfidfMethod:
         section = recipe.model
         assert isinstance(section, TfidfModel)
         start = time.perf_counter()
-        train = data.input_spec.expand(data.splits.train)
+        inputs = training_inputs(data, PlainTokens())
+        inputs.announce()
+        train = inputs.train
         features = build_features(section)
         matrix = fit_features(features, train.column("text").to_pylist())
         gold, weights = train.column("gold").to_pylist(), train.column("weight").to_numpy()
         targets = data.label_set.encode(gold, train.column("gold_score").to_pylist())
-        details: dict[str, Any] = {"features": matrix.shape[1]}
+        details: dict[str, Any] = {"features": matrix.shape[1], **inputs.details()}
         # The vocabulary is that of all rows; the linear model alone reads the balanced ones.
         if (balance := build_balance(recipe.training.balance, data.label_set, targets)) is not None:
             print(f"  {balance.line()}", flush=True)
             matrix, targets, weights = balanced(balance, matrix, targets, weights, recipe.seed)
         if data.label_set.is_regression:
             coefficients, intercepts, details["alpha"] = _fit_ridge(
-                section, data, features, matrix, targets[:, 0], weights
+                section, inputs.validation, features, matrix, targets[:, 0], weights
             )
         else:
             coefficients, intercepts, details["estimator"] = _fit_linear(
@@ -62,9 +67,9 @@ class TfidfMethod:
         """How many features the training rows have."""
         section = recipe.model
         assert isinstance(section, TfidfModel)
-        texts = data.input_spec.expand(data.splits.train).column("text").to_pylist()
-        matrix = fit_features(build_features(section), texts)
-        return [f"features: {matrix.shape[1]:,} n-grams, {matrix.nnz / matrix.shape[0]:.0f} in a row"]
+        inputs = training_inputs(data, PlainTokens())
+        matrix = fit_features(build_features(section), inputs.train.column("text").to_pylist())
+        return [*inputs.lines(), f"features: {matrix.shape[1]:,} n-grams, {matrix.nnz / matrix.shape[0]:.0f} in a row"]
 
 
 def balanced(
@@ -141,24 +146,27 @@ def _fit_linear(
 
 def _fit_ridge(
     section: TfidfModel,
-    data: LoadedData,
+    validation: pa.Table,
     features: Features,
     matrix: Any,
     targets: npt.NDArray[np.float64],
     weights: npt.NDArray[np.float64],
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
-    """Coefficients [1, n-grams], intercept [1] and the strength with the least squared error on validation."""
+    """Coefficients [1, n-grams], intercept [1] and the strength with the least squared error on validation segments,
+    each with its weight."""
     import numpy as np
     from sklearn.linear_model import Ridge
 
-    validation = data.input_spec.expand(data.splits.validation)
     gold = np.array(validation.column("gold_score").to_pylist(), dtype=np.float64)
     held_out = features.transform(validation.column("text").to_pylist()) if len(gold) else None
+    importance = validation.column("weight").to_numpy() if validation.column("weight").to_numpy().any() else None
     best: tuple[float, float, Any] | None = None
     middle = sorted(section.alpha)[len(section.alpha) // 2]  # without validation rows
     for alpha in section.alpha:
         model = Ridge(alpha=alpha).fit(matrix, targets, sample_weight=weights)
-        error = float(np.mean((model.predict(held_out) - gold) ** 2)) if held_out is not None else abs(alpha - middle)
+        error = abs(alpha - middle)
+        if held_out is not None:
+            error = float(np.average((model.predict(held_out) - gold) ** 2, weights=importance))
         if best is None or error < best[0]:
             best = (error, alpha, model)
     assert best is not None

@@ -116,8 +116,9 @@ def test_rows_of_a_document_are_averaged_in_order_of_first_appearance() -> None:
     )
     result = spec(document="d").aggregate(predictions, rows)
     assert result.ids == ["y", "x", "z"]
-    np.testing.assert_allclose(result.probabilities, [[0.4, 0.4], [1.0, 0.0], [np.nan, np.nan]])
-    np.testing.assert_allclose(result.score, [2.0, 2.0, np.nan])
+    # A row that is not valid does not count.
+    np.testing.assert_allclose(result.probabilities, [[0.6, 0.4], [1.0, 0.0], [np.nan, np.nan]])
+    np.testing.assert_allclose(result.score, [3.0, 2.0, np.nan])
     assert result.is_valid.tolist() == [True, True, False]
     assert result.raw == ["one\ntwo", None, None]
     assert result.decided is None

@@ -171,3 +171,55 @@ def test_splits_that_cannot_go_together_are_refused(errors: Errors, overrides: t
     lines = errors("", *overrides)
     assert len(lines) == 1
     assert said in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("segments", "more", "said"),
+    [
+        ("{by: turns, stride: 4}", (), "data.segments.stride: is for by: tokens, but by is turns"),
+        ("{by: packed, minutes: 4}", (), "data.segments.minutes: is for by: minutes, but by is packed"),
+        ("{by: head, seed: 4}", (), "data.segments.seed: is for by: random_sentences, but by is head"),
+        ("{max_tokens: 4}", (), "data.segments.max_tokens: cuts nothing with by: document"),
+        ("{by: minutes}", (), "data.segments.by: minutes needs data.segments.minutes"),
+        ("{by: tokens, max_tokens: 8, stride: 8}", (), "data.segments.stride: 8 tokens shared of 8 never end"),
+        (
+            "{by: tokens, max_tokens: 80}",
+            ("model.max_length=64",),
+            "80 tokens are more than the 64 that the model reads",
+        ),
+        (
+            "{by: packed}",
+            ("model={method: tfidf}",),
+            "data.segments.by: packed needs data.segments.max_tokens: model.method tfidf reads texts of any length",
+        ),
+        ("{by: turns, aggregation: median}", (), "data.segments.aggregation: median is for scores"),
+        (
+            "{by: turns, aggregation: vote}",
+            ("labels.task=regression",),
+            "data.segments.aggregation: vote is for labels, but labels.task is regression",
+        ),
+        (
+            "{by: packed}",
+            ("data.cleaning=[{speakers: {style: field}}]",),
+            "data.cleaning[0].speakers.style: field is for segments that are turns, but data.segments.by is packed",
+        ),
+        ("{by: turn}", (), "did you mean turns?"),
+    ],
+)
+def test_a_cut_that_cannot_work_is_refused(errors: Errors, segments: str, more: tuple[str, ...], said: str) -> None:
+    lines = errors("", f"data.segments={segments}", *more)
+    assert len(lines) == 1, lines
+    assert said in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("segments", "more"),
+    [
+        ("{by: tokens, stride: 16}", ()),
+        ("{by: turns, aggregation: vote}", ("model={method: tfidf}",)),
+        ("{by: minutes, minutes: 5, aggregation: median}", ("labels.task=regression",)),
+        ("{by: random_sentences, max_tokens: 64, seed: 7}", ("model.max_length=64",)),
+    ],
+)
+def test_a_cut_that_works_is_taken(minimal: Callable[..., LoadedRecipe], segments: str, more: tuple[str, ...]) -> None:
+    assert minimal("", f"data.segments={segments}", *more).recipe.data.segments.by != "document"

@@ -1,0 +1,249 @@
+"""Predictions of segments become predictions of documents: averages, maxima, votes.
+
+Arrays are [segments, labels] with `of_row` [segments], the document of each segment. A segment that is not valid, and
+NaN (a label that was not scored), does not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+
+from categorize.data.rows import first_seen
+from categorize.predictions import Predictions
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    FloatArray = npt.NDArray[np.float64]
+    IntArray = npt.NDArray[np.int64]
+    BoolArray = npt.NDArray[np.bool_]
+
+
+def aggregate_predictions(how: str, predictions: Predictions, rows: pa.Table, *, multi_label: bool) -> Predictions:
+    """Undecided predictions of rows (segments) become those of documents, in order of first appearance.
+
+    Generated texts are joined by newlines. A document is valid if any of its rows is. `decided` survives where every
+    document is one row. `vote` needs decided labels (see `vote_predictions`); here it is the mean.
+
+    Args:
+        how: `data.segments.aggregation`.
+        rows: the rows that were predicted, in the same order.
+
+    Raises:
+        ValueError: predictions and rows are not of the same ids.
+    """
+    names, of_row = _documents_of(predictions, rows)
+    if len(names) == len(of_row):
+        return replace(predictions, ids=names)
+    lengths = _lengths(rows)
+    probabilities = score = None
+    if predictions.probabilities is not None:
+        known = np.where(predictions.is_valid[:, None], predictions.probabilities, np.nan)
+        probabilities = aggregate_probabilities(how, known, of_row, len(names), lengths, multi_label=multi_label)
+    if predictions.score is not None:
+        known = np.where(predictions.is_valid, predictions.score, np.nan)
+        score = aggregate_scores(how, known, of_row, len(names), lengths)
+    return _of_documents(predictions, names, of_row, probabilities, score, None)
+
+
+def vote_predictions(
+    how: str,
+    predictions: Predictions,
+    rows: pa.Table,
+    labels: Sequence[str],
+    *,
+    multi_label: bool,
+    thresholds: Sequence[float] = (),
+) -> Predictions:
+    """Decided predictions of rows (segments) become those of documents by majority, see `vote`.
+
+    Probabilities are the mean over the rows. Generated answers have none and always vote: weighted by length with
+    `how` length_weighted; with `max` one answer is enough for a label of a multi-label task.
+
+    Args:
+        labels: names in label-set order.
+        thresholds: of each label, for ties of a multi-label task.
+
+    Raises:
+        ValueError: nothing was decided, or predictions and rows are not of the same ids.
+    """
+    if predictions.decided is None:
+        raise ValueError("a vote needs decided predictions")
+    names, of_row = _documents_of(predictions, rows)
+    if len(names) == len(of_row):
+        return replace(predictions, ids=names)
+    decided = vote(
+        predictions.decided,
+        predictions.is_valid,
+        of_row,
+        len(names),
+        labels,
+        multi_label=multi_label,
+        probabilities=predictions.probabilities,
+        thresholds=thresholds,
+        weights=np.maximum(_lengths(rows), 1.0) if how == "length_weighted" else None,
+        any_counts=how == "max",
+    )
+    mean = None
+    if predictions.probabilities is not None:
+        known = np.where(predictions.is_valid[:, None], predictions.probabilities, np.nan)
+        mean = weighted_mean(known, np.ones_like(known), of_row, len(names))
+    return _of_documents(predictions, names, of_row, mean, None, decided)
+
+
+def _documents_of(predictions: Predictions, rows: pa.Table) -> tuple[list[str], IntArray]:
+    if list(predictions.ids) != rows["id"].to_pylist():
+        raise ValueError("predictions and rows differ in their ids or in their order")
+    documents = rows["document_id"].to_pylist()
+    names = first_seen(documents)
+    index = {name: i for i, name in enumerate(names)}
+    return names, np.array([index[name] for name in documents], dtype=np.int64)
+
+
+def _lengths(rows: pa.Table) -> FloatArray:
+    """Characters of each row's text."""
+    return np.asarray(pa.compute.utf8_length(rows["text"]).to_numpy().astype(np.float64))
+
+
+def _of_documents(
+    predictions: Predictions,
+    names: list[str],
+    of_row: IntArray,
+    probabilities: FloatArray | None,
+    score: FloatArray | None,
+    decided: list[list[str]] | None,
+) -> Predictions:
+    raw = None
+    if predictions.raw is not None:
+        answers: list[list[str]] = [[] for _ in names]
+        for document, answer in zip(of_row.tolist(), predictions.raw, strict=True):
+            if answer is not None:
+                answers[document].append(answer)
+        raw = ["\n".join(parts) if parts else None for parts in answers]
+    valid = np.bincount(of_row, weights=predictions.is_valid, minlength=len(names)) > 0
+    return Predictions(names, probabilities, score, decided, valid, raw, predictions.usage)
+
+
+def aggregate_probabilities(
+    how: str, values: FloatArray, of_row: IntArray, documents: int, lengths: FloatArray, *, multi_label: bool
+) -> FloatArray:
+    """Probabilities of documents [documents, labels]; NaN where no segment has one.
+
+    Args:
+        how: `max`, `confidence_weighted`, `length_weighted`; anything else is the mean.
+        lengths: of each segment, [segments].
+    """
+    if how == "max":
+        known = ~np.isnan(values)
+        result = np.full((documents, values.shape[1]), -np.inf)
+        np.maximum.at(result, of_row, np.where(known, values, -np.inf))
+        return np.where(np.isneginf(result), np.nan, result)
+    weights = np.ones_like(values)
+    if how == "length_weighted":
+        weights = np.repeat(lengths[:, None], values.shape[1], axis=1)
+    elif how == "confidence_weighted":
+        weights = confidence(values, multi_label=multi_label)
+    return weighted_mean(values, weights, of_row, documents)
+
+
+def weighted_mean(values: FloatArray, weights: FloatArray, of_row: IntArray, documents: int) -> FloatArray:
+    """Weighted mean of each document and label; the plain mean where all weights are 0."""
+    known = ~np.isnan(values)
+    filled = np.where(known, values, 0.0)
+    sums = [np.zeros((documents, values.shape[1])) for _ in range(4)]
+    weighted, total, plain, counts = sums
+    np.add.at(weighted, of_row, filled * weights)
+    np.add.at(total, of_row, known * weights)
+    np.add.at(plain, of_row, filled)
+    np.add.at(counts, of_row, known.astype(np.float64))
+    mean = np.where(total > 0, weighted / np.where(total > 0, total, 1.0), plain / np.maximum(counts, 1.0))
+    return np.where(counts > 0, mean, np.nan)
+
+
+def confidence(values: FloatArray, *, multi_label: bool) -> FloatArray:
+    """How sure each segment is, from 0 to 1, [segments, labels].
+
+    Single label: how far its highest probability is above that of a guess, the same for all labels. Multi-label: how
+    far each label's probability is from one half.
+    """
+    if multi_label:
+        return np.nan_to_num(np.abs(2 * values - 1), nan=0.0)
+    guess = 1.0 / max(values.shape[1], 2)
+    top = np.nan_to_num(values, nan=0.0).max(axis=1, keepdims=True)
+    return np.repeat(np.clip((top - guess) / (1 - guess), 0.0, 1.0), values.shape[1], axis=1)
+
+
+def aggregate_scores(how: str, scores: FloatArray, of_row: IntArray, documents: int, lengths: FloatArray) -> FloatArray:
+    """Scores of documents [documents]: `median`, `length_weighted`, else the mean; NaN where no segment has one."""
+    if how == "median":
+        result = np.full(documents, np.nan)
+        known = np.flatnonzero(~np.isnan(scores))
+        order = known[np.argsort(of_row[known], kind="stable")]
+        bounds = np.searchsorted(of_row[order], np.arange(documents + 1))
+        for document, (start, end) in enumerate(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)):
+            if end > start:
+                result[document] = np.median(scores[order[start:end]])
+        return result
+    weights = lengths[:, None] if how == "length_weighted" else np.ones((len(scores), 1))
+    return weighted_mean(scores[:, None], weights, of_row, documents)[:, 0]
+
+
+def vote(
+    decided: Sequence[Sequence[str]],
+    valid: BoolArray,
+    of_row: IntArray,
+    documents: int,
+    labels: Sequence[str],
+    *,
+    multi_label: bool,
+    probabilities: FloatArray | None = None,
+    thresholds: Sequence[float] = (),
+    weights: FloatArray | None = None,
+    any_counts: bool = False,
+) -> list[list[str]]:
+    """Labels of each document by the majority of its valid segments.
+
+    Single label: the label with most votes. A tie goes to the label with the higher mean probability over the segments,
+    without probabilities to the one that an earlier segment named; never to class order.
+    Multi-label: each label that more than half of the segments have; where it is exactly half, the label holds if its
+    mean probability over the segments reaches its threshold (without probabilities it does not).
+
+    Args:
+        probabilities: of the segments, [segments, labels].
+        thresholds: of each label; 0.5 where there are none.
+        weights: of each segment's vote; 1 by default.
+        any_counts: multi-label: one segment is enough.
+    """
+    index = {name: j for j, name in enumerate(labels)}
+    weights = np.ones(len(of_row)) if weights is None else weights
+    votes = np.zeros((documents, len(labels)))
+    voters = np.zeros(documents)
+    first = np.full((documents, len(labels)), len(of_row), dtype=np.int64)
+    for row, names in enumerate(decided):
+        if not valid[row]:
+            continue
+        voters[of_row[row]] += weights[row]
+        for name in names:
+            votes[of_row[row], index[name]] += weights[row]
+            first[of_row[row], index[name]] = min(first[of_row[row], index[name]], row)
+    mean = np.full(votes.shape, -1.0)
+    if probabilities is not None:
+        counted = np.where(valid[:, None], probabilities, np.nan)
+        mean = np.nan_to_num(weighted_mean(counted, np.ones_like(counted), of_row, documents), nan=-1.0)
+    if multi_label:
+        bounds = np.array(thresholds) if len(thresholds) else np.full(len(labels), 0.5)
+        half = voters[:, None] / 2
+        tied = np.isclose(votes, half, rtol=1e-9) & (votes > 0)
+        held = (votes > 0) if any_counts else ((votes > half) & ~tied) | (tied & (mean >= bounds))
+        return [[labels[j] for j in np.flatnonzero(row).tolist()] for row in held]
+    result: list[list[str]] = []
+    for document in range(documents):
+        order = np.lexsort((first[document], -mean[document], -np.round(votes[document], 9))).tolist()
+        result.append([labels[order[0]]] if votes[document, order[0]] > 0 else [])
+    return result

@@ -1,0 +1,66 @@
+"""How many segments documents became, for the terminal and the manifest of a run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from categorize.data.stamps import stamps
+
+if TYPE_CHECKING:
+    from categorize.data.input_spec import InputSpec
+    from categorize.data.tokens import TokenCounter
+
+
+@dataclass(frozen=True)
+class SegmentCounts:
+    """Documents of a split and the segments that they became.
+
+    Attributes:
+        by: how they were cut.
+        limit: most tokens of a segment; None for no limit.
+        median, most: segments of a document.
+        without_stamps: documents without a time stamp, which a cut by minutes leaves whole.
+    """
+
+    by: str
+    limit: int | None
+    documents: int
+    segments: int
+    median: float
+    most: int
+    without_stamps: int = 0
+
+    @classmethod
+    def of(cls, spec: InputSpec, rows: pa.Table, segments: pa.Table, tokens: TokenCounter) -> SegmentCounts:
+        """Counts of rows and what `InputSpec.expand` made of them."""
+        from categorize.data.segments import limit_of
+
+        counts = list(Counter(segments["document_id"].to_pylist()).values()) or [0]
+        bare = 0
+        if spec.segments.by == "minutes":
+            bare = sum(not any(stamps(text)) for text in spec.raw_documents(rows)["text"].to_pylist())
+        limit = limit_of(spec.segments, tokens)
+        documents = len(set(rows["document_id"].to_pylist()))
+        return cls(spec.segments.by, limit, documents, segments.num_rows, float(np.median(counts)), max(counts), bare)
+
+    def lines(self, split: str) -> list[str]:
+        """For the terminal."""
+        limit = f", at most {self.limit:,} tokens" if self.limit is not None else ""
+        lines = [
+            f"{split}: {self.documents:,} documents in {self.segments:,} segments ({self.by}{limit}); "
+            f"median {self.median:g} a document, most {self.most:,}"
+        ]
+        if self.without_stamps:
+            lines.append(
+                f"warning: {split}: {self.without_stamps:,} documents have no time stamp and were not cut there"
+            )
+        return lines
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)

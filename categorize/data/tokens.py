@@ -1,0 +1,55 @@
+"""Tokens as segments count them: of a model's tokenizer, or plain ones where a method has none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+class TokenCounter(Protocol):
+    """Where the tokens of a text stand, and how many a text takes.
+
+    Attributes:
+        room: tokens of a row's own text that the model reads; None: as many as there are.
+    """
+
+    room: int | None
+
+    def spans(self, texts: Sequence[str]) -> list[npt.NDArray[np.int64]]:
+        """Begin and end of every token in characters, [tokens, 2], in order; special tokens are left out."""
+        ...
+
+    def lengths(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Tokens of each text by itself, [texts]; what must fit into `room`."""
+        ...
+
+
+_PLAIN = re.compile(r"[\u2e80-\u9fff\uac00-\ud7ff\U00020000-\U0003ffff]|[^\W\u2e80-\u9fff\uac00-\ud7ff]+|[^\w\s]")
+
+
+class PlainTokens:
+    """Words, single Chinese characters and single marks: the tokens of methods that read texts without a tokenizer.
+
+    A run of letters and digits is a token, as is every Chinese, Japanese or Korean character and every mark that is no
+    white space.
+    """
+
+    room: int | None = None
+
+    def spans(self, texts: Sequence[str]) -> list[npt.NDArray[np.int64]]:
+        """Begin and end of every token in characters."""
+        import numpy as np
+
+        found = ([match.span() for match in _PLAIN.finditer(text)] for text in texts)
+        return [np.array(spans, dtype=np.int64).reshape(-1, 2) for spans in found]
+
+    def lengths(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Tokens of each text."""
+        import numpy as np
+
+        return np.array([sum(1 for _ in _PLAIN.finditer(text)) for text in texts], dtype=np.int64)
