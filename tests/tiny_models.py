@@ -16,7 +16,7 @@ WORDS = [
     "text",
     "label",
 ]
-ENCODERS = ("bert", "roberta", "distilbert", "deberta", "modernbert", "t5", "bart")
+ENCODERS = ("bert", "roberta", "distilbert", "deberta", "modernbert", "longformer", "bigbird", "t5", "bart")
 DECODERS = ("qwen2", "qwen3", "llama", "mistral", "gemma")
 ARCHITECTURES = ENCODERS + DECODERS
 CHATML = (
@@ -105,6 +105,20 @@ def tiny_config(architecture: str, vocabulary: int, pad: int | None, eos: int, w
         return t.BertConfig(**narrow, **calm, max_position_embeddings=128)
     if architecture == "roberta":
         return t.RobertaConfig(**narrow, **calm, max_position_embeddings=132, type_vocab_size=1)
+    if architecture == "longformer":
+        return t.LongformerConfig(
+            **narrow, **calm, max_position_embeddings=132, type_vocab_size=1, attention_window=8, sep_token_id=3
+        )
+    if architecture == "bigbird":
+        return t.BigBirdConfig(
+            **narrow,
+            **calm,
+            max_position_embeddings=128,
+            attention_type="block_sparse",
+            block_size=4,
+            num_random_blocks=1,
+            classifier_dropout=0.0,
+        )
     if architecture == "distilbert":
         return t.DistilBertConfig(
             vocab_size=vocabulary,

@@ -14,6 +14,7 @@ from categorize.models.console import quiet_libraries
 from categorize.models.pooling import pool_by_mean
 from categorize.models.quantization import build_quantization, keep_layout, quantized_within
 from categorize.models.sharding import prepare_for_fsdp
+from categorize.models.sparse_attention import keep_sparse_attention
 from categorize.models.tokenizer import ensure_pad_token, load_tokenizer, loading
 from categorize.recipe.sections import HeadModel, QuantizationSection, SeqclsRecipe
 
@@ -164,6 +165,7 @@ def load_sequence_classifier(
             **extra,
         )
     keep_layout(model)
+    keep_sparse_attention(model)
     prepare_for_fsdp(model)
     if pooling == "mean":
         pool_by_mean(model)

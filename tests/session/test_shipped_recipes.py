@@ -18,6 +18,8 @@ RECIPES = sorted(path for path in (ROOT / "recipes").glob("*.yaml") if peek_kind
 ARCHITECTURES = {
     "bert-base": "bert",
     "ModernBERT": "modernbert",
+    "longformer": "longformer",
+    "bigbird": "bigbird",
     "Qwen2.5": "qwen2",
     "Qwen3": "qwen3",
     "Llama": "llama",
