@@ -40,8 +40,9 @@ _KINDS = (
     ("hh", rf"(?<![{_WORD}])h{{2,}}(?![{_WORD}])"),
     ("lol", rf"(?<![{_WORD}])l+o+l+(?:o+l+)*(?![{_WORD}])"),
 )
-_LAUGHTER = re.compile("|".join(f"({pattern})" for _, pattern in _KINDS), re.IGNORECASE)
-_MAY_LAUGH = re.compile("[哈嘿呵嘻ㅋㅎ]{2}|33|ww|ha|he|ho|hh|lo", re.IGNORECASE)
+_LAUGHTER = re.compile(f"(?=[哈嘿呵嘻ㅋㅎ2wahl])(?:{'|'.join(f'({pattern})' for _, pattern in _KINDS)})", re.IGNORECASE)
+# Most texts hold none of these, and looking for them is far quicker than for all kinds.
+_MAY_LAUGH = re.compile("[哈嘿呵嘻ㅋㅎ]{2}|233|ww|haha|hehe|hoho|hh|lo+l", re.IGNORECASE)
 
 
 @cleaning_step_with_options(

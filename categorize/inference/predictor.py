@@ -132,6 +132,12 @@ class TrainedPredictor:
         blocks = self.inner.predict(segments.combine_chunks().to_batches(max_chunksize=ROWS_A_BLOCK))
         return SegmentPredictions(Predictions.concatenate(blocks), segments, self.input_spec)
 
+    def probabilities(self, rows: pa.Table) -> Predictions:
+        """Undecided predictions of whole documents: those of their segments, aggregated."""
+        found = self.predict_segments(rows)
+        several = self.label_set.is_multi_label
+        return self.input_spec.aggregate(found.predictions, found.segments, multi_label=several)
+
     def predict_rows(self, rows: pa.Table) -> Predictions:
         """Decided predictions of a table of rows, one a document in order of first appearance."""
         return self.predict_segments(rows).decide(self.decision_rule)

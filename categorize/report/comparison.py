@@ -77,6 +77,7 @@ class Comparison:
     runs: tuple[EvaluatedRun, ...]
     split: str
     differences: tuple[Difference, ...] = ()
+    unit: str = "rows"
 
     @property
     def task(self) -> Task:
@@ -143,7 +144,7 @@ class Comparison:
     # ------------------------------------------------------------ pieces
     def _heading(self, mark: str) -> str:
         metrics = self.runs[0].metrics
-        pieces = [f"{self.split} split: {metrics['rows']:,} rows"]
+        pieces = [f"{self.split} split: {metrics['rows']:,} {self.unit}"]
         if metrics["rows_without_gold"]:
             pieces.append(f"{metrics['rows_without_gold']:,} more without gold left out")
         if intervals := next((run.metrics["intervals"] for run in self.runs if run.metrics.get("intervals")), None):
@@ -230,10 +231,17 @@ class Comparison:
         )
 
 
-def compare(runs: Sequence[EvaluatedRun], *, split: str = "test", differences: Sequence[Difference] = ()) -> Comparison:
+def compare(
+    runs: Sequence[EvaluatedRun],
+    *,
+    split: str = "test",
+    differences: Sequence[Difference] = (),
+    unit: str = "rows",
+) -> Comparison:
     """The comparison of runs that were measured on the same rows.
 
     Args:
+        unit: what was measured, in the plural: documents, where any run read them in parts.
         differences: of `metrics.intervals.paired_differences`, against one reference.
 
     Raises:
@@ -261,7 +269,7 @@ def compare(runs: Sequence[EvaluatedRun], *, split: str = "test", differences: S
                 f"evaluation.runs: {run.name!r} and {first.name!r} differ in the labels {', '.join(differ[:5])} "
                 f"({len(differ)} in all) or their rows; compare runs of one label set on one split"
             )
-    return Comparison(tuple(runs), split, tuple(differences))
+    return Comparison(tuple(runs), split, tuple(differences), unit)
 
 
 def best_run(runs: Sequence[EvaluatedRun], measure: str) -> str:

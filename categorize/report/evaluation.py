@@ -75,6 +75,7 @@ def evaluate(command: Command) -> None:
         return
     predicted: dict[str, Predictions] = {}
     evaluated: list[EvaluatedRun] = []
+    cut = False  # whether any run read documents in parts
     for one in references:
         predictor = load_predictor(
             one.run,
@@ -96,7 +97,9 @@ def evaluate(command: Command) -> None:
                 f"evaluation.runs: two runs are named {predictor.name!r}; give each a name of its own (name: ...)"
             )
         predicted[predictor.name] = predictions
-        notes = [*predictor.notes, *segment_notes(predictor, predictions), *reading_notes(predictor, predictions)]
+        parts = segment_notes(predictor, predictions)
+        cut = cut or bool(parts)
+        notes = [*predictor.notes, *parts, *reading_notes(predictor, predictions)]
         evaluated.append(evaluated_run(recipe, data, split, predictor, predictions, speed, notes))
     differences = []
     if len(evaluated) > 1 and recipe.evaluation.bootstrap:
@@ -113,7 +116,7 @@ def evaluate(command: Command) -> None:
         )
     if recipe.evaluation.majority:
         evaluated.insert(0, majority(recipe, data, split))
-    comparison = compare(evaluated, split=split.name, differences=differences)
+    comparison = compare(evaluated, split=split.name, differences=differences, unit="documents" if cut else "rows")
     written = write_report(output, comparison)
     with disk_errors(output):
         (output / "predictions").mkdir(exist_ok=True)

@@ -68,6 +68,8 @@ def run(folder: Path, name: str, script: str = "run_seqcls.py", *argv: str, **se
     assert [list(names) for names in again.decided or [[]] * len(again)] == written["predicted"].to_pylist()
     if again.probabilities is not None:
         np.testing.assert_allclose(again.probabilities, np.array(written["probabilities"].to_pylist()), atol=1e-6)
+    undecided = predictor.probabilities(loaded.splits.test)
+    assert undecided.ids == again.ids and undecided.decided is None
     cut = predictor.input_spec.expand(loaded.splits.train, predictor.tokens)
     assert cut.num_rows == manifest["details"]["segments"]["train"]["segments"] > manifest["rows"]["train"]
     assert again.usage.rows > len(again)
@@ -97,6 +99,7 @@ def test_tfidf_with_every_aggregation_is_compared_per_document(
     said = " ".join(capsys.readouterr().out.split())
     test = load_recipe_data(load_recipe(recipe).recipe).splits.test.num_rows
     assert f"4 runs on the test split, {test} documents" in said
+    assert f"test split: {test} documents" in said
     assert f"turns: measured on {test} documents, read as" in said
     assert "(by packed, aggregated by mean)" in said
     assert "whole: measured on" not in said

@@ -1,0 +1,26 @@
+"""Class weights: documents count, however many segments they were cut into."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from categorize.labels import LabelSet
+from categorize.recipe.sections import LabelsSection
+from categorize.training.objectives import class_weights
+
+
+@pytest.mark.parametrize("task", ["single_label", "multi_label"])
+def test_segments_that_share_a_documents_weight_balance_as_documents_do(task: Any) -> None:
+    labels = LabelSet.from_section(LabelsSection(task=task, names=["a", "b", "never"]))
+    documents = np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0], [1, 0, 0]], dtype=float)
+    counts = [1, 9, 3, 2]
+    segments = np.repeat(documents, counts, axis=0)
+    weights = np.repeat(1 / np.array(counts), counts)
+    whole = class_weights("balanced", labels, documents)
+    np.testing.assert_allclose(class_weights("balanced", labels, segments, weights), whole)
+    assert whole[2] == 1.0  # a label that no row has
+    assert whole[1] > whole[0]
+    assert not np.allclose(class_weights("balanced", labels, segments), whole)
