@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,8 @@ import pyarrow.compute
 
 from categorize.errors import UserError
 
+# Bytes of one cell, several long novels: what is larger is a file that was read wrongly.
+LARGEST_CELL = 16 * 2**20
 LIST_OF_STRINGS = pa.list_(pa.string())
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -58,34 +60,105 @@ class Source:
         return self.ALL not in self.tables
 
 
-def from_columns(
-    columns: dict[str, Sequence[Any]], name: str, row_numbers: Sequence[int], notes: Iterable[str] = ()
-) -> RawTable:
-    """A raw table from columns of Python values.
+class TableBuilder:
+    """A raw table from batches of Python values, which are Arrow columns as soon as they are added.
 
     Lone surrogates (half of a cut emoji, as JSON may carry) become U+FFFD, counted in a note: no UTF-8 can hold them.
     """
-    arrays: dict[str, pa.Array] = {}
-    broken = 0
-    for column, values in columns.items():
-        kinds = set(map(type, values))
-        if kinds <= {str, type(None)}:
-            arrays[column], fixed = _array(list(values), pa.string())
-        elif list in kinds:
-            lists = [None if value is None else [scalar(item) for item in _as_list(value)] for value in values]
-            # A list of nothing but nulls says nothing; an empty list says "no label".
-            cleaned = [
-                None if v is None or (v and all(i is None for i in v)) else [i for i in v if i is not None]
-                for v in lists
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._parts: list[dict[str, pa.Array]] = []
+        self._numbers: list[npt.NDArray[np.int64]] = []
+        self._broken = 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self._numbers))
+
+    def add(self, columns: Mapping[str, Sequence[Any]], row_numbers: Sequence[int]) -> None:
+        """Add rows; a column that other batches lack is null there."""
+        arrays: dict[str, pa.Array] = {}
+        for column, values in columns.items():
+            kinds = set(map(type, values))
+            if kinds <= {str, type(None)}:
+                arrays[column], fixed = _array(list(values), pa.string())
+            elif list in kinds:
+                lists = [None if value is None else [scalar(item) for item in _as_list(value)] for value in values]
+                # A list of nothing but nulls says nothing; an empty list says "no label".
+                cleaned = [
+                    None if v is None or (v and all(i is None for i in v)) else [i for i in v if i is not None]
+                    for v in lists
+                ]
+                arrays[column], fixed = _array(cleaned, LIST_OF_STRINGS)
+            else:
+                arrays[column], fixed = _array([scalar(value) for value in values], pa.string())
+            self._broken += fixed
+        self._parts.append(arrays)
+        self._numbers.append(np.asarray(row_numbers, dtype=np.int64))
+
+    def finish(self, notes: Iterable[str] = (), drop_empty: Iterable[str] = ()) -> RawTable:
+        """The table of all rows.
+
+        Args:
+            drop_empty: columns that are left out where no row holds anything.
+
+        Raises:
+            UserError: a cell is larger than any text.
+        """
+        names = dict.fromkeys(name for part in self._parts for name in part)
+        columns: dict[str, pa.ChunkedArray] = {}
+        for name in names:
+            is_list = any(name in part and part[name].type == LIST_OF_STRINGS for part in self._parts)
+            kind = LIST_OF_STRINGS if is_list else pa.string()
+            chunks = [
+                _as_kind(part[name], kind) if name in part else pa.nulls(len(numbers), kind)
+                for part, numbers in zip(self._parts, self._numbers, strict=True)
             ]
-            arrays[column], fixed = _array(cleaned, LIST_OF_STRINGS)
-        else:
-            arrays[column], fixed = _array([scalar(value) for value in values], pa.string())
-        broken += fixed
-    if broken:
-        notes = (*notes, f"{name}: replaced half characters (lone surrogates) in {broken} cells by U+FFFD")
-    table = pa.table(arrays) if arrays else pa.table({})
-    return RawTable(table, name, np.asarray(row_numbers, dtype=np.int64), tuple(notes))
+            columns[name] = pa.chunked_array(chunks, kind)
+        for name in drop_empty:
+            if name in columns and columns[name].null_count == len(columns[name]):
+                del columns[name]
+        numbers = np.concatenate(self._numbers) if self._numbers else np.empty(0, dtype=np.int64)
+        table = pa.table(columns) if columns else pa.table({})
+        check_cells(table, numbers, self.name)
+        if self._broken:
+            text = f"{self.name}: replaced half characters (lone surrogates) in {self._broken} cells by U+FFFD"
+            notes = (*notes, text)
+        return RawTable(table, self.name, numbers, tuple(notes))
+
+
+def from_columns(
+    columns: Mapping[str, Sequence[Any]], name: str, row_numbers: Sequence[int], notes: Iterable[str] = ()
+) -> RawTable:
+    """A raw table from columns of Python values, see `TableBuilder`."""
+    builder = TableBuilder(name)
+    builder.add(columns, row_numbers)
+    return builder.finish(notes)
+
+
+def check_cells(table: pa.Table, row_numbers: npt.NDArray[np.int64], name: str) -> None:
+    """Raises UserError where a cell is larger than `LARGEST_CELL` bytes: the file is broken, or no table of texts."""
+    for column in table.column_names:
+        start = 0
+        for chunk in table[column].chunks:
+            values = chunk.flatten() if pa.types.is_list(chunk.type) else chunk
+            sizes = pa.compute.binary_length(values)
+            longest = pa.compute.max(sizes).as_py() or 0
+            if longest > LARGEST_CELL:
+                row = pa.compute.index(sizes, longest).as_py() if values is chunk else 0
+                at = f"row {row_numbers[start + row]}" if values is chunk else "a row"
+                raise UserError(
+                    f"{name}: {at}: column {column!r} holds {longest / 1e6:,.0f} MB in one cell, the most is "
+                    f"{LARGEST_CELL / 1e6:,.0f} MB; look for a quotation mark that never closes, or cut the text"
+                )
+            start += len(chunk)
+
+
+def _as_kind(values: pa.Array, kind: pa.DataType) -> pa.Array:
+    """A column of single values as one of lists, where another batch holds lists."""
+    if values.type == kind:
+        return values
+    return pa.array([None if value is None else [value] for value in values.to_pylist()], kind)
 
 
 def scalar(value: Any) -> str | None:
@@ -112,6 +185,7 @@ def from_arrow(table: pa.Table, name: str, notes: Iterable[str] = ()) -> RawTabl
     check_columns(table.column_names, name)
     arrays = {column: _cast(table[column], f"{name}: column {column!r}") for column in table.column_names}
     numbers = np.arange(1, table.num_rows + 1, dtype=np.int64)
+    check_cells(pa.table(arrays), numbers, name)
     return RawTable(pa.table(arrays), name, numbers, tuple(notes))
 
 

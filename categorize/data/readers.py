@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import gzip
 import re
-import zlib
 from pathlib import Path
 from typing import Any
 
 from categorize.data.formats import PARSERS
+from categorize.data.opening import InputFile, ReadOptions
 from categorize.data.raw import RawTable, Source, from_arrow
 from categorize.errors import UserError
 from categorize.recipe.sections import DataSection, SourceFiles
@@ -79,18 +78,14 @@ def read_file(path: str | Path, data: DataSection | None = None, key: str = "dat
     _check_is_file(path, key)
     wanted = data.format if data is not None else None
     form = wanted if wanted in PARSERS else _format_of(path, key)
+    file = InputFile(path)
+    options = ReadOptions(data.sheet, data.encoding) if data is not None else ReadOptions()
     try:
-        content = path.read_bytes()
+        if not file.head().strip():
+            raise UserError(f"{path}: the file is empty, or begins with 64 KB of nothing")
+        return PARSERS[form](file, options)
     except OSError as error:
-        raise UserError(f"{key}: {path} cannot be read: {error.strerror}") from None
-    if content[:2] == b"\x1f\x8b":
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise UserError(f"{path}: broken gzip file ({error}); copy it again") from None
-    if not content.strip():
-        raise UserError(f"{path}: the file is empty")
-    return PARSERS[form](content, str(path), data.sheet if data is not None else None)
+        raise UserError(f"{key}: {path} cannot be read: {error.strerror or error}") from None
 
 
 def _read_danmu(source: str, data: DataSection, outputs: str | Path) -> RawTable:

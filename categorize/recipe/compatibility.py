@@ -213,6 +213,12 @@ def _danmu(recipe: _Recipe) -> None:
         recipe.refuse("data.danmu", "does nothing without data.format: danmu")
 
 
+def _encoding(recipe: _Recipe) -> None:
+    form = recipe.value("data.format")
+    if recipe.holds("data.encoding") and form in ("parquet", "xlsx", "dataset", "hub", "danmu"):
+        recipe.refuse("data.encoding", f"is for files of text, but data.format is {form}; remove it")
+
+
 def _splits(recipe: _Recipe) -> None:
     splits = "data.splits"
     folds, fold = recipe.value(f"{splits}.folds"), recipe.value(f"{splits}.fold")
@@ -310,6 +316,7 @@ CHECKS: tuple[Callable[[_Recipe], None], ...] = (
     _tfidf,
     _cleaning,
     _danmu,
+    _encoding,
     _splits,
     check_segments,
     _labels,

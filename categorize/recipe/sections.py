@@ -8,6 +8,7 @@ imported.
 
 from __future__ import annotations
 
+import codecs
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -50,6 +51,17 @@ def _rising(values: list[int]) -> list[int]:
     return values
 
 
+def _text_encoding(value: str) -> str:
+    try:
+        known = codecs.lookup(value)._is_text_encoding
+    except LookupError:
+        known = False
+    if not known:
+        raise ValueError(f"{value!r} is no encoding of text; such as utf-8, gb18030, big5, shift_jis, utf-16")
+    return value
+
+
+Encoding = Annotated[str, AfterValidator(_text_encoding)]
 NgramRange = Annotated[list[PositiveInt], Field(min_length=2, max_length=2), AfterValidator(_rising)]
 
 
@@ -300,6 +312,9 @@ class DataSection(Section):
         "pattern; see data.danmu.",
     )
     danmu: Danmu = Field(default_factory=lambda: Danmu())
+    encoding: Encoding | None = Field(
+        None, description="Encoding of csv, tsv, json and jsonl files, such as gb18030; UTF-8 by default."
+    )
     sheet: str | int | None = Field(
         None, description="Sheet of a spreadsheet, by name or by number from 0; the first by default."
     )

@@ -160,6 +160,7 @@ def test_what_works_for_answers_is_not_refused(minimal: Callable[..., LoadedReci
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
+        (("data.encoding=gbk", "data.format=xlsx"), "data.encoding: is for files of text"),
         (("data.splits.fold=2",), "data.splits.fold: chooses one of data.splits.folds, which is not set"),
         (("data.splits.folds=5", "data.splits.fold=5"), "data.splits.fold: folds count from 0: the last of 5 is 4"),
         (("data.splits.folds=5", "data.splits.by_time=day"), "data.splits.by_time: cannot go with folds"),
@@ -167,7 +168,7 @@ def test_what_works_for_answers_is_not_refused(minimal: Callable[..., LoadedReci
         (("data.splits.near_duplicates=group", "data.splits.by_time=day"), "would date a text by one"),
     ],
 )
-def test_splits_that_cannot_go_together_are_refused(errors: Errors, overrides: tuple[str, ...], said: str) -> None:
+def test_data_keys_that_cannot_go_together_are_refused(errors: Errors, overrides: tuple[str, ...], said: str) -> None:
     lines = errors("", *overrides)
     assert len(lines) == 1
     assert said in lines[0]

@@ -1,0 +1,184 @@
+"""Files opened for reading, gzipped or not: bytes as a stream, text as lines, one-line errors for both."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from categorize.data.progress import Progress
+from categorize.errors import UserError
+
+GZIP = b"\x1f\x8b"
+_HEAD = 65_536
+_EVERY = 4096  # lines between two looks at the clock
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What the recipe says about reading a file."""
+
+    sheet: str | int | None = None
+    encoding: str | None = None
+
+
+class InputFile:
+    """One file. Can be read from its beginning any number of times.
+
+    Args:
+        path: where it is; its name in messages.
+        content: its bytes, instead of the file.
+    """
+
+    def __init__(self, path: str | Path, content: bytes | None = None) -> None:
+        self.path, self.name, self.content = Path(path), str(path), content
+        self.notes: list[str] = []
+        self._inner: BinaryIO | None = None  # of the last `open`
+
+    @property
+    def is_zipped(self) -> bool:
+        """Whether the file begins as gzip does."""
+        if self.content is not None:
+            return self.content.startswith(GZIP)
+        with self.path.open("rb") as stream:
+            return stream.read(2) == GZIP
+
+    def open(self) -> io.BufferedReader:
+        """The decompressed bytes from the beginning; reading raises UserError where gzip is broken or cut."""
+        inner: BinaryIO = io.BytesIO(self.content) if self.content is not None else self.path.open("rb")
+        self._inner = inner
+        outer = gzip.GzipFile(fileobj=inner) if self.is_zipped else inner
+        return io.BufferedReader(_Checked(outer, inner, self.name), 1 << 18)
+
+    def read(self) -> bytes:
+        """All of it."""
+        with self.open() as stream:
+            return stream.read()
+
+    def head(self) -> bytes:
+        """The first 64 KiB."""
+        with self.open() as stream:
+            return stream.read(_HEAD)
+
+    @property
+    def size(self) -> int:
+        """Bytes on the disk."""
+        return len(self.content) if self.content is not None else self.path.stat().st_size
+
+    def position(self) -> int:
+        """How many of them have been read."""
+        return self._inner.tell() if self._inner is not None and not self._inner.closed else 0
+
+    def lines(self, encoding: str | None, newline: str) -> Iterator[str]:
+        """Decoded lines with their ends; `newline` as for `io.TextIOWrapper`. NUL characters go, with a note.
+
+        Raises:
+            UserError: the bytes are not of this encoding.
+        """
+        check_encoding(self.head(), self.name, encoding)
+        progress = Progress(self.name, self.size)
+        cleaned = number = 0
+        try:
+            with io.TextIOWrapper(self.open(), encoding=_codec(encoding), newline=newline) as text:
+                for number, line in enumerate(text, 1):
+                    if "\x00" in line:
+                        cleaned += 1
+                        line = line.replace("\x00", "")
+                    if not number % _EVERY:
+                        progress.update(self.position(), number)
+                    yield line
+        except UnicodeError:
+            raise self._wrong_encoding(encoding) from None
+        finally:
+            progress.finish()
+        if cleaned:
+            self.notes.append(f"{self.name}: removed NUL characters from {cleaned} lines")
+
+    def text(self, encoding: str | None) -> str:
+        """All of it decoded, as `lines` does."""
+        return "".join(self.lines(encoding, ""))
+
+    def _wrong_encoding(self, encoding: str | None) -> UserError:
+        """The error for bytes that are not text of the encoding: where, and what they may be instead."""
+        if encoding is not None:
+            return UserError(
+                f"{self.name}: the bytes are not {encoding}{self._place(encoding)}; mend data.encoding, or the file"
+            )
+        hint = "save it as UTF-8, or name its data.encoding"
+        if self._is_all("gb18030"):
+            hint = "it may be GBK: set data.encoding: gb18030"
+        return UserError(f"{self.name}:{self._place('utf-8-sig')} is not UTF-8; {hint}")
+
+    def _place(self, encoding: str) -> str:
+        """The first byte that is wrong, and its line. Lines are decoded one by one, so that no large file is held."""
+        offset = 0
+        with self.open() as stream:
+            for number, line in enumerate(stream, 1):
+                try:
+                    line.decode(encoding if number == 1 or encoding != "utf-8-sig" else "utf-8")
+                except UnicodeError as error:
+                    start = getattr(error, "start", 0)
+                    return f" byte {offset + start}, line {number}: 0x{line[start]:02x}"
+                offset += len(line)
+        return ""  # an encoding whose line ends are no single bytes
+
+    def _is_all(self, encoding: str) -> bool:
+        with self.open() as stream:
+            try:
+                for line in stream:
+                    line.decode(encoding)
+            except UnicodeError:
+                return False
+        return True
+
+
+def check_encoding(head: bytes, name: str, encoding: str | None) -> None:
+    """Refuse UTF-16 that the recipe does not name.
+
+    Raises:
+        UserError: the first bytes are those of UTF-16.
+    """
+    if encoding is not None:
+        return
+    way_out = "set data.encoding: {}, or save it as UTF-8 (in a spreadsheet: 'CSV UTF-8')"
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise UserError(f"{name}: byte 0, line 1: the file is UTF-16; {way_out.format('utf-16')}")
+    for start, codec in ((1, "utf-16-le"), (0, "utf-16-be")):
+        zeros = head[start::2].count(0)
+        if len(head) >= 8 and zeros > 0.4 * len(head) / 2 and head[1 - start :: 2].count(0) < zeros / 10:
+            raise UserError(f"{name}: every other byte is NUL: it seems to be UTF-16; {way_out.format(codec)}")
+
+
+def _codec(encoding: str | None) -> str:
+    if encoding is None or encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
+        return "utf-8-sig"  # with or without the byte order mark
+    return encoding
+
+
+class _Checked(io.RawIOBase):
+    """A stream whose errors name the file and the way out."""
+
+    def __init__(self, inner: Any, beneath: BinaryIO, name: str) -> None:
+        self.inner, self.beneath, self.name = inner, beneath, name
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            data = self.inner.read(len(buffer))
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise UserError(f"{self.name}: broken gzip file ({error}); copy it again") from None
+        except OSError as error:
+            raise UserError(f"{self.name}: cannot be read: {error.strerror or error}") from None
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self.inner.close()
+        self.beneath.close()  # gzip leaves it open
+        super().close()

@@ -1,0 +1,174 @@
+"""Spreadsheets: one sheet of an xlsx file, row by row, and what a sheet hides: merged cells and formulas."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from typing import Any
+from xml.etree import ElementTree
+
+from categorize.data.opening import InputFile, ReadOptions
+from categorize.data.progress import Progress
+from categorize.data.raw import RawTable, TableBuilder, check_columns, scalar
+from categorize.errors import UserError
+
+_BATCH = 10_000
+_CHUNK = 1 << 22
+_EMPTY = ("", None)
+_RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
+# A cell with a formula, whether it is a text, and the value that was saved with it.
+_FORMULA = re.compile(
+    rb'<c r="([A-Z]+\d+)"([^>]*)><f(?:[^>]*/>|[^>]*>[^<]*</f>)\s*(<v(?:\s[^>]*)?>[^<]+</v>)?', re.ASCII
+)
+
+
+def parse_xlsx(file: InputFile, options: ReadOptions) -> RawTable:
+    """One sheet of a spreadsheet, its first filled row as header. Whole numbers read "2", dates as ISO 8601.
+
+    A formula gives the value that was saved with it.
+    """
+    import python_calamine
+
+    content = file.read()
+    try:
+        book = python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(content))
+        page = _sheet(book, options.sheet, file.name)
+        title = f"{file.name}, sheet {page.name!r}"
+        if page.start is None:
+            raise UserError(f"{title}: the sheet is empty; sheets: {_listed(book.sheet_names)}")
+        notes = [*_merged(page, title), *_formulas(content, page.name, title)]
+        return _table(page, title, notes)
+    except (python_calamine.CalamineError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"{file.name}: not a readable spreadsheet ({reason}); save it as .xlsx without a password"
+        ) from None
+
+
+def _table(page: Any, title: str, notes: list[str]) -> RawTable:
+    top = page.start[0]
+    rows = enumerate(page.iter_rows(), 1)
+    header: list[str] = []
+    for number, row in rows:
+        if number == top + 1:
+            header = [(scalar(cell) or "").strip() for cell in row]
+            break
+    columns = [name or f"column {i}" for i, name in enumerate(header, page.start[1] + 1)]
+    check_columns([name for name in header if name], title)
+    builder = TableBuilder(title)
+    progress = Progress(title, page.total_height)
+    numbers: list[int] = []
+    kept: list[list[Any]] = []
+
+    def flush() -> None:
+        cells = zip(*kept, strict=True)
+        builder.add(
+            {c: [None if v == "" else v for v in values] for c, values in zip(columns, cells, strict=True)}, numbers
+        )
+
+    for number, row in rows:
+        if all(cell in _EMPTY for cell in row):
+            continue
+        numbers.append(number)
+        kept.append(row)
+        if len(kept) >= _BATCH:
+            flush()
+            numbers, kept = [], []
+            progress.update(number, number)
+    if kept:
+        flush()
+    progress.finish()
+    if not len(builder):
+        raise UserError(f"{title}: there is a header but no row")
+    # A column without a header is kept where it holds something.
+    return builder.finish(notes, drop_empty=[column for column, name in zip(columns, header, strict=True) if not name])
+
+
+def _merged(page: Any, title: str) -> list[str]:
+    """A note on merged cells. Raises UserError where the header has some."""
+    ranges = page.merged_cell_ranges or []
+    top = page.start[0]
+    for (first_row, first), (last_row, last) in ranges:
+        if first_row <= top <= last_row:
+            across = f"columns {_letters(first)} to {_letters(last)}" if last > first else ""
+            down = f"rows {first_row + 1} to {last_row + 1}" if last_row > first_row else ""
+            raise UserError(
+                f"{title}: row {top + 1}: the header is merged over {' and '.join(filter(None, (across, down)))}; "
+                "unmerge it: one row must name every column"
+            )
+    if ranges:
+        return [f"{title}: {len(ranges)} merged areas: their value stands in the first cell, the others read empty"]
+    return []
+
+
+def _formulas(content: bytes, sheet: str, title: str) -> list[str]:
+    """A note on formulas. Raises UserError where one was saved without a value, as programs do that compute none."""
+    count = 0
+    for cell, attributes, value in _formula_cells(content, sheet):
+        if not value and b't="str"' not in attributes:  # a text may be empty
+            raise UserError(
+                f"{title}: cell {cell.decode()} is a formula without a saved value; open the file in a spreadsheet "
+                "program and save it"
+            )
+        count += 1
+    return [f"{title}: {count} formulas read as the values that were saved with them"] if count else []
+
+
+def _formula_cells(content: bytes, sheet: str) -> Any:
+    """(cell, attributes, value) of each formula of a sheet; nothing where the file is built in an unusual way."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            member = _member(archive, sheet)
+            if member is None:
+                return
+            rest = b""
+            with archive.open(member) as stream:
+                while chunk := stream.read(_CHUNK):
+                    text = rest + chunk
+                    cut = text.rfind(b"<c ")
+                    cut = len(text) if cut < 0 else cut
+                    if b"<f" in text:
+                        yield from _FORMULA.findall(text, 0, cut)
+                    rest = text[cut:]
+            yield from _FORMULA.findall(rest)
+    except (zipfile.BadZipFile, KeyError, ElementTree.ParseError, NotImplementedError):
+        return
+
+
+def _member(archive: zipfile.ZipFile, sheet: str) -> str | None:
+    """The part of the archive that holds a sheet."""
+    book = ElementTree.fromstring(archive.read("xl/workbook.xml"))
+    relation = next(
+        (e.get(_RELATION) for e in book.iter() if e.tag.endswith("}sheet") and e.get("name") == sheet), None
+    )
+    links = ElementTree.fromstring(archive.read("xl/_rels/workbook.xml.rels"))
+    target = next((link.get("Target") for link in links if link.get("Id") == relation), None)
+    if target is None:
+        return None
+    return target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
+
+
+def _letters(column: int) -> str:
+    """The letters of a column, counted from 0."""
+    name = ""
+    column += 1
+    while column:
+        column, rest = divmod(column - 1, 26)
+        name = chr(ord("A") + rest) + name
+    return name
+
+
+def _sheet(book: Any, sheet: str | int | None, name: str) -> Any:
+    names = list(book.sheet_names)
+    if sheet is None:
+        return book.get_sheet_by_index(0)
+    if isinstance(sheet, str) and sheet in names:
+        return book.get_sheet_by_name(sheet)
+    if isinstance(sheet, int) and 0 <= sheet < len(names):
+        return book.get_sheet_by_index(sheet)
+    raise UserError(f"{name}: data.sheet: there is no sheet {sheet!r}; sheets, from 0: {_listed(names)}")
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(repr(name) for name in names)
