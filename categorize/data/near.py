@@ -39,8 +39,12 @@ def normalized(text: str) -> str:
 
 def shingles(text: str) -> frozenset[str]:
     """The n-grams of a normalized text; the text itself where it is shorter than one."""
-    n = 2 if 2 * len(_WIDE.findall(text)) > len(text) else 5
-    return frozenset(text[i : i + n] for i in range(max(len(text) - n + 1, 1)))
+    return frozenset(_runs(text))
+
+
+def _runs(text: str) -> list[str]:
+    n = 2 if not text.isascii() and 2 * len(_WIDE.findall(text)) > len(text) else 5
+    return [text[i : i + n] for i in range(max(len(text) - n + 1, 1))]
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,8 @@ class NearTexts:
         if not names:
             return cls(of_text, np.empty((0, 2), dtype=np.int64))
         digests = _digests(names)
-        # Equal digests are equal sets, but for a chance of one in 2^64.
-        whole = np.ascontiguousarray(digests).view(np.dtype((np.void, digests.dtype.itemsize * digests.shape[1])))
-        _, first, node = np.unique(whole.ravel(), return_index=True, return_inverse=True)
+        # Equal digests are equal sets, but for a chance of some in 2^64.
+        _, first, node = np.unique(_hash_rows(digests), return_index=True, return_inverse=True)
         pairs = _candidates(digests[first])
         sets = lru_cache(maxsize=4096)(lambda i: shingles(names[first[i]]))
         near = [_jaccard(sets(a), sets(b)) >= SIMILARITY for a, b in pairs.tolist()]
@@ -116,18 +119,27 @@ def _digests(texts: Sequence[str]) -> npt.NDArray[np.uint32]:
 
     parts = []
     for start in range(0, len(texts), _CHUNK):
-        sets = [list(shingles(text)) for text in texts[start : start + _CHUNK]]
+        sets = [_runs(text) for text in texts[start : start + _CHUNK]]  # repeats do not matter
         matrix = RMinHash.digest_matrix_from_token_sets(sets, _BANDS * _ROWS, _SEED)
         parts.append(np.array(matrix.to_rows(), dtype=np.uint32))
     return np.concatenate(parts)
+
+
+def _hash_rows(values: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
+    """64 bits for each row: the upper halves of two multilinear hashes. They sort much faster than the rows."""
+    multipliers = np.random.default_rng(_SEED).integers(1, 2**63, size=(2, values.shape[1]), dtype=np.uint64)
+    wide = values.astype(np.uint64)
+    first, second = ((wide * row).sum(axis=1, dtype=np.uint64) for row in multipliers)
+    mask = np.uint64(0xFFFFFFFF00000000)
+    result: npt.NDArray[np.uint64] = (first & mask) | (second >> np.uint64(32))
+    return result
 
 
 def _candidates(digests: npt.NDArray[np.uint32]) -> IntArray:
     """Pairs of rows that agree in a whole band, [pairs, 2], each once."""
     found = [np.empty((0, 2), dtype=np.int64)]
     for band in range(_BANDS):
-        part = np.ascontiguousarray(digests[:, band * _ROWS : (band + 1) * _ROWS])
-        keys = part.view(np.dtype((np.void, part.dtype.itemsize * _ROWS))).ravel()
+        keys = _hash_rows(digests[:, band * _ROWS : (band + 1) * _ROWS])
         _, code, count = np.unique(keys, return_inverse=True, return_counts=True)
         shared = np.flatnonzero(count[code.ravel()] > 1)
         order = shared[np.argsort(code.ravel()[shared], kind="stable")]
