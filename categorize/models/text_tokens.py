@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from categorize.errors import UserError
+from categorize.prompts import PLACEHOLDER
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,6 +75,9 @@ class PromptTokens(TokenizerTokens):
     def __init__(self, prompt: PromptFormat) -> None:
         super().__init__(prompt.tokenizer, prompt.max_length)
         self.prompt = prompt
+        named = PLACEHOLDER.findall(prompt.settings.template)
+        # A template may name the text's own column instead; a segment stands there, too.
+        self._column = named[0] if "text" not in named and len(named) == 1 else "text"
         self._empty = self._tokens("")
         self.room = max(1, prompt.max_length - prompt.answer_room - self._empty)
 
@@ -84,7 +88,7 @@ class PromptTokens(TokenizerTokens):
         return np.array([self._tokens(text) - self._empty for text in texts], dtype=np.int64)
 
     def _tokens(self, text: str) -> int:
-        rendered = self.prompt.render({**dict.fromkeys(self.prompt.columns, ""), "text": text})
+        rendered = self.prompt.render({**dict.fromkeys(self.prompt.columns, ""), self._column: text})
         return len(self.tokenizer(rendered, add_special_tokens=False, verbose=False)["input_ids"])
 
 

@@ -285,6 +285,20 @@ def test_the_models_room_bounds_the_recipes_number(tiny: Callable[..., Path]) ->
     assert tokenize(tokenizer, parts, 16).truncated == 0
 
 
+def test_a_prompt_that_names_the_text_column_counts_it(counters: dict[str, TokenCounter]) -> None:
+    from categorize.labels import LabelSet
+    from categorize.models.text_tokens import PromptTokens
+    from categorize.prompts import PromptFormat
+    from categorize.recipe.sections import LabelsSection, PromptSection
+    from tests.tiny_tokenizers import build_tokenizer
+
+    labels = LabelSet.from_section(LabelsSection(names=["positive", "negative"]))
+    section = PromptSection(template="{comment}")
+    prompt = PromptFormat.from_section(section, labels, build_tokenizer("chatml"), 120)
+    texts = ["good movie", "", "bad " * 9]
+    assert PromptTokens(prompt).lengths(texts).tolist() == counters["prompt"].lengths(texts).tolist()
+
+
 # ---------------------------------------------------------------- real documents
 def rows_of(name: str) -> list[dict[str, Any]]:
     assert DATA is not None

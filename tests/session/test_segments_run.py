@@ -137,13 +137,17 @@ def test_a_head_is_watched_and_measured_on_documents(folder: Path, tiny: Tiny) -
 
 
 def test_the_dry_run_counts_segments(folder: Path, tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
-    data = {**DATA, "segments": {"by": "tokens", "stride": 4}}
+    data = {**DATA, "segments": {"by": "tokens", "stride": 4}, "cleaning": ["whitespace", "speakers", "laughter"]}
     model = {"name_or_path": str(tiny("bert")), "max_length": 16}
     recipe = write_recipe(folder / "mine.yaml", data=data, labels=LABELS, model=model)
+    rows = folder / "rows.csv"
+    rows.write_text(rows.read_text(encoding="utf-8").replace("Bob:", "BOBBY:"), encoding="utf-8")
     assert main("run_seqcls.py", "seqcls", train, [str(recipe), "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "train: 24 documents in" in said and "(tokens, at most 14 tokens)" in said
     assert "rows that would be cut: 0" in said
+    assert "rows touched by each step in order: whitespace 0, speakers 48, laughter 0" in said
+    assert "speakers: 'BOBBY: " in said and "-> 'Bobby: " in said
 
 
 SFT = {
