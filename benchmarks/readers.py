@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Speed and memory of reading, splitting and writing data: generated files, each case in a process of its own.
+"""Speed and memory of reading and splitting rows: generated files, each case in a process of its own.
 
     python benchmarks/readers.py
     python benchmarks/readers.py --case xlsx --keep
@@ -33,7 +33,7 @@ from benchmarks.quality import cpu_name, write_section  # noqa: E402
 from categorize.report.tables import markdown_table  # noqa: E402
 
 WORK = ROOT / "outputs" / "benchmarks" / "readers"
-HEADING = "## Reading, splitting and writing rows"
+HEADING = "## Reading and splitting rows"
 CHARACTERS = "的一是不了在人有我他这中大来上个国们到说时要就出会可也你对生能而子那得于着下自之年过发后作里"
 
 

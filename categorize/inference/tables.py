@@ -49,13 +49,16 @@ def predictions_table(
 
 
 def likeness_of_documents(rows: pa.Table, likeness: Sequence[str | None]) -> list[str | None]:
-    """`Splits.likeness_to_train` of rows as that of their documents, in the order of `InputSpec.documents`: exact where
-    one of a document's rows stands in train, else near where one nearly does."""
-    strongest: dict[str, str | None] = {}
+    """`Splits.likeness_to_train` of rows as that of their documents, in the order of `InputSpec.documents`.
+
+    A document counts as seen where all its rows are (a greeting that recurs is no seen dialogue): exact where all
+    stand in train, near where some only nearly do.
+    """
+    weakest: dict[str, str | None] = {}
     for document, like in zip(rows.column("document_id").to_pylist(), likeness, strict=True):
-        before = strongest.get(document)
-        strongest[document] = before if before == "exact" or like is None else like
-    return list(strongest.values())
+        before = weakest.get(document, like)
+        weakest[document] = None if None in (before, like) else "near" if "near" in (before, like) else "exact"
+    return list(weakest.values())
 
 
 def write_predictions(path: Path, table: pa.Table) -> None:

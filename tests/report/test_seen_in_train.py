@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from categorize.inference.tables import likeness_of_documents
 from categorize.metrics.measures import measure_unseen
 from tests.session.collections import write_recipe
 from tests.session.test_training_run import compare, run
@@ -48,6 +50,12 @@ def test_both_scores_are_told_and_seen_rows_are_flagged(
     assert f"the text of {unseen['exact']} rows stands in train, nearly that of {unseen['near']}" in shown
     held = pq.read_table("outputs/eval/predictions/seen.parquet")["seen_in_train"].to_pylist()
     assert held == flags
+
+
+def test_a_document_is_seen_where_all_its_rows_are() -> None:
+    rows = pa.table({"document_id": ["a", "a", "b", "b", "c", "c", "d"]})
+    likeness = ["exact", None, "exact", "near", "exact", "exact", None]
+    assert likeness_of_documents(rows, likeness) == [None, "near", "exact", None]
 
 
 def test_without_such_rows_there_is_one_score_alone() -> None:
