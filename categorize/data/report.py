@@ -72,17 +72,17 @@ class DataReport:
     near_overlaps: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
 
-    def add_near(self, near_train: frozenset[str], tables: dict[str, pa.Table]) -> None:
+    def add_near(self, near_train: frozenset[str], tables: dict[str, pa.Table], data: DataSection) -> None:
         """Count held-out rows that are nearly a row of train, and warn of them."""
         for name in ("validation", "test"):
             count = sum(key in near_train for key in tables[name]["content_hash"].to_pylist())
             if count:
                 self.near_overlaps[name] = count
         if self.near_overlaps:
-            self.warnings.append(
-                f"nearly the text of a training row: {_counts(self.near_overlaps)}; scores on them flatter "
-                "(data.splits.near_duplicates: group keeps such texts in one split)"
-            )
+            found = f"nearly the text of a training row: {_counts(self.near_overlaps)}; scores on them flatter"
+            if data.columns.group is None and data.columns.document is None and data.splits.by_time is None:
+                found += " (data.splits.near_duplicates: group keeps such texts in one split)"
+            self.warnings.append(found)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

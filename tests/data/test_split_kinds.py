@@ -233,6 +233,9 @@ def test_near_duplicates_across_splits_are_counted_flagged_and_warned_of(tmp_pat
     likeness = data.splits.likeness_to_train("test")
     assert Counter(likeness)["near"] == data.report.near_overlaps["test"] > 10
     assert any("nearly the text of a training row" in warning for warning in data.report.warnings)
+    assert any("near_duplicates: group" in warning for warning in data.report.warnings)
+    grouped = load(tmp_path / "a.jsonl", columns=Columns(id="id", group="id")).report
+    assert grouped.near_overlaps and not any("near_duplicates: group" in warning for warning in grouped.warnings)
     off = load(tmp_path / "a.jsonl", splits=SplitSettings(near_duplicates="off"))
     assert off.report.near_overlaps == {}
     assert ids(off) == ids(data)
