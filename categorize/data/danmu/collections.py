@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from categorize.data.danmu.fields import FIELDS, SHAPES, collect_time, wrong_field
+from categorize.data.danmu.fields import FIELDS, collect_time, wrong_field
 from categorize.data.danmu.json_objects import Item
 from categorize.data.danmu.tuples import Style, Tuples, cut, learn
 
@@ -25,7 +25,7 @@ class Chunk:
         video_id, chat_id: as written; None where the file does not say.
         collected: seconds since 1970 (UTC); None where it is not known.
         maxlimit: most comments that the collection could hold; None where it is not known.
-        heads: eight lists, one a field, as written.
+        heads: the eight fields of each comment as written, joined by commas.
         texts: of the same length.
         rejected: (element in the record, reason, raw text).
         notes: what was odd, for the counts.
@@ -36,7 +36,7 @@ class Chunk:
     chat_id: str | None = None
     collected: int | None = None
     maxlimit: int | None = None
-    heads: list[list[str]] = field(default_factory=lambda: [[] for _ in SHAPES])
+    heads: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     rejected: list[tuple[int, str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -118,9 +118,8 @@ def _of_values(values: list[Any]) -> Tuples:
     for number, value in enumerate(values, 1):
         if isinstance(value, str):
             one = cut(value, Style(joint="", separator=","))
-            fields, text = [column[0] for column in one.heads if column], one.texts[0] if one.texts else None
-            if len(one.texts) != 1:
-                fields, _, text = [*value.split(",", 8)][:8], "", None
+            whole = len(one.texts) == 1
+            fields, text = (one.heads[0] if whole else value).split(",")[:8], one.texts[0] if whole else None
         elif isinstance(value, list):
             fields, text = [_text(item) or "" for item in value[:8]], _joined(value[8:])
         elif isinstance(value, dict):
@@ -133,8 +132,7 @@ def _of_values(values: list[Any]) -> Tuples:
         if wrong is not None:
             result.rejected.append((number, wrong, str(value)))
             continue
-        for column, item in zip(result.heads, fields, strict=True):
-            column.append(item)
+        result.heads.append(",".join(fields))
         result.texts.append(text or "")
     return result
 

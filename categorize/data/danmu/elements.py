@@ -25,7 +25,7 @@ _REFERENCE = re.compile(r"&(?:amp|lt|gt|quot|apos|#\d{1,7}|#[xX][0-9a-fA-F]{1,6}
 _NAMED = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'"}
 _HEADER = re.compile(r"<(chatid|maxlimit|cid|oid)>\s*([^<\s]{1,64})\s*</")
 
-_USUAL = re.compile("(" + "),(".join(SHAPES) + r")(?:,-?\d{1,9})?", re.ASCII)
+_USUAL = re.compile("(" + ",".join(SHAPES) + r")(?:,-?\d{1,9})?", re.ASCII)
 # row id, 0, milliseconds, mode, size, colour, sent, pool, sender: another order, seen in newer archives.
 _ROW_ID_FIRST = re.compile(
     rf"({SHAPES[7]}),\d,(\d{{1,12}}),({SHAPES[1]}),({SHAPES[2]}),({SHAPES[3]}),({SHAPES[4]}),({SHAPES[5]}),({SHAPES[6]})",
@@ -38,12 +38,12 @@ class Elements:
     """Some elements of a file.
 
     Attributes:
-        heads: eight lists, one a field, as written.
+        heads: the eight fields of each comment as written, joined by commas.
         texts: of the same length.
         rejected: (number of the element in the file, reason, raw text).
     """
 
-    heads: list[list[str]] = field(default_factory=lambda: [[] for _ in SHAPES])
+    heads: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     rejected: list[tuple[int, str, str]] = field(default_factory=list)
 
@@ -108,7 +108,6 @@ class ElementReader:
 
     def _elements(self, starts: list[str], at_end: bool) -> Elements:
         result = Elements()
-        columns = result.heads
         for i, start in enumerate(starts):
             self.found += 1
             match = _ELEMENT.match(start)
@@ -116,12 +115,11 @@ class ElementReader:
                 result.rejected.append((self.found, _why(start, at_end and i == len(starts) - 1), f"<d{start}"))
                 continue
             written = match.group(1) if match.group(1) is not None else match.group(2)
-            values = head(written)
-            if isinstance(values, str):
-                result.rejected.append((self.found, values, f"<d{match.group()}"))
+            fields, wrong = head(written)
+            if wrong:
+                result.rejected.append((self.found, wrong, f"<d{match.group()}"))
                 continue
-            for column, value in zip(columns, values, strict=True):
-                column.append(value)
+            result.heads.append(fields)
             text = match.group(3) or ""
             result.texts.append(_REFERENCE.sub(_character, text) if "&" in text else text)
         return result
@@ -135,25 +133,25 @@ def _last_start(text: str) -> int:
     return place
 
 
-def head(written: str) -> tuple[str, ...] | str:
-    """The eight fields of a `p` attribute in our order, or what is wrong with it."""
+def head(written: str) -> tuple[str, str]:
+    """The eight fields of a `p` attribute in our order, joined by commas; and what is wrong with it, or nothing."""
     match = _USUAL.fullmatch(written)
     if match is not None:
-        return match.groups()
+        return match.group(1), ""
     match = _ROW_ID_FIRST.fullmatch(written)
     if match is not None:
         row_id, milliseconds, *rest, sender = match.groups()
         mode, size, color, sent, pool = rest
-        return (str(int(milliseconds) / 1000), mode, size, color, sent, pool, sender, row_id)
+        return ",".join((str(int(milliseconds) / 1000), mode, size, color, sent, pool, sender, row_id)), ""
     values = [value.strip() for value in _REFERENCE.sub(_character, written).split(",")]
     if len(values) not in (8, 9):
-        return f"p has {len(values)} fields, not 8 or 9"
+        return "", f"p has {len(values)} fields, not 8 or 9"
     wrong = wrong_field(values[:8])
     if wrong is not None:
-        return wrong
+        return "", wrong
     if len(values) == 9 and not re.fullmatch(r"-?\d{1,9}", values[8]):
-        return f"the weight is not a number: {values[8][:40]!r}"
-    return tuple(values[:8])
+        return "", f"the weight is not a number: {values[8][:40]!r}"
+    return ",".join(values[:8]), ""
 
 
 def _why(start: str, last: bool) -> str:

@@ -43,9 +43,10 @@ FILE_BITS, RECORD_BITS = 40, 32
 _FLUSH_ROWS = 250_000  # rows of a segment
 _TABLE_ROWS = 20_000  # rows that are Python strings at a time
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_KINDS = {"onset_time": pa.float64(), "mode": pa.int16(), "font_size": pa.int32(), "color": pa.int64(),
-          "sent_at": pa.float64(), "pool": pa.int16()}  # fmt: skip
-_HEADS = ("onset_time", "mode", "font_size", "color", "sent_at", "pool", "sender_id", "row_id")
+_KINDS = {
+    "onset_time": pa.float64(), "mode": pa.int16(), "font_size": pa.int32(), "color": pa.int64(),
+    "sent_at": pa.float64(), "pool": pa.int16(), "sender_id": pa.string(), "row_id": pa.string(),
+}  # fmt: skip
 
 
 class Columns:
@@ -57,7 +58,7 @@ class Columns:
 
     def __init__(self) -> None:
         self.odd: dict[str, int] = {}
-        self._heads: list[list[str]] = [[] for _ in _HEADS]
+        self._heads: list[str] = []
         self._texts: list[str] = []
         self._repeated: list[tuple[int, str | None, str | None, int | None, bool]] = []
         self._lengths: list[int] = []
@@ -78,8 +79,7 @@ class Columns:
         """
         if not chunk.texts:
             return
-        for mine, more in zip(self._heads, chunk.heads, strict=True):
-            mine += more
+        self._heads += chunk.heads
         self._texts += chunk.texts
         self._repeated.append((record, chunk.video_id, chunk.chat_id, chunk.collected, cut))
         self._lengths.append(len(chunk.texts))
@@ -93,10 +93,7 @@ class Columns:
 
     def table(self) -> pa.Table:
         """What was added, as a table; then there is nothing."""
-        arrays: dict[str, pa.Array] = {}
-        for name, written in zip(_HEADS, self._heads, strict=True):
-            array = pa.array(written, pa.string())
-            arrays[name] = array.cast(_KINDS[name]) if name in _KINDS else array
+        arrays = _fields(self._heads)
         arrays["text"] = self._text_array()
         lengths = np.array(self._lengths)
         which = np.repeat(np.arange(len(lengths)), lengths)
@@ -110,8 +107,7 @@ class Columns:
         arrays["row_id"] = self._with_made_ids(arrays["row_id"], arrays["order"], which)
         arrays["sent_at"] = sent_milliseconds(arrays["sent_at"])
         self._count(arrays)
-        self._heads = [[] for _ in _HEADS]
-        self._texts, self._repeated, self._lengths, self._starts, self._prefixes = [], [], [], [], []
+        self._heads, self._texts, self._repeated, self._lengths, self._starts, self._prefixes = [], [], [], [], [], []
         return pa.table([arrays[name] for name in SCHEMA.names], schema=SCHEMA)
 
     def _text_array(self) -> pa.Array:
@@ -149,6 +145,19 @@ class Columns:
     def _note(self, what: str, n: int) -> None:
         if n:
             self.odd[what] = self.odd.get(what, 0) + n
+
+
+def _fields(heads: list[str]) -> dict[str, pa.Array]:
+    """The eight fields of comments as typed columns. Their shapes were checked: what stands there is a row of a csv."""
+    from pyarrow import csv
+
+    table = csv.read_csv(
+        pa.BufferReader("\n".join(heads).encode()),
+        csv.ReadOptions(use_threads=False, column_names=list(_KINDS)),
+        csv.ParseOptions(quote_char=False),
+        csv.ConvertOptions(column_types=_KINDS, null_values=[], strings_can_be_null=False),
+    )
+    return {name: pa.concat_arrays(table[name].chunks) for name in _KINDS}
 
 
 def _valid(text: str) -> str:

@@ -78,34 +78,32 @@ def _add(chunk: Chunk, number: int, row: Mapping[str, Any], naming: Naming | str
         chunk.rejected.append((number, naming, str(dict(row))))
         return
     text = row.get(naming.text[0])
-    values: Sequence[str] | str
     if naming.p is not None:
-        values = head(str(row.get(naming.p) or ""))
+        fields, wrong = head(str(row.get(naming.p) or ""))
     else:
-        values = _repaired([_written(row.get(column)) for column in naming.fields])
-    if isinstance(values, str):
-        chunk.rejected.append((number, values, str(dict(row))))
+        fields, wrong = _repaired([_written(row.get(column)) for column in naming.fields])
+    if wrong:
+        chunk.rejected.append((number, wrong, str(dict(row))))
         return
-    for column, value in zip(chunk.heads, values, strict=True):
-        column.append(value)
+    chunk.heads.append(fields)
     chunk.texts.append("" if text is None else str(text))
 
 
-def _repaired(values: list[str]) -> Sequence[str] | str:
-    """Fields as written, `25.0` as 25 and `#FFFFFF` as a number; or what is wrong with one."""
+def _repaired(values: list[str]) -> tuple[str, str]:
+    """Fields as written, `25.0` as 25 and `#FFFFFF` as a number, joined; and what is wrong with one, or nothing."""
     wrong = wrong_field(values)
     if wrong is None:
-        return values
+        return ",".join(values), ""
     values = [values[0], *(match.group(1) if (match := _WHOLE.fullmatch(v)) else v for v in values[1:7]), values[7]]
     color = values[3].lower().removeprefix("#").removeprefix("0x")
     if color != values[3].lower() and re.fullmatch("[0-9a-f]{6}", color):
         values[3] = str(int(color, 16))
     wrong = wrong_field(values)
     if wrong is None:
-        return values
+        return ",".join(values), ""
     if re.search(r"[.eE]", values[7]):
-        return f"row_id {values[7][:40]!r} has lost its last digits: a spreadsheet took it for a number"
-    return wrong
+        return "", f"row_id {values[7][:40]!r} has lost its last digits: a spreadsheet took it for a number"
+    return "", wrong
 
 
 def _written(value: Any) -> str:
