@@ -46,13 +46,21 @@ def test_the_gradient_is_that_of_the_weighted_mean_over_the_step(tiny: Tiny, tmp
     assert recorded["losses"][0] == pytest.approx(loss.item(), rel=1e-5)
 
 
-def test_two_processes_train_as_one(tiny: Tiny, tmp_path: Path, root: Path) -> None:
+@pytest.mark.parametrize("balance", [None, pytest.param("upsample", marks=pytest.mark.slow)])
+def test_two_processes_train_as_one(tiny: Tiny, tmp_path: Path, root: Path, balance: str | None) -> None:
     """8 rows a step as one process of 8, and as two processes of 2 with accumulation 2: same losses, gradients,
-    weights, evaluation."""
-    one = build_trainer(str(tiny("bert")), str(tmp_path / "one"), 8, 1)
+    weights, evaluation; of balanced rows too."""
+    one = build_trainer(str(tiny("bert")), str(tmp_path / "one"), 8, 1, balance=balance)
     reference = record(one)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
-    command += ["tests.training.tiny_training", str(tiny("bert")), str(tmp_path), "2", "2"]
+    command += [
+        "tests.training.tiny_training",
+        str(tiny("bert")),
+        str(tmp_path),
+        "2",
+        "2",
+        *([balance] if balance else []),
+    ]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     ranks = [torch.load(tmp_path / f"recorded_{rank}.pt", weights_only=True) for rank in (0, 1)]
@@ -64,7 +72,9 @@ def test_two_processes_train_as_one(tiny: Tiny, tmp_path: Path, root: Path) -> N
             torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(ranks[0]["losses"], reference["losses"], rtol=1e-5, atol=1e-6)
     seen = sorted(ranks[0]["seen"] + ranks[1]["seen"])
-    assert seen == sorted(list(range(ROWS)) * 2), "every row once in each of two epochs"
+    assert seen == sorted(reference["seen"])
+    if balance is None:
+        assert seen == sorted(list(range(ROWS)) * 2), "every row once in each of two epochs"
     metrics = one.evaluate()
     assert ranks[0]["metrics"]["eval_sum"] == pytest.approx(metrics["eval_sum"], rel=1e-5)
     assert ranks[0]["metrics"]["eval_loss"] == pytest.approx(metrics["eval_loss"], rel=1e-5)
