@@ -28,6 +28,7 @@ def card(recipe: TrainedRecipe, data: LoadedData, manifest: dict[str, Any], metr
         f"A {manifest['task'].replace('_', '-')} classifier ({manifest['method']}"
         + (f", on `{manifest['model']}`" if manifest["model"] else "")
         + f") with {len(data.label_set)} outputs, trained on {manifest['rows']['train']:,} rows.",
+        *_segments(recipe, manifest),
         "",
         "| measure | " + ("test" if "test" in metrics else "validation") + " |",
         "|---|---|",
@@ -44,6 +45,20 @@ def card(recipe: TrainedRecipe, data: LoadedData, manifest: dict[str, Any], metr
         "",
     ]
     return "\n".join(lines)
+
+
+def _segments(recipe: TrainedRecipe, manifest: dict[str, Any]) -> list[str]:
+    """How documents are read, where they are not read whole."""
+    counts = manifest["details"].get("segments", {}).get("train")
+    if counts is None:
+        return []
+    limit = f", at most {counts['limit']:,} tokens" if counts["limit"] is not None else ""
+    how = recipe.data.segments.aggregation
+    return [
+        "",
+        f"Documents are read in segments (by {counts['by']}{limit}), {counts['segments']:,} in training, whose "
+        f"predictions become the document's ({how}). The measures are of documents.",
+    ]
 
 
 def front_matter(recipe: TrainedRecipe, manifest: dict[str, Any]) -> dict[str, Any]:

@@ -244,10 +244,11 @@ def summary_lines(path: Path, manifest: dict[str, Any], metrics: dict[str, Any])
 
     shown = ("accuracy", "macro_f1", "weighted_f1", "pearson", "spearman", "rmse", "mae")
     lines = []
+    unit = "documents" if "segments" in manifest["details"] else "rows"
     for split, measured in metrics.items():
         values = flat(measured)
         line = "  ".join(f"{name} {values[name]:.4f}" for name in shown if name in values)
-        lines.append(f"{split:<10} {measured['rows']:>7,} rows  valid {measured['valid_rate'] or 0:.1%}  {line}")
+        lines.append(f"{split:<10} {measured['rows']:>7,} {unit}  valid {measured['valid_rate'] or 0:.1%}  {line}")
         if (unseen := measured.get("unseen")) and unseen["rows"]:
             line = "  ".join(f"{name} {unseen[name]:.4f}" for name in shown if name in unseen)
             lines.append(f"{'':<10} {unseen['rows']:>7,} rows  whose text is not in train:  {line}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,7 @@ def run(folder: Path, name: str, script: str = "run_seqcls.py", *argv: str, **se
     cut = predictor.input_spec.expand(loaded.splits.train, predictor.tokens)
     assert cut.num_rows == manifest["details"]["segments"]["train"]["segments"] > manifest["rows"]["train"]
     assert again.usage.rows > len(again)
+    assert "The measures are of documents." in (path / "README.md").read_text(encoding="utf-8")
     assert manifest["prediction"]["documents"] == manifest["rows"]["validation"] + manifest["rows"]["test"]
     assert manifest["details"].get("truncated_rows", 0) == manifest["prediction"]["truncated_rows"] == 0
     return manifest
@@ -179,3 +181,19 @@ def test_a_causal_student_aggregates_scores_and_answers(folder: Path, tiny: Tiny
     assert np.mean(right) > 0.8
     answers = [answer.split("\n") for answer in written["raw"].to_pylist() if answer is not None]
     assert (max(map(len, answers)) > 1) if mode == "generation" else not answers
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    "CATEGORIZE_DATA" not in os.environ, reason="CATEGORIZE_DATA names no folder with the real datasets"
+)
+def test_real_dialogues_are_decided_by_their_turns(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = Path(os.environ["CATEGORIZE_DATA"]).resolve() / "crosswoz_domains_zh"
+    files = {split: str(data / f"{split}.jsonl.gz") for split in ("train", "validation", "test")}
+    monkeypatch.chdir(tmp_path)
+    segments = "data.segments={by: turns, aggregation: max}"
+    recipe = str(root / "benchmarks/recipes/crosswoz_tfidf.yaml")
+    assert main("run_seqcls.py", "seqcls", train, [recipe, f"data.source={json.dumps(files)}", segments]) == 0
+    measured = json.loads((tmp_path / "outputs/crosswoz_tfidf/metrics.json").read_text())["test"]
+    assert measured["rows"] == 200
+    assert measured["macro"]["f1"] > 0.96
