@@ -37,6 +37,7 @@ from demo.generate_danmu import Plan, write  # noqa: E402
 
 WORK = ROOT / "outputs" / "benchmarks" / "danmu"
 HEADING = "## Raw danmu: from hourly collections to rows"
+LARGE = 5_800_000  # comments for which the targets are set
 TARGET_RATE = 100_000  # comments a second
 TARGET_MEMORY = 1.5e9  # bytes, of all processes together
 FLAT = 1.25  # the peak may grow by so much from the small collection to the large one
@@ -69,7 +70,7 @@ class Measured:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; the exit status: 1 where a target is missed, 2 for what the user can mend."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--comments", type=int, nargs=2, default=[1_000_000, 5_800_000], help="of the two collections")
+    parser.add_argument("--comments", type=int, nargs=2, default=[1_000_000, LARGE], help="of the two collections")
     options = parser.parse_args(argv)
     command = shlex.join(["python", "benchmarks/data.py", *(sys.argv[1:] if argv is None else argv)])
     try:
@@ -175,7 +176,7 @@ def section(
     small, large = measured
     complete = all(found == counts["elements"] and not counts["rejected"] for _, counts, found in real)
     targets = [
-        (f"{large.rate:,.0f} comments/s; target {TARGET_RATE:,}", large.rate >= TARGET_RATE),
+        (f"{large.rate:,.0f} comments/s; target {TARGET_RATE:,} on two cores", large.rate >= TARGET_RATE),
         (f"peak memory {large.peak / 1e9:.2f} GB; target below {TARGET_MEMORY / 1e9:g} GB", large.peak < TARGET_MEMORY),
         (
             f"peak from {small.counts['elements']:,} to {large.counts['elements']:,} comments: times "
@@ -204,10 +205,12 @@ def section(
         for name, c, found in real
     ]
     load = os.getloadavg()[0]
+    smaller = large.counts["elements"] < LARGE
     lines = [
         HEADING,
         "",
         *(f"- {what}: {'reached' if good else 'MISSED'}" for what, good in targets),
+        *([f"- the targets are set for {LARGE:,} comments: these were fewer"] if smaller else []),
         "",
         "Generated collections of hourly records with comments that come again, nasty texts, damaged tuples and "
         "records that are cut off; the counts equal the generator's. Time is of the whole command: start, read, merge, "
@@ -215,8 +218,9 @@ def section(
         "",
         table,
         "",
-        f"The CPU time of the large one is {large.cpu / large.counts['elements'] * 1e6:.1f} microseconds a comment: "
-        f"{large.counts['elements'] / large.cpu:,.0f} comments/s on one core that does nothing else.",
+        f"While it read the large one, the command had {large.cpu / large.wall:.2f} cores on average; the rest of the "
+        "wall time went to what else ran there. Its CPU time is "
+        f"{large.cpu / large.counts['elements'] * 1e6:.1f} microseconds a comment.",
         "",
         markdown_table(names, rows, "lrrrr"),
         "",
