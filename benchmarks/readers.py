@@ -66,7 +66,8 @@ def read(path: Path) -> str:
 def load(path: Path, **data: Any) -> str:
     """Load as a recipe does: read, clean, compare near duplicates, split, sample."""
     from categorize.data.load import load_data
-    from categorize.recipe.sections import Columns, DataSection, LabelsSection
+    from categorize.recipe.data_sections import Columns, DataSection
+    from categorize.recipe.sections import LabelsSection
 
     columns = Columns(id="custom_id", text="message", label="class", group=None)
     loaded = load_data(DataSection(source=str(path), columns=columns, **data), LabelsSection())
@@ -77,14 +78,14 @@ def load(path: Path, **data: Any) -> str:
 
 def load_without(path: Path) -> str:
     """Load without the comparison of near duplicates."""
-    from categorize.recipe.sections import SplitSettings
+    from categorize.recipe.data_sections import SplitSettings
 
     return load(path, splits=SplitSettings(near_duplicates="off"))
 
 
 def sample(path: Path) -> str:
     """Load a stratified sample of 100,000."""
-    from categorize.recipe.sections import Sample
+    from categorize.recipe.data_sections import Sample
 
     return load(path, sample=Sample(rows=100_000))
 

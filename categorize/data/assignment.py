@@ -13,7 +13,7 @@ from categorize.data.raw import Source
 from categorize.data.splits import NAMES, TEST, TRAIN, VALIDATION, Fractions, IntArray, Units, assign, make_units
 from categorize.data.times import shown
 from categorize.errors import UserError
-from categorize.recipe.sections import DataSection
+from categorize.recipe.data_sections import DataSection
 
 _FAR_OFF = 0.5  # a held-out split this much smaller or larger than its share is worth a warning
 

@@ -1,7 +1,7 @@
 """Named cleaning steps: what every text goes through before a model reads it, in training and in prediction alike.
 
 A recipe lists the steps in `data.cleaning`; the list is saved with the run. A new step is a function of one text
-registered with `@cleaning_step("name", "what it does")` and named in `recipe.sections.CleaningStep`; a step with
+registered with `@cleaning_step("name", "what it does")` and named in `recipe.data_sections.CleaningStep`; a step with
 options is made by a function of them, registered with `@cleaning_step_with_options`, and a key of `CleaningOptions`.
 Steps stand here (characters) and in `cleaning_style`, `cleaning_marks` and `cleaning_speech`.
 """
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 from categorize.data import cleaning_marks, cleaning_speech, cleaning_style
 from categorize.data.cleaning_registry import STEPS, Clean, Step, build_step, cleaning_step, cleaning_step_with_options
-from categorize.recipe.sections import CleaningOptions
+from categorize.recipe.data_sections import CleaningOptions
 
 __all__ = ["STEPS", "Clean", "Step", "build_step", "cleaner", "cleaning_step", "cleaning_step_with_options"]
 STEP_MODULES = (cleaning_marks, cleaning_speech, cleaning_style)  # importing them registers their steps

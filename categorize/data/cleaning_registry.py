@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from categorize.errors import UserError
-from categorize.recipe.sections import CleaningOptions, CleaningStep, Section
+from categorize.recipe.data_sections import CleaningOptions, CleaningStep
+from categorize.recipe.section import Section
 
 Clean = Callable[[str], str]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from categorize.data.cleaning_registry import build_step
-from categorize.recipe.sections import CleaningOptions
+from categorize.recipe.data_sections import CleaningOptions
 
 SAMPLES = 2  # of each step
 _AROUND = 24  # characters shown on either side of a change

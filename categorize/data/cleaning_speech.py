@@ -6,7 +6,7 @@ import re
 
 from categorize.data.cleaning_registry import Clean, cleaning_step_with_options, is_spaced, until_stable
 from categorize.data.turns import relabel, uniform_name
-from categorize.recipe.sections import FillerOptions, SpeakerOptions
+from categorize.recipe.data_sections import FillerOptions, SpeakerOptions
 
 # Sounds alone. "Like", "you know", "那个" and "就是" mean something too often; a recipe may add them.
 _ENGLISH = r"u+m+|u+h+|e+r+m*|h+m+|m+-?h+m+|u+h+-?h+u+h+|mm+|eh"

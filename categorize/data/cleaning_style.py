@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from categorize.data.cleaning_registry import Clean, cleaning_step_with_options, until_stable
-from categorize.recipe.sections import LaughterOptions, RepeatedPunctuationOptions
+from categorize.recipe.data_sections import LaughterOptions, RepeatedPunctuationOptions
 
 # No brackets, quotes, slashes, @ or #: their repetition says something else.
 _PUNCTUATION = r"!?.,;:~…。！？，、；：～·・—\-_=*^|"

@@ -21,7 +21,8 @@ from categorize.data.raw import RawTable
 from categorize.data.rows import content_key, struct_of
 from categorize.errors import UserError
 from categorize.labels import spell
-from categorize.recipe.sections import Columns, DataSection, LabelDefinition, LabelsSection
+from categorize.recipe.data_sections import Columns, DataSection
+from categorize.recipe.sections import LabelDefinition, LabelsSection
 
 _EXAMPLES = 5  # rows that a message shows
 

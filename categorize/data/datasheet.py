@@ -16,7 +16,8 @@ import yaml
 from categorize.data.export import LABELLED_SPLITS, MANIFEST, SPREADSHEET, Exported, kept_name
 from categorize.data.load import LoadedData
 from categorize.data.overview import Table, duplicate_table, length_table, row_counts
-from categorize.recipe.sections import RecipeBase, SourceFiles
+from categorize.recipe.data_sections import SourceFiles
+from categorize.recipe.sections import RecipeBase
 
 PICTURE = "overview.svg"
 _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))

@@ -28,7 +28,7 @@ from categorize.data.tokens import TokenCounter
 from categorize.data.turns import uniform_name
 from categorize.errors import UserError
 from categorize.predictions import Predictions
-from categorize.recipe.sections import CleaningOptions, Columns, DataSection, Segments, SpeakerOptions
+from categorize.recipe.data_sections import CleaningOptions, Columns, DataSection, Segments, SpeakerOptions
 
 FILE_NAME = "input.json"
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")

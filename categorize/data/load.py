@@ -27,7 +27,8 @@ from categorize.data.splits import Fractions, unit_keys
 from categorize.data.times import parse_date, read_times
 from categorize.errors import UserError
 from categorize.labels import LabelSet
-from categorize.recipe.sections import DataSection, LabelsSection, RecipeBase
+from categorize.recipe.data_sections import DataSection
+from categorize.recipe.sections import LabelsSection, RecipeBase
 
 default_split_file = stored.default_split_file
 

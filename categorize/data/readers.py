@@ -11,7 +11,7 @@ from categorize.data.formats import PARSERS
 from categorize.data.opening import InputFile, ReadOptions
 from categorize.data.raw import RawTable, Source, from_arrow
 from categorize.errors import UserError
-from categorize.recipe.sections import DataSection, SourceFiles
+from categorize.recipe.data_sections import DataSection, SourceFiles
 
 SPLIT_NAMES = ("train", "validation", "test", "unlabeled")
 # What published datasets call the splits.

@@ -18,7 +18,7 @@ from categorize.data.columns import to_number
 from categorize.data.gold import Gold
 from categorize.data.selection import EMPTY
 from categorize.labels import LabelSet
-from categorize.recipe.sections import DataSection
+from categorize.recipe.data_sections import DataSection
 
 _SHOWN = 8  # values that one line lists
 _SHOWN_LABELS = 5  # labels that one warning names

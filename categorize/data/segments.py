@@ -15,7 +15,7 @@ from categorize.data.rows import digest
 from categorize.data.stamps import stamps
 from categorize.data.tokens import TokenCounter
 from categorize.data.turns import Turn, find_turns, read_label
-from categorize.recipe.sections import Segments
+from categorize.recipe.data_sections import Segments
 
 if TYPE_CHECKING:
     import numpy.typing as npt

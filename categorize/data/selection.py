@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from categorize.data.near import NearTexts
 from categorize.data.splits import seeded_hash
-from categorize.recipe.sections import DataSection, Sample
+from categorize.recipe.data_sections import DataSection, Sample
 
 EMPTY = "empty text"
 SAME = "text and gold of an earlier row"

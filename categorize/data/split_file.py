@@ -17,7 +17,7 @@ import pyarrow as pa
 from categorize.data.columns import text_columns
 from categorize.data.splits import NAMES
 from categorize.errors import UserError
-from categorize.recipe.sections import DataSection, SourceFiles
+from categorize.recipe.data_sections import DataSection, SourceFiles
 
 VERSION = 1
 _METADATA = b"categorize"

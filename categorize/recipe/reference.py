@@ -10,7 +10,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from categorize.recipe import hints, upstream
-from categorize.recipe.sections import ADAPTER_CLASSES, RECIPE_OF_KIND, SCRIPT_OF_KIND, AdapterSection, UpstreamSection
+from categorize.recipe.section import UpstreamSection
+from categorize.recipe.sections import ADAPTER_CLASSES, RECIPE_OF_KIND, SCRIPT_OF_KIND, AdapterSection
 from categorize.recipe.typecheck import (
     LOADER_KEYS,
     branches_of,

@@ -17,7 +17,8 @@ from pydantic.json_schema import models_json_schema
 
 from categorize.recipe import hints, upstream
 from categorize.recipe.reference import markdown
-from categorize.recipe.sections import ADAPTER_CLASSES, RECIPE_OF_KIND, AdapterSection, UpstreamSection
+from categorize.recipe.section import UpstreamSection
+from categorize.recipe.sections import ADAPTER_CLASSES, RECIPE_OF_KIND, AdapterSection
 from categorize.recipe.typecheck import LOADER_KEYS, discriminator, filled_class, is_section, members
 
 ROOT = Path(__file__).parents[2]

@@ -20,7 +20,8 @@ from pydantic.fields import FieldInfo
 from categorize.recipe import hints, upstream
 from categorize.recipe.nodes import Entry, Mapping, Node, Scalar, Sequence, erased, key_position, to_plain
 from categorize.recipe.problems import COMMAND_LINE, Key, Problems
-from categorize.recipe.sections import ADAPTER_CLASSES, RECIPE_OF_KIND, AdapterSection, UpstreamSection
+from categorize.recipe.section import UpstreamSection
+from categorize.recipe.sections import ADAPTER_CLASSES, RECIPE_OF_KIND, AdapterSection
 from categorize.recipe.wording import did_you_mean, found, join, similar, way_out
 
 INVALID: Any = object()  # a value that was refused, or deleted

@@ -15,7 +15,7 @@ from categorize.data.input_spec import InputSpec
 from categorize.inference.predictor import SegmentPredictions
 from categorize.metrics.decision import DecisionRule
 from categorize.predictions import Predictions
-from categorize.recipe.sections import Columns, Segments
+from categorize.recipe.data_sections import Columns, Segments
 
 LABELS = ("a", "b", "c")
 NOTHING = float("nan")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from categorize.data.cleaning import STEPS, cleaner, cleaning_step
 from categorize.errors import UserError
-from categorize.recipe.sections import DEFAULT_CLEANING
+from categorize.recipe.data_sections import DEFAULT_CLEANING
 
 TEXTS = st.text(
     st.sampled_from("aé 中\t\n\r\u2028\u00a0\x00\x1f\u200b\u200c\u200d\ufe0f\u202e😀👩🏽♀ن") | st.characters()

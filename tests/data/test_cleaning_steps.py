@@ -21,7 +21,7 @@ from categorize.data.cleaning_report import CleaningTrace, excerpt
 from categorize.data.input_spec import InputSpec
 from categorize.data.turns import find_turns, read_label
 from categorize.errors import UserError
-from categorize.recipe.sections import CleaningOptions, CleaningStep, Columns
+from categorize.recipe.data_sections import CleaningOptions, CleaningStep, Columns
 
 DATA = os.environ.get("CATEGORIZE_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="CATEGORIZE_DATA names no folder with the real datasets")

@@ -14,7 +14,8 @@ from categorize.data.raw import from_columns
 from categorize.data.rows import content_key, schema
 from categorize.errors import UserError
 from categorize.labels import LabelSet
-from categorize.recipe.sections import Columns, DataSection, LabelsSection
+from categorize.recipe.data_sections import Columns, DataSection
+from categorize.recipe.sections import LabelsSection
 
 
 def extracted(columns: dict[str, list[Any]], **named: Any) -> Extracted:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from categorize.data.input_spec import InputSpec
 from categorize.errors import UserError
 from categorize.predictions import Predictions
-from categorize.recipe.sections import DEFAULT_CLEANING, Columns, DataSection, Segments
+from categorize.recipe.data_sections import DEFAULT_CLEANING, Columns, DataSection, Segments
 
 
 def spec(template: str | None = None, **columns: Any) -> InputSpec:

@@ -24,7 +24,7 @@ from categorize.data.opening import InputFile, ReadOptions
 from categorize.data.raw import RawTable
 from categorize.data.readers import read_source
 from categorize.errors import UserError
-from categorize.recipe.sections import DataSection, SourceFiles
+from categorize.recipe.data_sections import DataSection, SourceFiles
 
 ROWS: list[dict[str, Any]] = [
     {"id": "007", "text": '你好, "world"\nnext', "label": "2"},

@@ -19,7 +19,7 @@ from categorize.data.input_spec import InputSpec
 from categorize.data.segment_counts import SegmentCounts
 from categorize.data.segments import Document, Segment, cut_by_minutes, cut_documents, limit_of
 from categorize.data.tokens import PlainTokens, TokenCounter
-from categorize.recipe.sections import CleaningOptions, Columns, Segments
+from categorize.recipe.data_sections import CleaningOptions, Columns, Segments
 
 DATA = os.environ.get("CATEGORIZE_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="CATEGORIZE_DATA names no folder with the real datasets")

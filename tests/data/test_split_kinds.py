@@ -19,7 +19,8 @@ from categorize.data.load import LoadedData
 from categorize.data.splits import TEST, TRAIN, VALIDATION, Fractions, make_units
 from categorize.data.times import parse_date, read_times
 from categorize.errors import UserError
-from categorize.recipe.sections import Columns, LabelsSection, Sample, SplitSettings
+from categorize.recipe.data_sections import Columns, Sample, SplitSettings
+from categorize.recipe.sections import LabelsSection
 from tests.data.test_load import SPLITS, Row, comments, fails, ids, load, where, write
 
 FRACTIONS = Fractions(0.2, 0.1, 42)
@@ -96,7 +97,7 @@ def test_folds_that_cannot_be_made_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", rows)
     message = fails(path, columns=Columns(id="id", group="g"), splits=SplitSettings(folds=5))
     assert "5 folds" in message and "3 units" in message
-    from categorize.recipe.sections import SourceFiles
+    from categorize.recipe.data_sections import SourceFiles
 
     source = SourceFiles(train=str(path), test=str(path))
     assert "publishes a test split" in fails(source, columns=Columns(), splits=SplitSettings(folds=5))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from categorize.data.danmu.ingest import Settings, ingest
 from categorize.errors import UserError
-from categorize.recipe.sections import DEFAULT_CLEANING
+from categorize.recipe.data_sections import DEFAULT_CLEANING
 
 
 def main(argv: Sequence[str] | None = None) -> int:

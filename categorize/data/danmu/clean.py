@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from categorize.data.cleaning import cleaner
-from categorize.recipe.sections import CleaningOptions
+from categorize.recipe.data_sections import CleaningOptions
 
 Cleaning = Sequence[str | CleaningOptions]
 

@@ -37,7 +37,7 @@ from categorize.data.danmu.task import (
     run_merge,
 )
 from categorize.errors import UserError
-from categorize.recipe.sections import CleaningOptions
+from categorize.recipe.data_sections import CleaningOptions
 
 VERSION = 1
 MANIFEST = "danmu.json"

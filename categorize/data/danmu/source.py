@@ -14,7 +14,7 @@ from categorize.data.danmu.ingest import REJECTS, Ingested, Settings, ingest
 from categorize.data.danmu.task import APART_FOLDER, COMMENTS_FOLDER
 from categorize.data.raw import RawTable, from_arrow
 from categorize.errors import UserError
-from categorize.recipe.sections import DataSection
+from categorize.recipe.data_sections import DataSection
 
 ROW_ID = "row_id"
 _EXAMPLES = 3

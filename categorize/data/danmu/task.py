@@ -16,7 +16,7 @@ from categorize.data.danmu.files import Reading, read_chunks, stem_of
 from categorize.data.danmu.merge import SCHEMA, merge
 from categorize.data.danmu.opening import TextFile
 from categorize.data.danmu.spill import FILE_BITS, RECORD_BITS, Columns, Spill, read_partitions
-from categorize.recipe.sections import CleaningOptions
+from categorize.recipe.data_sections import CleaningOptions
 
 COLLECTIONS = pa.schema(
     [

@@ -12,8 +12,9 @@ import pytest
 from categorize.data.load import load_data
 from categorize.data.readers import read_source
 from categorize.errors import UserError
+from categorize.recipe.data_sections import DataSection
 from categorize.recipe.load import load_recipe
-from categorize.recipe.sections import DataSection, LabelsSection
+from categorize.recipe.sections import LabelsSection
 from demo.generate_danmu import Plan, write
 from tests.session.collections import write_recipe
 

@@ -1,0 +1,30 @@
+"""What all typed sections of a recipe stand on: strictness, and the types of values that several of them share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+DType = Literal["auto", "float32", "bfloat16", "float16"]
+
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+PositiveInt = Annotated[int, Field(gt=0)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0.0)]
+
+
+class Section(BaseModel):
+    """A strict mapping: unknown keys and wrong types are errors, nothing is coerced."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class UpstreamSection(BaseModel):
+    """A strict mapping whose extra keys are those of another library's class, checked against the generated table."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    def upstream(self) -> dict[str, Any]:
+        """The keys that go to the other library's class, as written in the recipe."""
+        return dict(self.model_extra or {})
