@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TRAIN := $(BIN)/python run_seqcls.py
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 export TOKENIZERS_PARALLELISM = false
 export OMP_WAIT_POLICY = PASSIVE
 
@@ -22,16 +24,20 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
+# The longest first; two at a time, each on one core.
+DEMO_RUNS := decoder_sft_qlora decoder_sft_lora decoder_head_lora encoder_head encoder_probe tfidf
+
 demo: $(INSTALLED) ## Train, reload and compare classifiers on the sample comments (about 7 minutes, no GPU, no network)
 	$(BIN)/python -m demo.build_models
-	$(TRAIN) recipes/demo/tfidf.yaml --overwrite
-	$(TRAIN) recipes/demo/encoder_probe.yaml --overwrite
-	$(TRAIN) recipes/demo/encoder_head.yaml --overwrite
-	$(TRAIN) recipes/demo/decoder_head_lora.yaml --overwrite
-	$(BIN)/python run_sft.py recipes/demo/decoder_sft_lora.yaml --overwrite
-	$(BIN)/python run_sft.py recipes/demo/decoder_sft_qlora.yaml --overwrite
+	OMP_NUM_THREADS=1 $(MAKE) --no-print-directory -j2 $(DEMO_RUNS:%=demo-run-%)
 	$(BIN)/python run_eval.py recipes/demo/eval.yaml --overwrite
 	$(BIN)/python -m demo.check outputs/demo_eval/comparison.json
+
+demo-run-decoder_sft_%:
+	$(BIN)/python run_sft.py recipes/demo/decoder_sft_$*.yaml --overwrite 2>&1 | sed -u 's/^/[SFT $*] /'
+
+demo-run-%:
+	$(TRAIN) recipes/demo/$*.yaml --overwrite 2>&1 | sed -u 's/^/[$*] /'
 
 demo-full: $(INSTALLED) ## From raw danmu collections to rows to a classifier, then the demo
 	$(BIN)/python -m demo.generate_danmu outputs/demo_danmu --labels
