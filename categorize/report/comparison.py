@@ -154,6 +154,21 @@ class Comparison:
             pieces.append(f"best: {mark}")
         return "; ".join(pieces)
 
+    def _unseen_note(self) -> list[str]:
+        """The scores without the rows that training has seen, of all runs in one line, where there are such rows."""
+        measured = {run.name: run for run in self.runs if run.metrics.get("unseen")}
+        if not measured:
+            return []
+        unseen = next(iter(measured.values())).metrics["unseen"]
+        seen = f"the text of {unseen['exact']:,} rows stands in train, nearly that of {unseen['near']:,}"
+        name = "pearson" if self.task == "regression" else "macro_f1"
+        scores = [
+            f"{run} {one.metrics['unseen'][name]:.4f} (of all: {one.numbers[name]:.4f})"
+            for run, one in measured.items()
+            if name in one.metrics["unseen"] and name in one.numbers
+        ]
+        return [f"{seen}; {name} of the other {unseen['rows']:,} rows: {', '.join(scores)}" if scores else seen]
+
     @property
     def _notes(self) -> list[str]:
         notes = [f"{run.name}: {note}" for run in self.runs for note in run.notes]
@@ -163,6 +178,7 @@ class Comparison:
             for name, why in (run.metrics.get("undefined") or {}).items()
             if name in ("macro", "pearson", "r2", "quadratic_weighted_kappa")
         ]
+        notes += self._unseen_note()
         if not self.runs[0].metrics["rows"]:
             notes.append("no row of this split has a gold label: nothing was measured")
         if missing := self.runs[0].metrics.get("labels_without_support"):

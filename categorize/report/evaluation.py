@@ -16,7 +16,7 @@ from categorize.labels import LabelSet
 from categorize.metrics.baselines import baseline
 from categorize.metrics.intervals import measure_with_intervals, paired_differences
 from categorize.metrics.measures import measure_unseen
-from categorize.metrics.progress import flat, headline
+from categorize.metrics.progress import headline
 from categorize.predictions import Predictions
 from categorize.recipe.sections import EvalRecipe, RunReference
 from categorize.report.comparison import EvaluatedRun, best_run, compare
@@ -208,7 +208,7 @@ def evaluated_run(
         name=predictor.name,
         method=str(facts.get("method", "head")),
         metrics=metrics,
-        notes=(*notes, *unseen_note(data, split, metrics)),
+        notes=tuple(notes),
         rows_per_second=speed,
         parameters_trained=facts.get("parameters_trained"),
         parameters_total=facts.get("parameters"),
@@ -267,17 +267,3 @@ def measured(recipe: EvalRecipe, data: LoadedData, split: Rows, predictions: Pre
     )
     unseen = measure_unseen(data.label_set, split.gold, predictions, split.seen_in_train)
     return metrics if unseen is None else {**metrics, "unseen": unseen}
-
-
-def unseen_note(data: LoadedData, split: Rows, metrics: dict[str, Any]) -> list[str]:
-    """The score without the rows that training has seen, where there are such rows."""
-    unseen = metrics.get("unseen")
-    if unseen is None:
-        return []
-    seen = f"the text of {unseen['exact']:,} rows stands in train, nearly that of {unseen['near']:,}"
-    name = headline(data.label_set)
-    if name not in unseen:
-        return [seen]
-    return [
-        f"{seen}; {name} of the other {unseen['rows']:,} rows: {unseen[name]:.4f} (of all: {flat(metrics)[name]:.4f})"
-    ]
