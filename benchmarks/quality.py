@@ -219,7 +219,7 @@ def evaluate(task: Task, source: str, trainings: Sequence[Training]) -> dict[str
     runs = [{"run": str(training.output), "name": training.name} for training in trainings]
     output = WORK / f"{task.name}_eval"
     overrides = [source, f"output_dir={output}", f"evaluation.runs={json.dumps(runs)}"]
-    run_script("run_eval.py", RECIPES / f"{task.name}_eval.yaml", overrides)
+    run_script("run_eval.py", RECIPES / f"{task.name}_eval.yaml", [*overrides, "--overwrite"])
     comparison: dict[str, Any] = json.loads((ROOT / output / "comparison.json").read_text(encoding="utf-8"))
     return comparison
 
