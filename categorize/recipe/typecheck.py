@@ -308,6 +308,9 @@ class TypeCheck:
 
     # ------------------------------------------------------------ missing keys
     def _missing(self, node: Mapping, model: type[BaseModel], key: Key) -> None:
+        variant = "method" if "method" in model.model_fields else "type"
+        if any(similar(name, [variant]) for name in node.entries if name not in model.model_fields):
+            return  # a misspelt `method` says nothing about which keys are missing
         for name, field in model.model_fields.items():
             entry = node.entries.get(name)
             if not field.is_required() or (entry is not None and not erased(entry.value)):

@@ -70,6 +70,11 @@ def test_tfidf_has_keys_of_its_own(minimal: Minimal) -> None:
     assert isinstance(recipe.model, TfidfModel)
 
 
+def test_a_misspelt_method_is_the_one_thing_that_is_said(write: Write) -> None:
+    text = "kind: seqcls\nname: a\ndata: {source: x.csv}\nmodel: {methd: tfidf}\n"
+    assert error_of(write("r.yaml", text)) == "r.yaml:4: model.methd: unknown key; did you mean method?"
+
+
 def test_an_eval_recipe_is_loaded(write: Write) -> None:
     text = "kind: eval\nname: e\ndata: {source: x.csv}\nevaluation: {runs: [outputs/a, {run: outputs/b, name: B}]}\n"
     recipe = load_recipe(write("e.yaml", text), kind="eval").recipe
