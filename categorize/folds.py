@@ -19,12 +19,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, NoReturn
+from typing import Any
 
 from categorize.errors import UserError
-from categorize.recipe.command import INTERRUPTED, TRAINING_KINDS, USER_ERROR
+from categorize.recipe.command import TRAINING_KINDS
 from categorize.recipe.load import LoadedRecipe, load_recipe
 from categorize.recipe.sections import SCRIPT_OF_KIND
+from categorize.recipe.terminal import INTERRUPTED, CommandParser, exit_status
 
 SUMMARY = "folds.json"
 DEFAULT_FOLDS = 5
@@ -43,29 +44,13 @@ class Fold:
     recipe: LoadedRecipe
 
 
-class _Parser(argparse.ArgumentParser):
-    """Raises instead of printing usage and leaving."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; python -m categorize.folds --help explains")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit status: 2 for what the user can mend, 130 where it was interrupted."""
-    try:
-        run(_parse(argv))
-    except UserError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from there", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+    return exit_status(lambda: run(_parse(argv)), "interrupted; the same command goes on from there")
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(
+    parser = CommandParser(
         prog="python -m categorize.folds",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -137,7 +137,7 @@ def _ask(section: HubSection) -> tuple[ModelInfo | None, str | None]:
             with suppress(RepositoryNotFoundError):
                 found = api.model_info(section.repo_id, timeout=SECONDS_TO_ANSWER)
             token = (api.whoami().get("auth") or {}).get("accessToken") or {}
-        except Exception as error:
+        except Exception as error:  # of any HTTP client; the reason is returned, and said before training starts
             if _status(error) == 401:
                 raise UserError(f"hub.repo_id: {section.repo_id}: {_reason(error)}; {LOGIN}") from None
             return None, _reason(error)
@@ -258,7 +258,7 @@ def fetch(hub_id: HubId) -> Path:
             if not any(folder.glob("*.safetensors")):
                 patterns = [*FETCHED, *PICKLED_WEIGHTS]
                 folder = Path(snapshot_download(hub_id.repo_id, allow_patterns=patterns, **download))
-        except Exception as error:
+        except Exception as error:  # of any HTTP client or file system; raised on with its reason
             name = hub_id.repo_id + (f"@{hub_id.revision}" if hub_id.revision else "")
             raise UserError(
                 f"{name}: no folder here, and cannot be fetched from the Hub: {_reason(error)} (check the spelling; "

@@ -237,7 +237,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except Exception as error:
+    except Exception as error:  # nothing is swallowed: what is no failed write goes on as it came
         reason = _write_failure(error)
         if reason is None:
             raise

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from categorize.report.evaluation import predictions_file
+
 MARGIN = 0.20
 AGREEMENT = 0.99
 SCORED, WRITTEN = "decoder SFT, LoRA", "decoder SFT, LoRA, written"
@@ -35,13 +37,12 @@ def failures(comparison: dict[str, object]) -> list[str]:
     ]
 
 
-def agreement(folder: Path) -> float | None:
+def agreement(comparison: Path) -> float | None:
     """Share of the rows for which the tuned decoder writes the label that it gives the highest probability.
 
     None where the comparison has no such decoder.
     """
-    names = ("".join(c if c.isalnum() or c in "-_." else "_" for c in name) for name in (SCORED, WRITTEN))
-    files = [folder / f"{name}.parquet" for name in names]
+    files = [predictions_file(comparison, name) for name in (SCORED, WRITTEN)]
     if not all(file.is_file() for file in files):
         return None
     scored, written = (pq.read_table(file)["predicted"].to_pylist() for file in files)
@@ -52,7 +53,7 @@ def main(path: str) -> int:
     """Print the verdict and where things lie; the exit status is 1 on failure."""
     file = Path(path)
     found = failures(json.loads(file.read_text(encoding="utf-8")))
-    agreed = agreement(file.parent / "predictions")
+    agreed = agreement(file.parent)
     if agreed is not None and agreed < AGREEMENT:
         found.append(f"{SCORED}: what it writes and what it scores agree on {agreed:.1%} of the rows only")
     for line in found:

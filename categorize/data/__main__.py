@@ -10,37 +10,20 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from categorize.errors import UserError
-from categorize.recipe.command import INTERRUPTED, USER_ERROR
 from categorize.recipe.load import load_recipe
+from categorize.recipe.terminal import CommandParser, exit_status
 from categorize.recipe.wording import quote
-
-
-class _Parser(argparse.ArgumentParser):
-    """Raises instead of printing usage and leaving."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; python -m categorize.data --help explains")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit status: 2 for what the user can mend."""
-    try:
-        run(_parse(argv))
-    except UserError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+    return exit_status(lambda: run(_parse(argv)))
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(
+    parser = CommandParser(
         prog="python -m categorize.data",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

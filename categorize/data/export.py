@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from categorize.data.load import LoadedData
+from categorize.data.placing import put_in_place
 from categorize.data.readers import SPLIT_NAMES
 from categorize.errors import UserError
 from categorize.recipe.sections import RecipeBase
@@ -180,7 +181,7 @@ def write_folder(
         text = json.dumps(manifest, ensure_ascii=False, indent=2)
         (staged / MANIFEST).write_text(text + "\n", encoding="utf-8")
         names = sorted(path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file())
-        _put_in_place(staged, folder)
+        put_in_place(staged, folder)
     except OSError as error:
         shutil.rmtree(staged, ignore_errors=True)
         raise UserError(f"{folder}: cannot be written: {error.strerror or error}; name another folder") from None
@@ -188,17 +189,6 @@ def write_folder(
         shutil.rmtree(staged, ignore_errors=True)
         raise
     return names
-
-
-def _put_in_place(staged: Path, folder: Path) -> None:
-    replaced = folder.with_name(f"{folder.name}.replaced")
-    if replaced.exists():
-        shutil.rmtree(replaced)
-    if folder.exists():
-        folder.rename(replaced)
-    staged.rename(folder)
-    if replaced.exists():
-        shutil.rmtree(replaced)
 
 
 def _write_table(path: Path, table: pa.Table, separator: str) -> None:

@@ -105,39 +105,41 @@ def _merged(page: Any, title: str) -> list[str]:
 def _formulas(content: bytes, sheet: str, title: str) -> list[str]:
     """A note on formulas. Raises UserError where one was saved without a value, as programs do that compute none."""
     count = 0
-    for cell, attributes, value in _formula_cells(content, sheet):
-        if not value and b't="str"' not in attributes:  # a text may be empty
-            raise UserError(
-                f"{title}: cell {cell.decode()} is a formula without a saved value; open the file in a spreadsheet "
-                "program and save it"
-            )
-        count += 1
+    try:
+        for cell, attributes, value in _formula_cells(content, sheet):
+            if not value and b't="str"' not in attributes:  # a text may be empty
+                raise UserError(
+                    f"{title}: cell {cell.decode()} is a formula without a saved value; open the file in a "
+                    "spreadsheet program and save it"
+                )
+            count += 1
+    except (zipfile.BadZipFile, KeyError, ElementTree.ParseError, NotImplementedError):
+        # The cells themselves are read; zipfile raises NotImplementedError for a compression that it does not know.
+        return [
+            f"{title}: formulas could not be looked for, the file is built in an unusual way; one without a saved "
+            "value reads empty"
+        ]
     return [f"{title}: {count} formulas read as the values that were saved with them"] if count else []
 
 
 def _formula_cells(content: bytes, sheet: str) -> Any:
-    """(cell, attributes, value) of each formula of a sheet; nothing where the file is built in an unusual way."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            member = _member(archive, sheet)
-            if member is None:
-                return
-            rest = b""
-            with archive.open(member) as stream:
-                while chunk := stream.read(_CHUNK):
-                    text = rest + chunk
-                    cut = text.rfind(b"<c ")
-                    cut = len(text) if cut < 0 else cut
-                    if b"<f" in text:
-                        yield from _FORMULA.findall(text, 0, cut)
-                    rest = text[cut:]
-            yield from _FORMULA.findall(rest)
-    except (zipfile.BadZipFile, KeyError, ElementTree.ParseError, NotImplementedError):
-        return
+    """(cell, attributes, value) of each formula of a sheet. Raises what zipfile and the XML parser raise, and KeyError
+    where a part is missing."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        rest = b""
+        with archive.open(_member(archive, sheet)) as stream:
+            while chunk := stream.read(_CHUNK):
+                text = rest + chunk
+                cut = text.rfind(b"<c ")
+                cut = len(text) if cut < 0 else cut
+                if b"<f" in text:
+                    yield from _FORMULA.findall(text, 0, cut)
+                rest = text[cut:]
+        yield from _FORMULA.findall(rest)
 
 
-def _member(archive: zipfile.ZipFile, sheet: str) -> str | None:
-    """The part of the archive that holds a sheet."""
+def _member(archive: zipfile.ZipFile, sheet: str) -> str:
+    """The part of the archive that holds a sheet. Raises KeyError where none is named."""
     book = ElementTree.fromstring(archive.read("xl/workbook.xml"))
     relation = next(
         (e.get(_RELATION) for e in book.iter() if e.tag.endswith("}sheet") and e.get("name") == sheet), None
@@ -145,7 +147,7 @@ def _member(archive: zipfile.ZipFile, sheet: str) -> str | None:
     links = ElementTree.fromstring(archive.read("xl/_rels/workbook.xml.rels"))
     target = next((link.get("Target") for link in links if link.get("Id") == relation), None)
     if target is None:
-        return None
+        raise KeyError(sheet)
     return target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
 
 

@@ -14,18 +14,15 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from pydantic import BaseModel
 
 from categorize.errors import UserError
 from categorize.recipe.load import LoadedRecipe, load_recipe
 from categorize.recipe.sections import RECIPE_OF_KIND
+from categorize.recipe.terminal import USER_ERROR, CommandParser, exit_status, print_error
 from categorize.recipe.typecheck import is_section, members
 from categorize.recipe.wording import did_you_mean, quote
-
-USER_ERROR = 2
-INTERRUPTED = 130
 
 FLAGS = {
     "--dry-run": "do everything but the run itself: check the recipe, load data and labels, show what would happen",
@@ -50,13 +47,6 @@ class Command:
     resplit: bool = False
     merge: bool = False
     trust_remote_code: bool = False
-
-
-class _Parser(argparse.ArgumentParser):
-    """Raises instead of printing usage and leaving: all errors look alike."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; python {self.prog} --help explains")
 
 
 def parse_command(script: str, kind: str, argv: Sequence[str] | None = None) -> Command:
@@ -101,31 +91,18 @@ def main(script: str, kind: str, run: Callable[[Command], None], argv: Sequence[
     except UserError as error:
         # Every process of a launch reads the same recipe and would say the same.
         if os.environ.get("RANK", "0") == "0":
-            _print_error(error)
+            print_error(error)
         return USER_ERROR
-    try:
-        run(command)
-    except UserError as error:
-        _print_error(error)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        again = "; --resume continues it" if kind in TRAINING_KINDS else ""
-        print(f"interrupted{again}", file=sys.stderr)
-        return INTERRUPTED
-    return 0
-
-
-def _print_error(error: UserError) -> None:
-    for line in str(error).splitlines():
-        print(f"error: {line}", file=sys.stderr)
+    again = "; --resume continues it" if kind in TRAINING_KINDS else ""
+    return exit_status(lambda: run(command), f"interrupted{again}")
 
 
 def _offered(flag: str, kind: str) -> bool:
     return flag not in TRAINING_FLAGS or kind in TRAINING_KINDS
 
 
-def _parser(script: str, kind: str) -> _Parser:
-    parser = _Parser(
+def _parser(script: str, kind: str) -> CommandParser:
+    parser = CommandParser(
         prog=script,
         description=_description(kind),
         epilog=_epilog(script, kind),

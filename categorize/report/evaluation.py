@@ -121,9 +121,8 @@ def evaluate(command: Command) -> None:
     with disk_errors(output):
         (output / "predictions").mkdir(exist_ok=True)
         for name, predictions in predicted.items():
-            safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
             write_predictions(
-                output / "predictions" / f"{safe}.parquet",
+                predictions_file(output, name),
                 predictions_table(split.documents, predictions, recipe.data.columns.keep, split.seen_in_train),
             )
     print()
@@ -267,3 +266,9 @@ def measured(recipe: EvalRecipe, data: LoadedData, split: Rows, predictions: Pre
     )
     unseen = measure_unseen(data.label_set, split.gold, predictions, split.seen_in_train)
     return metrics if unseen is None else {**metrics, "unseen": unseen}
+
+
+def predictions_file(output: Path, name: str) -> Path:
+    """Where a comparison keeps the predictions of the run of this name."""
+    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+    return output / "predictions" / f"{safe}.parquet"

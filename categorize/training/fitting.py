@@ -32,7 +32,7 @@ def fit_with_trainer(
 
     Args:
         trainer: a `transformers.Trainer` with `StepBatches`.
-        files: JSON files of the run by name, beside the log; what they hold is read when training is done.
+        files: JSON files of the run by name, beside the log.
         lengths: tokens of each training row.
         precision: what is computed in, and why.
         details: the family's own facts of the summary.

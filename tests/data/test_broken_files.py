@@ -22,6 +22,7 @@ from categorize.data.opening import InputFile, ReadOptions
 from categorize.data.progress import Progress
 from categorize.data.raw import RawTable
 from categorize.data.readers import read_file
+from categorize.data.sheets import _formulas
 from categorize.errors import UserError
 from categorize.recipe.load import load_recipe
 from tests.data.test_readers import fails, read, section, spreadsheet
@@ -271,3 +272,8 @@ def test_a_short_file_is_read_in_silence(tmp_path: Path, capsys: pytest.CaptureF
     table: RawTable = read_file(tmp_path / "a.csv", section(tmp_path / "a.csv"))
     assert len(table) == 1
     assert capsys.readouterr().err == ""
+
+
+def test_formulas_that_could_not_be_looked_for_are_said_to_be() -> None:
+    (note,) = _formulas(b"no archive", "Sheet", "a.xlsx, sheet 'Sheet'")
+    assert note.startswith("a.xlsx, sheet 'Sheet': formulas could not be looked for")

@@ -11,13 +11,18 @@ import sys
 from collections.abc import Sequence
 
 from categorize.data.danmu.ingest import Settings, ingest
-from categorize.errors import UserError
 from categorize.recipe.data_sections import DEFAULT_CLEANING
+from categorize.recipe.terminal import CommandParser, exit_status
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Ingest and print the count table; the exit status is 2 for what the user can mend."""
-    parser = argparse.ArgumentParser(
+    """Run the command; the exit status: 2 for what the user can mend, 130 where it was interrupted."""
+    return exit_status(lambda: run(argv), "interrupted; the same command goes on from there")
+
+
+def run(argv: Sequence[str] | None) -> None:
+    """Ingest and print the count table."""
+    parser = CommandParser(
         prog="python -m categorize.data.danmu",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -32,17 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--overwrite", action="store_true", help="replace rows of other files or settings")
     options = parser.parse_args(argv)
     settings = Settings(options.joint, options.utc_offset, options.scripted == "keep", DEFAULT_CLEANING)
-    try:
-        done = ingest(options.source, options.write, settings, overwrite=options.overwrite)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    done = ingest(options.source, options.write, settings, overwrite=options.overwrite)
     print("\n".join(done.counts.lines()))
     how = "was there already" if done.reused else f"written in {done.seconds:.1f} s"
     if done.resumed:
         how += f", {done.resumed} parts kept from an interrupted start"
     print(f"{done.folder}: {how}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from categorize.data.danmu.task import (
     MergeTask,
     run_merge,
 )
+from categorize.data.placing import put_in_place
 from categorize.errors import UserError
 from categorize.recipe.data_sections import CleaningOptions
 
@@ -229,19 +230,8 @@ def _ingest(
     if not any((work / APART_FOLDER).iterdir()):
         (work / APART_FOLDER).rmdir()
     (work / MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    _put_in_place(work, folder)
+    put_in_place(work, folder)
     return Ingested(folder, counts, seconds, resumed=len(skipped))
-
-
-def _put_in_place(work: Path, folder: Path) -> None:
-    old = folder.with_name(f".{folder.name}.old")
-    if old.exists():
-        shutil.rmtree(old)
-    if folder.exists():
-        folder.rename(old)
-    work.rename(folder)
-    if old.exists():
-        shutil.rmtree(old)
 
 
 def _reading(spill: Path, task: FileTask, reading: Reading) -> Callable[[Any], Done]:
