@@ -11,21 +11,19 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
-
-from categorize.report.evaluation import predictions_file
 
 MARGIN = 0.20
 AGREEMENT = 0.99
 SCORED, WRITTEN = "decoder SFT, LoRA", "decoder SFT, LoRA, written"
 
 
-def failures(comparison: dict[str, object]) -> list[str]:
+def failures(runs: list[dict[str, Any]]) -> list[str]:
     """One line for each trained run that is not `MARGIN` above every untrained one."""
-    runs: list[dict[str, object]] = comparison["runs"]  # type: ignore[assignment]
-    accuracy = {str(run["name"]): float(run["metrics"]["accuracy"]) for run in runs}  # type: ignore[index]
-    trained = [str(run["name"]) for run in runs if run["parameters_trained"]]
+    accuracy = {run["name"]: run["metrics"]["accuracy"] for run in runs}
+    trained = [run["name"] for run in runs if run["parameters_trained"]]
     untrained = [name for name in accuracy if name not in trained]
     if not trained or not untrained:
         return ["the comparison lacks trained runs, or untrained ones to compare them with"]
@@ -37,23 +35,24 @@ def failures(comparison: dict[str, object]) -> list[str]:
     ]
 
 
-def agreement(comparison: Path) -> float | None:
+def agreement(runs: list[dict[str, Any]], folder: Path) -> float | None:
     """Share of the rows for which the tuned decoder writes the label that it gives the highest probability.
 
     None where the comparison has no such decoder.
     """
-    files = [predictions_file(comparison, name) for name in (SCORED, WRITTEN)]
-    if not all(file.is_file() for file in files):
+    files = {run["name"]: run["predictions"] for run in runs}
+    if SCORED not in files or WRITTEN not in files:
         return None
-    scored, written = (pq.read_table(file)["predicted"].to_pylist() for file in files)
+    scored, written = (pq.read_table(folder / files[name])["predicted"].to_pylist() for name in (SCORED, WRITTEN))
     return sum(a == b for a, b in zip(scored, written, strict=True)) / len(scored)
 
 
 def main(path: str) -> int:
     """Print the verdict and where things lie; the exit status is 1 on failure."""
     file = Path(path)
-    found = failures(json.loads(file.read_text(encoding="utf-8")))
-    agreed = agreement(file.parent)
+    runs = json.loads(file.read_text(encoding="utf-8"))["runs"]
+    found = failures(runs)
+    agreed = agreement(runs, file.parent)
     if agreed is not None and agreed < AGREEMENT:
         found.append(f"{SCORED}: what it writes and what it scores agree on {agreed:.1%} of the rows only")
     for line in found:

@@ -34,6 +34,7 @@ class EvaluatedRun:
         rows_per_second: of the prediction; None where not measured.
         parameters_trained, parameters_total: of the model; None where it has none to count.
         training_seconds: wall clock of the training.
+        predictions: file of the run's predictions, from the comparison's folder; None where there is none.
     """
 
     name: str
@@ -44,6 +45,7 @@ class EvaluatedRun:
     parameters_trained: int | None = None
     parameters_total: int | None = None
     training_seconds: float | None = None
+    predictions: str | None = None
 
     @cached_property
     def numbers(self) -> dict[str, float]:
@@ -66,6 +68,7 @@ class EvaluatedRun:
             "parameters_trained": self.parameters_trained,
             "parameters_total": self.parameters_total,
             "training_seconds": self.training_seconds,
+            "predictions": self.predictions,
             "metrics": dict(self.metrics),
         }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,13 +118,15 @@ def evaluate(command: Command) -> None:
         )
     if recipe.evaluation.majority:
         evaluated.insert(0, majority(recipe, data, split))
+    files = prediction_files(predicted)
+    evaluated = [replace(one, predictions=files.get(one.name)) for one in evaluated]
     comparison = compare(evaluated, split=split.name, differences=differences, unit="documents" if cut else "rows")
     written = write_report(output, comparison)
     with disk_errors(output):
         (output / "predictions").mkdir(exist_ok=True)
         for name, predictions in predicted.items():
             write_predictions(
-                predictions_file(output, name),
+                output / files[name],
                 predictions_table(split.documents, predictions, recipe.data.columns.keep, split.seen_in_train),
             )
     print()
@@ -268,7 +272,17 @@ def measured(recipe: EvalRecipe, data: LoadedData, split: Rows, predictions: Pre
     return metrics if unseen is None else {**metrics, "unseen": unseen}
 
 
-def predictions_file(output: Path, name: str) -> Path:
-    """Where a comparison keeps the predictions of the run of this name."""
-    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
-    return output / "predictions" / f"{safe}.parquet"
+def prediction_files(names: Iterable[str]) -> dict[str, str]:
+    """Where a comparison keeps each run's predictions, from its folder: `predictions/<name>.parquet`.
+
+    Names that would share a file ("a b" and "a_b", or letters that differ in case alone) are numbered.
+    """
+    files: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+        numbered = (f"{safe}-{n}" for n in itertools.count(2))
+        file = next(f for f in itertools.chain([safe], numbered) if f.lower() not in taken)
+        taken.add(file.lower())
+        files[name] = f"predictions/{file}.parquet"
+    return files

@@ -14,7 +14,7 @@ import pytest
 
 from categorize.inference.load import load_predictor
 from categorize.recipe.command import main
-from categorize.report.evaluation import evaluate
+from categorize.report.evaluation import evaluate, prediction_files
 from categorize.training.session import train
 from tests.session.collections import write_collection, write_recipe
 
@@ -150,9 +150,18 @@ def test_tfidf_and_a_linear_probe_and_their_comparison(
     table = json.loads((folder / "outputs/table/comparison.json").read_text())
     by_name = {one["name"]: one["metrics"]["accuracy"] for one in table["runs"]}
     assert by_name["linear"] == json.loads((folder / "outputs/linear/metrics.json").read_text())["test"]["accuracy"]
-    assert {file.name for file in (folder / "outputs/table/predictions").iterdir()} >= {
-        "linear.parquet",
-        "probe.parquet",
+    for one in (one for one in table["runs"] if one["method"] != "baseline"):
+        predictions = pq.read_table(folder / "outputs/table" / one["predictions"])
+        right = [a == b for a, b in zip(*predictions.select(["predicted", "gold"]).to_pydict().values(), strict=True)]
+        assert sum(right) / len(right) == pytest.approx(by_name[one["name"]]), one["name"]
+
+
+def test_the_predictions_of_runs_with_like_names_do_not_share_a_file() -> None:
+    assert prediction_files(["a b", "a_b", "A/b", "注册"]) == {
+        "a b": "predictions/a_b.parquet",
+        "a_b": "predictions/a_b-2.parquet",
+        "A/b": "predictions/A_b-3.parquet",
+        "注册": "predictions/注册.parquet",
     }
 
 
