@@ -15,7 +15,6 @@ import hashlib
 import importlib.util
 import json
 import os
-import platform
 import re
 import shlex
 import subprocess
@@ -33,7 +32,7 @@ from categorize.metrics.progress import flat  # noqa: E402
 from categorize.recipe.load import load_recipe  # noqa: E402
 from categorize.report.columns import duration, rate  # noqa: E402
 from categorize.report.tables import markdown_table  # noqa: E402
-from categorize.runs import RECIPE, Run, incomplete_path, is_run  # noqa: E402
+from categorize.runs import RECIPE, Run, incomplete_path, is_run, processor_name  # noqa: E402
 
 RECIPES = Path("benchmarks/recipes")  # relative to ROOT, where every script is started
 WORK = Path("outputs/benchmarks")
@@ -295,7 +294,8 @@ def _facts(task: Task, run: Run, command: str) -> list[str]:
     commit = manifest["git_commit"] or "unknown"
     threads = os.environ.get("OMP_NUM_THREADS")
     prefix = f"OMP_NUM_THREADS={threads} " if threads else ""
-    gpus = manifest["hardware"].get("gpus")
+    hardware = manifest["hardware"]
+    processor = ", ".join(hardware.get("gpus", ())) or hardware.get("processor", processor_name())
     return [
         f"- command: `{DATA}=... {prefix}{command}`",
         f"- rows: {rows['train']:,} train, {rows['validation']:,} validation, {rows['test']:,} test",
@@ -303,19 +303,10 @@ def _facts(task: Task, run: Run, command: str) -> list[str]:
         f"{manifest['parameters_trained']:,} parameters trained in {details['precision'].partition(':')[0]}, "
         f"{details['steps']:,} steps, {details['epochs']:g} epochs, best checkpoint at step {details['best_step']}; "
         f"recipe: `{RECIPES / f'{task.name}_minilm.yaml'}`",
-        f"- hardware: {', '.join(gpus) if gpus else cpu_name()}, {manifest['hardware']['cpus']} cores",
+        f"- hardware: {processor}, {hardware['cpus']} cores",
         f"- versions: {versions}; commit {commit}",
         f"- date: {manifest['finished'][:10]}",
     ]
-
-
-def cpu_name() -> str:
-    """The processor's name as the system gives it."""
-    try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
-    except OSError:
-        found = None
-    return found.group(1).strip() if found else platform.processor() or platform.machine()
 
 
 def write_section(heading: str, text: str) -> None:

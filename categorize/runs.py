@@ -14,6 +14,7 @@ import errno
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -302,10 +303,21 @@ def git_commit() -> str | None:
     return commit.stdout.strip() + ("+changes" if status.stdout.strip() else "")
 
 
+def processor_name() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:  # not Linux
+        info = ""
+    named = re.search(r"^model name\s*:\s*(.+)$", info, re.MULTILINE)
+    return named.group(1).strip() if named else platform.processor() or platform.machine()
+
+
 def hardware() -> dict[str, Any]:
-    """Processor, cores and accelerators of this machine, and the number of processes of this launch."""
+    """Processor, cores, threads and accelerators of this machine, and the number of processes of this launch."""
     facts: dict[str, Any] = {
         "machine": platform.machine(),
+        "processor": processor_name(),
         "cpus": os.cpu_count(),
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
     }
@@ -313,6 +325,7 @@ def hardware() -> dict[str, Any]:
         import torch
     except ImportError:
         return facts
+    facts["threads"] = torch.get_num_threads()
     if torch.cuda.is_available():
         facts["gpus"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return facts

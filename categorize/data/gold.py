@@ -14,6 +14,7 @@ from categorize.data.columns import Cell, Extracted, split_cell, to_number
 from categorize.data.rows import schema
 from categorize.errors import UserError
 from categorize.labels import LabelSet, UnknownLabel, spell
+from categorize.recipe.wording import counted
 
 _EXAMPLES = 5  # rows or values that a message shows
 _SET_SHOWN = 20  # labels of the set that a message shows
@@ -122,17 +123,13 @@ def _unknown_message(
         where = {splits[row] for row in at} if splits else set()
         only = f", in {' and '.join(sorted(where))} only" if where and "train" not in where else ""
         first = ", ".join(rows.where(row) for row in at[:3])
-        parts.append(f"{value!r} ({_rows(len(at))}: {first}{', ...' if len(at) > 3 else ''}{only}{hint})")
+        parts.append(f"{value!r} ({counted(len(at), 'row')}: {first}{', ...' if len(at) > 3 else ''}{only}{hint})")
     more = f" and {len(unknown) - _EXAMPLES} more" if len(unknown) > _EXAMPLES else ""
     names = ", ".join(label_set.names[:_SET_SHOWN]) + (", ..." if len(label_set) > _SET_SHOWN else "")
     return (
         f"{rows.name}: labels outside the set: {'; '.join(parts)}{more}; the set: {names}; "
         "add them to labels.names, codes, aliases or missing, or set labels.unknown: drop | other"
     )
-
-
-def _rows(count: int) -> str:
-    return f"{count} row" if count == 1 else f"{count} rows"
 
 
 def _read_scores(rows: Extracted, label_set: LabelSet) -> Gold:

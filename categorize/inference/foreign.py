@@ -122,7 +122,7 @@ def _causal(
         max_length=CAUSAL_LENGTH,
         trust_remote_code=trust_remote_code,
     )
-    notes = ["untuned"]
+    notes = ["base model as published, not tuned"]
     if adapter is not None:
         from peft import PeftModel
 

@@ -39,6 +39,11 @@ def join(words: Sequence[str], last: str = "or") -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}" if words else ""
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 row`, `1,200 rows`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def similar(word: str, known: Iterable[str], cutoff: float = 0.75) -> str | None:
     """The known word that was most likely meant, or None."""
     candidates = list(known)

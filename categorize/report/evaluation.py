@@ -21,6 +21,7 @@ from categorize.metrics.measures import measure_unseen
 from categorize.metrics.progress import headline
 from categorize.predictions import Predictions
 from categorize.recipe.sections import EvalRecipe, RunReference
+from categorize.recipe.wording import counted
 from categorize.report.comparison import EvaluatedRun, best_run, compare
 from categorize.report.per_class import per_class_text
 from categorize.report.write import write_report
@@ -62,7 +63,8 @@ def evaluate(command: Command) -> None:
     split = chosen_rows(recipe, data)
     references = [one if isinstance(one, RunReference) else RunReference(run=one) for one in recipe.evaluation.runs]
     print(
-        f"{recipe.name}: {len(references)} runs on the {split.name} split, {split.documents.num_rows:,} documents",
+        f"{recipe.name}: {counted(len(references), 'run')} on the {split.name} split, "
+        f"{counted(split.documents.num_rows, 'document')}",
         flush=True,
     )
     if command.dry_run:
