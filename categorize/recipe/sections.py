@@ -186,7 +186,19 @@ class EarlyStopping(Section):
     threshold: Annotated[float, Field(ge=0.0)] = Field(0.0, description="Smallest change that counts as improvement.")
 
 
-class TrainingSection(UpstreamSection):
+class StepsSection(UpstreamSection):
+    """What every trainer of ours adds to the upstream arguments."""
+
+    balance: Literal["upsample", "downsample", "weighted"] | None = Field(
+        None,
+        description="Balance the labels of each training epoch: repeat rows up to the most frequent label, draw as "
+        "many as the rarest has, or draw rows with a chance that evens the labels out.",
+    )
+    length_grouping: bool = Field(True, description="Batches of rows of like length; less padding, same rows an epoch.")
+    resume: Literal["auto", "never"] = Field("never", description="auto: continue an interrupted run without --resume.")
+
+
+class TrainingSection(StepsSection):
     """`transformers.TrainingArguments`, by its own keys, and these of our own."""
 
     upstream_class: ClassVar[str] = "TrainingArguments"
@@ -197,16 +209,9 @@ class TrainingSection(UpstreamSection):
         description="Weight of each label in the loss; balanced: n / (labels * count), or negatives / positives "
         "of each label for multi-label.",
     )
-    balance: Literal["upsample", "downsample", "weighted"] | None = Field(
-        None,
-        description="Balance the labels of each training epoch: repeat rows up to the most frequent label, draw as "
-        "many as the rarest has, or draw rows with a chance that evens the labels out.",
-    )
-    length_grouping: bool = Field(True, description="Batches of rows of like length; less padding, same rows an epoch.")
-    resume: Literal["auto", "never"] = Field("never", description="auto: continue an interrupted run without --resume.")
 
 
-class SftTrainingSection(UpstreamSection):
+class SftTrainingSection(StepsSection):
     """`trl.SFTConfig`, by its own keys, and these of our own."""
 
     upstream_class: ClassVar[str] = "SFTConfig"
@@ -217,13 +222,6 @@ class SftTrainingSection(UpstreamSection):
     class_weights: Literal["balanced"] | dict[str, PositiveFloat] | None = Field(
         None, description="Weight of each label's rows in the loss; balanced: n / (labels * count). Single labels only."
     )
-    balance: Literal["upsample", "downsample", "weighted"] | None = Field(
-        None,
-        description="Balance the labels of each training epoch: repeat rows up to the most frequent label, draw as "
-        "many as the rarest has, or draw rows with a chance that evens the labels out.",
-    )
-    length_grouping: bool = Field(True, description="Batches of rows of like length; less padding, same rows an epoch.")
-    resume: Literal["auto", "never"] = Field("never", description="auto: continue an interrupted run without --resume.")
 
 
 # ---------------------------------------------------------------- prediction, decision, evaluation
