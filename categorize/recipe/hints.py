@@ -137,6 +137,7 @@ OWNED: Final[dict[str, dict[str, str]]] = {
         "pad_token": _PROMPTS,
         "model_init_kwargs": "is set by the model section",
         "pad_to_multiple_of": "is set by the project: batches are padded to what the hardware likes",
+        "trust_remote_code": "is the command-line flag --trust-remote-code",
         "router_aux_loss_coef": "is not used: the loss is the negative log-likelihood of the answer",
     },
     "adapter": {
