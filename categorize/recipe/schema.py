@@ -125,8 +125,7 @@ def _loosen(definition: Schema, cls: type[BaseModel], keep_required: bool) -> No
         )
         definition["unevaluatedProperties"] = False
     elif issubclass(cls, UpstreamSection):
-        section = cls.__name__.removesuffix("Section").lower()
-        definition["properties"].update(_upstream_properties(filled_class(cls), section))
+        definition["properties"].update(_upstream_properties(filled_class(cls), cls.recipe_key))
         definition["additionalProperties"] = False
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,7 +21,13 @@ class Section(BaseModel):
 
 
 class UpstreamSection(BaseModel):
-    """A strict mapping whose extra keys are those of another library's class, checked against the generated table."""
+    """A strict mapping whose extra keys are those of another library's class, checked against the generated table.
+
+    Attributes:
+        recipe_key: where it stands in a recipe, by which `hints` names the keys that are not the recipe's to set.
+    """
+
+    recipe_key: ClassVar[str]
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 

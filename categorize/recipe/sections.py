@@ -153,11 +153,14 @@ Model = Annotated[Annotated[HeadModel | TfidfModel, Field(discriminator="method"
 class QuantizationSection(UpstreamSection):
     """`transformers.BitsAndBytesConfig`, by its own keys."""
 
+    recipe_key: ClassVar[str] = "quantization"
     upstream_class: ClassVar[str] = "BitsAndBytesConfig"
 
 
 class AdapterSection(UpstreamSection):
     """A `peft` config, by that class's own keys."""
+
+    recipe_key: ClassVar[str] = "adapter"
 
     type: AdapterType = Field(description="Kind of adapter; the other keys are those of its peft class.")
 
@@ -188,6 +191,8 @@ class EarlyStopping(Section):
 
 class StepsSection(UpstreamSection):
     """What every trainer of ours adds to the upstream arguments."""
+
+    recipe_key: ClassVar[str] = "training"
 
     balance: Literal["upsample", "downsample", "weighted"] | None = Field(
         None,

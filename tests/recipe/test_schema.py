@@ -82,6 +82,8 @@ def test_a_file_that_inherits_may_leave_keys_out(text: str) -> None:
         MINIMAL + "training: {lr_scheduler_type: cosin}\n",
         MINIMAL + "training: {evaluation_strategy: epoch}\n",
         MINIMAL + "training: {output_dir: x}\n",
+        "kind: sft\nname: t\ndata: {source: a}\nmodel: {name_or_path: x}\ntraining: {packing: true}\n",
+        "kind: sft\nname: t\ndata: {source: a}\nmodel: {name_or_path: x}\ntraining: {deepspeed: zero.json}\n",
         MINIMAL + "adapter: {r: 8}\n",
         MINIMAL + "adapter: {type: ia3, r: 8}\n",
         MINIMAL + "adapter: {type: lora, rr: 8}\n",
