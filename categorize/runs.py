@@ -20,7 +20,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -146,7 +146,7 @@ class RunWriter:
     def __init__(self, path: str | Path, recipe_text: str, *, resume: bool = False, overwrite: bool = False) -> None:
         self.final = Path(path)
         self.path = incomplete_path(self.final)
-        self.started = datetime.now(timezone.utc)
+        self.started = datetime.now(UTC)
         self.resumed = False
         if self.final.exists() and not self.final.is_dir():
             raise UserError(f"{self.final}: output_dir is a file; name a folder")
@@ -205,7 +205,7 @@ class RunWriter:
         Raises:
             UserError: the disk is full or the place is not writable; an older run stays whole.
         """
-        finished = datetime.now(timezone.utc)
+        finished = datetime.now(UTC)
         manifest = {
             "started": self.started.isoformat(timespec="seconds"),
             "finished": finished.isoformat(timespec="seconds"),
