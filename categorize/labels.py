@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -95,6 +96,8 @@ class LabelSet:
                 raise UserError(
                     f"labels: parent {label.parent!r} of label {label.name!r} is no group; groups: {sorted(names)}"
                 )
+        if twice := [name for name, n in Counter(label.name for label in self.labels).items() if n > 1]:
+            raise UserError(f"labels.names: {twice[0]!r} is named twice; take one away or rename it")
         seen: dict[str, str] = {}
         for label in self.labels:
             for spelling in {

@@ -342,6 +342,10 @@ def _check_training_rows(train: pa.Table, label_set: LabelSet, data: DataSection
         raise UserError(
             f"{name}: no row of train has both a text and a label in {column!r}; label some rows, or see labels.missing"
         )
+    if not train["weight"].to_numpy().any():
+        raise UserError(
+            f"{name}: every row of train has the weight 0 in {data.columns.weight!r}; there is nothing to learn from"
+        )
     if label_set.is_regression:
         if len(set(train["gold_score"].to_pylist())) == 1:
             raise UserError(f"{name}: every score of train is {train['gold_score'][0]}; there is nothing to learn")

@@ -17,7 +17,7 @@ from categorize.data.cleaning_report import CleaningReport
 from categorize.data.columns import to_number
 from categorize.data.gold import Gold
 from categorize.data.selection import EMPTY
-from categorize.labels import LabelSet
+from categorize.labels import LabelRules, LabelSet
 from categorize.recipe.data_sections import DataSection
 
 _SHOWN = 8  # values that one line lists
@@ -174,7 +174,7 @@ def describe(
         cleaning=cleaning,
         notes=list(notes),
     )
-    report.warnings.extend(_warnings(report, rows, label_set, gold, data))
+    report.warnings.extend(_warnings(report, rows, label_set, data))
     return report
 
 
@@ -225,7 +225,7 @@ def _conflicts(rows: pa.Table, column: str) -> int:
     return sum(len(golds) > 1 for golds in seen.values())
 
 
-def _warnings(report: DataReport, rows: pa.Table, label_set: LabelSet, gold: Gold, data: DataSection) -> list[str]:
+def _warnings(report: DataReport, rows: pa.Table, label_set: LabelSet, data: DataSection) -> list[str]:
     warnings = []
     labelled = sum(report.split_rows[name] for name in _LABELLED_SPLITS)
     if labelled:
@@ -247,11 +247,19 @@ def _warnings(report: DataReport, rows: pa.Table, label_set: LabelSet, gold: Gol
         for name, share in (("validation", data.splits.validation), ("test", data.splits.test)):
             if share and not report.split_rows[name]:
                 warnings.append(f"the {name} split is empty: there are too few labelled rows for a share of {share}")
-    if label_set.is_regression:
-        numeric = {value: n for value, n in report.missing.items() if value and to_number(value) is not None}
-        if numeric and any(score is not None and score < 0 for score in gold.scores):
+    if (
+        label_set.is_regression and label_set.rules.missing == LabelRules().missing
+    ):  # else the recipe says what it means
+        lowest = label_set.rules.minimum
+        scores = {
+            value: n
+            for value, n in report.missing.items()
+            if (number := to_number(value)) is not None and (lowest is None or number >= lowest)
+        }
+        if scores:
             warnings.append(
-                f"{_values(numeric)} counts as unlabelled, yet other scores are negative: set labels.missing: ['']"
+                f"{_values(scores)} counts as unlabelled: where it is a score, set labels.missing: ['']; where it is "
+                "none, set labels.minimum above it"
             )
     if data.columns.document is not None and (conflicts := _conflicts(rows, "document_id")):
         warnings.append(

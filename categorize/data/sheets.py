@@ -1,10 +1,11 @@
-"""Spreadsheets: one sheet of an xlsx file, row by row, and what a sheet hides: merged cells and formulas."""
+"""Spreadsheets: one sheet of an xlsx file, row by row, and what a sheet hides: merged cells, formulas and errors."""
 
 from __future__ import annotations
 
 import io
 import re
 import zipfile
+from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree
 
@@ -15,12 +16,15 @@ from categorize.errors import UserError
 
 _BATCH = 10_000
 _CHUNK = 1 << 22
+_SHOWN = 5  # cells that a note names
 _EMPTY = ("", None)
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 # A cell with a formula, whether it is a text, and the value that was saved with it.
 _FORMULA = re.compile(
     rb'<c r="([A-Z]+\d+)"([^>]*)><f(?:[^>]*/>|[^>]*>[^<]*</f>)\s*(<v(?:\s[^>]*)?>[^<]+</v>)?', re.ASCII
 )
+# A cell that holds an error such as #N/A or #REF!, which reads empty.
+_ERROR = re.compile(rb'<c r="([A-Z]+\d+)"[^>]* t="e"', re.ASCII)
 
 
 def parse_xlsx(file: InputFile, options: ReadOptions) -> RawTable:
@@ -37,7 +41,7 @@ def parse_xlsx(file: InputFile, options: ReadOptions) -> RawTable:
         title = f"{file.name}, sheet {page.name!r}"
         if page.start is None:
             raise UserError(f"{title}: the sheet is empty; sheets: {_listed(book.sheet_names)}")
-        notes = [*_merged(page, title), *_formulas(content, page.name, title)]
+        notes = [*_merged(page, title), *_hidden(content, page.name, title)]
         return _table(page, title, notes)
     except (python_calamine.CalamineError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -102,29 +106,37 @@ def _merged(page: Any, title: str) -> list[str]:
     return []
 
 
-def _formulas(content: bytes, sheet: str, title: str) -> list[str]:
-    """A note on formulas. Raises UserError where one was saved without a value, as programs do that compute none."""
-    count = 0
+def _hidden(content: bytes, sheet: str, title: str) -> list[str]:
+    """Notes on formulas and on cells with an error. Raises UserError where a formula was saved without a value, as
+    programs do that compute none."""
+    formulas = 0
+    errors: list[str] = []
     try:
-        for cell, attributes, value in _formula_cells(content, sheet):
-            if not value and b't="str"' not in attributes:  # a text may be empty
-                raise UserError(
-                    f"{title}: cell {cell.decode()} is a formula without a saved value; open the file in a "
-                    "spreadsheet program and save it"
-                )
-            count += 1
+        for part in _parts(content, sheet):
+            errors += [cell.decode() for cell in (_ERROR.findall(part) if b't="e"' in part else ())]
+            for cell, attributes, value in _FORMULA.findall(part) if b"<f" in part else ():
+                if not value and b't="str"' not in attributes:  # a text may be empty
+                    raise UserError(
+                        f"{title}: cell {cell.decode()} is a formula without a saved value; open the file in a "
+                        "spreadsheet program and save it"
+                    )
+                formulas += 1
     except (zipfile.BadZipFile, KeyError, ElementTree.ParseError, NotImplementedError):
         # The cells themselves are read; zipfile raises NotImplementedError for a compression that it does not know.
         return [
             f"{title}: formulas could not be looked for, the file is built in an unusual way; one without a saved "
             "value reads empty"
         ]
-    return [f"{title}: {count} formulas read as the values that were saved with them"] if count else []
+    notes = [f"{title}: {formulas} formulas read as the values that were saved with them"] if formulas else []
+    if errors:
+        shown = ", ".join(errors[:_SHOWN]) + (", ..." if len(errors) > _SHOWN else "")
+        notes.append(f"{title}: {len(errors)} cells hold an error such as #N/A and read empty: {shown}")
+    return notes
 
 
-def _formula_cells(content: bytes, sheet: str) -> Any:
-    """(cell, attributes, value) of each formula of a sheet. Raises what zipfile and the XML parser raise, and KeyError
-    where a part is missing."""
+def _parts(content: bytes, sheet: str) -> Iterator[bytes]:
+    """The XML of a sheet, cut between cells. Raises what zipfile and the XML parser raise, and KeyError where a part of
+    the archive is missing."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         rest = b""
         with archive.open(_member(archive, sheet)) as stream:
@@ -132,10 +144,9 @@ def _formula_cells(content: bytes, sheet: str) -> Any:
                 text = rest + chunk
                 cut = text.rfind(b"<c ")
                 cut = len(text) if cut < 0 else cut
-                if b"<f" in text:
-                    yield from _FORMULA.findall(text, 0, cut)
+                yield text[:cut]
                 rest = text[cut:]
-        yield from _FORMULA.findall(rest)
+        yield rest
 
 
 def _member(archive: zipfile.ZipFile, sheet: str) -> str:

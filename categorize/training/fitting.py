@@ -38,6 +38,7 @@ def fit_with_trainer(
         details: the family's own facts of the summary.
     """
     checkpoint = checkpoint_to_resume(writer, options.resume)
+    epochs_before = _epochs_before(checkpoint)  # now: training deletes old checkpoints, this one too in time
     trained, total = parameter_counts(trainer.model)
     if is_main_process():
         print(f"  {precision}; {trained:,} of {total:,} parameters trained", flush=True)
@@ -70,7 +71,7 @@ def fit_with_trainer(
         **details,
     }
     # Seconds are this start's alone, and so are rows and tokens: those before a checkpoint took other seconds.
-    rows = round(trainer.rows_an_epoch * (epochs - _epochs_before(checkpoint)))
+    rows = round(trainer.rows_an_epoch * (epochs - epochs_before))
     tokens = round(float(lengths.mean()) * rows)  # with a balance, of rows of average length
     return FitSummary(trained, total, seconds, rows, tokens, facts)
 

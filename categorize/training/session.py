@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from categorize.errors import UserError
 from categorize.hub import check_push, describe_push, push_run
 from categorize.recipe.sections import SftRecipe, TrainedRecipe
 from categorize.runs import (
@@ -23,6 +24,9 @@ from categorize.runs import (
 )
 from categorize.training.card import card
 from categorize.training.method import FitOptions, FitSummary, Method, get_method
+
+SPLITS = "splits.parquet"
+_TRAINED_ON = b"trained_on"  # in the metadata of that file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,6 +74,8 @@ def train(command: Command) -> None:
     for line in data.report.lines():
         say(line)
     start = time.perf_counter()
+    if writer.resumed:
+        check_same_rows(writer, data)
     writer_files(writer, data)
     summary = method.fit(recipe, data, writer, FitOptions(writer.resumed, options.trust_remote_code))
     if not is_main_process():
@@ -88,7 +94,40 @@ def writer_files(writer: RunWriter, data: LoadedData) -> None:
     with disk_errors(writer.path):
         data.label_set.save(writer.stage(LABEL_SET))
         data.input_spec.save(writer.stage(INPUT))
-        pq.write_table(data.splits.assignment, writer.stage("splits.parquet"))
+        assignment = data.splits.assignment.replace_schema_metadata({_TRAINED_ON: trained_on(data)})
+        pq.write_table(assignment, writer.stage(SPLITS))
+
+
+def trained_on(data: LoadedData) -> str:
+    """SHA-256 of what an interrupted training hangs on: the training and validation rows in their order, with gold and
+    weight. The fingerprint of a split does not tell orders apart, but batches are drawn by position."""
+    import hashlib
+
+    total = hashlib.sha256()
+    for rows in (data.splits.train, data.splits.validation):
+        columns = ("id", "content_hash", "gold", "gold_score", "weight")
+        for row in zip(*(rows.column(name).to_pylist() for name in columns), strict=True):
+            total.update(f"{row!r}\n".encode("utf-8", "surrogatepass"))
+    return total.hexdigest()
+
+
+def check_same_rows(writer: RunWriter, data: LoadedData) -> None:
+    """Refuse to continue a training on other rows than it began with: a source that was edited in between.
+
+    Raises:
+        UserError: rows, their order, labels or weights are not those of the interrupted run.
+    """
+    import pyarrow.parquet as pq
+
+    stored = writer.path / SPLITS
+    if not is_main_process() or not stored.is_file():
+        return
+    before = (pq.read_schema(stored).metadata or {}).get(_TRAINED_ON)
+    if before is not None and before.decode() != trained_on(data):
+        raise UserError(
+            f"{writer.path}: the interrupted run trained on other rows, or on the same in another order: "
+            f"{data.report.source} was changed since; undo the change, or start anew with --overwrite"
+        )
 
 
 def finish(

@@ -118,14 +118,16 @@ def _fit_linear(
     weights: npt.NDArray[np.float64],
     seed: int,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], str]:
-    """Coefficients [labels, n-grams] and intercepts [labels]; labels without a training row get a margin below all
-    others."""
+    """Coefficients [labels, n-grams] and intercepts [labels]; labels without a training row, or with rows of weight 0
+    alone, get a margin below all others."""
     import numpy as np
     from sklearn.linear_model import LogisticRegression
     from sklearn.svm import LinearSVC
 
     name = section.estimator or ("logistic_regression" if label_set.is_multi_label else "linear_svc")
     strength = section.C if section.C is not None else (0.5 if name == "linear_svc" else 5.0)
+    weighed = weights > 0  # a binary model needs both sides
+    matrix, targets, weights = matrix[weighed], targets[weighed], weights[weighed]
     coefficients = np.zeros((len(label_set), matrix.shape[1]))
     intercepts = np.full(len(label_set), -30.0)
     # One binary model a label: LinearSVC does so by itself, and every label keeps its own row of coefficients.

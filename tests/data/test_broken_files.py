@@ -22,7 +22,7 @@ from categorize.data.opening import InputFile, ReadOptions
 from categorize.data.progress import Progress
 from categorize.data.raw import RawTable
 from categorize.data.readers import read_file
-from categorize.data.sheets import _formulas
+from categorize.data.sheets import _hidden
 from categorize.errors import UserError
 from categorize.recipe.load import load_recipe
 from tests.data.test_readers import fails, read, section, spreadsheet
@@ -234,6 +234,17 @@ def test_formulas_read_as_their_saved_values_or_are_refused(tmp_path: Path) -> N
     assert "cell B2 is a formula without a saved value" in fails(path)
 
 
+def test_cells_with_an_error_read_empty_and_are_noted(tmp_path: Path) -> None:
+    path = tmp_path / "a.xlsx"
+    cells = '<c r="A2" s="1" t="e"><f>VLOOKUP(1,B2:B9,1)</f><v>#N/A</v></c><c r="B2" t="e"><v>#REF!</v></c>'
+    path.write_bytes(formulas(cells + '<c r="C2" t="str"><f>"t=e"</f><v>t="e"</v></c>'))
+    path_of_texts = tmp_path / "b.xlsx"
+    path_of_texts.write_bytes(workbook([["id", "text"], ["1", "a"], ["2", "#N/A"]]))
+    assert "1 formulas" not in read(path).notes[0]
+    assert "2 cells hold an error such as #N/A and read empty: A2, B2" in read(path).notes[1]
+    assert "1 cells hold an error such as #N/A and read empty: B3" in read(path_of_texts).notes[0]
+
+
 def test_empty_rows_and_columns_around_a_sheet_do_not_matter(tmp_path: Path) -> None:
     path = tmp_path / "a.xlsx"
     path.write_bytes(spreadsheet([[], [None, "id", "text"], [None, "1", "a"], [], [None, "2", "b", None, "note"]]))
@@ -275,5 +286,5 @@ def test_a_short_file_is_read_in_silence(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_formulas_that_could_not_be_looked_for_are_said_to_be() -> None:
-    (note,) = _formulas(b"no archive", "Sheet", "a.xlsx, sheet 'Sheet'")
+    (note,) = _hidden(b"no archive", "Sheet", "a.xlsx, sheet 'Sheet'")
     assert note.startswith("a.xlsx, sheet 'Sheet': formulas could not be looked for")

@@ -333,6 +333,22 @@ def test_a_score_of_minus_one_that_counts_as_unlabelled_is_a_warning(tmp_path: P
     assert load(path, LabelsSection(task="regression", missing=[""])).splits.unlabeled.num_rows == 0
 
 
+@pytest.mark.parametrize(("minimum", "warned"), [(None, True), (-1, True), (0, False)])
+def test_whether_minus_one_can_be_a_score_is_told_by_the_lowest_one(
+    tmp_path: Path, minimum: float | None, warned: bool
+) -> None:
+    rows = [{"id": str(i), "text": f"t{i}", "label": [-1, 0, 1][i % 3]} for i in range(80)]
+    labels = LabelsSection(task="regression", minimum=minimum)
+    warnings = load(write(tmp_path / "a.jsonl", rows), labels).report.warnings
+    assert any("'-1' 27 counts as unlabelled" in w for w in warnings) == warned
+
+
+def test_rows_that_all_weigh_nothing_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [{**row, "w": 0} for row in comments(60)])
+    with pytest.raises(UserError, match="every row of train has the weight 0 in 'w'"):
+        load(path, columns=Columns(id="id", weight="w"))
+
+
 def test_a_source_without_a_label_column_is_all_unlabelled(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", comments(5))
     data = load(path, LabelsSection(names=["a", "b"]), columns=Columns(id="id", label=None))

@@ -10,10 +10,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.numpy import load_file
 
+from categorize.recipe.command import main
+from categorize.training.session import train
 from tests.session.collections import write_collection, write_recipe
 
 Tiny = Callable[..., Path]
@@ -93,6 +96,55 @@ def test_a_recipe_may_resume_by_itself(root: Path, tiny: Tiny, tmp_path: Path) -
     out, _ = finish(script(root, tmp_path, recipe.name))
     assert "resuming from checkpoint-" in out
     assert (tmp_path / "outputs/one/run.json").exists()
+
+
+def interrupted(tiny: Tiny, folder: Path, monkeypatch: pytest.MonkeyPatch, **training: Any) -> list[str]:
+    """A run of `rows.csv` in `folder` stopped behind its second checkpoint; gives how to start it again."""
+    from categorize.training.checkpoints import mark_complete
+
+    write_collection(folder / "rows.csv", 60)
+    settings = {"num_train_epochs": 4, "save_strategy": "steps", "save_steps": 2, "eval_strategy": "no", **training}
+    recipe = write_recipe(folder / "one.yaml", model={"name_or_path": str(tiny("bert"))}, training=settings)
+
+    def stop(checkpoint: Path) -> None:
+        mark_complete(checkpoint)
+        if checkpoint.name == "checkpoint-4":
+            raise KeyboardInterrupt
+
+    monkeypatch.chdir(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr("categorize.training.step_batches.mark_complete", stop)
+        assert main("run_seqcls.py", "seqcls", train, [recipe.name]) == 130
+    return [recipe.name, "--resume"]
+
+
+def test_a_resumed_run_ends_though_training_deletes_the_checkpoint_it_began_from(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = interrupted(tiny, tmp_path, monkeypatch, save_total_limit=1)
+    assert main("run_seqcls.py", "seqcls", train, again) == 0
+    assert not (tmp_path / "outputs/one/checkpoints/checkpoint-4").exists()
+    manifest = json.loads((tmp_path / "outputs/one/run.json").read_text())
+    assert manifest["details"]["resumed_from"] == "checkpoint-4"
+    rows, epochs = manifest["rows"]["train"], manifest["details"]["epochs"]
+    assert 0 < manifest["training"]["rows"] < rows * epochs, "those of this start alone"
+
+
+@pytest.mark.parametrize("change", ["label", "order", "nothing"])
+def test_an_interrupted_run_is_not_continued_on_other_rows(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    again = interrupted(tiny, tmp_path, monkeypatch)
+    header, *rows = (tmp_path / "rows.csv").read_text(encoding="utf-8").splitlines()
+    if change == "label":
+        rows = [row.replace(",good,", ",bad,") if row.startswith("r1,") else row for row in rows]
+    if change == "order":
+        rows.reverse()
+    (tmp_path / "rows.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    capsys.readouterr()
+    assert main("run_seqcls.py", "seqcls", train, again) == (0 if change == "nothing" else 2)
+    error = capsys.readouterr().err
+    assert ("rows.csv was changed since" in error and "--overwrite" in error) == (change != "nothing")
 
 
 @pytest.mark.parametrize("method", ["head", "tfidf"])
