@@ -47,7 +47,8 @@ def urls(options: ReplaceOptions) -> Clean:
     return lambda text: clean(text) if "/" in text or "www." in text.lower() else text
 
 
-MENTION = re.compile(r"(?<![\w.@/＠])[@＠][\w·-]{1,30}")
+# "@11:22PM" is a time.
+MENTION = re.compile(r"(?<![\w.@/＠])[@＠](?!\d{1,2}[:：]\d\d)[\w·-]{1,30}")
 
 
 @cleaning_step_with_options(

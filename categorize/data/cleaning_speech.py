@@ -10,9 +10,12 @@ from categorize.recipe.data_sections import FillerOptions, SpeakerOptions
 
 # Sounds alone. "Like", "you know", "那个" and "就是" mean something too often; a recipe may add them.
 _ENGLISH = r"u+m+|u+h+|e+r+m*|h+m+|m+-?h+m+|u+h+-?h+u+h+|mm+|eh"
-# Chinese has no spaces: 嗯, 呃 and 唔 are fillers where a clause begins, 额 only where it stands alone (额度, 名额).
+# No fillers are units ("35 mm"), abbreviations (the ER, HM Treasury) and the symbol of a compound (Er:YAG).
+_NO_ENGLISH = r"(?!(?-i:ER|HM|MM|UH|EH)\b)(?!(?<=\d[ \t\xa0])mm\b)"
+# Chinese has no spaces: 嗯 and 呃 are fillers where a clause begins, 额 and 唔 only where they stand alone (额度; 唔好
+# is "do not" in Cantonese). 嗯呢 and 嗯哼 are answers.
 _CLAUSE = r"(?:(?<=[\s，。！？、；：…,.!?;:~～—“”\"'（）()\[\]【】])|(?<![\s\S]))"
-_CHINESE = rf"{_CLAUSE}(?:[嗯呃唔]+|额+(?=[\s，。！？、；：…,.!?;:~～—]|\Z))"
+_CHINESE = rf"{_CLAUSE}(?:[嗯呃]+(?![嗯呃呢哼])|[额唔]+(?=[\s，。！？、；：…,.!?;:~～—]|\Z))"
 
 
 @cleaning_step_with_options(
@@ -22,7 +25,8 @@ def fillers(options: FillerOptions) -> Clean:
     """Whole words, with a comma behind them. Words of `add` go wherever they stand."""
     parts = []
     if "en" in options.languages:
-        parts.append(rf"(?<![\w'-])(?:{_ENGLISH})(?![\w'-])")
+        # A soft hyphen stands within a word: Medit\xader\xadranean.
+        parts.append(rf"(?<![\w'\xad-]){_NO_ENGLISH}(?:{_ENGLISH})(?![\w'\xad-]|:\w)")
     if "zh" in options.languages:
         parts.append(_CHINESE)
     for word in sorted(options.add, key=len, reverse=True):

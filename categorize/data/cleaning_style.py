@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from categorize.data.cleaning_registry import Clean, cleaning_step_with_options, until_stable
+from categorize.errors import UserError
 from categorize.recipe.data_sections import LaughterOptions, RepeatedPunctuationOptions
 
 # No brackets, quotes, slashes, @ or #: their repetition says something else.
@@ -54,6 +55,9 @@ def laughter(options: LaughterOptions) -> Clean:
     """`哈哈哈哈` becomes `哈哈`, `2333333` `233`, `wwwww` `ww`, `Hahahaha` `haha`, `LOOOL` `lol`.
 
     A number such as 12333 and an address that begins with www stay.
+
+    Raises:
+        UserError: the replacement laughs in a longer text, so that it would be replaced over and over.
     """
 
     def short(match: re.Match[str]) -> str:
@@ -62,5 +66,10 @@ def laughter(options: LaughterOptions) -> Clean:
     def clean(text: str) -> str:
         return _LAUGHTER.sub(short, text) if _MAY_LAUGH.search(text) else text
 
-    # A replacement that laughs itself comes back as it is, or in its short form.
+    # "哈哈" may stand for all laughter, but "[哈哈]" would become "[[哈哈]]"; behind Chinese, ww laughs too.
+    if any(clean(text) != text for text in (options.replace or "", f"好{options.replace or ''}好")):
+        raise UserError(
+            f"data.cleaning: laughter.replace: {options.replace!r} holds laughter and would be replaced itself; choose "
+            "another text"
+        )
     return until_stable(clean)

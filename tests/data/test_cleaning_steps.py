@@ -46,6 +46,7 @@ EXAMPLES: list[tuple[str | CleaningOptions, str, str]] = [
     (options(urls={"replace": "<url>"}), "(https://a.b/c) 和 http://d.e", "(<url>) 和 <url>"),
     ("mentions", "@foo_1 hi 回复 @张三 :好", "hi 回复 :好"),
     ("mentions", "mail a@b.com, 3 @ 5", "mail a@b.com, 3 @ 5"),
+    ("mentions", "Sunday @11:22PM, @2：04 @2233娘", "Sunday @11:22PM, @2：04 "),
     ("timestamps", "[00:12:31] CEO: hi\n12:31 and at 12:30 we met (1:02:03)", "CEO: hi\nand at 12:30 we met "),
     ("timestamps", "1\n00:00:01,000 --> 00:00:04,000\nText\n", "Text\n"),
     ("annotation_tags", "Um {vocalsound} {vocalsound} we {disfmarker}\nand a<noise>b", "Um we \nand a b"),
@@ -53,6 +54,9 @@ EXAMPLES: list[tuple[str | CleaningOptions, str, str]] = [
     (options(annotation_tags={"add": ["doge"]}), "ok [doge] [Doge]", "ok "),
     ("fillers", "Um, I think uh we, hmm, go. Umbrella, err... no", "I think we, go. Umbrella, ... no"),
     ("fillers", "嗯，好的。呃我想说，额……额度不够", "好的。我想说，……额度不够"),
+    ("fillers", "36 mm film, ED not ER, Er:YAG, in 1999 um we", "36 mm film, ED not ER, Er:YAG, in 1999 we"),
+    ("fillers", "HM Treasury. Medit\xader\xadranean. UHH, MMM ok", "HM Treasury. Medit\xader\xadranean. ok"),
+    ("fillers", "嗯呢。嗯嗯呢，唔好意思（唔会无大肠味）唔，好的", "嗯呢。嗯嗯呢，唔好意思（唔会无大肠味）好的"),
     (options(fillers={"languages": ["en"]}), "嗯，uh 好", "嗯，好"),
     (options(fillers={"add": ["you know", "就是说"]}), "It is, You  know, 我就是说好", "It is, 我好"),
     ("speakers", "CEO: a\nAudience Q:  b\nSPEAKER_03: c\n用户：d", "CEO: a\nAudience Q: b\nSpeaker 3: c\n用户: d"),
@@ -110,6 +114,12 @@ def test_taking_marks_out_never_joins_words_that_were_apart(text: str) -> None:
 def test_a_replacement_that_is_taken_out_itself_is_refused() -> None:
     with pytest.raises(UserError, match=r"urls\.replace: 'http://x\.y' would be replaced itself"):
         cleaner([options(urls={"replace": "http://x.y"})])
+
+
+@pytest.mark.parametrize("replacement", ["[哈哈]", "<haha>", "ww!"])
+def test_a_replacement_that_laughs_within_a_longer_text_is_refused(replacement: str) -> None:
+    with pytest.raises(UserError, match=r"laughter\.replace: .* would be replaced itself"):
+        cleaner([options(laughter={"replace": replacement})])
 
 
 def test_every_step_that_a_recipe_may_name_is_there() -> None:
