@@ -80,7 +80,7 @@ class InputFile:
             UserError: the bytes are not of this encoding.
         """
         check_encoding(self.head(), self.name, encoding)
-        progress = Progress(self.name, self.size)
+        progress = Progress(f"reading {self.name}", self.size)
         cleaned = number = 0
         try:
             with io.TextIOWrapper(self.open(), encoding=_codec(encoding), newline=newline) as text:

@@ -61,7 +61,7 @@ def _table(page: Any, title: str, notes: list[str]) -> RawTable:
     columns = [name or f"column {i}" for i, name in enumerate(header, page.start[1] + 1)]
     check_columns([name for name in header if name], title)
     builder = TableBuilder(title)
-    progress = Progress(title, page.total_height)
+    progress = Progress(f"reading {title}", page.total_height)
     numbers: list[int] = []
     kept: list[list[Any]] = []
 

@@ -54,14 +54,25 @@ def test_no_bytes_break_a_reader_and_no_record_is_lost(content: bytes, zipped: b
         if parse is parse_csv:
             text = content.decode(encoding or "utf-8-sig").replace("\x00", "")
             records = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline="")))
-            assert len(table) == sum(bool(record) for record in records[1:])
+            blank = sum(int(note.split()[1]) for note in table.notes if "separators alone" in note)
+            assert len(table) + blank == sum(bool(record) for record in records[1:])
+
+
+def test_rows_that_a_spreadsheet_left_blank_are_no_rows_and_counted(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(codecs.BOM_UTF8 + "编号,文本,,\r\n1,好,,\r\n,,,\r\n2,,,\r\n,,,\r\n,,,\r\n".encode())
+    table = read(path)
+    assert table.table.to_pylist() == [{"编号": "1", "文本": "好"}, {"编号": "2", "文本": None}]
+    assert table.row_numbers.tolist() == [2, 4]
+    assert table.notes == (f"{path}: 3 rows of separators alone are no rows",)
 
 
 CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)
 
 
 @given(
-    st.lists(st.tuples(CELL, CELL, CELL), min_size=1, max_size=30), st.sampled_from(["utf-8", "utf-8-sig", "gb18030"])
+    st.lists(st.tuples(CELL, CELL, CELL).filter(any), min_size=1, max_size=30),
+    st.sampled_from(["utf-8", "utf-8-sig", "gb18030"]),
 )
 def test_every_cell_that_was_written_is_read_in_any_encoding(rows: list[tuple[str, ...]], encoding: str) -> None:
     out = io.StringIO(newline="")
@@ -274,8 +285,13 @@ def test_a_long_file_tells_how_far_it_is(
     lines = capsys.readouterr().err.splitlines()
     assert lines and all(line.startswith(f"reading {path}: ") and "rows" in line for line in lines)
     monkeypatch.setenv("RANK", "1")
-    Progress("a", 10).update(5, 5)
+    Progress("reading a", 10).update(5, 5)
     assert capsys.readouterr().err == ""
+    # What one process does for all is told whichever it is.
+    progress = Progress("reading a", 10, "comments", alike=False)
+    progress.advance(4, 50)
+    progress.advance(1, 10)
+    assert capsys.readouterr().err == "reading a: 50%, 60 comments, 10/s\n"
 
 
 def test_a_short_file_is_read_in_silence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,6 +29,7 @@ class Chunk:
         texts: of the same length.
         rejected: (element in the record, reason, raw text).
         notes: what was odd, for the counts.
+        scattered: whether the collection may come again behind others, as rows of a table do.
     """
 
     number: int
@@ -40,6 +41,7 @@ class Chunk:
     texts: list[str] = field(default_factory=list)
     rejected: list[tuple[int, str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    scattered: bool = False
 
     @property
     def elements(self) -> int:

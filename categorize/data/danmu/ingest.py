@@ -23,7 +23,6 @@ import pyarrow as pa
 from categorize.data.danmu.counts import Counts
 from categorize.data.danmu.files import Reading, find_files, form_of
 from categorize.data.danmu.pool import Pool
-from categorize.data.danmu.progress import Progress
 from categorize.data.danmu.spill import PARTITIONS
 from categorize.data.danmu.task import (
     APART_FOLDER,
@@ -37,6 +36,7 @@ from categorize.data.danmu.task import (
     run_merge,
 )
 from categorize.data.placing import put_in_place
+from categorize.data.progress import Progress
 from categorize.errors import UserError
 from categorize.recipe.data_sections import CleaningOptions
 
@@ -45,6 +45,9 @@ MANIFEST = "danmu.json"
 REJECTS = "rejects.jsonl"
 COLLECTIONS_FILE = "collections.parquet"
 _JOURNAL = "journal.jsonl"
+_OURS = {
+    SPILL_FOLDER, COMMENTS_FOLDER, APART_FOLDER, MANIFEST, REJECTS, COLLECTIONS_FILE, _JOURNAL
+}  # fmt: skip
 _TASK_BYTES = 16 << 20  # small files are read together up to this
 _SMALL = 8 << 20  # bytes of input that need no second process
 _ROWS_OF_A_PART = 150_000
@@ -194,15 +197,15 @@ def _ingest(
     _clear(spill, {name for done in known.values() for name in done.segments}, set(known))
     total = sum(size for _, size, _ in wanted["inputs"])
     with Pool(1 if total < _SMALL else len(missing) + 1) as pool:
-        read = Progress("reading", total, "MB", stream)
+        read = Progress("reading", total, "comments", alike=False, stream=stream)
         skipped = {task.stem for task in tasks} - {task.stem for task in missing}
         read.done = total - _bytes(missing, files, wanted["inputs"])
         try:
-            for done in pool.run([_reading(spill, task, settings.reading) for task in missing], read.tell):
+            for done in pool.run([_reading(spill, task, settings.reading) for task in missing], read.advance):
                 known[done.stem] = done
                 _append(work, asdict(done))
         finally:
-            read.close()
+            read.finish()
         ordered = [known[task.stem] for task in tasks]
         counts = Counts()
         for done in ordered:
@@ -212,14 +215,14 @@ def _ingest(
         for name in (COMMENTS_FOLDER, APART_FOLDER):
             for old in (work / name).iterdir():
                 old.unlink()
-        shown = Progress("merging", counts.elements, "comments", stream)
+        shown = Progress("merging", counts.elements, "comments", alike=False, stream=stream)
         parts = []
         try:
-            for done in pool.run([_merging(work, merge) for merge in merges], lambda _, n: shown.tell(n, n)):
+            for done in pool.run([_merging(work, merge) for merge in merges], lambda _, n: shown.advance(n, n)):
                 parts.append(done)
                 counts.add(Counts.from_dict(done.counts))
         finally:
-            shown.close()
+            shown.finish()
     counts.check()
     _join_rejects(work, [done.stem for done in ordered] + sorted(done.stem for done in parts))
     _join_collections(work, [done.stem for done in ordered])
@@ -285,9 +288,10 @@ def _bytes(tasks: Sequence[FileTask], files: Sequence[Path], inputs: Sequence[Se
 def _merge_tasks(done: Sequence[Done], settings: Settings, elements: int) -> list[MergeTask]:
     parts = max(1, min(PARTITIONS, -(-elements // _ROWS_OF_A_PART)))
     segments = tuple(name for item in done for name in item.segments)
+    late_cut = tuple(number for item in done for number in item.late_cut)
     bounds = [PARTITIONS * i // parts for i in range(parts + 1)]
     return [
-        MergeTask(i, first, last, segments, settings.cleaning, settings.keep_scripted)
+        MergeTask(i, first, last, segments, settings.cleaning, settings.keep_scripted, late_cut)
         for i, (first, last) in enumerate(pairwise(bounds))
     ]
 
@@ -305,8 +309,16 @@ def _check_found(counts: Counts, files: Sequence[Path]) -> None:
 
 # ---------------------------------------------------------------- resuming
 def _journal(work: Path, wanted: dict[str, Any]) -> dict[str, Done]:
-    """Finished tasks of an interrupted ingestion with the same settings, by name; else the folder is emptied."""
+    """Finished tasks of an interrupted ingestion with the same settings, by name; else the folder is emptied.
+
+    Raises:
+        UserError: the folder holds what no ingestion wrote, such as an interrupted training run.
+    """
     done: dict[str, Done] = {}
+    if foreign := sorted({path.name for path in work.iterdir()} - _OURS) if work.is_dir() else []:
+        raise UserError(
+            f"{work}: holds {foreign[0]!r}, which no reading of danmu left; name another folder, or move it"
+        )
     try:
         lines = (work / _JOURNAL).read_text(encoding="utf-8").splitlines()
         head = json.loads(lines[0])
@@ -314,7 +326,8 @@ def _journal(work: Path, wanted: dict[str, Any]) -> dict[str, Done]:
             for line in lines[1:]:
                 with contextlib.suppress(ValueError):  # the last line of a killed process
                     item = Done(**json.loads(line))
-                    if all((work / SPILL_FOLDER / name).is_file() for name in item.segments):
+                    names = (*item.segments, f"{item.stem}.rejects.jsonl", f"{item.stem}.collections.parquet")
+                    if all((work / SPILL_FOLDER / name).is_file() for name in names):
                         done[item.stem] = item
     except (OSError, ValueError, IndexError, TypeError):
         pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,13 +61,14 @@ class Merged:
     conflicts: list[tuple[str, str]]
 
 
-def merge(spilled: pa.Table, cleaning: Cleaning, keep_scripted: bool) -> Merged:
+def merge(spilled: pa.Table, cleaning: Cleaning, keep_scripted: bool, late_cut: Sequence[int] = ()) -> Merged:
     """Merge comments with one row id into their first appearance, by time of collection and then by place.
 
     Args:
         spilled: rows of `spill.SCHEMA` that hold every appearance of their ids.
         cleaning: names of cleaning steps.
         keep_scripted: whether modes 7 to 9 are rows as others.
+        late_cut: numbers of collections that are cut whatever the rows say.
     """
     counts = Counts()
     if not spilled.num_rows:
@@ -88,7 +90,10 @@ def merge(spilled: pa.Table, cleaning: Cleaning, keep_scripted: bool) -> Merged:
     in_collections = np.add.reduceat(new_record.astype(np.int64), starts)
     known = np.where(collected == _NEVER, np.iinfo(np.int64).min, collected)[by]
     last_collected = np.maximum.reduceat(known, starts)
-    cut = np.logical_or.reduceat(spilled["cut"].to_numpy()[by], starts)
+    cut_rows = spilled["cut"].to_numpy()[by]
+    if late_cut:
+        cut_rows = cut_rows | np.isin(records, np.array(late_cut, dtype=np.int64))
+    cut = np.logical_or.reduceat(cut_rows, starts)
     other_text = by[text_code[by] != np.repeat(text_code[first], seen)]
 
     modes = spilled["mode"].to_numpy()

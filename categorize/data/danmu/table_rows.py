@@ -11,7 +11,7 @@ from categorize.data.danmu.elements import head
 from categorize.data.danmu.fields import FIELDS, wrong_field
 from categorize.errors import UserError
 
-_BATCH = 20_000  # rows of a chunk
+_BATCH = 20_000  # rows that are held
 # What exports call the fields.
 ALIASES: dict[str, tuple[str, ...]] = {
     "onset_time": ("onset_time", "time", "onset"),
@@ -47,23 +47,23 @@ class Naming:
 
 
 def chunks_of_rows(rows: Iterable[tuple[int, Mapping[str, Any]]], utc_offset: float) -> Iterator[Chunk]:
-    """The rows of one file, cut where what they say about their collection changes."""
+    """The rows of one file, a chunk of each collection at a time; rows of several collections may stand mixed."""
     known: dict[tuple[str, ...], Naming | str] = {}
-    chunk: Chunk | None = None
-    key: tuple[Any, ...] = ()
     numbers: dict[tuple[Any, ...], int] = {}
-    for number, row in rows:
+    held: dict[tuple[Any, ...], Chunk] = {}
+    for count, (number, row) in enumerate(rows, 1):
         names = tuple(row)
         if names not in known:
             known[names] = _naming(names)
         here = tuple(row.get(column) for column in COLUMNS[:4])
-        if chunk is None or here != key or chunk.elements >= _BATCH:
-            if chunk is not None:
-                yield chunk
-            chunk, key = described(row, numbers.setdefault(here, len(numbers)), utc_offset), here
-        _add(chunk, number, row, known[names])
-    if chunk is not None:
-        yield chunk
+        if here not in held:
+            held[here] = described(row, numbers.setdefault(here, len(numbers)), utc_offset)
+            held[here].scattered = True
+        _add(held[here], number, row, known[names])
+        if not count % _BATCH:
+            yield from held.values()
+            held.clear()
+    yield from held.values()
 
 
 def _naming(names: Sequence[str]) -> Naming | str:

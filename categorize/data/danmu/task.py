@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,11 @@ class FileTask:
 
 @dataclass(frozen=True)
 class MergeTask:
-    """Partitions to merge: `first` to `last` (left out) of all segments, into part `number`."""
+    """Partitions to merge: `first` to `last` (left out) of all segments, into part `number`.
+
+    Attributes:
+        late_cut: see `Done`, of all files.
+    """
 
     number: int
     first: int
@@ -63,15 +67,21 @@ class MergeTask:
     segments: tuple[str, ...]
     cleaning: tuple[str | CleaningOptions, ...]
     keep_scripted: bool
+    late_cut: tuple[int, ...] = ()
 
 
 @dataclass
 class Done:
-    """What a task gave."""
+    """What a task gave.
+
+    Attributes:
+        late_cut: numbers of collections that reached their `maxlimit` when some of their comments were spilled already.
+    """
 
     stem: str
     segments: list[str]
     counts: dict[str, Any]
+    late_cut: list[int] = field(default_factory=list)
 
 
 class _Rejects:
@@ -100,7 +110,9 @@ class FileReader:
         self._spill = Spill(folder, task.stem)
         self._columns = Columns()
         self._rejects = _Rejects(folder / f"{task.stem}.rejects.jsonl")
-        self._collections: list[dict[str, Any]] = []
+        self._collections: list[dict[str, Any]] = []  # done
+        self._open: dict[int, dict[str, Any]] = {}  # of this file, by number: more of them may follow
+        self._late_cut: list[int] = []
         self._folder = folder
         self._writer: Any = None
 
@@ -114,12 +126,12 @@ class FileReader:
         self._write_collections(last=True)
         for what, n in self._columns.odd.items():
             self.counts.notes[what] += n
-        return Done(self.task.stem, self._spill.segments, self.counts.to_dict())
+        return Done(self.task.stem, self._spill.segments, self.counts.to_dict(), self._late_cut)
 
     def _read(self, number: int, path: Path, name: str) -> None:
         source = TextFile(path)
         place, told = 0, 0
-        seen: dict[int, int] = {}  # elements of each record
+        records = self.counts.records
         elements = 0
         for chunk in read_chunks(path, source, self.reading):
             if isinstance(chunk, Rejected):
@@ -128,7 +140,7 @@ class FileReader:
                 continue
             if chunk.video_id is None and chunk.number == 0:
                 chunk.video_id = stem_of(path)  # the file is the video's
-            cut = self._count(chunk, seen, number, name)
+            cut = self._count(chunk, number, name)
             self._columns.add(chunk, (number << FILE_BITS) + place, (number << RECORD_BITS) + chunk.number, cut, name)
             place += len(chunk.texts)
             elements += chunk.elements
@@ -136,6 +148,7 @@ class FileReader:
                 self._flush()
                 self.tell(source.bytes_read - told, elements)
                 told, elements = source.bytes_read, 0
+        self._close()
         self.tell(path.stat().st_size - told, elements)
         self.counts.files += 1
         if source.encoding != "utf-8":
@@ -145,32 +158,40 @@ class FileReader:
             self.counts.remarks.append(f"{name}: {source.replaced} broken characters are now U+FFFD")
         if source.broken:
             self.counts.remarks.append(f"{name}: {source.broken}; what came before was read; copy the file again")
-        if not seen and not source.broken and path.stat().st_size:
+        if self.counts.records == records and not source.broken and path.stat().st_size:
             self.counts.remarks.append(f"{name}: no comment in it")
 
-    def _count(self, chunk: Chunk, seen: dict[int, int], number: int, name: str) -> bool:
-        """Count a chunk and what it lost; whether its collection reached its `maxlimit`."""
-        new = chunk.number not in seen
-        total = seen[chunk.number] = seen.get(chunk.number, 0) + chunk.elements
-        cut = bool(chunk.maxlimit) and total >= (chunk.maxlimit or 0)
-        self.counts.records += new
+    def _count(self, chunk: Chunk, number: int, name: str) -> bool:
+        """Count a chunk and what it lost; whether its collection has reached its `maxlimit` by now."""
+        about = self._open.get(chunk.number)
+        if about is None:
+            if not chunk.scattered:
+                self._close()
+            self.counts.records += 1
+            about = self._open[chunk.number] = {
+                "file": name, "record": chunk.number, "video_id": chunk.video_id, "chat_id": chunk.chat_id,
+                "collected": None if chunk.collected is None else chunk.collected * 1000, "maxlimit": chunk.maxlimit,
+                "elements": 0, "rejected": 0, "possibly_cut": False,
+            }  # fmt: skip
+        elsewhere = about["elements"] > 0
+        about["elements"] += chunk.elements
+        about["rejected"] += len(chunk.rejected)
         self.counts.elements += chunk.elements
-        about = {
-            "file": name, "record": chunk.number, "video_id": chunk.video_id, "chat_id": chunk.chat_id,
-            "collected": None if chunk.collected is None else chunk.collected * 1000, "maxlimit": chunk.maxlimit,
-            "elements": total, "rejected": len(chunk.rejected), "possibly_cut": cut,
-        }  # fmt: skip
-        if not new and self._collections and self._collections[-1]["record"] == chunk.number:
-            before = self._collections.pop()
-            about["rejected"] += before["rejected"]
-            self.counts.cut_collections -= before["possibly_cut"]
-        self.counts.cut_collections += cut
-        self._collections.append(about)
+        if chunk.maxlimit and about["elements"] >= chunk.maxlimit and not about["possibly_cut"]:
+            about["possibly_cut"] = True
+            self.counts.cut_collections += 1
+            if elsewhere:
+                self._late_cut.append((number << RECORD_BITS) + chunk.number)
         for element, reason, raw in chunk.rejected:
             self.counts.rejected[reason.partition(": ")[0]] += 1
             self._reject(name, chunk.number, element, reason, raw)
         self.counts.notes.update(chunk.notes)
-        return cut
+        return bool(about["possibly_cut"])
+
+    def _close(self) -> None:
+        """No more of the open collections will follow."""
+        self._collections += self._open.values()
+        self._open.clear()
 
     def _reject(self, name: str, record: int, element: int | None, reason: str, raw: str) -> None:
         self._rejects.write(file=name, record=record, element=element, reason=reason, raw=raw)
@@ -179,16 +200,14 @@ class FileReader:
         if len(self._columns):
             self._spill.add(self._columns.table())
         if len(self._collections) >= _FLUSH_COLLECTIONS:
-            self._write_collections(last=False)
+            self._write_collections(last=False)  # those of the file that is being read stay open
 
     def _write_collections(self, last: bool) -> None:
         import pyarrow.parquet as pq
 
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._folder / f"{self.task.stem}.collections.parquet", COLLECTIONS)
-        # The last one may go on in the next chunk.
-        ready = self._collections if last else self._collections[:-1]
-        self._collections = [] if last else self._collections[-1:]
+        ready, self._collections = self._collections, []
         clean = [
             {k: v.encode("utf-8", "replace").decode() if isinstance(v, str) else v for k, v in item.items()}
             for item in ready
@@ -204,7 +223,7 @@ def run_merge(folder: Path, task: MergeTask, tell: Tell) -> Done:
 
     spilled = read_partitions(folder / SPILL_FOLDER, task.segments, task.first, task.last)
     rows = spilled.num_rows
-    merged = merge(spilled, task.cleaning, task.keep_scripted)
+    merged = merge(spilled, task.cleaning, task.keep_scripted, task.late_cut)
     del spilled
     name = f"part-{task.number:03d}"
     for where, table in ((COMMENTS_FOLDER, merged.rows), (APART_FOLDER, merged.apart)):

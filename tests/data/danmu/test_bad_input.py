@@ -146,6 +146,40 @@ def test_an_id_that_comes_again_is_one_row_with_its_count(tmp_path: Path) -> Non
     assert texts_of(rows) == ["a", "a"]
 
 
+def test_rows_of_several_collections_may_stand_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from categorize.data.danmu import spill, table_rows
+
+    monkeypatch.setattr(table_rows, "_BATCH", 7)
+    monkeypatch.setattr(spill, "_TABLE_ROWS", 10)
+    columns = "video_id,collect_YMDH,chat_id,maxlimit,time,mode,size,color,timestamp,pool,user_hash,row_id,text"
+    rows = [
+        [v, "2021071218", f"c{v}", 15 if v == "A" else 100, i, 1, 25, 0, 1626077354, 0, "ab", f"9{i:03}{ord(v)}", "x"]
+        for i in range(20)
+        for v in "ABC"
+    ]
+    path = put(tmp_path, "rows.csv", "\n".join([columns, *(",".join(map(str, row)) for row in rows)]))
+    done, found = read(path)
+    assert (done.counts.records, done.counts.cut_collections, done.counts.rows) == (3, 1, 60)
+    table = pq.read_table(done.folder / "collections.parquet").to_pylist()
+    about = [(one["video_id"], one["elements"], one["possibly_cut"]) for one in table]
+    assert about == [("A", 20, True), ("B", 20, False), ("C", 20, False)]
+    # Also the comments that came before the collection reached its limit.
+    assert {row["video_id"] for row in found if row["possibly_cut"]} == {"A"}
+    assert sum(row["possibly_cut"] for row in found) == 20
+
+
+def test_a_large_xml_file_that_reached_its_limit_flags_all_its_comments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from categorize.data.danmu import elements
+
+    monkeypatch.setattr(elements, "_BATCH", 500)
+    body = "".join(f'<d p="{HEAD},{i + 10**10}">x{i}</d>' for i in range(40))
+    path = put(tmp_path, "v.xml", f"<i><chatid>7</chatid><maxlimit>40</maxlimit>{body}</i>")
+    done, found = read(path)
+    assert done.counts.cut_collections == 1 and all(row["possibly_cut"] for row in found)
+
+
 def test_an_id_twice_in_one_collection_counts_as_one_collection(tmp_path: Path) -> None:
     done, rows = read(put(tmp_path, "same.jsonl", lines(record(["a"], 5, danmu_list=f"{HEAD},5,a;{HEAD},5,a"))))
     assert [row["collections"] for row in rows] == [1]

@@ -91,6 +91,32 @@ def test_an_interrupted_ingestion_of_other_settings_is_not_continued(
     assert ingest(str(source), tmp_path / "out", Settings()).resumed == 0
 
 
+def test_an_ingestion_killed_while_it_tidied_up_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = files(tmp_path, 3, 500)
+    (source / "empty.jsonl").write_text("\n", encoding="utf-8")
+    monkeypatch.setattr(module, "_TASK_BYTES", 1)
+
+    def killed(_: Path) -> None:
+        for path in (tmp_path / "out.incomplete" / "spill").glob("*.rejects.jsonl"):
+            path.unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module.shutil, "rmtree", killed)
+        ingest(str(source), tmp_path / "out", Settings())
+    again = ingest(str(source), tmp_path / "out", Settings())
+    assert again.counts == ingest(str(source), tmp_path / "fresh", Settings()).counts
+
+
+def test_an_interrupted_run_of_the_same_name_is_left_alone(tmp_path: Path) -> None:
+    source = files(tmp_path, 1, 100)
+    checkpoints = tmp_path / "out.incomplete" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    with pytest.raises(UserError, match=r"out\.incomplete: holds 'checkpoints'"):
+        ingest(str(source), tmp_path / "out", Settings())
+    assert checkpoints.exists()
+
+
 def test_a_finished_folder_of_the_same_files_and_settings_is_kept(tmp_path: Path) -> None:
     source = files(tmp_path, 2, 500)
     first = ingest(str(source), tmp_path / "out", Settings())
@@ -133,9 +159,9 @@ def test_the_command_prints_the_counts(tmp_path: Path, capsys: pytest.CaptureFix
 def test_progress_is_told_in_a_log_when_it_takes_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import io
 
-    from categorize.data.danmu import progress
+    from categorize.data import progress
 
-    monkeypatch.setattr(progress, "_PATIENCE", 0.0)
+    monkeypatch.setattr(progress, "_LOG_AFTER", 0.0)
     log = io.StringIO()
     ingest(str(files(tmp_path, 2, 500)), tmp_path / "out", Settings(), progress=log)
     assert "reading" in log.getvalue() and "merging" in log.getvalue() and "\r" not in log.getvalue()
