@@ -79,7 +79,7 @@ def _table(file: InputFile, records: Iterator[list[str]], is_csv: bool = False) 
     builder = TableBuilder(file.name)
     numbers: list[int] = []
     kept: list[list[str]] = []
-    held = 0
+    held = blank = 0
 
     def flush() -> None:
         cells = zip(*kept, strict=True)
@@ -94,6 +94,9 @@ def _table(file: InputFile, records: Iterator[list[str]], is_csv: bool = False) 
                     f"{file.name}: row {number} has {len(row)} cells, the header has {width}; check commas and quoting"
                 )
             row = row[:width]
+        if width > 1 and not any(row):
+            blank += 1  # what a spreadsheet writes for rows that once held something
+            continue
         numbers.append(number)
         kept.append(row)
         held += sum(map(len, row))
@@ -104,6 +107,8 @@ def _table(file: InputFile, records: Iterator[list[str]], is_csv: bool = False) 
         flush()
     if not len(builder):
         raise UserError(f"{file.name}: there is a header but no row")
+    if blank:
+        file.notes.append(f"{file.name}: {blank} rows of separators alone are no rows")
     return builder.finish(file.notes)
 
 

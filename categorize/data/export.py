@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from categorize.data.load import LoadedData
-from categorize.data.placing import put_in_place
+from categorize.data.placing import put_in_place, staging_path
 from categorize.data.readers import SPLIT_NAMES
 from categorize.errors import UserError
 from categorize.recipe.sections import RecipeBase
@@ -100,30 +100,31 @@ def spreadsheet_rows(data: LoadedData) -> dict[str, list[tuple[str, str, str]]]:
     """The tables `unlabeled`, `labeled` and `purged` as rows of (custom_id, message, class).
 
     `unlabeled`: every row, class -1; `labeled`: every row, -1 where it has no usable label; `purged`: the labelled rows
-    of the splits, without those that were left out. A class is the label's code where the recipe has codes.
+    of the splits, without those that were left out. A class is the label's code where the recipe has codes. Ids are
+    `LoadedData.ids`: one names one row.
     """
     code = {label.name: label.code or label.name for label in data.label_set.labels}
-    found: dict[str, tuple[str, str, str]] = {}
-    usable: set[str] = set()
-    parts = [(name, data.splits[name]) for name in SPLIT_NAMES]
-    for split, rows in [*parts, ("", data.left_out)]:
-        columns = (rows[name].to_pylist() for name in ("id", "text", "gold", "gold_score"))
-        for row_id, text, names, score in zip(*columns, strict=True):
-            value = (
-                _number(score)
-                if score is not None
-                else NOT_LABELLED
-                if names is None
-                else ";".join(code[name] for name in names)
-            )
-            found[row_id] = (row_id, text, value)
-            if split in LABELLED_SPLITS:
-                usable.add(row_id)
-    rows_in_order = [found[row_id] for row_id in data.ids if row_id in found]
+    tables: dict[str | None, pa.Table] = {name: data.splits[name] for name in SPLIT_NAMES} | {None: data.left_out}
+    # Each table keeps the order of the source.
+    following = {
+        name: zip(*(rows[column].to_pylist() for column in ("text", "gold", "gold_score")), strict=True)
+        for name, rows in tables.items()
+    }
+    labeled = []
+    for row_id, place in zip(data.ids, data.places, strict=True):
+        text, names, score = next(following[place])
+        value = (
+            _number(score)
+            if score is not None
+            else NOT_LABELLED
+            if names is None
+            else ";".join(code[name] for name in names)
+        )
+        labeled.append((row_id, text, value))
     return {
-        "unlabeled": [(row_id, text, NOT_LABELLED) for row_id, text, _ in rows_in_order],
-        "labeled": rows_in_order,
-        "purged": [row for row in rows_in_order if row[0] in usable],
+        "unlabeled": [(row_id, text, NOT_LABELLED) for row_id, text, _ in labeled],
+        "labeled": labeled,
+        "purged": [row for row, place in zip(labeled, data.places, strict=True) if place in LABELLED_SPLITS],
     }
 
 
@@ -157,7 +158,7 @@ def write_folder(
         UserError: the folder is taken (see `check_folder`) or cannot be written, or a sheet cannot hold the rows.
     """
     check_folder(folder, overwrite)
-    staged = folder.with_name(f"{folder.name}.incomplete")
+    staged = staging_path(folder)
     try:
         if staged.exists():
             shutil.rmtree(staged)

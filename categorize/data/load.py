@@ -81,7 +81,9 @@ class LoadedData:
 
     Attributes:
         left_out: rows of the source that are in no split, with `rows.schema` and a column `reason`.
-        ids: of all rows, in the order of the source.
+        ids: of all rows, in the order of the source, distinct: an id that several published splits hold has its split
+            before it, `test-17`.
+        places: the split that each of them is in; None where it is left out.
     """
 
     label_set: LabelSet
@@ -90,6 +92,7 @@ class LoadedData:
     report: DataReport
     left_out: pa.Table
     ids: list[str]
+    places: list[str | None]
 
 
 def load_recipe_data(recipe: RecipeBase, *, resplit: bool = False, write: bool = True) -> LoadedData:
@@ -160,7 +163,8 @@ def load_data(
         assignment=stored.assignment_table([key for key, _ in pairs], [split for _, split in pairs]),
         near_train=_near_train(tables, everything, final, reasons, near, node_of_row),
     )
-    notes = [*source.notes, *assignment.notes]
+    ids, shared = _distinct(everything["id"].to_pylist(), to_split.official)
+    notes = [*source.notes, *assignment.notes, *shared]
     report = describe(_name(parts), notes, everything, final, tables, label_set, gold, data, trace.report())
     report.warnings.extend(assignment.warnings)
     report.add_near(splits.near_train, tables, data)
@@ -168,10 +172,23 @@ def load_data(
     gone = [row for row, reason in enumerate(reasons) if reason is not None]
     left_out = everything.take(pa.array(gone, pa.int64()))
     left_out = left_out.append_column("reason", pa.array([reasons[row] for row in gone], pa.string()))
-    return LoadedData(label_set, input_spec, splits, report, left_out, everything["id"].to_pylist())
+    places = [split if reason is None else None for split, reason in zip(final, reasons, strict=True)]
+    return LoadedData(label_set, input_spec, splits, report, left_out, ids, places)
 
 
 Part = tuple[str, Extracted]  # an official split (or Source.ALL) and its columns
+
+
+def _distinct(ids: list[str], official: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Ids that tell rows of all splits apart, and what to say about those that several published splits hold."""
+    repeated = {row_id: n for row_id, n in Counter(ids).items() if n > 1}
+    if not repeated:
+        return ids, []
+    first = next(iter(repeated))
+    note = (
+        f"{len(repeated)} ids come in more than one split, such as {first!r}: they tell rows apart within a split alone"
+    )
+    return [f"{split}-{i}" if i in repeated else i for i, split in zip(ids, official, strict=True)], [note]
 
 
 def _extract(source: Source, data: DataSection) -> list[Part]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from categorize.data.near import NearTexts
 from categorize.data.splits import seeded_hash
+from categorize.errors import UserError
 from categorize.recipe.data_sections import DataSection, Sample
 
 EMPTY = "empty text"
@@ -29,6 +30,9 @@ def reasons_to_leave(
     Args:
         splits: of each row.
         node_of_row: the row's text in `near`, -1 where it is not compared; needed for `dedupe: near`.
+
+    Raises:
+        UserError: a sample too small for any document.
     """
     reasons: list[str | None] = [None] * rows.num_rows
     # An evaluation keeps empty texts; training on them teaches nothing.
@@ -104,6 +108,12 @@ def _mark_sample(
                     reasons[row] = NOT_SAMPLED
             else:
                 taken += len(at)
+        if names and not taken:
+            largest = max(len(at) for at in members.values())
+            raise UserError(
+                f"data.sample.rows: {sample.rows} is less than the first document that is drawn for {split} has; "
+                f"documents stay whole, and the longest has {largest} rows: raise the number"
+            )
 
 
 def _strata(gold: Sequence[Sequence[str] | None]) -> list[str]:

@@ -137,7 +137,7 @@ def test_every_row_is_in_one_file_and_rejected_ones_have_a_reason(folder: Path) 
     assert set(tables["purged"]["split"].to_pylist()) == set(SPLITS[:3])
     reasons = set(tables["rejected"]["reason"].to_pylist())
     assert "not in the sample" in reasons
-    assert not list(Path().glob("*.incomplete"))
+    assert not list(Path().glob(".set*"))
 
 
 def sheet(name: str) -> list[dict[str, str]]:
@@ -158,6 +158,21 @@ def test_the_spreadsheet_form_has_codes_in_file_order(folder: Path) -> None:
     purged = {row["custom_id"] for row in sheet("purged")}
     assert purged == {row["nr"] for row in rows} - gone - ({"c040"} - purged)
     assert labeled[1]["message"].startswith('评论 1, "quoted"\nsecond')
+
+
+def test_ids_that_several_files_hold_lose_no_row(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{**row, "nr": str(i % 200)} for i, row in enumerate(comments(260))]
+    recipe = write_recipe(rows[:200], source={"train": "rows.jsonl", "test": "test.jsonl"})
+    Path("test.jsonl").write_text("\n".join(json.dumps(row) for row in rows[200:]), encoding="utf-8")
+    assert main([recipe, "--write", "set"]) == 0
+    assert "note: 60 ids come in more than one split, such as '0'" in capsys.readouterr().out
+    labeled = sheet("labeled")
+    assert len({row["custom_id"] for row in labeled}) == 260
+    assert [row["custom_id"] for row in labeled[:1] + labeled[60:61] + labeled[200:201]] == ["train-0", "60", "test-0"]
+    expected = [str(row["message"]).strip() for row in rows]
+    assert [row["message"] for row in labeled] == expected
+    purged = [row for row in labeled if row["class"] != "-1" and row["message"]]
+    assert sheet("purged") == purged
 
 
 def test_a_written_folder_loads_with_datasets_offline(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,12 +220,19 @@ def test_a_folder_is_replaced_only_when_told_and_only_one_of_ours(
     assert Path("mine/thesis.doc").exists()
 
 
+def test_an_interrupted_run_of_the_same_name_is_left_alone(folder: Path) -> None:
+    checkpoints = Path("set.incomplete/checkpoints")
+    checkpoints.mkdir(parents=True)
+    assert main([write_recipe(comments()), "--write", "set"]) == 0
+    assert checkpoints.exists()
+
+
 def test_what_cannot_be_written_leaves_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = comments()
     rows[7]["message"] = "长" * 40_000
     assert main([write_recipe(rows), "--write", "set", "--format", "xlsx"]) == 2
     assert "a text of 40000 characters" in capsys.readouterr().err
-    assert not Path("set").exists() and not Path("set.incomplete").exists()
+    assert not Path("set").exists() and not list(Path().glob(".set*"))
 
 
 def test_mistakes_on_the_command_line_are_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -290,6 +291,12 @@ def test_a_larger_sample_holds_the_smaller_one_and_keeps_the_shares(tmp_path: Pa
         assert abs(data.report.label_counts["a"]["train"] / len(train) - 2 / 3) < 0.5 / len(train) + 0.05
         assert data.left_out.num_rows == 1000 - sum(data.splits[name].num_rows for name in SPLITS)
     assert ids(load(path, sample=Sample(rows=100, seed=1))) != ids(load(path, sample=Sample(rows=100)))
+
+
+def test_a_sample_smaller_than_any_document_is_refused(tmp_path: Path) -> None:
+    rows = [{**row, "doc": f"d{i // 4}"} for i, row in enumerate(comments(80))]
+    message = fails(write(tmp_path / "a.jsonl", rows), columns=Columns(id="id", document="doc"), sample=Sample(rows=3))
+    assert re.search(r"data\.sample\.rows: 3 is less than .* the longest has 4 rows", message)
 
 
 def test_a_sample_takes_from_the_splits_that_are_named(tmp_path: Path) -> None:
