@@ -130,6 +130,35 @@ def is_main_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
+_CLAIMED: dict[Path, int] = {}  # descriptors of the folders that this process writes, by their place
+
+
+def _claim(path: Path) -> None:
+    """Make this process the one that writes a folder, as long as it lives.
+
+    Raises:
+        UserError: another process writes it: a run that was started twice would mix the files of both.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows, where a folder cannot be locked
+        return
+    if (before := _CLAIMED.pop(path.resolve(), None)) is not None:
+        os.close(before)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise UserError(
+            f"{path}: another process is writing this run; wait for it or end it, or name another output_dir"
+        ) from None
+    except OSError:  # a file system without locks
+        os.close(descriptor)
+        return
+    _CLAIMED[path.resolve()] = descriptor
+
+
 class RunWriter:
     """Writes a run under a temporary name and puts it in place whole.
 
@@ -140,7 +169,8 @@ class RunWriter:
         overwrite: replace a finished or interrupted run.
 
     Raises:
-        UserError: the place holds another run, an interrupted run, or something that is no run.
+        UserError: the place holds another run, an interrupted run or something that is no run, or another process
+            writes there.
     """
 
     def __init__(self, path: str | Path, recipe_text: str, *, resume: bool = False, overwrite: bool = False) -> None:
@@ -163,6 +193,8 @@ class RunWriter:
 
     def _open(self, recipe_text: str, resume: bool, overwrite: bool) -> None:
         stored = self.path / RECIPE
+        if is_main_process() and self.path.is_dir():
+            _claim(self.path)
         if self.checkpoints.is_dir() and any(self.checkpoints.iterdir()) and not overwrite:
             if not resume:
                 raise UserError(
@@ -181,6 +213,7 @@ class RunWriter:
             if self.path.exists():
                 shutil.rmtree(self.path)
             self.path.mkdir(parents=True)
+            _claim(self.path)
             stored.write_text(recipe_text, encoding="utf-8")
 
     @property

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from categorize.labels import LabelSet
 from categorize.metrics import scores
 from categorize.metrics.arrays import Aligned, FloatArray, IntArray, align, group_names, to_groups
@@ -68,6 +70,25 @@ def measure_unseen(
     measured = measure(label_set, gold[unseen], predictions.take(unseen))
     counts = {name: sum(seen == name for seen in seen_in_train) for name in ("exact", "near")}
     return {"rows": measured["rows"], **counts, **(flat(measured) if measured["rows"] else {})}
+
+
+def measure_names(label_set: LabelSet, probabilities: bool = True) -> list[str]:
+    """Names, in `progress.flat`, of what is measured for a label set: those that four rows or two of each label have.
+
+    Args:
+        probabilities: whether the predictor has them.
+    """
+    if label_set.is_regression:
+        scores = np.arange(4.0)
+        predictions = Predictions(ids=list("abcd"), score=scores[[0, 2, 1, 3]], decided=[[]] * 4)
+        return list(flat(measure(label_set, scores[:, None], predictions)))
+    gold = np.tile(np.eye(len(label_set)), (2, 1))
+    predictions = Predictions(
+        ids=[str(row) for row in range(len(gold))],
+        probabilities=gold if probabilities else None,
+        decided=[[label_set.names[row % len(label_set)]] for row in range(len(gold))],
+    )
+    return list(flat(measure(label_set, gold, predictions)))
 
 
 def _classification(label_set: LabelSet, aligned: Aligned) -> dict[str, Any]:

@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from categorize.errors import UserError
+from categorize.labels import LabelSet
+from categorize.metrics.measures import measure_names
+from categorize.metrics.progress import greater_is_better, headline
 from categorize.models.precision import cpu_computes_bfloat16
 from categorize.recipe.sections import SftRecipe, SftTrainingSection, TrainingSection
+from categorize.recipe.wording import did_you_mean
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -78,28 +82,29 @@ def build_arguments(
     *,
     checkpoints: Path,
     seed: int,
-    best_metric: str,
+    label_set: LabelSet,
     defaults: dict[str, Any],
     has_validation: bool,
 ) -> tuple[TrainingArguments, Precision]:
     """The arguments of a head's trainer.
 
     Args:
-        best_metric: measure that chooses the best checkpoint unless the recipe names another.
+        label_set: its headline measure chooses the best checkpoint unless the recipe names another of its measures.
         defaults: those of the family, over `DEFAULTS`.
         has_validation: without validation rows nothing is evaluated and the last weights are kept.
 
     Raises:
-        UserError: values that upstream refuses, or early stopping without validation rows.
+        UserError: values that upstream refuses, early stopping without validation rows, a measure that there is not, or
+            a logger that is not installed.
     """
     from transformers import TrainingArguments
 
-    values, precision = _values(section, {**DEFAULTS, **defaults}, checkpoints, seed, best_metric, has_validation)
+    values, precision = _values(section, {**DEFAULTS, **defaults}, checkpoints, seed, label_set, has_validation)
     return _fill(TrainingArguments, values), precision
 
 
 def build_sft_arguments(
-    recipe: SftRecipe, *, checkpoints: Path, best_metric: str, has_validation: bool
+    recipe: SftRecipe, *, checkpoints: Path, label_set: LabelSet, has_validation: bool
 ) -> tuple[SFTConfig, Precision]:
     """The arguments of TRL's trainer; raises as `build_arguments` does."""
     from trl import SFTConfig
@@ -107,7 +112,7 @@ def build_sft_arguments(
     defaults: dict[str, Any] = {**DEFAULTS, **(ADAPTER_DEFAULTS if recipe.adapter else {})}
     if recipe.adapter is not None and recipe.adapter.type == "prefix":
         defaults["activation_checkpointing"] = False  # recomputation drops the prefix, which is a cache
-    values, precision = _values(recipe.training, defaults, checkpoints, recipe.seed, best_metric, has_validation)
+    values, precision = _values(recipe.training, defaults, checkpoints, recipe.seed, label_set, has_validation)
     # Rows come tokenized and are never cut, packed or dropped by the trainer.
     fixed = {"max_length": None, "packing": False, "dataset_kwargs": {"skip_prepare_dataset": True}}
     return _fill(SFTConfig, {**values, **fixed}), precision
@@ -118,7 +123,7 @@ def _values(
     defaults: dict[str, Any],
     checkpoints: Path,
     seed: int,
-    best_metric: str,
+    label_set: LabelSet,
     has_validation: bool,
 ) -> tuple[dict[str, Any], Precision]:
     import torch
@@ -136,7 +141,11 @@ def _values(
             "training.early_stopping: needs eval_strategy and save_strategy of steps or epoch, one of them is no"
         )
     if choose_best:
-        values = {"load_best_model_at_end": True, "metric_for_best_model": best_metric} | values
+        values = {"load_best_model_at_end": True, "metric_for_best_model": headline(label_set)} | values
+        metric = _known_metric(str(values["metric_for_best_model"]), label_set)
+        # Upstream takes the highest value of everything that is not called loss, an error's too.
+        values = {"greater_is_better": greater_is_better(metric)} | values
+    _check_loggers(values["report_to"])
     if not torch.accelerator.is_available():
         values["use_cpu"] = True  # else upstream refuses bf16 on a CPU that can do it
     values |= {
@@ -147,6 +156,41 @@ def _values(
         "remove_unused_columns": False,
     }
     return values, precision
+
+
+def _known_metric(name: str, label_set: LabelSet) -> str:
+    """A measure's name without `eval_`. Upstream would look for it when the first epoch is over.
+
+    Raises:
+        UserError: nothing of that name is measured.
+    """
+    metric = name.removeprefix("eval_")
+    known = ["loss", *measure_names(label_set)]
+    if metric not in known:
+        raise UserError(
+            f"training.metric_for_best_model: {name!r} is not measured{did_you_mean(metric, known)}; "
+            f"a {label_set.task} task has: {', '.join(known)}"
+        )
+    return metric
+
+
+def _check_loggers(report_to: str | list[str] | None) -> None:
+    """Raises UserError for a logger of `report_to` that is not installed; upstream would raise behind the model."""
+    from transformers.integrations.integration_utils import (
+        INTEGRATION_TO_CALLBACK,
+        get_available_reporting_integrations,
+    )
+
+    for name in [report_to] if isinstance(report_to, str) else report_to or ():
+        if name in ("none", "all"):
+            continue
+        if name not in INTEGRATION_TO_CALLBACK:
+            raise UserError(
+                f"training.report_to: {name!r} is unknown{did_you_mean(name, INTEGRATION_TO_CALLBACK)}; one of: none, "
+                f"{', '.join(sorted(INTEGRATION_TO_CALLBACK))}"
+            )
+        if name not in get_available_reporting_integrations():
+            raise UserError(f"training.report_to: {name} is not installed; install it, or write none")
 
 
 def _fill(arguments: type[Arguments], values: dict[str, Any]) -> Arguments:

@@ -11,7 +11,7 @@ from categorize.inference.head import HeadPredictor, encode_texts, to_probabilit
 from categorize.inference.predictor import SegmentPredictions
 from categorize.metrics.decision import DecisionRule
 from categorize.metrics.measures import measure
-from categorize.metrics.progress import flat, headline
+from categorize.metrics.progress import flat
 from categorize.models.head import HEAD, Head, HeadSettings, build_head
 from categorize.models.text_tokens import text_tokens
 from categorize.predictions import Predictions
@@ -124,7 +124,7 @@ def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: 
         recipe.training,
         checkpoints=checkpoints,
         seed=recipe.seed,
-        best_metric=headline(data.label_set),
+        label_set=data.label_set,
         defaults=defaults,
         has_validation=held_out is not None,
     )

@@ -14,7 +14,7 @@ from categorize.inference.predictor import SegmentPredictions
 from categorize.inference.scoring import LabelScorer, to_distribution
 from categorize.metrics.decision import DecisionRule
 from categorize.metrics.measures import measure
-from categorize.metrics.progress import flat, headline
+from categorize.metrics.progress import flat
 from categorize.models.causal import CAUSAL, Causal, build_causal
 from categorize.models.text_tokens import PromptTokens
 from categorize.predictions import Predictions
@@ -93,7 +93,7 @@ def prepare(
     arguments, precision = build_sft_arguments(
         recipe,
         checkpoints=checkpoints,
-        best_metric=headline(data.label_set),
+        label_set=data.label_set,
         has_validation=has_validation,
     )
     callbacks: list[Any] = [ProgressLines()]

@@ -130,6 +130,28 @@ def test_a_resumed_run_ends_though_training_deletes_the_checkpoint_it_began_from
     assert 0 < manifest["training"]["rows"] < rows * epochs, "those of this start alone"
 
 
+def test_a_run_that_is_started_twice_is_refused_while_the_first_writes_it(tmp_path: Path) -> None:
+    from categorize.errors import UserError
+    from categorize.runs import RunWriter
+
+    code = (
+        "import sys, time\nfrom categorize.runs import RunWriter\n"
+        "RunWriter(sys.argv[1], 'seed: 1\\n').stage('label_set.json').write_text('{}')\n"
+        "print('writing', flush=True)\ntime.sleep(60)\n"
+    )
+    first = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True)
+    assert first.stdout is not None and first.stdout.readline() == "writing\n"
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match="another process is writing this run"):
+            RunWriter(tmp_path / "run", "seed: 1\n", overwrite=overwrite)
+    assert (tmp_path / "run.incomplete/label_set.json").exists()
+    first.kill()
+    first.communicate()
+    RunWriter(tmp_path / "run", "seed: 1\n")
+    RunWriter(tmp_path / "run", "seed: 1\n").commit({"name": "again", "method": "tfidf"})
+    assert (tmp_path / "run/run.json").exists()
+
+
 @pytest.mark.parametrize("change", ["label", "order", "nothing"])
 def test_an_interrupted_run_is_not_continued_on_other_rows(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], change: str
