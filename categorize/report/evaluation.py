@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from categorize.recipe.wording import counted
 from categorize.report.comparison import EvaluatedRun, best_run, compare
 from categorize.report.per_class import per_class_text
 from categorize.report.write import write_report
-from categorize.runs import disk_errors, is_run
+from categorize.runs import Run, disk_errors, is_run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,6 +77,7 @@ def evaluate(command: Command) -> None:
             )
         print("dry run: nothing was predicted or written")
         return
+    check_runs(references, split, data.label_set)
     predicted: dict[str, Predictions] = {}
     evaluated: list[EvaluatedRun] = []
     cut = False  # whether any run read documents in parts
@@ -91,7 +92,7 @@ def evaluate(command: Command) -> None:
             name=one.name,
             trust_remote_code=command.trust_remote_code,
         )
-        check_split(predictor, split, data, one.run)
+        check_split(predictor.fingerprints, split, one.run)
         start = time.perf_counter()
         predictions = aligned_labels(predictor.predict_rows(split.rows), predictor.label_set, data.label_set, one.run)
         speed = split.rows.num_rows / (time.perf_counter() - start)
@@ -162,13 +163,40 @@ def chosen_rows(recipe: EvalRecipe, data: LoadedData) -> Rows:
     return Rows(name, rows, kept, gold, data.splits.fingerprints[name], likeness_of_documents(rows, likeness))
 
 
-def check_split(predictor: TrainedPredictor, split: Rows, data: LoadedData, run: str) -> None:
+def check_runs(references: Sequence[RunReference], split: Rows, wanted: LabelSet) -> None:
+    """Refuse what can be told from the runs' manifests: the last run of a list should not cost the hours of the others.
+
+    Raises:
+        UserError: as `check_split` and `check_labels`; a run is missing or not finished.
+    """
+    for one in references:
+        folder = Path(one.run).expanduser()
+        if not folder.exists() and "@" not in one.run and folder.parent != Path() and folder.parent.is_dir():
+            Run.open(folder)  # no Hub id: says that it is missing, or not finished
+        if is_run(folder):
+            manifest = Run.open(folder).manifest
+            check_split(manifest.get("split_fingerprints", {}), split, one.run)
+            check_labels(manifest["task"], manifest["labels"], wanted, one.run)
+
+
+def check_split(fingerprints: Mapping[str, str], split: Rows, run: str) -> None:
     """Refuse a run that was trained with another split: it may have seen these rows."""
-    found = predictor.fingerprints.get(split.name)
+    found = fingerprints.get(split.name)
     if found is not None and found != split.fingerprint:
         raise UserError(
             f"{run}: its {split.name} split ({found[:12]}) is not this recipe's ({split.fingerprint[:12]}); "
             "scores would not be comparable: use the data section that the run was trained with, or train it again"
+        )
+
+
+def check_labels(task: str, names: Sequence[str], wanted: LabelSet, run: str) -> None:
+    """Refuse a run that predicts other labels or another task."""
+    if task != wanted.task:
+        raise UserError(f"{run}: predicts {task}, the evaluation is {wanted.task}")
+    if set(names) != set(wanted.names):
+        differing = sorted(set(names) ^ set(wanted.names))
+        raise UserError(
+            f"{run}: its labels differ from the evaluation's in {differing[:5]}; compare runs of one label set"
         )
 
 
@@ -178,13 +206,7 @@ def aligned_labels(predictions: Predictions, found: LabelSet, wanted: LabelSet, 
     Raises:
         UserError: the run predicts other labels or another task.
     """
-    if found.task != wanted.task:
-        raise UserError(f"{run}: predicts {found.task}, the evaluation is {wanted.task}")
-    if set(found.names) != set(wanted.names):
-        differing = sorted(set(found.names) ^ set(wanted.names))
-        raise UserError(
-            f"{run}: its labels differ from the evaluation's in {differing[:5]}; compare runs of one label set"
-        )
+    check_labels(found.task, found.names, wanted, run)
     if predictions.probabilities is None or found.names == wanted.names:
         return predictions
     order = [found.index[name] for name in wanted.names]

@@ -174,6 +174,23 @@ def test_an_evaluation_refuses_a_run_that_was_split_otherwise(folder: Path, caps
     assert error.startswith("error: outputs/linear: its test split") and error.count("\n") == 1
 
 
+@pytest.mark.parametrize("second", ["outputs/linearr", "outputs/other"])
+def test_an_evaluation_looks_at_all_runs_before_it_predicts_with_the_first(
+    folder: Path, capsys: pytest.CaptureFixture[str], second: str
+) -> None:
+    model = {"model": {"method": "tfidf"}, "training": None}
+    assert run(str(write_recipe(folder / "linear.yaml", **model))) == 0
+    assert run(str(write_recipe(folder / "other.yaml", **model)), "data.splits.seed=7") == 0
+    recipe = write_recipe(
+        folder / "t.yaml", kind="eval", evaluation={"runs": ["outputs/linear", second]}, training=None
+    )
+    capsys.readouterr()
+    assert compare(str(recipe)) == 2
+    out, error = capsys.readouterr()
+    assert error.startswith(f"error: {second}: ") and "rows/s" not in out
+    assert not (folder / "outputs/t").exists()
+
+
 def test_an_adapter_trained_elsewhere_is_loaded_on_the_base_that_is_named(folder: Path, tiny: Tiny) -> None:
     """A plain peft folder, with the base under a path that no longer exists."""
     import shutil
