@@ -259,7 +259,7 @@ class PromptFormat:
             fields: the row's `text` and the columns that the template names.
 
         Raises:
-            UserError: the row does not fit even with its text taken away.
+            UserError: the row does not fit even when all of it is taken away.
         """
         known = score is not None if self.label_set.is_regression else gold is not None
         completion = self.completion_ids(self.answer(gold or (), score)) if known else ()
@@ -287,25 +287,26 @@ class PromptFormat:
 
     def _shorten(self, fields: dict[str, str], room: int) -> list[int]:
         """Token ids of the longest beginning of the row's text that fits; found by bisection, for tokens merge
-        across cuts. A template without {text} has its longest column shortened instead."""
-        named = PLACEHOLDER.findall(self.settings.template)
-        column = "text" if "text" in named or not named else max(named, key=lambda name: len(fields.get(name) or ""))
-        text = fields.get(column) or ""
-        low, high = 0, len(text)
-        best = self._tokenize(self.render({**fields, column: ""}))
-        if len(best) > room:
-            raise UserError(
-                f"prompt.template: a row takes {len(best)} tokens without its {column}, {room} are left; shorten "
-                f"the template's columns or raise model.max_length"
-            )
-        while low < high:
-            middle = (low + high + 1) // 2
-            ids = self._tokenize(self.render({**fields, column: text[:middle]}))
-            if len(ids) <= room:
-                low, best = middle, ids
-            else:
-                high = middle - 1
-        return best
+        across cuts. Where the template has no {text}, or the row does not fit without it either, its longest other
+        columns are shortened."""
+        named = list(dict.fromkeys(PLACEHOLDER.findall(self.settings.template)))
+        columns = sorted(named, key=lambda name: (name != "text", -len(fields.get(name) or "")))
+        for column in columns:
+            text = fields.get(column) or ""
+            best = self._tokenize(self.render({**fields, column: ""}))
+            if len(best) > room:
+                fields[column] = ""
+                continue
+            low, high = 0, len(text)
+            while low < high:
+                middle = (low + high + 1) // 2
+                ids = self._tokenize(self.render({**fields, column: text[:middle]}))
+                if len(ids) <= room:
+                    low, best = middle, ids
+                else:
+                    high = middle - 1
+            return best
+        raise UserError(f"prompt: a row does not fit into model.max_length {self.max_length} even when it is empty")
 
     @property
     def columns(self) -> list[str]:
@@ -362,21 +363,25 @@ class PromptFormat:
     def _chat(self, messages: list[dict[str, str]], generate: bool) -> str:
         from jinja2.exceptions import TemplateError
 
+        opening = messages[0]
         try:
-            return self._apply(messages, generate)
+            text = self._apply(messages, generate)
+            if opening["role"] != "system" or opening["content"].strip() in text:
+                return text
         except TemplateError:
-            # Some templates know no system role: the instruction then opens the first turn.
-            if messages[0]["role"] != "system":
+            if opening["role"] != "system":
                 raise
-            first = {"role": "user", "content": f"{messages[0]['content']}\n\n{messages[1]['content']}"}
-            return self._apply([first, *messages[2:]], generate)
+        # Some templates know no system role, and refuse it or leave it out: the instruction then opens the first turn.
+        first = {"role": "user", "content": f"{opening['content']}\n\n{messages[1]['content']}"}
+        return self._apply([first, *messages[2:]], generate)
 
     def _apply(self, messages: list[dict[str, str]], generate: bool) -> str:
         # `enable_thinking` is read by the templates that know it and ignored by the rest.
         text = self.tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=generate, enable_thinking=False
         )
-        return str(text)
+        # Templates of models that always think open the block themselves; an answer is not a thought.
+        return f"{text.rstrip()}\n\n</think>\n\n" if generate and text.rstrip().endswith("<think>") else str(text)
 
     def _tokenize(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])

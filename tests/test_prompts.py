@@ -87,6 +87,30 @@ def test_prompt_and_answer_are_what_the_chat_template_makes_of_them(template: st
     assert prompt.tokenizer.decode(whole[len(row) :]) in ("", "\n")
 
 
+def test_an_instruction_that_a_template_would_leave_out_opens_the_first_turn() -> None:
+    """The first templates of Phi-3 pass over a system role without a word: the model would never learn its labels."""
+    tokenizer = build_tokenizer("chatml")
+    tokenizer.chat_template = tokenizer.chat_template.replace(
+        "{% for m in messages %}", "{% for m in messages if m['role'] != 'system' %}"
+    )
+    shots = ({"text": "one", "label": "negative"},)
+    prompt = PromptFormat(PromptSettings(SYSTEMS["single_label"], shots=shots), LABELS, tokenizer, 512)
+    text = prompt.render({"text": "good movie"})
+    assert "Read the text and answer with the one label" in text and "- social presence" in text
+    assert text.count("<|im_start|>user") == 2 and "one<|im_end|>" in text and "good movie<|im_end|>" in text
+    assert prompt.end_id == tokenizer.convert_tokens_to_ids("<|im_end|>")
+
+
+def test_an_answer_stands_behind_the_thinking_that_a_template_opens() -> None:
+    tokenizer = build_tokenizer("chatml")
+    tokenizer.chat_template = tokenizer.chat_template.replace("assistant\n", "assistant\n<think>\n")
+    prompt = PromptFormat(PromptSettings(SYSTEMS["single_label"]), LABELS, tokenizer, 512)
+    assert prompt.render({"text": "x"}).endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
+    # As Qwen3's own template writes it where thinking is off.
+    tokenizer.chat_template = tokenizer.chat_template.replace("<think>\n", "<think>\n\n</think>\n\n")
+    assert prompt.render({"text": "x"}).endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
+
+
 def test_a_prompt_without_a_chat_template_begins_with_the_begin_token_and_ends_before_a_space() -> None:
     prompt = FORMATS["plain"]
     row = prompt.encode({"text": "good movie"}, ["positive"])
@@ -285,10 +309,18 @@ def test_the_longest_column_is_shortened_where_the_template_has_no_text() -> Non
     assert "a title: word word" in prompt.tokenizer.decode(row.prompt_ids)
 
 
-def test_a_row_that_cannot_fit_and_a_column_that_is_not_there_are_named() -> None:
+def test_a_row_whose_other_columns_are_too_long_is_shortened_too() -> None:
+    """One long title in a million rows must not end a run."""
     prompt = prompt_format(template="{title} {text}", max_length=160)
-    with pytest.raises(UserError, match=r"a row takes .* tokens without its text"):
-        prompt.encode({"text": "x", "title": "word " * 300})
+    row = prompt.encode({"text": "x", "title": "word " * 300}, ["negative"])
+    assert row.truncated and len(row) <= 160
+    assert "word word" in prompt.tokenizer.decode(row.prompt_ids)
+    assert row.completion_ids == prompt.completion_ids("negative")
+    assert prompt.encode({"text": "x", "title": "word " * 300}).prompt_ids == row.prompt_ids
+
+
+def test_a_column_that_is_not_there_and_an_instruction_that_does_not_fit_are_named() -> None:
+    prompt = prompt_format(template="{title} {text}", max_length=160)
     with pytest.raises(UserError, match=r"\{title\} names no column; columns: \['text'\]"):
         prompt.encode({"text": "x"})
     with pytest.raises(UserError, match=r"instruction and answer take .* tokens, max_length is 20"):

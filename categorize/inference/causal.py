@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pyarrow as pa
+    import torch
 
 SPARE_TOKENS = 8
 
@@ -44,9 +45,16 @@ class CausalPredictor:
         causal: model, tokenizer, settings.
         prompt: renders rows and names the labels' tokens; its label set is the predictor's.
         section: mode, batch bounds, computation type.
+        device: where the model is, or goes; a GPU where there is one by default.
     """
 
-    def __init__(self, causal: Causal, prompt: PromptFormat, section: CausalPredictionSection | None = None) -> None:
+    def __init__(
+        self,
+        causal: Causal,
+        prompt: PromptFormat,
+        section: CausalPredictionSection | None = None,
+        device: torch.device | None = None,
+    ) -> None:
         import torch
 
         prompt.check_answers()
@@ -58,7 +66,7 @@ class CausalPredictor:
         self.capabilities = Capabilities(
             probabilities=self.mode == "scoring", score=self.label_set.is_regression, raw=self.mode == "generation"
         )
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if causal.settings.quantization is None:
             causal.model.to(self.device)
         causal.model.eval()
@@ -97,22 +105,19 @@ class CausalPredictor:
 
     def log_probabilities(self, rows: Sequence[EncodedPrompt]) -> npt.NDArray[np.float64]:
         """Summed log-probabilities of every label, float64 [rows, labels]."""
-        import numpy as np
         import torch
 
-        result = np.zeros((len(rows), len(self.label_set)))
         scorer = LabelScorer(self.causal.model, self.prompt, self.device, share_prefix(self.causal.model))
-        behind = np.array([len(row.row_ids) for row in rows]) + max(map(len, scorer.plan.contexts))
-        # Every context is a sequence of its own: the bounds hold for sequences.
-        many = len(scorer.plan.contexts)
-        batch_size, budget = max(1, self.section.batch_size // many), max(1, self.section.batch_tokens // many)
         with torch.inference_mode(), self._autocast():
-            for at in length_sorted_batches(behind, batch_size, budget):
-                result[at] = scorer.log_probabilities([rows[i] for i in at])
-        return result
+            return scorer.in_batches(rows, self.section.batch_size, self.section.batch_tokens)
 
-    def generate(self, rows: Sequence[EncodedPrompt]) -> tuple[list[str], int]:
-        """Greedy answers, and how many tokens were generated."""
+    def generate(self, rows: Sequence[EncodedPrompt], in_step: bool = False) -> tuple[list[str], int]:
+        """Greedy answers, and how many tokens were generated.
+
+        Args:
+            in_step: one batch, written on until every process's answers have ended: those that share a model must make
+                the same passes.
+        """
         import numpy as np
         import torch
         from transformers import GenerationConfig
@@ -125,7 +130,9 @@ class CausalPredictor:
         answers: list[str] = [""] * len(rows)
         generated = 0
         lengths = np.array([len(row.prompt_ids) for row in rows])
-        stop = sorted({self.prompt.end_id, *([tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else [])})
+        own = model.generation_config.eos_token_id  # chat models have several
+        ends = [tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])]
+        stop = sorted({self.prompt.end_id, *(int(end) for end in ends if end is not None)})
         # A base's own settings stay out: a repetition penalty punishes the labels that the instruction lists.
         config = GenerationConfig(
             max_new_tokens=limit,
@@ -136,8 +143,14 @@ class CausalPredictor:
             eos_token_id=stop,
             pad_token_id=int(tokenizer.pad_token_id),
         )
-        with torch.inference_mode(), self._autocast():
-            for at in length_sorted_batches(lengths, self.section.batch_size, self.section.batch_tokens):
+        batches = (
+            [np.arange(len(rows))]
+            if in_step
+            else length_sorted_batches(lengths, self.section.batch_size, self.section.batch_tokens)
+        )
+        # Sharded weights cannot be gathered in inference mode.
+        with torch.no_grad() if in_step else torch.inference_mode(), self._autocast():
+            for at in batches:
                 width = int(lengths[at].max())
                 ids = torch.full((len(at), width), int(tokenizer.pad_token_id), dtype=torch.int64)
                 mask = torch.zeros_like(ids)
@@ -145,7 +158,10 @@ class CausalPredictor:
                     ids[line, width - lengths[i] :] = torch.tensor(rows[i].prompt_ids)
                     mask[line, width - lengths[i] :] = 1
                 output = model.generate(
-                    input_ids=ids.to(self.device), attention_mask=mask.to(self.device), generation_config=config
+                    input_ids=ids.to(self.device),
+                    attention_mask=mask.to(self.device),
+                    generation_config=config,
+                    **({"synced_gpus": True} if in_step else {}),
                 )
                 # Prompt-learning adapters give back the answer alone.
                 new = output[:, width:] if output.shape[1] > width or not is_prompt_learning(model) else output

@@ -130,7 +130,9 @@ def _whole(spelling: str) -> re.Pattern[str]:
     escaped = re.escape(spelling)
     if len(spelling) == 1 and spelling.isascii():
         # Codes of one character are words as well (a, I, 1 apple): they count within brackets or marks, or alone.
-        return re.compile(rf"[\[(<\"'*]{escaped}[\])>\"'*.:]|(?:^|[:=] ?){escaped}(?=$|[\n.,:)])")
+        # The 4 of 4.5, or of a time such as 4:30, is no word.
+        alone = rf"{escaped}(?![.,:]\d)"
+        return re.compile(rf"[\[(<\"'*]{alone}[\])>\"'*.:]|(?:^|[:=] ?){alone}(?=$|[\n.,:)])")
     spaced = re.compile(LETTER)
     before = rf"(?<!{LETTER})(?<!{JOINED}-)" if spaced.match(spelling[0]) else ""
     behind = rf"(?!{LETTER}|-{JOINED})" if spaced.match(spelling[-1]) else ""

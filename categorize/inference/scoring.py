@@ -9,10 +9,11 @@ of a row gives all labels.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from categorize.inference.head import length_sorted_batches
 from categorize.prompts import EncodedPrompt, PromptFormat
 
 if TYPE_CHECKING:
@@ -83,6 +84,38 @@ class LabelScorer:
         if whole:
             result[whole] = self._score([rows[i].prompt_ids for i in whole], None)
         return result
+
+    def in_batches(self, rows: Sequence[EncodedPrompt], batch_size: int, batch_tokens: int) -> npt.NDArray[np.float64]:
+        """`log_probabilities` of many rows, of like length together; the bounds hold for sequences, of which every
+        row has one a context."""
+        import numpy as np
+
+        many = len(self.plan.contexts)
+        batches = length_sorted_batches(self._lengths(rows), max(1, batch_size // many), max(1, batch_tokens // many))
+        return self._each(rows, (np.asarray(at) for at in batches))
+
+    def in_passes(self, rows: Sequence[EncodedPrompt], passes: int) -> npt.NDArray[np.float64]:
+        """The same in exactly so many forward passes, as the processes that share a model must all make; of rows that
+        all take whole sequences."""
+        import numpy as np
+
+        parts = np.array_split(np.argsort(-self._lengths(rows), kind="stable"), passes)
+        return self._each(rows, (part if len(part) else np.array([0]) for part in parts))
+
+    def _each(self, rows: Sequence[EncodedPrompt], parts: Iterable[npt.NDArray[np.int64]]) -> npt.NDArray[np.float64]:
+        import numpy as np
+
+        result = np.zeros((len(rows), len(self.plan.labels)))
+        for at in parts:
+            result[at] = self.log_probabilities([rows[i] for i in at])
+        return result
+
+    def _lengths(self, rows: Sequence[EncodedPrompt]) -> npt.NDArray[np.int64]:
+        """Tokens of each row's longest sequence in a forward pass."""
+        import numpy as np
+
+        longest = max(map(len, self.plan.contexts))
+        return np.array([len(row.row_ids if self.share_prefix else row.prompt_ids) + longest for row in rows])
 
     def _prefix(self) -> Any:
         import torch

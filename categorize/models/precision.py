@@ -15,3 +15,12 @@ def cpu_computes_bfloat16() -> bool:
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return True
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def compute_type() -> str:
+    """What 4-bit weights are computed in: bfloat16; float16 on a GPU and float32 on a CPU that would emulate it."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    return "bfloat16" if cpu_computes_bfloat16() else "float32"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from categorize.models.precision import cpu_computes_bfloat16
+from categorize.models.precision import compute_type
 from categorize.recipe.sections import QuantizationSection
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ HEAD_MODULES = ("classifier", "score", "classification_head", r".*\bpooler", "pr
 def build_quantization(section: QuantizationSection | None, skip: Sequence[str] = ()) -> BitsAndBytesConfig | None:
     """The quantization of the base weights; None where the recipe has none.
 
-    4-bit defaults are NF4, double quantization and bfloat16 compute (QLoRA, arXiv 2305.14314), float32 compute on a CPU
-    that would emulate bfloat16.
+    4-bit defaults are NF4, double quantization and bfloat16 compute (QLoRA, arXiv 2305.14314), or what this machine
+    has in its place.
     """
     if section is None:
         return None
@@ -29,11 +29,10 @@ def build_quantization(section: QuantizationSection | None, skip: Sequence[str] 
 
     values: dict[str, Any] = section.upstream()
     if values.get("load_in_4bit"):
-        has_bfloat16 = torch.cuda.is_available() or cpu_computes_bfloat16()
         values = {
             "bnb_4bit_quant_type": "nf4",
             "bnb_4bit_use_double_quant": True,
-            "bnb_4bit_compute_dtype": "bfloat16" if has_bfloat16 else "float32",
+            "bnb_4bit_compute_dtype": compute_type(),
         } | values
     for key in ("bnb_4bit_compute_dtype", "bnb_4bit_quant_storage"):
         if isinstance(values.get(key), str):

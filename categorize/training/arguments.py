@@ -10,9 +10,11 @@ from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.metrics.measures import measure_names
 from categorize.metrics.progress import greater_is_better, headline
+from categorize.models.device import one_gpu
 from categorize.models.precision import cpu_computes_bfloat16
 from categorize.recipe.sections import SftRecipe, SftTrainingSection, TrainingSection
 from categorize.recipe.wording import did_you_mean
+from categorize.runs import is_main_process
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -23,7 +25,6 @@ Arguments = TypeVar("Arguments")
 DEFAULTS: dict[str, Any] = {
     "num_train_epochs": 3,
     "per_device_train_batch_size": 16,
-    "per_device_eval_batch_size": 64,
     "learning_rate": 2e-5,
     "weight_decay": 0.01,
     "lr_scheduler_type": "linear",
@@ -35,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "report_to": "none",
     "dataloader_pin_memory": False,
 }
+EVAL_ROWS, EVAL_TOKENS = 64, 16384  # most rows and, at full length, tokens of an evaluation batch by default
 ADAPTER_DEFAULTS: dict[str, Any] = {"learning_rate": 2e-4}
 HEAD_ONLY_DEFAULTS: dict[str, Any] = {"learning_rate": 1e-3}
 
@@ -83,6 +85,7 @@ def build_arguments(
     checkpoints: Path,
     seed: int,
     label_set: LabelSet,
+    max_length: int,
     defaults: dict[str, Any],
     has_validation: bool,
 ) -> tuple[TrainingArguments, Precision]:
@@ -90,6 +93,7 @@ def build_arguments(
 
     Args:
         label_set: its headline measure chooses the best checkpoint unless the recipe names another of its measures.
+        max_length: longest input in tokens, which bounds the evaluation batch.
         defaults: those of the family, over `DEFAULTS`.
         has_validation: without validation rows nothing is evaluated and the last weights are kept.
 
@@ -99,17 +103,19 @@ def build_arguments(
     """
     from transformers import TrainingArguments
 
-    values, precision = _values(section, {**DEFAULTS, **defaults}, checkpoints, seed, label_set, has_validation)
+    defaults = {**DEFAULTS, "per_device_eval_batch_size": eval_rows(section, max_length), **defaults}
+    values, precision = _values(section, defaults, checkpoints, seed, label_set, has_validation)
     return _fill(TrainingArguments, values), precision
 
 
 def build_sft_arguments(
-    recipe: SftRecipe, *, checkpoints: Path, label_set: LabelSet, has_validation: bool
+    recipe: SftRecipe, *, checkpoints: Path, label_set: LabelSet, max_length: int, has_validation: bool
 ) -> tuple[SFTConfig, Precision]:
     """The arguments of TRL's trainer; raises as `build_arguments` does."""
     from trl import SFTConfig
 
     defaults: dict[str, Any] = {**DEFAULTS, **(ADAPTER_DEFAULTS if recipe.adapter else {})}
+    defaults["per_device_eval_batch_size"] = eval_rows(recipe.training, max_length)
     if recipe.adapter is not None and recipe.adapter.type == "prefix":
         defaults["activation_checkpointing"] = False  # recomputation drops the prefix, which is a cache
     values, precision = _values(recipe.training, defaults, checkpoints, recipe.seed, label_set, has_validation)
@@ -158,6 +164,13 @@ def _values(
     return values, precision
 
 
+def eval_rows(section: TrainingSection | SftTrainingSection, max_length: int) -> int:
+    """Rows of an evaluation batch where the recipe names none: 64, fewer where inputs are long, but no fewer than
+    training holds with its gradients."""
+    train_rows = int({**DEFAULTS, **section.upstream()}["per_device_train_batch_size"])
+    return max(train_rows, min(EVAL_ROWS, EVAL_TOKENS // max_length))
+
+
 def _known_metric(name: str, label_set: LabelSet) -> str:
     """A measure's name without `eval_`. Upstream would look for it when the first epoch is over.
 
@@ -195,6 +208,13 @@ def _check_loggers(report_to: str | list[str] | None) -> None:
 
 def _fill(arguments: type[Arguments], values: dict[str, Any]) -> Arguments:
     try:
-        return arguments(**values)
+        filled = arguments(**values)
     except (ValueError, TypeError, ImportError) as error:
         raise UserError(f"training: {' '.join(str(error).split())}") from error
+    if (seen := one_gpu(filled)) > 1 and is_main_process():
+        print(
+            f"  one of {seen} GPUs is used; all of them with: accelerate launch --config_file "
+            f"accelerate_configs/multi_gpu.yaml --num_processes {seen}",
+            flush=True,
+        )
+    return filled

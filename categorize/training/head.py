@@ -125,6 +125,7 @@ def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: 
         checkpoints=checkpoints,
         seed=recipe.seed,
         label_set=data.label_set,
+        max_length=head.settings.max_length,
         defaults=defaults,
         has_validation=held_out is not None,
     )

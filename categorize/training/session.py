@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from categorize.errors import UserError
 from categorize.hub import check_push, describe_push, push_run
+from categorize.models.device import settle_device
 from categorize.recipe.sections import SftRecipe, TrainedRecipe
 from categorize.runs import (
     DECISION_RULE,
@@ -50,6 +51,7 @@ def train(command: Command) -> None:
     method = get_method("sft" if isinstance(recipe, SftRecipe) else recipe.model.method)
     output = Path(recipe.output_path)
     resume = command.resume or recipe.training.resume == "auto"
+    settle_device(recipe.training.upstream().get("use_cpu") is True)
     options = FitOptions(resume, command.trust_remote_code)
     say(f"{recipe.name}: {method.name} -> {output}")
     if recipe.hub is not None and is_main_process():

@@ -19,7 +19,7 @@ from categorize.models.causal import CAUSAL, Causal, build_causal
 from categorize.models.text_tokens import PromptTokens
 from categorize.predictions import Predictions
 from categorize.prompts import EncodedPrompt, PromptFormat
-from categorize.recipe.sections import SftRecipe
+from categorize.recipe.sections import CausalPredictionSection, SftRecipe
 from categorize.runs import PROMPT, Run, RunWriter, is_main_process
 from categorize.training.arguments import build_sft_arguments
 from categorize.training.balance import build_balance
@@ -94,6 +94,7 @@ def prepare(
         recipe,
         checkpoints=checkpoints,
         label_set=data.label_set,
+        max_length=causal.settings.max_length,
         has_validation=has_validation,
     )
     callbacks: list[Any] = [ProgressLines()]
@@ -110,7 +111,7 @@ def prepare(
         train_rows=encode_rows(prompt, train),
         eval_rows=encode_rows(prompt, validation),
         weights=row_weights(recipe, data.label_set, train),
-        predict=answers_of(causal, prompt, recipe, arguments.world_size),
+        predict=answers_of(causal, prompt, recipe.prediction, arguments),
         measures=_measures(data, validation),
         grouping=recipe.training.length_grouping,
         balance=balance,
@@ -153,24 +154,28 @@ def row_weights(recipe: SftRecipe, label_set: LabelSet, rows: pa.Table) -> npt.N
     return weights * (targets @ class_weights(choice, label_set, targets, weights))
 
 
-def answers_of(causal: Causal, prompt: PromptFormat, recipe: SftRecipe, processes: int) -> Any:
+def answers_of(causal: Causal, prompt: PromptFormat, section: CausalPredictionSection, arguments: Any) -> Any:
     """What the model being trained answers to rows, for evaluation: one prediction a row.
 
-    Several processes take whole sequences: a sharded model must make the same passes everywhere.
+    An evaluation batch is cut by the bounds of `section`, as predicting is: several labels of several tokens, or the
+    keys and values of long rows, would not fit where the loss of the batch does. Several processes take whole
+    sequences, in equally many passes: a sharded model must make the same ones everywhere.
     """
-    import torch
-
-    mode = prediction_mode(recipe.prediction, prompt.label_set)
+    mode = prediction_mode(section, prompt.label_set)
+    alone = arguments.world_size == 1
 
     def score(model: Any, rows: list[EncodedPrompt]) -> list[Any]:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        scorer = LabelScorer(model, prompt, device, processes == 1 and share_prefix(causal.model))
-        return list(to_distribution(scorer.log_probabilities(rows)))
+        scorer = LabelScorer(model, prompt, arguments.device, alone and share_prefix(causal.model))
+        if alone:
+            return list(to_distribution(scorer.in_batches(rows, section.batch_size, section.batch_tokens)))
+        sequences = min(section.batch_size, section.batch_tokens // prompt.max_length)
+        rows_a_pass = max(1, sequences // len(scorer.plan.contexts))
+        return list(to_distribution(scorer.in_passes(rows, -(-arguments.eval_batch_size // rows_a_pass))))
 
     def generate(model: Any, rows: list[EncodedPrompt]) -> list[Any]:
-        predictor = CausalPredictor(causal, prompt, recipe.prediction)
-        answers, _ = predictor.generate(rows)
-        read = predictor.read_answers([""] * len(rows), answers, recipe.prediction.parsing)
+        predictor = CausalPredictor(causal, prompt, section, arguments.device)
+        answers, _ = predictor.generate(rows, in_step=not alone)
+        read = predictor.read_answers([""] * len(rows), answers, section.parsing)
         return [read.take([i]) for i in range(len(rows))]
 
     return score if mode == "scoring" else generate

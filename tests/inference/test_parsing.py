@@ -140,6 +140,14 @@ def test_a_code_wins_over_another_label_s_name_and_a_word_of_one_letter_is_no_co
     assert strict("c", labels, words) == INVALID
 
 
+def test_a_part_of_a_number_or_of_a_time_is_no_label() -> None:
+    stars = LabelSet("ordinal", tuple(Label(str(i)) for i in range(1, 6)))
+    for text in ("Rating: 4.5", "4.5", "(4.5)", "4,5", "[1:30]", "at 4:30", "Rating: 4.5 of 5"):
+        assert tolerant(text, stars) == INVALID, text
+    for text in ("Rating: 4", "4.", "(4)", "[4]", "4, because", "Rating: 4.\n", "**4**"):
+        assert tolerant(text, stars) == Answer(("4",)), text
+
+
 # ---------------------------------------------------------------- several labels
 @pytest.mark.parametrize(
     ("text", "labels"),

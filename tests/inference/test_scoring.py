@@ -145,6 +145,30 @@ def test_scores_of_adapters_are_those_of_whole_sequences(architecture: str, adap
     check(model, prompt, end=True)
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_bounds_and_passes_move_no_score(shared: bool) -> None:
+    prompt = build_prompt("chatml")
+    model = build_model("qwen2", prompt.tokenizer)
+    rows = [prompt.encode({"text": text}) for text in [*TEXTS, "one more", "b c d e f g"]]
+    passes: list[int] = []
+    model.register_forward_pre_hook(
+        lambda _, args, kwargs: passes.append(len(kwargs["input_ids"])) if len(kwargs["input_ids"]) > 1 else None,
+        with_kwargs=True,
+    )
+    scorer = LabelScorer(model, prompt, torch.device("cpu"), shared)
+    contexts = len(scorer.plan.contexts)
+    with torch.inference_mode():
+        expected = scorer.log_probabilities(rows)
+        passes.clear()
+        np.testing.assert_allclose(scorer.in_batches(rows, 2 * contexts, 10**6), expected, atol=2e-5)
+        assert max(passes) <= 2 * contexts and len(passes) >= 4
+        if not shared:
+            for count in (1, 3, 20):
+                passes.clear()
+                np.testing.assert_allclose(scorer.in_passes(rows, count), expected, atol=2e-5)
+                assert len(passes) == count, "every process makes as many, whatever its rows"
+
+
 def test_one_pass_scores_single_token_codes() -> None:
     plan = ScoringPlan.of(build_prompt("chatml", "codes"))
     assert plan.contexts == ((),)

@@ -33,10 +33,13 @@ TRAINING = {
     "activation_checkpointing": False,
 }
 CONFIGS = ("multi_gpu", "fsdp2", "deepspeed_zero2", "deepspeed_zero3")
-SCRIPTS = {"head": "run_seqcls.py", "sft": "run_sft.py", "qlora": "run_sft.py"}
+SCRIPTS = {"head": "run_seqcls.py", "sft": "run_sft.py", "qlora": "run_sft.py", "written": "run_sft.py"}
 # ZeRO-3 cannot shard 4-bit weights (peft#1566); the recipe check refuses it, and tests/recipe holds it to that.
 LAUNCHES = [
-    (config, family) for config in CONFIGS for family in SCRIPTS if (config, family) != ("deepspeed_zero3", "qlora")
+    (config, family)
+    for config in CONFIGS
+    for family in ("head", "sft", "qlora")
+    if (config, family) != ("deepspeed_zero3", "qlora")
 ]
 
 
@@ -52,6 +55,13 @@ def recipe_of(family: str, folder: Path, tiny: Tiny) -> Path:
     }
     if family == "qlora":
         sections["quantization"] = {"load_in_4bit": True}
+    if family == "written":
+        sections |= {
+            "data": {"source": "rows.csv", "columns": {"id": "id", "text": "text", "label": "moods"}},
+            "labels": {"task": "multi_label", "names": ["good", "bad", "late"]},
+            "adapter": None,
+            "prediction": {"batch_tokens": 300},  # other batches in each process, were it not for their agreement
+        }
     return write_recipe(folder / f"{family}.yaml", **sections)
 
 
@@ -155,3 +165,19 @@ def test_a_launch_that_was_cut_is_resumed_to_the_end_of_the_one_that_was_not(
     tolerance = 1e-3 if family == "qlora" else 1e-6
     np.testing.assert_allclose(losses(resumed), losses(whole), rtol=tolerance)
     np.testing.assert_allclose(probabilities(resumed), probabilities(whole), atol=tolerance)
+
+
+@pytest.mark.parametrize("config", ["fsdp2", "deepspeed_zero3"])
+def test_processes_that_share_a_model_write_their_answers_in_step(starts: Starts, config: str) -> None:
+    """Answers of other lengths, in other batches: a pass that only one process made would never end."""
+    run, one = starts.two(config, "written"), starts.one("written")
+    watched = [
+        [{key: entry[key] for key in ("eval_loss", "eval_valid_rate", "eval_macro_f1")} for entry in log]
+        for log in (
+            [entry for entry in json.loads((each / "training_log.json").read_text()) if "eval_loss" in entry]
+            for each in (run, one)
+        )
+    ]
+    assert len(watched[0]) == EPOCHS
+    for got, expected in zip(*watched, strict=True):
+        assert got == pytest.approx(expected, rel=1e-3)

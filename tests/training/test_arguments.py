@@ -9,8 +9,8 @@ import pytest
 
 from categorize.errors import UserError
 from categorize.labels import Group, Label, LabelSet
-from categorize.recipe.sections import Task, TrainingSection
-from categorize.training.arguments import build_arguments
+from categorize.recipe.sections import SftRecipe, Task, TrainingSection
+from categorize.training.arguments import build_arguments, build_sft_arguments
 
 TASKS: tuple[Task, ...] = ("single_label", "multi_label", "ordinal", "regression")
 
@@ -27,6 +27,7 @@ def arguments(folder: Path, task: Task, **values: Any) -> Any:
         checkpoints=folder,
         seed=1,
         label_set=label_set(task),
+        max_length=128,
         defaults={},
         has_validation=True,
     )[0]
@@ -75,3 +76,25 @@ def test_a_logger_that_is_not_installed_is_refused_before_training(tmp_path: Pat
         arguments(tmp_path, "single_label", report_to="wandbb")
     with pytest.raises(UserError, match=r"training\.report_to: comet_ml is not installed"):
         arguments(tmp_path, "single_label", report_to=["comet_ml"])
+
+
+@pytest.mark.parametrize(
+    ("max_length", "train", "rows"), [(128, 16, 64), (512, 8, 32), (4096, 2, 4), (8192, 1, 2), (4096, 8, 8)]
+)
+def test_long_inputs_make_small_evaluation_batches(tmp_path: Path, max_length: int, train: int, rows: int) -> None:
+    """64 rows of 4096 tokens do not fit where two of them train."""
+    training = {"use_cpu": True, "per_device_train_batch_size": train}
+    options: dict[str, Any] = {
+        "checkpoints": tmp_path, "label_set": label_set("single_label"), "has_validation": True,
+        "max_length": max_length,
+    }  # fmt: skip
+
+    def head(**more: Any) -> Any:
+        section = TrainingSection.model_validate({**training, **more})
+        return build_arguments(section, seed=1, defaults={}, **options)[0].per_device_eval_batch_size
+
+    model = {"name_or_path": "x"}
+    recipe = {"kind": "sft", "name": "x", "data": {"source": "x"}, "model": model, "training": training}
+    sft = build_sft_arguments(SftRecipe.model_validate(recipe), **options)[0]
+    assert head() == sft.per_device_eval_batch_size == rows
+    assert head(per_device_eval_batch_size=7) == 7

@@ -1,0 +1,38 @@
+"""Which device this process computes on, settled before anything is loaded onto one."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+
+def settle_device(use_cpu: bool = False) -> None:
+    """Make all parts of a run agree on one device; call before torch looks for GPUs.
+
+    Where the recipe or the launch says CPU, GPUs are hidden from this process: the trainer alone would heed it, and
+    what loads, scores or predicts would meet weights of another device. Where several processes were launched, each
+    takes its own GPU at once: quantized weights are loaded onto the current one, which would be the first for all of
+    them, and accelerate refuses to train weights that lie on another process's device.
+    """
+    if use_cpu or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes", "on"):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        return
+    rank = os.environ.get("LOCAL_RANK")
+    if rank is None:
+        return
+    import torch
+
+    if torch.cuda.is_available() and int(rank) < torch.cuda.device_count():
+        torch.cuda.set_device(int(rank))
+
+
+def one_gpu(arguments: Any) -> int:
+    """Keep a process that was not launched with others on one GPU; gives how many it sees.
+
+    Upstream would wrap the model into `DataParallel`: batches as many times larger as there are GPUs, a loss over other
+    rows than those of a step, and no quantized weights at all.
+    """
+    seen = int(arguments.n_gpu)
+    if seen > 1:
+        arguments._n_gpu = 1
+    return seen
