@@ -96,7 +96,8 @@ class LabelSet:
                 raise UserError(
                     f"labels: parent {label.parent!r} of label {label.name!r} is no group; groups: {sorted(names)}"
                 )
-        if twice := [name for name, n in Counter(label.name for label in self.labels).items() if n > 1]:
+        named = (Counter(one.name for one in part) for part in (self.labels, self.groups))
+        if twice := [name for counts in named for name, n in counts.items() if n > 1]:
             raise UserError(f"labels.names: {twice[0]!r} is named twice; take one away or rename it")
         seen: dict[str, str] = {}
         for label in self.labels:

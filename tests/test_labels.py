@@ -170,6 +170,7 @@ def test_without_names_the_set_is_what_the_training_rows_hold() -> None:
     [
         ({"names": ["a"]}, "at least two"),
         ({"names": ["a", "b", "a"], "codes": {"1": "a"}}, "labels.names: 'a' is named twice"),
+        ({"names": [{"name": "g", "labels": ["a", "b"]}, {"name": "g", "labels": ["c"]}]}, "'g' is named twice"),
         ({"names": ["A", "Ａ"]}, "'A' stands for both"),
         ({"names": [{"name": "a", "aliases": ["b"]}, "b"]}, "'b' stands for both"),
         ({"names": NAMES, "codes": {"0": "Furious"}}, "labels.codes: '0'"),

@@ -141,6 +141,7 @@ def _values(
         if section.early_stopping is not None:
             raise UserError("training.early_stopping: there are no validation rows; set data.splits.validation above 0")
         values |= {"eval_strategy": "no"}
+    _fit_saving(values, section.upstream())
     choose_best = values["eval_strategy"] != "no" and values["save_strategy"] != "no"
     if section.early_stopping is not None and not choose_best:
         raise UserError(
@@ -169,6 +170,26 @@ def eval_rows(section: TrainingSection | SftTrainingSection, max_length: int) ->
     training holds with its gradients."""
     train_rows = int({**DEFAULTS, **section.upstream()}["per_device_train_batch_size"])
     return max(train_rows, min(EVAL_ROWS, EVAL_TOKENS // max_length))
+
+
+def _fit_saving(values: dict[str, Any], written: dict[str, Any]) -> None:
+    """Checkpoints where evaluations are, unless the recipe says otherwise.
+
+    Raises:
+        UserError: evaluations without a checkpoint, of which one may be the best: upstream would say that it is, and
+            keep other weights.
+    """
+    if "save_strategy" not in written and values["eval_strategy"] != "no":
+        values["save_strategy"] = values["eval_strategy"]
+    if not values["eval_strategy"] == values["save_strategy"] == "steps":
+        return
+    every = values.get("eval_steps") or values["logging_steps"]  # as upstream has it
+    saved = values.setdefault("save_steps", every)
+    if saved != every and values.get("load_best_model_at_end", True):
+        raise UserError(
+            f"training.save_steps: {saved} leaves evaluations (every {every} steps) without a checkpoint, of which one "
+            "may be the best; write the same number for both, or save_strategy: best"
+        )
 
 
 def _known_metric(name: str, label_set: LabelSet) -> str:

@@ -98,3 +98,18 @@ def test_long_inputs_make_small_evaluation_batches(tmp_path: Path, max_length: i
     sft = build_sft_arguments(SftRecipe.model_validate(recipe), **options)[0]
     assert head() == sft.per_device_eval_batch_size == rows
     assert head(per_device_eval_batch_size=7) == 7
+
+
+def test_checkpoints_are_where_evaluations_are(tmp_path: Path) -> None:
+    """The best evaluation of a run is worth nothing without its weights."""
+    chosen = arguments(tmp_path, "single_label", eval_strategy="steps", eval_steps=7)
+    assert (chosen.save_strategy, chosen.save_steps) == ("steps", 7)
+    assert arguments(tmp_path, "single_label", eval_strategy="steps", logging_steps=5).save_steps == 5
+    steps = {"eval_strategy": "steps", "save_strategy": "steps", "eval_steps": 7, "save_steps": 14}
+    with pytest.raises(UserError, match=r"training\.save_steps: 14 leaves evaluations \(every 7 steps\)"):
+        arguments(tmp_path, "single_label", **steps)
+    assert arguments(tmp_path, "single_label", **steps, load_best_model_at_end=False).save_steps == 14
+    assert (
+        arguments(tmp_path, "single_label", eval_strategy="steps", eval_steps=7, save_strategy="best").eval_steps == 7
+    )
+    assert arguments(tmp_path, "single_label", eval_strategy="no").save_strategy == "epoch"
