@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from categorize.data.danmu.fields import FIELDS, collect_time, wrong_field
+from categorize.data.danmu.fields import ALIASES, collect_time, wrong_field
 from categorize.data.danmu.json_objects import Item
 from categorize.data.danmu.tuples import Style, Tuples, cut, learn
 
@@ -104,7 +107,10 @@ def _chunk(item: Item, style: Style | None, joint: str | None, utc_offset: float
     if item.reason:
         chunk.notes.append(f"salvaged from {item.reason}")
     written = item.value[LIST]
-    if isinstance(written, str):
+    strings = _written_list(written) if isinstance(written, str) and joint is None else None
+    if strings is not None:
+        found = _of_values(strings)
+    elif isinstance(written, str):
         found = cut(written, style, joint, item.truncated)
     else:
         found = _of_values(written if isinstance(written, list) else [] if written is None else [written])
@@ -114,18 +120,45 @@ def _chunk(item: Item, style: Style | None, joint: str | None, utc_offset: float
     return chunk
 
 
+def _written_list(text: str) -> list[Any] | None:
+    """The strings of a list as JSON or Python write it, `['12.3,1,...', ...]`; None where the text is no such list."""
+    start = text.lstrip()[:12]
+    if re.match(r"\[\s*[\"']\s*-?\d", start) is None:
+        return None
+    try:
+        values = json.loads(text) if '"' in start else ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        try:
+            values = ast.literal_eval(text.strip())  # Python, too, begins with "..." where a text holds an apostrophe
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            return None
+    if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
+        return None
+    # ['12.3', '1', ...] is a tuple in square brackets.
+    return values if any(_split(one) is not None for one in values) else None
+
+
+def _split(text: str) -> list[str] | None:
+    """Eight fields of the right shapes and the text, as they are usually written."""
+    parts = text.split(",", 8)
+    return parts if len(parts) == 9 and wrong_field(parts[:8]) is None else None
+
+
 def _of_values(values: list[Any]) -> Tuples:
     """A list that is a list already: of tuples, of their texts, or of objects."""
     result = Tuples()
     for number, value in enumerate(values, 1):
-        if isinstance(value, str):
+        text: str | None
+        if isinstance(value, str) and (parts := _split(value)) is not None:
+            fields, text = parts[:8], parts[8]
+        elif isinstance(value, str):
             one = cut(value, Style(joint="", separator=","))
             whole = len(one.texts) == 1
             fields, text = (one.heads[0] if whole else value).split(",")[:8], one.texts[0] if whole else None
         elif isinstance(value, list):
             fields, text = [_text(item) or "" for item in value[:8]], _joined(value[8:])
         elif isinstance(value, dict):
-            fields, text = [_text(value.get(name)) or "" for name in FIELDS], _text(value.get("text"))
+            fields, text = _of_object(value)
         else:
             fields, text = [], None
         wrong = wrong_field(fields) if len(fields) == 8 else f"{len(fields)} fields before the text, not 8"
@@ -137,6 +170,14 @@ def _of_values(values: list[Any]) -> Tuples:
         result.heads.append(",".join(fields))
         result.texts.append(text or "")
     return result
+
+
+def _of_object(value: dict[str, Any]) -> tuple[list[str], str | None]:
+    """The fields of a comment that is an object, and its text; keys as exports call them."""
+    folded = {key.strip().casefold(): item for key, item in value.items()}
+    found = [next((folded[alias] for alias in aliases if alias in folded), None) for aliases in ALIASES.values()]
+    text = found.pop()
+    return [str(_text(item) or "").strip() for item in found], None if text is None else str(text)
 
 
 def _joined(rest: list[Any]) -> str | None:

@@ -14,6 +14,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 FIELDS = ("onset_time", "mode", "font_size", "color", "sent_at", "pool", "sender_id", "row_id")
+# What exports call the fields.
+ALIASES: dict[str, tuple[str, ...]] = {
+    "onset_time": ("onset_time", "time", "onset"),
+    "mode": ("mode",),
+    "font_size": ("font_size", "size", "fontsize"),
+    "color": ("color", "colour"),
+    "sent_at": ("sent_at", "timestamp", "ctime", "date"),
+    "pool": ("pool",),
+    "sender_id": ("sender_id", "user_hash", "midhash", "sender", "uid"),
+    "row_id": ("row_id", "rowid", "dmid", "id"),
+    "text": ("text", "content", "message"),
+}
 # Shapes of the eight fields, in order. Digits are bounded by what 64 bits hold; row ids stay strings.
 SHAPES = (
     r"-?\d{1,9}(?:\.\d{0,20})?(?:[eE][+-]?\d{1,3})?",

@@ -8,22 +8,10 @@ from typing import Any
 
 from categorize.data.danmu.collections import COLUMNS, Chunk, described
 from categorize.data.danmu.elements import head
-from categorize.data.danmu.fields import FIELDS, wrong_field
+from categorize.data.danmu.fields import ALIASES, wrong_field
 from categorize.errors import UserError
 
 _BATCH = 20_000  # rows that are held
-# What exports call the fields.
-ALIASES: dict[str, tuple[str, ...]] = {
-    "onset_time": ("onset_time", "time", "onset"),
-    "mode": ("mode",),
-    "font_size": ("font_size", "size", "fontsize"),
-    "color": ("color", "colour"),
-    "sent_at": ("sent_at", "timestamp", "ctime", "date"),
-    "pool": ("pool",),
-    "sender_id": ("sender_id", "user_hash", "midhash", "sender", "uid"),
-    "row_id": ("row_id", "rowid", "dmid", "id"),
-    "text": ("text", "content", "message"),
-}
 _WHOLE = re.compile(r"(-?\d+)\.0*")
 
 
@@ -108,6 +96,3 @@ def _repaired(values: list[str]) -> tuple[str, str]:
 
 def _written(value: Any) -> str:
     return "" if value is None else str(value).strip()
-
-
-assert tuple(ALIASES)[:8] == FIELDS

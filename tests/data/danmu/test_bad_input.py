@@ -223,6 +223,28 @@ def test_a_list_may_be_a_list(tmp_path: Path) -> None:
     assert sum(done.counts.rejected.values()) == 2
 
 
+def test_a_list_may_be_of_objects_with_the_names_of_any_export(tmp_path: Path) -> None:
+    names = ["onset_time", "mode", "font_size", "color", "timestamp", "pool", "sender_id", "row_id"]
+    one = {**dict(zip(names, [*HEAD.split(","), "7"], strict=True)), "text": "a"}
+    other = {**dict(zip(["time", "mode", "size", *names[3:]], [*HEAD.split(","), "8"], strict=True)), "content": ""}
+    bare = {key: value for key, value in one.items() if key != "text"}
+    done, rows = read(put(tmp_path, "list.jsonl", lines(record([], danmu_list=[one, other, bare]))))
+    assert texts_of(rows) == ["a", ""]
+    assert dict(done.counts.rejected) == {"no text": 1}
+
+
+@pytest.mark.parametrize("write", [repr, json.dumps], ids=["python", "json"])
+def test_a_list_of_strings_may_be_written_into_a_cell(write: Any, tmp_path: Path) -> None:
+    texts = ["it's, so", 'a "b", c', "你好', '", '", "', "\\n\n\t🎉", f"{HEAD},99,embedded", ""]
+    values = [f"{HEAD},{51870527213010951 + i},{text}" for i, text in enumerate(texts)]
+    table = [["video_id", "danmu_list"], ["v", write([*values, "1,2,damaged"])], ["w", write(values[:1])]]
+    with (tmp_path / "cells.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(table)
+    done, rows = read(tmp_path / "cells.csv")
+    assert texts_of(rows) == texts
+    assert (done.counts.elements, done.counts.merged, sum(done.counts.rejected.values())) == (9, 1, 1)
+
+
 def test_a_table_may_have_the_fields_in_one_column(tmp_path: Path) -> None:
     path = put(tmp_path, "p.csv", f'p,text\n"{HEAD},5,10","a, b"\n"{HEAD},6",c\n"1,2",d\n')
     done, rows = read(path)
