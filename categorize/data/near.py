@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ SIMILARITY = 0.8
 _BANDS, _ROWS = 16, 5
 _SEED = 42
 _CHUNK = 20_000
+_PAIRS = 100_000  # that are compared at once
 # A band that this many texts share (a form letter) is compared with so many neighbours each, not all with all.
 _NEIGHBOURS = 50
 _CHARACTERS = 10_000  # of a longer text the beginning is compared
@@ -72,9 +72,11 @@ class NearTexts:
         # Equal digests are equal sets, but for a chance of some in 2^64.
         _, first, node = np.unique(_hash_rows(digests), return_index=True, return_inverse=True)
         pairs = _candidates(digests[first])
-        sets = lru_cache(maxsize=4096)(lambda i: shingles(names[first[i]]))
-        near = [_jaccard(sets(a), sets(b)) >= SIMILARITY for a, b in pairs.tolist()]
-        return cls(node.ravel().astype(np.int64)[of_text], pairs[np.array(near, dtype=bool)])
+        near = [np.empty((0, 2), dtype=np.int64)]
+        for start in range(0, len(pairs), _PAIRS):
+            block = pairs[start : start + _PAIRS]
+            near.append(block[_similarities(block, lambda i: shingles(names[first[i]])) >= SIMILARITY])
+        return cls(node.ravel().astype(np.int64)[of_text], np.concatenate(near))
 
     @property
     def nodes(self) -> int:
@@ -108,9 +110,20 @@ class NearTexts:
         return result
 
 
-def _jaccard(a: frozenset[str], b: frozenset[str]) -> float:
-    shared = len(a & b)
-    return shared / (len(a) + len(b) - shared)
+def _similarities(pairs: IntArray, shingles_of: Callable[[int], frozenset[str]]) -> npt.NDArray[np.float64]:
+    """Jaccard similarity of the sets of each pair, [pairs]; form letters make millions of pairs."""
+    from scipy.sparse import csr_array
+
+    members, places = np.unique(pairs, return_inverse=True)
+    a, b = places.reshape(pairs.shape).T
+    sets = [np.fromiter(map(hash, shingles_of(int(i))), dtype=np.int64) for i in members]
+    sizes = np.array([len(one) for one in sets], dtype=np.int64)
+    values, columns = np.unique(np.concatenate(sets), return_inverse=True)
+    bounds = np.concatenate([[0], np.cumsum(sizes)])
+    held = csr_array((np.ones(len(columns), dtype=np.int32), columns.ravel(), bounds), (len(members), len(values)))
+    shared = np.asarray(held[a].multiply(held[b]).sum(axis=1)).ravel()
+    similarity: npt.NDArray[np.float64] = shared / (sizes[a] + sizes[b] - shared)
+    return similarity
 
 
 def _digests(texts: Sequence[str]) -> npt.NDArray[np.uint32]:
@@ -137,16 +150,20 @@ def _hash_rows(values: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
 
 def _candidates(digests: npt.NDArray[np.uint32]) -> IntArray:
     """Pairs of rows that agree in a whole band, [pairs, 2], each once."""
-    found = [np.empty((0, 2), dtype=np.int64)]
+    found = [np.empty(0, dtype=np.int64)]  # first * rows + second
     for band in range(_BANDS):
         keys = _hash_rows(digests[:, band * _ROWS : (band + 1) * _ROWS])
         _, code, count = np.unique(keys, return_inverse=True, return_counts=True)
         shared = np.flatnonzero(count[code.ravel()] > 1)
         order = shared[np.argsort(code.ravel()[shared], kind="stable")]
         codes = code.ravel()[order]
+        of_band = []
         for step in range(1, min(_NEIGHBOURS, int(count.max())) + 1):
             same = codes[step:] == codes[:-step]
             if not same.any():
                 break
-            found.append(np.stack([order[:-step][same], order[step:][same]], axis=1))
-    return np.unique(np.concatenate(found), axis=0)
+            of_band.append(order[:-step][same] * len(digests) + order[step:][same])
+        if of_band:
+            found.append(np.unique(np.concatenate(of_band)))
+    keys = np.unique(np.concatenate(found))
+    return np.stack([keys // max(len(digests), 1), keys % max(len(digests), 1)], axis=1)
