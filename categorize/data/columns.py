@@ -9,6 +9,7 @@ import ast
 import difflib
 import json
 import math
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -147,8 +148,22 @@ def _ids(column: pa.Array, raw: RawTable) -> list[str]:
     if repeated:
         shown = ", ".join(f"{row_id!r} (rows {a} and {b})" for row_id, a, b in repeated[:_EXAMPLES])
         more = f" and {len(repeated) - _EXAMPLES} more" if len(repeated) > _EXAMPLES else ""
-        raise UserError(f"{raw.name}: ids come twice: {shown}{more}; make them unique or leave out data.columns.id")
+        raise UserError(
+            f"{raw.name}: ids come twice: {shown}{more}{rounded(ids)}; make them unique or leave out data.columns.id"
+        )
     return [str(row_id) for row_id in ids]
+
+
+_ROUNDED = re.compile(r"\d{14,}00|\d\.\d+[eE]\+?\d\d")
+
+
+def rounded(ids: Iterable[str | None]) -> str:
+    """A hint where most ids look like long numbers that a spreadsheet rounded to fifteen digits; else nothing."""
+    known = [row_id for row_id in ids if row_id]
+    lost = sum(_ROUNDED.fullmatch(row_id) is not None for row_id in known)
+    return " (a spreadsheet that takes ids for numbers loses their last digits: keep them as text)" * (
+        2 * lost > len(known)
+    )
 
 
 def _weights(cells: list[str | None], column: str, raw: RawTable) -> npt.NDArray[np.float64]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from categorize.data.columns import rounded
 from categorize.data.danmu.files import stem_of
 from categorize.data.danmu.ingest import REJECTS, Ingested, Settings, ingest
 from categorize.data.danmu.task import APART_FOLDER, COMMENTS_FOLDER
@@ -107,13 +108,16 @@ def _with_labels(table: pa.Table, path: str) -> tuple[pa.Table, str]:
         if row_id in first:
             raise UserError(
                 f"{labels.name}: row {number}: {ROW_ID} {row_id!r} comes twice, first in row {first[row_id]}"
+                f"{rounded(ids)}; take one of the two out"
             )
         first[row_id] = number
     places = pc.index_in(table[ROW_ID], value_set=pa.array(ids, pa.string()))
     known = table.num_rows - places.null_count
     if not known:
-        hint = " (a spreadsheet that takes ids for numbers loses their last digits)" if _rounded(ids) else ""
-        raise UserError(f"{key}: {labels.name}: no {ROW_ID} is one of these comments, such as {ids[0]!r}{hint}")
+        raise UserError(
+            f"{key}: {labels.name}: no {ROW_ID} is one of these comments, such as {ids[0]!r}{rounded(ids)}; name the "
+            "labels of this collection"
+        )
     for name in there:
         if name not in table.column_names:
             table = table.append_column(name, labels.table[name].take(places))
@@ -124,7 +128,3 @@ def _with_labels(table: pa.Table, path: str) -> tuple[pa.Table, str]:
         shown = ", ".join(strangers[:_EXAMPLES]) + (", ..." if len(strangers) > _EXAMPLES else "")
         note += f"; {len(strangers)} are of no comment here: {shown}"
     return table, note
-
-
-def _rounded(ids: list[str]) -> bool:
-    return sum(len(row_id) > 15 and row_id.endswith("00") for row_id in ids) > len(ids) / 2

@@ -68,6 +68,8 @@ def test_labels_of_a_table_are_joined_by_row_id(generated: Path, tmp_path: Path)
         ("row_id,class\n1,a\n1,b\n", "row 3: row_id '1' comes twice, first in row 2"),
         ("row_id,class\n1,a\n2,b\n", "no row_id is one of these comments"),
         ("row_id,class\n26132238280000000,a\n", "loses their last digits"),
+        ("row_id,class\n2.613223828068762e+16,a\n", "loses their last digits"),
+        ("row_id,class\n2.61322E+16,a\n2.61322E+16,b\n", "comes twice, first in row 2 .*loses their last digits"),
         ("row_id,class\n,a\n", "row 2 has no row_id"),
     ],
 )
