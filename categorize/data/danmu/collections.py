@@ -126,7 +126,7 @@ def _written_list(text: str) -> list[Any] | None:
     if re.match(r"\[\s*[\"']\s*-?\d", start) is None:
         return None
     try:
-        values = json.loads(text) if '"' in start else ast.literal_eval(text.strip())
+        values = json.loads(text, strict=False) if '"' in start else ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         try:
             values = ast.literal_eval(text.strip())  # Python, too, begins with "..." where a text holds an apostrophe

@@ -111,6 +111,7 @@ def _with_labels(table: pa.Table, path: str) -> tuple[pa.Table, str]:
                 f"{rounded(ids)}; take one of the two out"
             )
         first[row_id] = number
+    names = set(table.column_names)
     places = pc.index_in(table[ROW_ID], value_set=pa.array(ids, pa.string()))
     known = table.num_rows - places.null_count
     if not known:
@@ -127,4 +128,6 @@ def _with_labels(table: pa.Table, path: str) -> tuple[pa.Table, str]:
         strangers = [row_id for row_id in ids if row_id not in comments]
         shown = ", ".join(strangers[:_EXAMPLES]) + (", ..." if len(strangers) > _EXAMPLES else "")
         note += f"; {len(strangers)} are of no comment here: {shown}"
+    if own := [name for name in there if name != ROW_ID and name in names]:
+        note += f"; its columns {', '.join(own)} are not read, the comments have their own"
     return table, note

@@ -79,6 +79,15 @@ def test_labels_that_cannot_be_joined_are_refused(rows: str, message: str, gener
         read_source(section(generated, danmu={"labels": str(tmp_path / "labels.csv")}), tmp_path)
 
 
+def test_columns_that_labels_and_comments_share_are_those_of_the_comments(generated: Path, tmp_path: Path) -> None:
+    comments = read_source(section(generated), tmp_path).tables["all"].table
+    row_id, text = comments["row_id"][0].as_py(), comments["text"][0].as_py()
+    (tmp_path / "labels.csv").write_text(f"row_id,text,class\n{row_id},other,a\n", encoding="utf-8")
+    joined = read_source(section(generated, danmu={"labels": str(tmp_path / "labels.csv")}), tmp_path).tables["all"]
+    assert (joined.table["text"][0].as_py(), joined.table["class"][0].as_py()) == (text, "a")
+    assert "its columns text are not read" in joined.notes[-1]
+
+
 def test_official_splits_may_be_raw_files(generated: Path, tmp_path: Path) -> None:
     first, *_, last = sorted((generated / "raw").iterdir())
     source = read_source(DataSection(source={"train": str(first), "test": str(last)}, format="danmu"), tmp_path)
