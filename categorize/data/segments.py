@@ -26,7 +26,7 @@ ROUNDS = 12  # of cutting a document again with less, until every part fits
 DOCUMENTS_AT_ONCE = 512
 # A sentence ends at its mark and the quotes behind it, where white space follows; Chinese marks need none.
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s)|[。！？…]+[”’」』）\"']*|\n+")
-_ASKING_NAME = re.compile(r"(?:^|\s)(?:q|question)$|^(?:问|提问|提问者)$", re.IGNORECASE)
+_ASKING_NAME = re.compile(r"(?:^|\s)(?:q|question)[ .#]*\d*$|^(?:问|提问|提问者|问题) ?\d*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

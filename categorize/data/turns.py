@@ -15,6 +15,7 @@ _HAS_CJK = re.compile(f"[{_CJK}]")
 _BRACKETS = re.compile(r"\s*(?:\(.*\)|（.*）|\[.*\])$", re.DOTALL)
 _LATIN_WORD = re.compile(r"[^\W_][\w'’.&#/-]*|&")
 _CJK_NAME = re.compile(rf"[{_CJK}A-Za-z0-9·_\- ]{{1,10}}$")
+_OPENS = re.compile(r"[\[(【（<]\d")
 _NUMBERED = re.compile(r"(?i)(speaker|spk|spkr)[ _#-]*0*(\d{1,3})$")
 
 
@@ -72,11 +73,10 @@ def read_label(line: str, names: Collection[str] = ()) -> Label | None:
     start = len(line) - len(line.lstrip())
     if stamp := STAMP_MARK.match(line, start):
         start = stamp.end() + len(line[stamp.end() :]) - len(line[stamp.end() :].lstrip(" \t-–—"))
-    found = [
-        at
-        for at in (line.find(":", start, start + LONGEST_LABEL), line.find("：", start, start + LONGEST_LABEL))
-        if at > start
-    ]
+    head = line[: start + LONGEST_LABEL]
+    if _OPENS.search(head, start):  # Speaker 3 (00:12): the colon of a stamp ends no label
+        head = head[:start] + STAMP_MARK.sub(lambda stamp: "_" * len(stamp.group()), head[start:])
+    found = [at for at in (head.find(":", start), head.find("：", start)) if at > start]
     if not found:
         return None
     colon = min(found)

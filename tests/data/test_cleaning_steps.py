@@ -61,6 +61,8 @@ EXAMPLES: list[tuple[str | CleaningOptions, str, str]] = [
     (options(fillers={"add": ["you know", "就是说"]}), "It is, You  know, 我就是说好", "It is, 我好"),
     ("speakers", "CEO: a\nAudience Q:  b\nSPEAKER_03: c\n用户：d", "CEO: a\nAudience Q: b\nSpeaker 3: c\n用户: d"),
     ("speakers", "The Chair (Hon. A (B, Lib.)): a\n[00:01] JOHN SMITH: b", "The Chair: a\n[00:01] John Smith: b"),
+    ("speakers", "Speaker 3 (00:12): a\nSPEAKER_04 [0:00:13 - 0:00:20]: b", "Speaker 3: a\nSpeaker 4: b"),
+    ("speakers", "We met (12:31) at 13:00: a\nsee [1]: b", "We met (12:31) at 13:00: a\nsee [1]: b"),
     ("speakers", "Note: a\nhttp://x\n12:31 b\nOne thing: c", "Note: a\nhttp://x\n12:31 b\nOne thing: c"),
     ("speakers", "我想说的是：d", "我想说的是：d"),
     (options(speakers={"style": "numbered"}), "Bob: a\nAnn: b\nBob: c", "Speaker 1: a\nSpeaker 2: b\nSpeaker 1: c"),

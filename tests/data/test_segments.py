@@ -78,6 +78,10 @@ def test_a_question_goes_with_its_answers() -> None:
         "Audience Q: tell us\nCEO: no",
         "Audience Q: why\nCEO: so",
     ]
+    assert cut("Q1: Tell us.\nA1: no\nQ2: Say why.\nA2: so", by="question_answer") == [
+        "Q1: Tell us.\nA1: no",
+        "Q2: Say why.\nA2: so",
+    ]
     assert cut("what?\nthis\nand that\nwhy?\nso", by="question_answer") == ["what?\nthis\nand that", "why?\nso"]
     assert cut("用户：贵吗？\n系统：您要哪个？\n用户：这个。\n用户：远吗？\n系统：不远", by="question_answer") == [
         "用户：贵吗？\n系统：您要哪个？\n用户：这个。",
