@@ -166,7 +166,7 @@ class RunWriter:
         path: where the finished run goes.
         recipe_text: the resolved recipe; an interrupted run is continued only with the same one.
         resume: continue an interrupted run where there is one.
-        overwrite: replace a finished or interrupted run.
+        overwrite: replace a finished run; an interrupted one too, unless it is to be resumed.
 
     Raises:
         UserError: the place holds another run, an interrupted run or something that is no run, or another process
@@ -185,9 +185,10 @@ class RunWriter:
             if not is_run(self.final):
                 raise UserError(f"{self.final}: output_dir holds files that are no run; name another output_dir")
             if not overwrite:
+                again = " --resume" if resume and self.checkpoints.is_dir() else ""
                 raise UserError(
                     f"{self.final}: output_dir holds a finished run; name another output_dir or replace it with "
-                    f"--overwrite"
+                    f"--overwrite{again}"
                 )
         self._open(recipe_text, resume, overwrite)
 
@@ -195,7 +196,7 @@ class RunWriter:
         stored = self.path / RECIPE
         if is_main_process() and self.path.is_dir():
             _claim(self.path)
-        if self.checkpoints.is_dir() and any(self.checkpoints.iterdir()) and not overwrite:
+        if self.checkpoints.is_dir() and any(self.checkpoints.iterdir()) and (resume or not overwrite):
             if not resume:
                 raise UserError(
                     f"{self.path}: an interrupted run is here; continue it with --resume or start anew with --overwrite"
@@ -203,7 +204,8 @@ class RunWriter:
             if stored.exists() and stored.read_text(encoding="utf-8") != recipe_text:
                 changed = _changed_lines(stored.read_text(encoding="utf-8"), recipe_text)
                 raise UserError(
-                    f"{stored}: the interrupted run had another recipe ({changed}); undo the change or use --overwrite"
+                    f"{stored}: the interrupted run had another recipe ({changed}); undo the change, or start anew "
+                    f"with --overwrite alone"
                 )
             self.resumed = True
             return

@@ -50,7 +50,8 @@ def train(command: Command) -> None:
     assert isinstance(recipe, TrainedRecipe)
     method = get_method("sft" if isinstance(recipe, SftRecipe) else recipe.model.method)
     output = Path(recipe.output_path)
-    resume = command.resume or recipe.training.resume == "auto"
+    # Together the flags continue an interrupted run that is to replace a finished one.
+    resume = command.resume or (recipe.training.resume == "auto" and not command.overwrite)
     settle_device(recipe.training.upstream().get("use_cpu") is True)
     options = FitOptions(resume, command.trust_remote_code)
     say(f"{recipe.name}: {method.name} -> {output}")

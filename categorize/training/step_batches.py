@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
-from transformers import TrainerCallback
+from transformers import EarlyStoppingCallback, TrainerCallback
 
 from categorize.training.checkpoints import mark_complete
 from categorize.training.sampler import StepBatchSampler
@@ -163,6 +163,19 @@ class StepBatches:
             self.seen_rows.extend(rows[rows >= 0].tolist())
 
     # ------------------------------------------------------------ evaluation and checkpoints
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """An epoch, unless the training had run out of patience before it was resumed: upstream would go on and might
+        end with other weights."""
+        for one in self.callback_handler.callbacks:
+            if (
+                isinstance(one, EarlyStoppingCallback)
+                and one.early_stopping_patience_counter >= one.early_stopping_patience
+            ):
+                self.control.should_training_stop = True
+                return
+        trainer: Any = super()
+        trainer._run_epoch(*args, **kwargs)
+
     def evaluation_model(self) -> Any:
         """The wrapped model while training (sharded weights are gathered by its hooks), the bare one otherwise."""
         return self.model_wrapped if self.is_in_train else self.model

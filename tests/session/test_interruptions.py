@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,9 @@ def test_a_recipe_may_resume_by_itself(root: Path, tiny: Tiny, tmp_path: Path) -
     assert (tmp_path / "outputs/one/run.json").exists()
 
 
-def interrupted(tiny: Tiny, folder: Path, monkeypatch: pytest.MonkeyPatch, **training: Any) -> list[str]:
+def interrupted(
+    tiny: Tiny, folder: Path, monkeypatch: pytest.MonkeyPatch, flags: Sequence[str] = (), **training: Any
+) -> list[str]:
     """A run of `rows.csv` in `folder` stopped behind its second checkpoint; gives how to start it again."""
     from categorize.training.checkpoints import mark_complete
 
@@ -114,7 +116,7 @@ def interrupted(tiny: Tiny, folder: Path, monkeypatch: pytest.MonkeyPatch, **tra
     monkeypatch.chdir(folder)
     with monkeypatch.context() as patch:
         patch.setattr("categorize.training.step_batches.mark_complete", stop)
-        assert main("run_seqcls.py", "seqcls", train, [recipe.name]) == 130
+        assert main("run_seqcls.py", "seqcls", train, [recipe.name, *flags]) == 130
     return [recipe.name, "--resume"]
 
 
@@ -150,6 +152,22 @@ def test_a_run_that_is_started_twice_is_refused_while_the_first_writes_it(tmp_pa
     RunWriter(tmp_path / "run", "seed: 1\n")
     RunWriter(tmp_path / "run", "seed: 1\n").commit({"name": "again", "method": "tfidf"})
     assert (tmp_path / "run/run.json").exists()
+
+
+def test_an_interrupted_replacement_of_a_finished_run_is_continued(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from categorize.runs import RunWriter
+
+    RunWriter(tmp_path / "outputs/one", "seed: 1\n").commit({"name": "old", "method": "tfidf"})
+    again = interrupted(tiny, tmp_path, monkeypatch, flags=["--overwrite"])
+    assert main("run_seqcls.py", "seqcls", train, again) == 2
+    assert "replace it with --overwrite --resume" in capsys.readouterr().err
+    assert main("run_seqcls.py", "seqcls", train, [*again, "--overwrite", "seed=2"]) == 2
+    assert "another recipe" in capsys.readouterr().err
+    assert main("run_seqcls.py", "seqcls", train, [*again, "--overwrite"]) == 0
+    manifest = json.loads((tmp_path / "outputs/one/run.json").read_text())
+    assert manifest["name"] == "one" and manifest["details"]["resumed_from"] == "checkpoint-4"
 
 
 @pytest.mark.parametrize("change", ["label", "order", "nothing"])

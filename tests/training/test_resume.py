@@ -93,6 +93,13 @@ def test_early_stopping_remembers_its_patience(tiny: Tiny, tmp_path: Path) -> No
     resumed = build(tmp_path / "killed")
     resumed.train(resume_from_checkpoint=str(last_complete(tmp_path / "killed")))
     assert whole.state.global_step == resumed.state.global_step == 8
+    # Killed behind its end, while it predicts: the measure would be better now, but patience had run out.
+    late = build(tmp_path / "killed")
+    late.measures = lambda logits: {"flat": 0.9}
+    late.train(resume_from_checkpoint=str(last_complete(tmp_path / "killed")))
+    assert late.state.global_step == 8 and late.state.best_global_step == resumed.state.best_global_step
+    for name, value in weights(late).items():
+        assert torch.equal(value, weights(resumed)[name]), name
 
 
 def test_a_checkpoint_that_was_not_written_to_the_end_is_not_resumed_from(tiny: Tiny, tmp_path: Path) -> None:
