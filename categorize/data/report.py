@@ -175,6 +175,9 @@ def describe(
         notes=list(notes),
     )
     report.warnings.extend(_warnings(report, rows, label_set, data))
+    # A published file of unlabelled rows may number its documents anew.
+    if data.columns.document is not None and getattr(data.source, "unlabeled", None) is None:
+        report.warnings.extend(_torn(rows["document_id"].to_pylist(), splits))
     return report
 
 
@@ -266,6 +269,22 @@ def _warnings(report: DataReport, rows: pa.Table, label_set: LabelSet, data: Dat
             f"{conflicts} documents have rows with different labels; the first labelled row's is the document's"
         )
     return warnings
+
+
+def _torn(documents: Sequence[str], splits: Sequence[str]) -> list[str]:
+    """Documents that are labelled in some of their rows only, as where a label stands in the first row alone."""
+    labelled = {document for document, split in zip(documents, splits, strict=True) if split in _LABELLED_SPLITS}
+    torn = Counter(
+        document
+        for document, split in zip(documents, splits, strict=True)
+        if split == "unlabeled" and document in labelled
+    )
+    if not torn:
+        return []
+    return [
+        f"{len(torn)} documents, such as {next(iter(torn))!r}, are labelled in some rows only: their other "
+        f"{sum(torn.values())} rows are unlabeled, and the documents lack them; write the label into all rows of one"
+    ]
 
 
 def _uneven(report: DataReport) -> list[str]:

@@ -18,6 +18,7 @@ from categorize.recipe.data_sections import DataSection, Sample
 
 EMPTY = "empty text"
 SAME = "text and gold of an earlier row"
+SAME_DOCUMENT = "all texts and golds of an earlier document"
 NEAR = "nearly the text, and the gold, of an earlier row"
 NOT_SAMPLED = "not in the sample"
 
@@ -40,7 +41,10 @@ def reasons_to_leave(
         if split == "train" and not text:
             reasons[row] = EMPTY
     if data.dedupe != "none":
-        _mark_duplicates(reasons, rows, splits, near if data.dedupe == "near" else None, node_of_row)
+        if data.columns.document is not None:
+            _mark_documents(reasons, rows, splits)
+        else:
+            _mark_duplicates(reasons, rows, splits, near if data.dedupe == "near" else None, node_of_row)
     if data.sample is not None:
         _mark_sample(reasons, rows, splits, data.sample, data.columns.document is not None)
     return reasons
@@ -73,6 +77,22 @@ def _mark_duplicates(
             reasons[row] = NEAR
         else:
             kept.add((node, answer))
+
+
+def _mark_documents(reasons: list[str | None], rows: pa.Table, splits: Sequence[str]) -> None:
+    """Rows of training documents of which all rows are those of an earlier one: a turn such as "Yes." stays."""
+    members: dict[str, list[int]] = {}
+    for row, (document, split) in enumerate(zip(rows["document_id"].to_pylist(), splits, strict=True)):
+        if split == "train" and reasons[row] is None:
+            members.setdefault(document, []).append(row)
+    keys, gold, scores = (rows[name].to_pylist() for name in ("content_hash", "gold", "gold_score"))
+    seen: set[tuple[object, ...]] = set()
+    for at in members.values():
+        whole = tuple((keys[row], tuple(gold[row]) if gold[row] is not None else scores[row]) for row in at)
+        if whole in seen:
+            for row in at:
+                reasons[row] = SAME_DOCUMENT
+        seen.add(whole)
 
 
 def _mark_sample(

@@ -249,6 +249,8 @@ def _splits(recipe: _Recipe) -> None:
         recipe.refuse(f"{splits}.fold", f"folds count from 0: the last of {folds} is {folds - 1}")
     if folds is not None and recipe.holds(f"{splits}.by_time"):
         recipe.refuse(f"{splits}.by_time", "cannot go with folds, which take rows of every time; keep one of them")
+    if recipe.value("data.dedupe") == "near" and recipe.holds("data.columns.document"):
+        recipe.refuse("data.dedupe", "near compares single rows, which are parts of documents here; write exact")
     if recipe.value(f"{splits}.near_duplicates") == "group":
         for key in ("group", "document"):
             if recipe.holds(f"data.columns.{key}"):

@@ -86,6 +86,19 @@ def test_equal_texts_never_straddle_two_splits(tmp_path: Path) -> None:
     assert sum(map(len, texts)) == len(set.union(*texts)) == 90
 
 
+def test_documents_that_are_labelled_in_their_first_row_alone_are_warned_of(tmp_path: Path) -> None:
+    rows = [
+        {"id": str(i), "text": f"text {i}", "label": "ab"[i // 3 % 2] if i % 3 == 0 else "", "doc": f"d{i // 3}"}
+        for i in range(300)
+    ]
+    data = load(write(tmp_path / "a.jsonl", rows), columns=Columns(id="id", document="doc"))
+    (warning,) = [one for one in data.report.warnings if "labelled in some rows only" in one]
+    assert warning.startswith("100 documents, such as 'd0', are") and "other 200 rows are unlabeled" in warning
+    whole = [{**row, "label": "ab"[int(row["doc"][1:]) % 2]} for row in rows]
+    report = load(write(tmp_path / "b.jsonl", whole), columns=Columns(id="id", document="doc")).report
+    assert not any("some rows only" in one for one in report.warnings)
+
+
 def test_groups_and_documents_never_straddle_two_splits(tmp_path: Path) -> None:
     rows = [{"id": str(i), "text": f"text {i % 50}", "label": "ab"[i % 2], "video": f"v{i % 40}"} for i in range(400)]
     path = write(tmp_path / "a.jsonl", rows)

@@ -277,6 +277,23 @@ def test_duplicates_leave_train_alone_and_are_counted(tmp_path: Path) -> None:
     assert any("left out:" in line for line in near.report.lines())
 
 
+def test_duplicates_of_documents_are_whole_documents(tmp_path: Path) -> None:
+    turns = [["hello", "yes.", f"about {i % 30}"] for i in range(60)]  # each document twice
+    rows = [
+        {"id": f"{i}-{j}", "text": text, "label": "ab"[i % 2], "doc": f"d{i}"}
+        for i, document in enumerate(turns)
+        for j, text in enumerate(document)
+    ]
+    data = load(
+        write(tmp_path / "a.jsonl", rows), columns=Columns(id="id", document="doc"), dedupe="exact",
+        splits=SplitSettings(test=0.1, validation=0.0),
+    )  # fmt: skip
+    documents = Counter(data.splits.train["document_id"].to_pylist())
+    assert set(documents.values()) == {3}  # none has lost a turn
+    texts = [text for text in data.splits.train["text"].to_pylist() if text.startswith("about")]
+    assert len(texts) == len(set(texts)) and sum(data.report.left_out.values()) % 3 == 0 < data.left_out.num_rows
+
+
 # ---------------------------------------------------------------- sample
 def test_a_larger_sample_holds_the_smaller_one_and_keeps_the_shares(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", comments(1000))

@@ -174,6 +174,7 @@ def test_what_works_for_answers_is_not_refused(minimal: Callable[..., LoadedReci
         (("data.splits.folds=5", "data.splits.by_time=day"), "data.splits.by_time: cannot go with folds"),
         (("data.splits.near_duplicates=group", "data.columns.group=video"), "already what stays together"),
         (("data.splits.near_duplicates=group", "data.splits.by_time=day"), "would date a text by one"),
+        (("data.dedupe=near", "data.columns.document=meeting"), "near compares single rows"),
     ],
 )
 def test_data_keys_that_cannot_go_together_are_refused(errors: Errors, overrides: tuple[str, ...], said: str) -> None:
