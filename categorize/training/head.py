@@ -184,10 +184,15 @@ def _measures(data: LoadedData, segments: pa.Table, settings: HeadSettings) -> A
     rule = DecisionRule.default(label_set)
 
     def compute(logits: npt.NDArray[np.float64]) -> dict[str, float]:
+        import numpy as np
+
+        finite = np.asarray(np.isfinite(logits).all(axis=1))  # as `HeadPredictor` has it
         if label_set.is_regression:
-            predictions = Predictions(ids, score=logits[:, 0] * settings.target_std + settings.target_mean)
+            predictions = Predictions(
+                ids, score=logits[:, 0] * settings.target_std + settings.target_mean, valid=finite
+            )
         else:
-            predictions = Predictions(ids, probabilities=to_probabilities(logits, label_set))
+            predictions = Predictions(ids, probabilities=to_probabilities(logits, label_set), valid=finite)
         return flat(measure(label_set, gold, SegmentPredictions(predictions, segments, spec).decide(rule)))
 
     return compute

@@ -163,6 +163,15 @@ class StepBatches:
             self.seen_rows.extend(rows[rows >= 0].tolist())
 
     # ------------------------------------------------------------ evaluation and checkpoints
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """Whether these are the best weights yet; not where the measure is undefined this once (no label occurs in gold
+        or predictions), for which upstream raises."""
+        name = self.args.metric_for_best_model
+        if name is not None and f"eval_{name.removeprefix('eval_')}" not in metrics:
+            return False
+        trainer: Any = super()
+        return bool(trainer._determine_best_metric(metrics=metrics, trial=trial))
+
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         """An epoch, unless the training had run out of patience before it was resumed: upstream would go on and might
         end with other weights."""

@@ -102,6 +102,18 @@ def test_early_stopping_remembers_its_patience(tiny: Tiny, tmp_path: Path) -> No
         assert torch.equal(value, weights(resumed)[name]), name
 
 
+def test_a_measure_that_is_undefined_for_once_ends_no_training(tiny: Tiny, tmp_path: Path) -> None:
+    options = {
+        "eval_strategy": "steps", "eval_steps": 4, "save_strategy": "steps", "save_steps": 4,
+        "load_best_model_at_end": True, "metric_for_best_model": "macro_f1", "greater_is_better": True,
+    }  # fmt: skip
+    trainer = trainer_with_dropout(tiny, tmp_path, **options)
+    measured = iter([{}, {"macro_f1": 0.5}, {}])
+    trainer.measures = lambda logits: next(measured)
+    trainer.train()
+    assert trainer.state.best_global_step == 8 and trainer.state.global_step == 12
+
+
 def test_a_checkpoint_that_was_not_written_to_the_end_is_not_resumed_from(tiny: Tiny, tmp_path: Path) -> None:
     trainer = trainer_with_dropout(tiny, tmp_path, save_strategy="steps", save_steps=4)
     trainer.train()
