@@ -64,6 +64,7 @@ def train(command: Command) -> None:
         check_merge(recipe, overwrite=command.overwrite)
     if command.dry_run:
         data = load_recipe_data(recipe, resplit=command.resplit, write=not command.dry_run)
+        check_labelled(data)
         for line in [*data.report.lines(), *data.report.cleaning.lines(), *method.preview(recipe, data, options)]:
             say(line)
         say("dry run: nothing was trained or written")
@@ -74,6 +75,7 @@ def train(command: Command) -> None:
     # Before the data is read: a folder that is taken must not cost the user an hour.
     writer = RunWriter(output, command.recipe.text, resume=resume, overwrite=command.overwrite)
     data = load_recipe_data(recipe, resplit=command.resplit, write=not command.dry_run)
+    check_labelled(data)
     for line in data.report.lines():
         say(line)
     start = time.perf_counter()
@@ -86,6 +88,14 @@ def train(command: Command) -> None:
     run = finish(recipe, data, method, writer, summary, start)
     if command.merge:
         merge_run(command, run, data)
+
+
+def check_labelled(data: LoadedData) -> None:
+    """Refuse a source without labels, which loads as well: there is nothing to learn from."""
+    if not data.splits.train.num_rows:
+        raise UserError(
+            f"{data.report.source}: no row has a label; name the column that holds the labels as data.columns.label"
+        )
 
 
 def writer_files(writer: RunWriter, data: LoadedData) -> None:

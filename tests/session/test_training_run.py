@@ -191,6 +191,15 @@ def test_an_evaluation_looks_at_all_runs_before_it_predicts_with_the_first(
     assert not (folder / "outputs/t").exists()
 
 
+@pytest.mark.parametrize("flags", [[], ["--dry-run"]])
+def test_a_source_without_labels_is_refused(
+    folder: Path, tiny: Tiny, capsys: pytest.CaptureFixture[str], flags: list[str]
+) -> None:
+    recipe = write_recipe(folder / "r.yaml", model={"name_or_path": str(tiny("bert"))})
+    assert run(str(recipe), "data.columns.label=null", *flags) == 2
+    assert "error: rows.csv: no row has a label; name the column" in capsys.readouterr().err
+
+
 def test_an_adapter_trained_elsewhere_is_loaded_on_the_base_that_is_named(folder: Path, tiny: Tiny) -> None:
     """A plain peft folder, with the base under a path that no longer exists."""
     import shutil
