@@ -222,7 +222,8 @@ def _write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]
         return
     # With the byte order mark, Excel reads UTF-8, and so Chinese text, as such.
     with path.open("w", encoding="utf-8-sig" if excel else "utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        # Line ends of RFC 4180: with "\n" alone, Python before 3.13 leaves a carriage return within a cell unquoted.
+        writer = csv.writer(file, lineterminator="\r\n")
         writer.writerow(header)
         writer.writerows(rows)
 

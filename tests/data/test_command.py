@@ -18,6 +18,7 @@ from categorize.data.charts import bins, overview_svg
 from categorize.data.datasheet import reload_section
 from categorize.data.export import Exported
 from categorize.data.load import LoadedData, load_recipe_data
+from categorize.data.readers import read_file
 from categorize.recipe.load import load_recipe
 
 SPLITS = ("train", "validation", "test", "unlabeled")
@@ -126,6 +127,15 @@ def test_several_labels_and_scores_read_back_too(folder: Path, task: str, form: 
     assert main([recipe, "--write", "set", "--format", form]) == 0
     before, after = reloaded(recipe, "set", form)
     assert rows_of(before) == rows_of(after)
+
+
+def test_kept_columns_come_back_as_they_were(folder: Path) -> None:
+    odd = ["a\rb", "a\r\nb", "a\nb", " a ", '"', "a,b;c", "=1+1", "\u2028", "😀"]
+    rows = [{**row, "video": odd[i % len(odd)]} for i, row in enumerate(comments(90))]
+    assert main([write_recipe(rows, cleaning=[]), "--write", "set", "--format", "csv"]) == 0
+    table = read_file("set/purged.csv").table
+    kept = dict(zip(table["id"].to_pylist(), table["video"].to_pylist(), strict=True))
+    assert kept == {row["nr"]: row["video"] for row in rows if row["nr"] in kept} and len(kept) > 60
 
 
 def test_every_row_is_in_one_file_and_rejected_ones_have_a_reason(folder: Path) -> None:
