@@ -201,7 +201,7 @@ class InputSpec:
         if self.segments.by != "minutes" or minutes is None:
             return [[text] for text in documents["text"].to_pylist()]
         whole = self.raw_documents(rows)["text"].to_pylist()
-        return [[self._clean(piece) for piece in cut_by_minutes(text, minutes)] for text in whole]
+        return [[self._clean(piece) for piece in cut_by_minutes(text, minutes, self._speaker_names)] for text in whole]
 
     def raw_documents(self, rows: pa.Table) -> pa.Table:
         """`documents` with the texts as they were before cleaning."""

@@ -14,7 +14,7 @@ import numpy as np
 from categorize.data.rows import digest
 from categorize.data.stamps import stamps
 from categorize.data.tokens import TokenCounter
-from categorize.data.turns import Turn, find_turns, read_label
+from categorize.data.turns import LONGEST_LABEL, Turn, find_turns, read_label
 from categorize.recipe.data_sections import Segments
 
 if TYPE_CHECKING:
@@ -348,16 +348,19 @@ def sentences(text: str, start: int, end: int) -> Iterator[Span]:
         yield begin, end
 
 
-def cut_by_minutes(text: str, minutes: float) -> list[str]:
+def cut_by_minutes(text: str, minutes: float, speaker_names: Collection[str] = ()) -> list[str]:
     """The text cut where a stamp is the first of a new stretch of `minutes`; whole where it has no stamp.
 
-    What stands before the first stamp goes with it. A clock that goes back (a second recording) begins a stretch, too.
+    A speaker's label before the stamp (`Speaker 2 (01:12): `) goes with it. What stands before the first stamp goes
+    with that one. A clock that goes back (a second recording) begins a stretch, too.
     """
     begins = [0]
     current: int | None = None
     for at, time in stamps(text):
         stretch = int(time // (minutes * 60))
         if current is not None and stretch != current:
-            begins.append(at)
+            line = text.rfind("\n", 0, at) + 1
+            label = read_label(text[line : at + LONGEST_LABEL].split("\n", 1)[0], speaker_names)
+            begins.append(line if label is not None and line + label.end >= at else at)
         current = stretch
     return [text[a:b] for a, b in zip(begins, [*begins[1:], len(text)], strict=True)]

@@ -111,6 +111,14 @@ def test_minutes_begin_at_stamps() -> None:
     assert cut_by_minutes("12:31 a\n1:02:03 b", 1) == ["12:31 a\n", "1:02:03 b"]
 
 
+def test_a_speakers_label_before_a_stamp_goes_with_it() -> None:
+    text = "Speaker 1 (00:12): a\nSpeaker 2 (01:12): b\nAnn: [02:01] c\nso [03:00] d"
+    assert cut_by_minutes(text, 1) == [
+        "Speaker 1 (00:12): a\n", "Speaker 2 (01:12): b\n", "Ann: [02:01] c\nso ", "[03:00] d",
+    ]  # fmt: skip
+    assert cut_by_minutes("das ich [00:01]: a\ndas ich [01:01]: b", 1, ["das ich"])[1] == "das ich [01:01]: b"
+
+
 def test_baselines_keep_the_part_that_they_are_named_for() -> None:
     text = " ".join(map(str, range(10)))
     assert cut(text, by="head", max_tokens=4) == ["0 1 2 3"]

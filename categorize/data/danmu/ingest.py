@@ -40,7 +40,7 @@ from categorize.data.progress import Progress
 from categorize.errors import UserError
 from categorize.recipe.data_sections import CleaningOptions
 
-VERSION = 1
+VERSION = 2
 MANIFEST = "danmu.json"
 REJECTS = "rejects.jsonl"
 COLLECTIONS_FILE = "collections.parquet"

@@ -87,7 +87,7 @@ def test_an_interrupted_ingestion_of_other_settings_is_not_continued(
     source = files(tmp_path, 3, 500)
     work = tmp_path / "out.incomplete"
     work.mkdir()
-    (work / "journal.jsonl").write_text('{"settings": {}, "version": 1}\n{"stem": "files-0', encoding="utf-8")
+    (work / "journal.jsonl").write_text('{"settings": {}, "version": 2}\n{"stem": "files-0', encoding="utf-8")
     assert ingest(str(source), tmp_path / "out", Settings()).resumed == 0
 
 
