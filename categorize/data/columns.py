@@ -100,10 +100,10 @@ def extract(raw: RawTable, data: DataSection, *, id_prefix: str = "", need_label
     keys = [content_key(row) for row in zip(*lists.values(), strict=True)]
     documents = ids
     if columns.document is not None:
-        documents = [cell or row_id for cell, row_id in zip(strings[columns.document].to_pylist(), ids, strict=True)]
+        documents = [cell or row_id for cell, row_id in zip(trimmed(strings[columns.document]), ids, strict=True)]
     groups: list[str | None] = [None] * len(raw)
     if columns.group is not None:
-        groups = [cell or None for cell in strings[columns.group].to_pylist()]
+        groups = trimmed(strings[columns.group])
     weights = np.ones(len(raw))
     if columns.weight is not None:
         weights = _weights(strings[columns.weight].to_pylist(), columns.weight, raw)
@@ -113,6 +113,11 @@ def extract(raw: RawTable, data: DataSection, *, id_prefix: str = "", need_label
     return Extracted(
         raw.name, raw.row_numbers, ids, documents, groups, weights, struct_of(strings, len(raw)), keys, cells
     )
+
+
+def trimmed(column: pa.Array) -> list[str | None]:
+    """Cells without white space around them, which nobody sees in a spreadsheet; None for what is blank."""
+    return [(cell or "").strip() or None for cell in column.to_pylist()]
 
 
 def check_column(name: str, key: str, raw: RawTable) -> None:

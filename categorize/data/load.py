@@ -14,7 +14,15 @@ import pyarrow as pa
 from categorize.data import split_file as stored
 from categorize.data.assignment import RowsToSplit, assign_rows
 from categorize.data.cleaning_report import CleaningTrace
-from categorize.data.columns import Extracted, extract, missing_spellings, raw_values, split_cell, text_columns
+from categorize.data.columns import (
+    Extracted,
+    extract,
+    missing_spellings,
+    raw_values,
+    split_cell,
+    text_columns,
+    trimmed,
+)
 from categorize.data.gold import Gold, build_rows, read_gold
 from categorize.data.input_spec import InputSpec
 from categorize.data.near import NearTexts
@@ -212,7 +220,7 @@ def _with_columns(fields: pa.StructArray, columns: Sequence[str]) -> pa.StructAr
 
 def _keys(rows: Extracted, data: DataSection) -> list[str]:
     # The cells, not `rows.documents`: a row whose document cell is empty is split by its text.
-    documents = rows.fields.field(data.columns.document).to_pylist() if data.columns.document is not None else None
+    documents = trimmed(rows.fields.field(data.columns.document)) if data.columns.document is not None else None
     return unit_keys(rows.content_keys, documents, rows.groups if data.columns.group is not None else None)
 
 
@@ -270,7 +278,7 @@ def _to_split(
         dates = any(parse_date(cell) is not None for cell in cells if cell)
     groups = None
     if (named := data.columns.group or data.columns.document) is not None:
-        groups = [cell for _, rows in parts for cell in rows.fields.field(named).to_pylist()]
+        groups = [cell for _, rows in parts for cell in trimmed(rows.fields.field(named))]
     return RowsToSplit(official, keys, values, joined, times, dates, groups)
 
 

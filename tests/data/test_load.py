@@ -99,6 +99,22 @@ def test_documents_that_are_labelled_in_their_first_row_alone_are_warned_of(tmp_
     assert not any("some rows only" in one for one in report.warnings)
 
 
+@pytest.mark.parametrize("column", ["group", "document"])
+def test_blanks_around_a_group_or_document_make_no_other_one(column: str, tmp_path: Path) -> None:
+    rows = [
+        {"id": str(i), "text": f"text {i}", "label": "ab"[i % 2], "who": f"Ann {i % 40}" + " " * (i % 3)}
+        for i in range(400)
+    ]
+    rows[7]["who"] = rows[11]["who"] = "  "
+    data = load(write(tmp_path / "a.jsonl", rows), columns=Columns.model_validate({"id": "id", column: "who"}))
+    place = where(data)
+    for name in {row["who"].strip() for row in rows} - {""}:
+        assert len({place[row["id"]] for row in rows if row["who"].strip() == name}) == 1
+    cells = "group" if column == "group" else "document_id"
+    found = {cell for split in SPLITS for cell in data.splits[split][cells].to_pylist()}
+    assert len(found) == (41 if column == "group" else 42)  # blank ones: no group, documents of their own
+
+
 def test_groups_and_documents_never_straddle_two_splits(tmp_path: Path) -> None:
     rows = [{"id": str(i), "text": f"text {i % 50}", "label": "ab"[i % 2], "video": f"v{i % 40}"} for i in range(400)]
     path = write(tmp_path / "a.jsonl", rows)

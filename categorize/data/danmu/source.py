@@ -99,7 +99,7 @@ def _with_labels(table: pa.Table, path: str) -> tuple[pa.Table, str]:
     there = labels.table.column_names
     if ROW_ID not in there:
         raise UserError(f"{key}: {labels.name} has no column {ROW_ID!r}; columns: {', '.join(map(repr, there))}")
-    ids = labels.table[ROW_ID].to_pylist()
+    ids = [(row_id or "").strip() for row_id in labels.table[ROW_ID].to_pylist()]
     first: dict[str, int] = {}
     for row, row_id in enumerate(ids):
         number = int(labels.row_numbers[row])
