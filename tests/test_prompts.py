@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -342,3 +344,54 @@ def test_no_row_vanishes() -> None:
     assert len(encoded) == 4
     assert [row.truncated for row in encoded] == [False, True, False, True]
     assert all(row.completion_ids for row in encoded)
+
+
+# ---------------------------------------------------------------- templates of published models
+FAMILIES = ["qwen2_5", "qwen3", "llama3", "llama3_2", "gemma", "gemma3", "phi3", "glm4moe", "gptoss", "cohere"]
+
+
+def published(family: str) -> Any:
+    """The test tokenizer with the chat template of a model family that TRL ships."""
+    import trl
+
+    template = (Path(trl.__file__).parent / "chat_templates" / f"{family}.jinja").read_text(encoding="utf-8")
+    tokenizer = build_tokenizer("plain")
+    tokenizer.add_tokens(sorted(set(re.findall(r"<\|\w+\|>", template))), special_tokens=True)
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_prompts_of_published_templates_are_what_these_make_of_whole_conversations(family: str) -> None:
+    tokenizer = published(family)
+    prompt = PromptFormat(PromptSettings("Say it.\n{labels}"), MOODS, tokenizer, 4000)
+    answered = prompt.render({"text": "good movie"}) + "bad" + tokenizer.decode([prompt.end_id])
+    system = "Say it.\n- good\n- bad\n- late"
+    turns = [{"role": "system", "content": system}, {"role": "user", "content": "good movie"}]
+    if family == "gemma":
+        turns = [{"role": "user", "content": f"{system}\n\ngood movie"}]
+    turns.append({"role": "assistant", "content": "bad"})
+    whole = tokenizer.apply_chat_template(turns, tokenize=False, enable_thinking=False)
+    today = [datetime.date.today().strftime(form) for form in ("%d %b %Y", "%Y-%m-%d")]
+    whole = whole.replace(today[0], "26 Jul 2024").replace(today[1], "2024-07-26")
+    if family == "glm4moe":  # has no end of turn
+        answered = answered.removesuffix("<eos>")
+    assert whole.startswith(answered)
+    row = prompt.encode({"text": "good movie"}, ["bad"])
+    assert row.prompt_ids == prompt.encode({"text": "good movie"}).prompt_ids
+    assert row.prompt_ids.count(tokenizer.bos_token_id) == whole.count("<bos>") <= 1
+
+
+@pytest.mark.parametrize("family", ["llama3_2", "gptoss"])
+def test_a_run_is_asked_the_same_on_every_day(family: str) -> None:
+    """Their templates tell the model the date."""
+    prompt = PromptFormat(PromptSettings("Say it."), MOODS, published(family), 4000)
+    text = prompt.render({"text": "x"})
+    assert ("Today Date: 26 Jul 2024" in text) or ("Current date: 2024-07-26" in text)
+
+
+@pytest.mark.parametrize("family", ["idefics3", "llava_next"])
+def test_a_template_that_cannot_ask_is_refused_in_one_line(family: str) -> None:
+    with pytest.raises(UserError, match=r"its chat template cannot ask a question of plain text") as error:
+        PromptFormat(PromptSettings("Say it."), MOODS, published(family), 4000)
+    assert "\n" not in str(error.value)
