@@ -121,7 +121,8 @@ class HeadPredictor:
 def compute_dtype(name: str, model: torch.nn.Module, device: torch.device) -> torch.dtype | None:
     """Half precision to compute in, or None for the weights' own type.
 
-    `auto` is bfloat16 on a GPU that has it, and where any weights are in half precision already.
+    `auto` is bfloat16 on a GPU that has it, and where any weights are in half precision already; float16 for bfloat16
+    weights on a GPU that has no bfloat16.
     """
     import torch
 
@@ -133,9 +134,10 @@ def compute_dtype(name: str, model: torch.nn.Module, device: torch.device) -> to
     # bitsandbytes turns biases into its compute type in the first forward pass: matrices alone tell.
     matrices = {parameter.dtype for parameter in model.parameters() if parameter.ndim > 1}
     halves = matrices & {torch.bfloat16, torch.float16}
+    has_bfloat16 = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
     if halves:
-        return torch.bfloat16 if torch.bfloat16 in halves else torch.float16
-    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else None
+        return torch.bfloat16 if torch.bfloat16 in halves and has_bfloat16 else torch.float16
+    return torch.bfloat16 if device.type == "cuda" and has_bfloat16 else None
 
 
 def model_inputs(rows: pa.Table | pa.RecordBatch, prompt: PromptFormat | None) -> list[Any]:

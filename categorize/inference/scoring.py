@@ -77,7 +77,7 @@ class LabelScorer:
         import numpy as np
 
         result = np.zeros((len(rows), len(self.plan.labels)))
-        shared = [i for i, row in enumerate(rows) if self.share_prefix and row.prefix_ids]
+        shared = [i for i, row in enumerate(rows) if row.prefix_ids and self._shares()]
         whole = [i for i in range(len(rows)) if i not in set(shared)]
         if shared:
             result[shared] = self._score([rows[i].row_ids for i in shared], self._prefix())
@@ -114,15 +114,26 @@ class LabelScorer:
         """Tokens of each row's longest sequence in a forward pass."""
         import numpy as np
 
-        longest = max(map(len, self.plan.contexts))
-        return np.array([len(row.row_ids if self.share_prefix else row.prompt_ids) + longest for row in rows])
+        longest, shared = max(map(len, self.plan.contexts)), self._shares()
+        return np.array([len(row.row_ids if shared else row.prompt_ids) + longest for row in rows])
 
-    def _prefix(self) -> Any:
+    def _shares(self) -> bool:
+        """Whether the shared prefix is cached; computes it once.
+
+        State-space models and layers of linear attention (Mamba, LFM2, Qwen3.5) keep a state in its place, which cannot
+        be repeated for the rows of a batch.
+        """
         import torch
 
-        if self._cache is None:
+        if self.share_prefix and self._cache is None and self.prompt.prefix_ids:
             ids = torch.tensor([self.prompt.prefix_ids], device=self.device)
-            self._cache = self.model(input_ids=ids, use_cache=True, logits_to_keep=1).past_key_values
+            output = self.model(input_ids=ids, use_cache=True, logits_to_keep=1)
+            self._cache = getattr(output, "past_key_values", None)
+            layers = getattr(self._cache, "layers", None) or [None]
+            self.share_prefix = all(hasattr(layer, "batch_repeat_interleave") for layer in layers)
+        return self.share_prefix
+
+    def _prefix(self) -> Any:
         return copy.deepcopy(self._cache)
 
     def _score(self, rows: Sequence[Ids], cache: Any) -> npt.NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 
@@ -24,6 +25,18 @@ def settle_device(use_cpu: bool = False) -> None:
 
     if torch.cuda.is_available() and int(rank) < torch.cuda.device_count():
         torch.cuda.set_device(int(rank))
+
+
+def free_memory() -> None:
+    """Give back what models hold that are used no more; they are tied in knots, which wait for the collector."""
+    import gc
+
+    gc.collect()
+    if "torch" in sys.modules:
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
 def one_gpu(arguments: Any) -> int:

@@ -59,10 +59,17 @@ class loading:
             )
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        from pathlib import Path
+
         if isinstance(error, (OSError, ValueError, KeyError)) and not isinstance(error, UserError):
             reason = " ".join(str(error).split())
             if len(reason) > 200:
                 reason = reason[:200] + "..."
+            if self.what == "the model" and (Path(self.name_or_path) / "adapter_config.json").is_file():
+                raise UserError(
+                    f"{self.name_or_path}: holds an adapter, which is no model by itself; train on its base, or merge "
+                    f"it with --merge and name the merged run"
+                ) from error
             raise UserError(
                 f"{self.name_or_path}: cannot load {self.what}: {reason} (check the spelling, the network or "
                 f"HF_TOKEN, or give a folder)"

@@ -19,6 +19,7 @@ from categorize.metrics.baselines import baseline
 from categorize.metrics.intervals import measure_with_intervals, paired_differences
 from categorize.metrics.measures import measure_unseen
 from categorize.metrics.progress import headline
+from categorize.models.device import free_memory
 from categorize.predictions import Predictions
 from categorize.recipe.sections import EvalRecipe, RunReference
 from categorize.recipe.wording import counted
@@ -106,6 +107,8 @@ def evaluate(command: Command) -> None:
         cut = cut or bool(parts)
         notes = [*predictor.notes, *parts, *reading_notes(predictor, predictions)]
         evaluated.append(evaluated_run(recipe, data, split, predictor, predictions, speed, notes))
+        del predictor  # else the next model is loaded beside this one
+        free_memory()
     differences = []
     if len(evaluated) > 1 and recipe.evaluation.bootstrap:
         best = best_run(evaluated, headline(data.label_set))

@@ -145,6 +145,37 @@ def test_scores_of_adapters_are_those_of_whole_sequences(architecture: str, adap
     check(model, prompt, end=True)
 
 
+@pytest.mark.parametrize("architecture", ["lfm2", "qwen3_5", "mamba"])
+def test_models_that_keep_a_state_for_a_cache_are_scored_too(architecture: str) -> None:
+    import transformers as t
+
+    prompt = build_prompt("chatml")
+    common: dict[str, Any] = {
+        "vocab_size": len(prompt.tokenizer), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "intermediate_size": 48, "pad_token_id": prompt.tokenizer.pad_token_id,
+        "eos_token_id": prompt.tokenizer.eos_token_id,
+    }  # fmt: skip
+    config: Any
+    if architecture == "lfm2":
+        config = t.Lfm2Config(**common, layer_types=["conv", "full_attention"])
+    elif architecture == "qwen3_5":
+        config = t.Qwen3_5TextConfig(
+            **common, head_dim=8, linear_key_head_dim=8, linear_value_head_dim=8, linear_num_key_heads=2,
+            linear_num_value_heads=4, layer_types=["linear_attention", "full_attention"],
+        )  # fmt: skip
+    else:
+        config = t.MambaConfig(vocab_size=common["vocab_size"], hidden_size=32, num_hidden_layers=2, state_size=8)
+    torch.manual_seed(0)
+    model = t.AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter *= 3
+    check(model, prompt, end=True)
+    rows = [prompt.encode({"text": text}) for text in TEXTS]
+    assert predictor(model, prompt).generate(rows)[0] == [search(model, prompt, row, 8) for row in rows]
+
+
 @pytest.mark.parametrize("shared", [True, False])
 def test_bounds_and_passes_move_no_score(shared: bool) -> None:
     prompt = build_prompt("chatml")

@@ -258,3 +258,13 @@ def test_target_modules_make_ia3_fit(tiny: Tiny, tmp_path: Path) -> None:
     head.model.save_pretrained(tmp_path)
     head.tokenizer.save_pretrained(tmp_path)
     np.testing.assert_array_equal(logits(load_trained_head(str(tmp_path), THREE, head.settings)), expected)
+
+
+def test_an_adapter_that_is_named_as_a_model_is_refused_by_name(tiny: Tiny, tmp_path: Path) -> None:
+    causal = build_causal(causal_recipe(tiny("qwen2", chat=True), "lora", None))
+    causal.model.save_pretrained(tmp_path)
+    causal.tokenizer.save_pretrained(tmp_path)
+    for load in (load_causal, lambda folder: load_sequence_classifier(folder, THREE)):
+        with pytest.raises(UserError, match=r"holds an adapter, which is no model by itself; .* --merge") as error:
+            load(str(tmp_path))
+        assert "\n" not in str(error.value)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from categorize.inference.head import compute_dtype
 from categorize.models.device import one_gpu, settle_device
 from categorize.models.precision import compute_type
 
@@ -91,6 +92,8 @@ def test_a_process_that_was_not_launched_keeps_to_one_gpu() -> None:
 def test_a_gpu_without_bfloat16_computes_quantized_weights_in_float16(
     gpus: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    has: list[bool] = [True, False]
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has.pop(0))
-    assert [compute_type(), compute_type()] == ["bfloat16", "float16"]
+    model = torch.nn.Linear(2, 2, dtype=torch.bfloat16)
+    for has, name in ((True, "bfloat16"), (False, "float16")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, has=has: has)
+        assert compute_type() == name
+        assert compute_dtype("auto", model, torch.device("cuda")) == getattr(torch, name)
