@@ -58,7 +58,7 @@ class SourceFiles(Section):
 class Columns(Section):
     """Which columns of the source hold what."""
 
-    text: str | list[str] = Field(
+    text: str | Annotated[list[str], Field(min_length=1)] = Field(
         "text", description="Text column, or several, joined by data.template or by newlines."
     )
     label: str | None = Field(
@@ -284,7 +284,9 @@ class DataSection(Section):
     revision: str | None = Field(None, description="Revision of a Hub dataset.")
     columns: Columns = Field(default_factory=Columns)
     template: str | None = Field(None, description='Joins several text columns: "{title}\\n{body}".')
-    label_separator: str = Field(";", description="Separates several labels in one cell of a multi-label source.")
+    label_separator: str = Field(
+        ";", min_length=1, description="Separates several labels in one cell of a multi-label source."
+    )
     cleaning: list[CleaningStep | CleaningOptions] = Field(
         default_factory=_default_cleaning,
         description="Cleaning steps, in this order, as names or as name: {options}; saved with the run.",

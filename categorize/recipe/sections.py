@@ -19,6 +19,7 @@ from categorize.recipe.section import (
     PositiveFloat,
     PositiveInt,
     Section,
+    Seed,
     UpstreamSection,
 )
 
@@ -304,7 +305,7 @@ class RecipeBase(Section):
 
     name: str = Field(min_length=1, description="Name of the run.")
     output_dir: str | None = Field(None, description="Where the run goes; outputs/<name> by default.")
-    seed: NonNegativeInt = Field(42, description="Seed of initialisation, batches and dropout.")
+    seed: Seed = Field(42, description="Seed of initialisation, batches and dropout.")
     data: DataSection
     labels: LabelsSection = Field(default_factory=lambda: LabelsSection())
     prediction: PredictionSection = Field(default_factory=lambda: PredictionSection())

@@ -87,13 +87,13 @@ def _describe_branch(branch: Any, constraints: Iterable[Any]) -> str:
 def _limit(constraint: Any) -> str:
     match constraint:
         case annotated_types.Ge(ge=bound):
-            return f"of at least {bound:g}"
+            return f"of at least {bound:.10g}"
         case annotated_types.Gt(gt=bound):
-            return f"above {bound:g}"
+            return f"above {bound:.10g}"
         case annotated_types.Le(le=bound):
-            return f"of at most {bound:g}"
+            return f"of at most {bound:.10g}"
         case annotated_types.Lt(lt=bound):
-            return f"below {bound:g}"
+            return f"below {bound:.10g}"
     return ""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,14 +94,11 @@ def evaluate(command: Command) -> None:
             trust_remote_code=command.trust_remote_code,
         )
         check_split(predictor.fingerprints, split, one.run)
+        check_name(predictor.name, predicted)
         start = time.perf_counter()
         predictions = aligned_labels(predictor.predict_rows(split.rows), predictor.label_set, data.label_set, one.run)
         speed = split.rows.num_rows / (time.perf_counter() - start)
         print(f"  {predictor.name}: {speed:,.0f} rows/s", flush=True)
-        if predictor.name in predicted:
-            raise UserError(
-                f"evaluation.runs: two runs are named {predictor.name!r}; give each a name of its own (name: ...)"
-            )
         predicted[predictor.name] = predictions
         parts = segment_notes(predictor, predictions)
         cut = cut or bool(parts)
@@ -170,8 +167,9 @@ def check_runs(references: Sequence[RunReference], split: Rows, wanted: LabelSet
     """Refuse what can be told from the runs' manifests: the last run of a list should not cost the hours of the others.
 
     Raises:
-        UserError: as `check_split` and `check_labels`; a run is missing or not finished.
+        UserError: as `check_split` and `check_labels`; a run is missing or not finished; two have one name.
     """
+    names: set[str] = set()
     for one in references:
         folder = Path(one.run).expanduser()
         if not folder.exists() and "@" not in one.run and folder.parent != Path() and folder.parent.is_dir():
@@ -180,6 +178,14 @@ def check_runs(references: Sequence[RunReference], split: Rows, wanted: LabelSet
             manifest = Run.open(folder).manifest
             check_split(manifest.get("split_fingerprints", {}), split, one.run)
             check_labels(manifest["task"], manifest["labels"], wanted, one.run)
+            check_name(one.name or manifest["name"], names)
+            names.add(one.name or manifest["name"])
+
+
+def check_name(name: str, taken: Container[str]) -> None:
+    """Refuse a second run of one name."""
+    if name in taken:
+        raise UserError(f"evaluation.runs: two runs are named {name!r}; give each a name of its own (name: ...)")
 
 
 def check_split(fingerprints: Mapping[str, str], split: Rows, run: str) -> None:

@@ -228,12 +228,23 @@ def test_keys_of_another_method_are_named(errors: Errors) -> None:
         ("labels: {codes: {0: 1}}", 'labels.codes.0: expected a text, found the number 1; quote it: "1"'),
         ("prediction: {batch_size: 0}", "prediction.batch_size: expected a number above 0, found the number 0"),
         ("decision: {thresholds: globl}", "did you mean global?"),
+        ("seed: 4294967296", "seed: expected a number of at most 4294967295"),
         ("output_dir: [a]", "output_dir: expected a text or null, found a list"),
     ],
 )
 def test_a_wrong_value_says_what_was_expected(errors: Errors, more: str, said: str) -> None:
     lines = errors(more)
     assert any(said in line for line in lines), lines
+
+
+def test_no_text_column_and_no_separator_are_refused(minimal: Minimal) -> None:
+    for override, said in (
+        ("data.columns.text=[]", "data.columns.text: must not be empty"),
+        ('data.label_separator=""', "data.label_separator: must not be empty"),
+    ):
+        with pytest.raises(UserError, match=said) as caught:
+            minimal("", override)
+        assert "\n" not in str(caught.value)
 
 
 def test_shares_and_lengths_are_bounded(errors: Errors) -> None:
