@@ -71,7 +71,8 @@ def class_weights(
     """Weight of each label [labels]: ones, the recipe's own, or `balanced`.
 
     Balanced is n / (labels * count) for single labels (scikit-learn's rule), and negatives / positives for the
-    positive side of each multi-label; a label without a training row has weight 1.
+    positive side of each multi-label. A label without a training row has weight 1, and so has one that every row has:
+    its weight would be 0, and nothing would be learned about it.
 
     Args:
         weights: of each row, [n], by which it is counted, so that the segments of a document count as it does.
@@ -94,4 +95,4 @@ def class_weights(
     total, counts = amounts.sum(), amounts @ targets
     known = np.where(counts > 0, counts, 1.0)
     balanced = (total - counts) / known if label_set.is_multi_label else total / (len(label_set) * known)
-    return np.where(counts > 0, balanced, per_label)
+    return np.where((counts > 0) & (balanced > 0), balanced, per_label)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from categorize.labels import LabelSet
+from categorize.labels import Label, LabelSet
 from categorize.recipe.sections import LabelsSection
 from categorize.training.objectives import class_weights
 
@@ -24,3 +24,9 @@ def test_segments_that_share_a_documents_weight_balance_as_documents_do(task: An
     assert whole[2] == 1.0  # a label that no row has
     assert whole[1] > whole[0]
     assert not np.allclose(class_weights("balanced", labels, segments), whole)
+
+
+def test_a_label_of_every_row_and_one_of_none_weigh_one() -> None:
+    targets = np.array([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    labels = LabelSet("multi_label", (Label("all"), Label("some"), Label("none")))
+    assert class_weights("balanced", labels, targets).tolist() == [1.0, 2.0, 1.0]
