@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from categorize.errors import UserError
 from categorize.models.head import parameter_counts
 from categorize.runs import LOG, RunWriter, disk_errors, is_main_process
 from categorize.training.checkpoints import checkpoint_to_resume
@@ -36,8 +37,16 @@ def fit_with_trainer(
         lengths: tokens of each training row.
         precision: what is computed in, and why.
         details: the family's own facts of the summary.
+
+    Raises:
+        UserError: the run is to be resumed from a checkpoint without the optimizer.
     """
     checkpoint = checkpoint_to_resume(writer, options.resume)
+    if checkpoint is not None and trainer.args.save_only_model:
+        raise UserError(
+            f"{checkpoint}: training.save_only_model left out the optimizer, so that the run cannot be continued as it "
+            "was; start anew with --overwrite alone"
+        )
     epochs_before = _epochs_before(checkpoint)  # now: training deletes old checkpoints, this one too in time
     trained, total = parameter_counts(trainer.model)
     if is_main_process():

@@ -154,6 +154,15 @@ def test_a_run_that_is_started_twice_is_refused_while_the_first_writes_it(tmp_pa
     assert (tmp_path / "run/run.json").exists()
 
 
+def test_a_run_without_the_optimizers_state_is_not_continued(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would go on with another learning rate and end with other weights."""
+    again = interrupted(tiny, tmp_path, monkeypatch, save_only_model=True)
+    assert main("run_seqcls.py", "seqcls", train, again) == 2
+    assert "checkpoint-4: training.save_only_model left out the optimizer" in capsys.readouterr().err
+
+
 def test_an_interrupted_replacement_of_a_finished_run_is_continued(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
