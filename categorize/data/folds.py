@@ -7,6 +7,7 @@ that would fill much of a fold are dealt out by falling size. A unit's fold does
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from categorize.data.splits import UNASSIGNED, IntArray, Units, codes, is_large, seeded_hash
 
@@ -25,7 +26,7 @@ def assign_folds(units: Units, folds: int, seed: int, existing: dict[str, int] |
     order_hash = np.fromiter((seeded_hash(seed, key) for key in units.keys), dtype=np.uint64, count=n)
     names, stratum = codes(units.strata)
     large = is_large(units.sizes, stratum, len(names), 1 / folds)
-    _deal(fold, np.flatnonzero(large), units.sizes, order_hash, folds)
+    _deal(fold, np.flatnonzero(large), stratum, units.sizes, order_hash, folds)
     for number, name in enumerate(names):
         members = np.flatnonzero((stratum == number) & ~large)
         members = members[np.argsort(order_hash[members], kind="stable")]
@@ -39,13 +40,18 @@ def assign_folds(units: Units, folds: int, seed: int, existing: dict[str, int] |
     return fold
 
 
-def _deal(fold: IntArray, large: IntArray, sizes: IntArray, order_hash: np.ndarray, folds: int) -> None:  # type: ignore[type-arg]
-    """Each fresh large unit, by falling size, to the fold with the fewest rows of large ones. Changes `fold`."""
-    held = np.bincount(fold[large][fold[large] >= 0], weights=sizes[large][fold[large] >= 0], minlength=folds)
+def _deal(
+    fold: IntArray, large: IntArray, stratum: IntArray, sizes: IntArray, order_hash: npt.NDArray[np.uint64], folds: int
+) -> None:
+    """Each fresh large unit, by falling size, to the fold with the fewest rows of large ones of its stratum; of equals,
+    to that with the fewest of all. Changes `fold`."""
+    held = np.zeros((int(stratum.max()) + 1, folds))
+    old = large[fold[large] >= 0]
+    np.add.at(held, (stratum[old], fold[old]), sizes[old])
     fresh = large[fold[large] == UNASSIGNED]
     for unit in fresh[np.lexsort((order_hash[fresh], -sizes[fresh]))].tolist():
-        fold[unit] = int(np.argmin(held))
-        held[fold[unit]] += sizes[unit]
+        fold[unit] = int(np.lexsort((held.sum(axis=0), held[stratum[unit]]))[0])
+        held[stratum[unit], fold[unit]] += sizes[unit]
 
 
 def _fill(fold: IntArray, members: IntArray, sizes: IntArray, folds: int, start: int) -> None:

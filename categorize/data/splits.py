@@ -159,7 +159,7 @@ def assign(units: Units, fractions: Fractions, existing: dict[str, int] | None =
     names, stratum = codes(units.strata)
     # By the test share alone, so that changing validation cannot change which units are large.
     large = is_large(units.sizes, stratum, len(names), fractions.test or fractions.validation)
-    _deal_large(split, large, units.sizes, order_hash, fractions)
+    _deal_large(split, large, stratum, names, units.sizes, order_hash, fractions)
     small = np.flatnonzero(~large)
     ordered = small[np.lexsort((order_hash[small], stratum[small]))]
     for target, quota in ((TEST, fractions.test), (VALIDATION, fractions.validation)):
@@ -200,30 +200,46 @@ def _cut(
 def _deal_large(
     split: IntArray,
     large: npt.NDArray[np.bool_],
+    stratum: IntArray,
+    names: list[str],
     sizes: IntArray,
     order_hash: npt.NDArray[np.uint64],
     fractions: Fractions,
 ) -> None:
-    """Deal out large units by falling size, test against the rest and then validation against train. Changes `split`.
+    """Deal out large units, test against the rest and then validation against train. Changes `split`.
 
-    A unit goes to the side with the larger relative deficit that has room for half of it, so that large and small units
-    alternate; where neither has, to the side with the larger deficit.
+    Stratum by stratum, that of the largest unit first, so that labels keep their shares; by falling size within one. A
+    unit goes to the side with the larger relative deficit that has room for half of it, so that large and small units
+    alternate; where neither has, to the side with the larger deficit. What one stratum gave too much or too little
+    counts in the next one.
     """
-    rows = float(sizes[large].sum())
-    fresh = np.flatnonzero(large & (split == UNASSIGNED))
-    fresh = fresh[np.lexsort((order_hash[fresh], -sizes[fresh]))]
-    in_test = float(sizes[large & (split == TEST)].sum())
-    elsewhere = float(sizes[large & ((split == TRAIN) | (split == VALIDATION))].sum())
-    to_test = _two_sides(sizes[fresh], rows * fractions.test, rows * (1 - fractions.test), in_test, elsewhere)
-    split[fresh[to_test]] = TEST
-    rest = fresh[~to_test]
-    in_validation = float(sizes[large & (split == VALIDATION)].sum())
-    in_train = float(sizes[large & (split == TRAIN)].sum())
-    validation = rows * fractions.validation
-    remaining = in_validation + in_train + float(sizes[rest].sum()) - validation
-    to_validation = _two_sides(sizes[rest], validation, remaining, in_validation, in_train)
-    split[rest[to_validation]] = VALIDATION
-    split[rest[~to_validation]] = TRAIN
+    members = [np.flatnonzero(large & (stratum == number)) for number in range(len(names))]
+    order = sorted((-int(sizes[at].max()), names[number], number) for number, at in enumerate(members) if len(at))
+    strata = [
+        members[number][np.lexsort((order_hash[members[number]], -sizes[members[number]]))] for *_, number in order
+    ]
+    rows = in_test = elsewhere = 0.0
+    for at in strata:
+        rows += float(sizes[at].sum())
+        in_test += float(sizes[at[split[at] == TEST]].sum())
+        elsewhere += float(sizes[at[(split[at] == TRAIN) | (split[at] == VALIDATION)]].sum())
+        fresh = at[split[at] == UNASSIGNED]
+        to_test = _two_sides(sizes[fresh], rows * fractions.test, rows * (1 - fractions.test), in_test, elsewhere)
+        split[fresh[to_test]] = TEST
+        in_test += float(sizes[fresh[to_test]].sum())
+        elsewhere += float(sizes[fresh[~to_test]].sum())
+    rows = left = in_validation = in_train = 0.0
+    for at in strata:
+        rows += float(sizes[at].sum())
+        left += float(sizes[at[split[at] != TEST]].sum())
+        in_validation += float(sizes[at[split[at] == VALIDATION]].sum())
+        in_train += float(sizes[at[split[at] == TRAIN]].sum())
+        fresh = at[split[at] == UNASSIGNED]
+        validation = rows * fractions.validation
+        chosen = _two_sides(sizes[fresh], validation, left - validation, in_validation, in_train)
+        split[fresh[chosen]], split[fresh[~chosen]] = VALIDATION, TRAIN
+        in_validation += float(sizes[fresh[chosen]].sum())
+        in_train += float(sizes[fresh[~chosen]].sum())
 
 
 def _two_sides(

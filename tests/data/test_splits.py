@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from categorize.data.folds import assign_folds
 from categorize.data.rows import content_key
 from categorize.data.splits import (
     TEST,
@@ -249,3 +250,19 @@ def test_few_rows_move_on_a_real_multi_label_set() -> None:
     )
     after = split(keys, values)
     assert sum(after[key] != s for key, s in before.items()) < 0.003 * len(before)
+
+
+@pytest.mark.parametrize(("groups", "size", "labels"), [(30, 10, 2), (60, 5, 2), (100, 20, 4), (40, 50, 5)])
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_of_one_label_each_keep_the_shares_of_the_labels(groups: int, size: int, labels: int, seed: int) -> None:
+    keys = [f"g{group}" for group in range(groups) for _ in range(size)]
+    values = [(f"l{group % labels}",) for group in range(groups) for _ in range(size)]
+    units = make_units(keys, values)
+    split, fold = assign(units, Fractions(0.2, 0.1, seed)), assign_folds(units, 5, seed)
+    for target, share in ((TEST, 0.2), (VALIDATION, 0.1)):
+        held = Counter(units.strata[i] for i in np.flatnonzero(split == target))
+        assert abs(sum(held.values()) - share * groups) <= 1
+        assert all(abs(held[f"l{n}"] - share * groups / labels) <= 1 for n in range(labels))
+    for number in range(5):
+        held = Counter(units.strata[i] for i in np.flatnonzero(fold == number))
+        assert all(abs(held[f"l{n}"] - groups / labels / 5) < 1 for n in range(labels))
