@@ -12,7 +12,7 @@ from categorize.inference.predictor import Predictor, TrainedPredictor
 from categorize.labels import LabelSet
 from categorize.metrics.decision import DecisionRule
 from categorize.recipe.sections import CausalPredictionSection, PredictionSection, PromptSection
-from categorize.runs import DECISION_RULE, INPUT, MANIFEST, Run, incomplete_path
+from categorize.runs import DECISION_RULE, INPUT, LABEL_SET, MANIFEST, Run, incomplete_path
 
 
 def load_predictor(
@@ -43,9 +43,10 @@ def load_predictor(
     """
     folder = resolve_folder(path_or_hub_id)
     title = name or Path(path_or_hub_id).name
-    if (folder / MANIFEST).is_file() or (
-        not (folder / "config.json").is_file() and not (folder / "adapter_config.json").is_file()
-    ):
+    is_model = (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file()
+    # A run that is not finished holds a model too: read as a stranger's, it would lose its text preparation and the
+    # check of its split.
+    if (folder / MANIFEST).is_file() or (folder / LABEL_SET).is_file() or not is_model:
         run = Run.open(folder)
         return TrainedPredictor(
             inner=run_predictor(run, run.method, section, base, trust_remote_code),

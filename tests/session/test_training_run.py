@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from categorize.errors import UserError
 from categorize.inference.load import load_predictor
 from categorize.recipe.command import main
 from categorize.report.evaluation import evaluate, prediction_files
@@ -198,6 +199,15 @@ def test_a_source_without_labels_is_refused(
     recipe = write_recipe(folder / "r.yaml", model={"name_or_path": str(tiny("bert"))})
     assert run(str(recipe), "data.columns.label=null", *flags) == 2
     assert "error: rows.csv: no row has a label; name the column" in capsys.readouterr().err
+
+
+def test_a_run_without_its_manifest_is_not_read_as_somebody_elses_model(folder: Path, tiny: Tiny) -> None:
+    """Its text preparation, its decision rule and the check of its split would be lost without a word."""
+    assert run(str(write_recipe(folder / "r.yaml", model={"name_or_path": str(tiny("bert"))}))) == 0
+    unfinished = (folder / "outputs/r").rename(folder / "outputs/r.incomplete")
+    (unfinished / "run.json").unlink()
+    with pytest.raises(UserError, match=r"r\.incomplete: not a run folder \(run\.json is missing\)"):
+        load_predictor(str(unfinished))
 
 
 def test_an_adapter_trained_elsewhere_is_loaded_on_the_base_that_is_named(folder: Path, tiny: Tiny) -> None:
