@@ -250,7 +250,8 @@ class PromptFormat:
         """The prompt's text, up to where the answer begins."""
         system = self.settings.system.replace("{labels}", self._label_list())
         row = self._row(fields)
-        shots = [(self._row(shot), self._shot_answer(shot)) for shot in self.settings.shots]
+        answers = [self._shot_answer(shot) for shot in self.settings.shots]
+        shots = [(self._row(shot), answer) for shot, answer in zip(self.settings.shots, answers, strict=True)]
         if not self.is_chat:
             worked = "".join(PLAIN_SHOT.replace("{row}", text).replace("{answer}", answer) for text, answer in shots)
             bos = self.tokenizer.bos_token or ""
@@ -363,8 +364,12 @@ class PromptFormat:
         return sorted((token for token in tokens if len(token) > 1), key=len, reverse=True)
 
     def _shot_answer(self, shot: Mapping[str, str]) -> str:
-        if "label" not in shot:
-            raise UserError(f"prompt.shots: {dict(shot)!r} has no label; give text and label")
+        for name in (*PLACEHOLDER.findall(self.settings.template), "label"):
+            if name not in shot:
+                raise UserError(
+                    f"prompt.shots: {dict(shot)!r} has no {name}; give label and all that prompt.template names: "
+                    f"{self.settings.template!r}"
+                )
         if self.label_set.is_regression:
             return shot["label"]
         words = (

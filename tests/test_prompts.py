@@ -223,6 +223,9 @@ def test_shots_are_answered_as_rows_are() -> None:
     assert f"great<|im_end|>\n<|im_start|>assistant\n{prompt.words[0]}<|im_end|>" in prompt.render({"text": "x"})
     with pytest.raises(UserError, match=r"label 'nice' is not in the label set"):
         prompt_format(shots=({"text": "x", "label": "nice"},))
+    for shot, name in (({"text": "x"}, "label"), ({"text": "x", "label": "positive"}, "title")):
+        with pytest.raises(UserError, match=rf"prompt.shots: .* has no {name}; give label and all"):
+            prompt_format(shots=(shot,), template="{title}: {text}" if name == "title" else "{text}")
 
 
 # ---------------------------------------------------------------- the shared prefix

@@ -110,11 +110,14 @@ def _cost(
     stored = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     config = model.config.get_text_config()
     layers = int(getattr(config, "num_hidden_layers", None) or getattr(config, "num_layers", None) or 12)
-    # About 34 bytes a token, layer and unit of width without recomputation (arXiv 2205.05198), in half precision.
-    activations = 34 * layers * config.hidden_size * batch * min(int(lengths.max()), limit)
+    # About 34 bytes a token, layer and unit of width in half precision (arXiv 2205.05198); with recomputation those of
+    # one layer, and of the others what goes into them.
+    recomputed = recomputes(recipe)
+    layered = 34 + 4 * layers if recomputed else 34 * layers
+    activations = layered * config.hidden_size * batch * min(int(lengths.max()), limit)
     memory = stored + trained * 12 + activations
     embedding = model.get_input_embeddings().weight.numel()
-    passes = 6 if trained == total else 4
+    passes = (6 if trained == total else 4) + (2 if recomputed else 0)
     work = max(total - embedding, 1) * passes * int(lengths.sum()) * steps * step_rows / len(lengths)
     if torch.cuda.is_available():
         speed, device = 1e14 * torch.cuda.device_count(), "GPU at 100 TFLOP/s"
@@ -128,3 +131,9 @@ def _cost(
         f"memory, estimated: {memory / GIB:.1f} GiB a process; "
         f"time, estimated: {work / speed / 60:.1f} min on {device}",
     ]
+
+
+def recomputes(recipe: TrainedRecipe) -> bool:
+    """Whether activations are computed again for the gradients: SFT does so unless the recipe says otherwise."""
+    default = isinstance(recipe, SftRecipe) and not (recipe.adapter is not None and recipe.adapter.type == "prefix")
+    return bool(recipe.training.upstream().get("activation_checkpointing", default))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -201,3 +202,24 @@ def test_a_dry_run_shows_what_is_learned(folder: Path, tiny: Tiny, capsys: pytes
         assert part in shown
     assert "<|im_end|>'" in shown.partition("loss on these")[2]
     assert not (folder / "outputs").exists()
+
+
+def test_a_dry_run_counts_on_activations_that_are_computed_again(
+    folder: Path, tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else it would ask for several times the memory that a recipe's header says."""
+    recipe = write_recipe(
+        folder / "one.yaml",
+        kind="sft",
+        model={"name_or_path": str(tiny("qwen2", chat=True)), "max_length": 500},
+        prompt={"system": "Mood of the text. " * 20},
+        training={"per_device_train_batch_size": 4096, "use_cpu": True},
+    )
+    needed = {}
+    for said in ([], ["training.activation_checkpointing=true"], ["training.activation_checkpointing=false"]):
+        assert main("run_sft.py", "sft", train, [str(recipe), "--dry-run", *said]) == 0
+        found = re.search(r"memory, estimated: ([\d.]+) GiB", capsys.readouterr().out)
+        assert found is not None
+        needed[tuple(said)] = float(found[1])
+    default, on, off = needed.values()
+    assert default == on < off * 0.75  # of two layers
