@@ -7,8 +7,10 @@ what it saw in training. The format is saved with the run as `prompt.json`.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from functools import cached_property
@@ -371,7 +373,12 @@ class PromptFormat:
                     f"{self.settings.template!r}"
                 )
         if self.label_set.is_regression:
-            return shot["label"]
+            with suppress(ValueError):
+                if math.isfinite(score := float(shot["label"])):
+                    return number(score)
+            raise UserError(
+                f"prompt.shots: label {shot['label']!r} is no number; a regression's rows are answered with one"
+            )
         words = (
             [part.strip() for part in shot["label"].split(",")] if self.label_set.is_multi_label else [shot["label"]]
         )

@@ -228,6 +228,14 @@ def test_shots_are_answered_as_rows_are() -> None:
             prompt_format(shots=(shot,), template="{title}: {text}" if name == "title" else "{text}")
 
 
+def test_the_answer_of_a_regression_s_shot_is_a_number_as_rows_have_it() -> None:
+    prompt = prompt_format("chatml", SCORE, shots=({"text": "great", "label": " 4.50"},))
+    assert "assistant\n4.5<|im_end|>" in prompt.render({"text": "x"})
+    for wrong in ("nine", "nan", "", "inf"):
+        with pytest.raises(UserError, match=rf"prompt.shots: label '{wrong}' is no number"):
+            prompt_format("chatml", SCORE, shots=({"text": "x", "label": wrong},))
+
+
 # ---------------------------------------------------------------- the shared prefix
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_the_prefix_is_the_longest_that_all_prompts_share(template: str) -> None:

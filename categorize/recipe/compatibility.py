@@ -276,6 +276,8 @@ def _labels(recipe: _Recipe) -> None:
         for path in ("labels.codes", "training.class_weights", "training.balance", "training.label_smoothing_factor"):
             if recipe.value(path):
                 recipe.refuse(path, "is for labels, but labels.task is regression; remove it")
+        if recipe.value("prompt.completion") == "codes":
+            recipe.refuse("prompt.completion", "codes stand for labels, but labels.task is regression; remove it")
     else:
         for path in ("labels.minimum", "labels.maximum"):
             if recipe.holds(path):

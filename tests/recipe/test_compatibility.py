@@ -50,6 +50,7 @@ ZERO3 = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": 
         ),
         ("labels: {task: regression}\ntraining: {class_weights: balanced}\n", "training.class_weights: is for labels"),
         ("labels: {task: regression}\ntraining: {balance: upsample}\n", "training.balance: is for labels"),
+        ("labels: {task: regression}\nprompt: {completion: codes}\n", "prompt.completion: codes stand for labels"),
         ("training: {balance: upsample, class_weights: balanced}\n", "training.balance: cannot go with class_weights"),
         ("labels: {task: regression, codes: {0: a}}\n", "labels.codes: is for labels, but labels.task is regression"),
         ("labels: {names: [good, bad]}\ntraining: {class_weights: {god: 2}}\n", "did you mean good?"),
