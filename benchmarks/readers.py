@@ -58,7 +58,7 @@ class Case:
 
 def read(path: Path) -> str:
     """Read a file."""
-    from categorize.data.readers import read_file
+    from categorize.data.reading.files import read_file
 
     return f"{len(read_file(path)):,} rows"
 

@@ -103,7 +103,7 @@ def plan(path: str, overrides: Sequence[str]) -> list[Fold]:
     Raises:
         UserError: the recipe is no training recipe, or cannot be split by folds.
     """
-    from categorize.data.split_file import default_split_file
+    from categorize.data.splitting.split_file import default_split_file
 
     first = load_recipe(path, overrides).recipe
     if first.kind not in TRAINING_KINDS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,18 @@ def test_help_and_a_recipe_error_import_nothing_heavy(root: Path, script: str, t
         done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60)
         assert done.stdout.splitlines()[-1] == f"HEAVY [] {status}", done.stdout + done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_the_rooms_of_data_import_one_way(root: Path) -> None:
+    """Modules and packages of `data` have an order in which each imports only earlier ones, lazily or not."""
+    prefix = "categorize.data."
+    folder = root / "categorize" / "data"
+    rooms = {path.stem for path in folder.iterdir() if path.suffix == ".py" or path.is_dir()} - {"__pycache__"}
+    needs: dict[str, set[str]] = {room: set() for room in rooms}
+    for path in folder.rglob("*.py"):
+        here = path.relative_to(folder).with_suffix("").parts[0]
+        names = imported(ast.parse(path.read_text(encoding="utf-8")))
+        needs[here] |= {name.removeprefix(prefix).split(".")[0] for name in names if name.startswith(prefix)} & rooms
+        needs[here].discard(here)
+    order = list(TopologicalSorter(needs).static_order())  # raises CycleError, which names the rooms
+    assert set(order) == rooms

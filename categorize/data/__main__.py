@@ -58,10 +58,10 @@ def run(options: argparse.Namespace) -> None:
         UserError: recipe, data or folder are at fault.
     """
     recipe = load_recipe(options.recipe, options.overrides).recipe
-    from categorize.data.export import check_folder, export_tables, write_folder
     from categorize.data.load import load_recipe_data
-    from categorize.data.overview import duplicate_table, length_table, row_counts
     from categorize.data.report import aligned
+    from categorize.data.written.export import check_folder, export_tables, write_folder
+    from categorize.data.written.overview import duplicate_table, length_table, row_counts
 
     folder = Path(options.write) if options.write is not None else None
     if folder is not None:
@@ -75,10 +75,10 @@ def run(options: argparse.Namespace) -> None:
         return
     import numpy as np
 
-    from categorize.data.charts import overview_svg
-    from categorize.data.datasheet import PICTURE, datasheet
-    from categorize.data.overview import text_lengths
-    from categorize.data.readers import SPLIT_NAMES
+    from categorize.data.reading.raw import SPLIT_NAMES
+    from categorize.data.written.charts import overview_svg
+    from categorize.data.written.datasheet import PICTURE, datasheet
+    from categorize.data.written.overview import text_lengths
 
     exported = export_tables(data, recipe, options.format)
     lengths = np.concatenate([text_lengths(data, name) for name in SPLIT_NAMES])

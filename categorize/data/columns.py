@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from categorize.data.raw import RawTable
+from categorize.data.reading.raw import RawTable
 from categorize.data.rows import content_key, struct_of
 from categorize.errors import UserError
 from categorize.labels import spell

@@ -16,16 +16,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from categorize.data.aggregation import aggregate_predictions, vote_predictions
-from categorize.data.cleaning import cleaner
-from categorize.data.cleaning_report import CleaningTrace
+from categorize.data.cleaning.report import CleaningTrace
+from categorize.data.cleaning.steps import cleaner
 from categorize.data.columns import Extracted, extract, text_columns
 from categorize.data.gold import build_rows
-from categorize.data.raw import RawTable, from_arrow, from_columns
+from categorize.data.reading.raw import RawTable, from_arrow, from_columns
 from categorize.data.rows import struct_of
-from categorize.data.segments import Document, Segment, cut_by_minutes, cut_documents
-from categorize.data.tokens import TokenCounter
-from categorize.data.turns import uniform_name
+from categorize.data.segments.aggregation import aggregate_predictions, vote_predictions
+from categorize.data.segments.cuts import Document, Segment, cut_by_minutes, cut_documents
+from categorize.data.segments.tokens import TokenCounter
+from categorize.data.segments.turns import uniform_name
 from categorize.errors import UserError
 from categorize.predictions import Predictions
 from categorize.recipe.data_sections import CleaningOptions, Columns, DataSection, Segments, SpeakerOptions

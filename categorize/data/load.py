@@ -11,9 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from categorize.data import split_file as stored
-from categorize.data.assignment import RowsToSplit, assign_rows
-from categorize.data.cleaning_report import CleaningTrace
+from categorize.data.cleaning.report import CleaningTrace
 from categorize.data.columns import (
     Extracted,
     extract,
@@ -25,14 +23,16 @@ from categorize.data.columns import (
 )
 from categorize.data.gold import Gold, build_rows, read_gold
 from categorize.data.input_spec import InputSpec
-from categorize.data.near import NearTexts
-from categorize.data.raw import Source
-from categorize.data.readers import SPLIT_NAMES, read_source
+from categorize.data.reading.raw import SPLIT_NAMES, Source
 from categorize.data.report import DataReport, describe
 from categorize.data.rows import fingerprint, first_seen, struct_of
-from categorize.data.selection import reasons_to_leave
-from categorize.data.splits import Fractions, unit_keys
-from categorize.data.times import parse_date, read_times
+from categorize.data.source import read_source
+from categorize.data.splitting import split_file as stored
+from categorize.data.splitting.assignment import RowsToSplit, assign_rows
+from categorize.data.splitting.near import NearTexts
+from categorize.data.splitting.selection import reasons_to_leave
+from categorize.data.splitting.shares import Fractions, unit_keys
+from categorize.data.splitting.times import parse_date, read_times
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.recipe.data_sections import DataSection
@@ -125,10 +125,10 @@ def load_data(
         split_file: where the assignment is stored, see `default_split_file`; None: nowhere, cut anew.
         resplit: forget the stored assignment.
         write: whether the assignment is stored; only rank 0 of a distributed start does.
-        outputs: folder beside whose runs raw danmu are kept, see `readers.read_source`.
+        outputs: folder beside whose runs raw danmu are kept, see `source.read_source`.
 
     Raises:
-        UserError: see `readers`, `columns`, `splits`; no row is labelled, all texts are empty, or there is one class.
+        UserError: see `source`, `columns`, `splitting`; no row is labelled, all texts are empty, or there is one class.
     """
     input_spec = InputSpec.from_section(data)
     if data.splits.folds is None:

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from categorize.data.cleaning_report import CleaningReport
+from categorize.data.cleaning.report import CleaningReport
 from categorize.data.columns import to_number
 from categorize.data.gold import Gold
-from categorize.data.selection import EMPTY
+from categorize.data.splitting.selection import EMPTY
 from categorize.labels import LabelRules, LabelSet
 from categorize.recipe.data_sections import DataSection
 

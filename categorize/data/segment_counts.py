@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from categorize.data.stamps import stamps
+from categorize.data.segments.stamps import stamps
 
 if TYPE_CHECKING:
     from categorize.data.input_spec import InputSpec
-    from categorize.data.tokens import TokenCounter
+    from categorize.data.segments.tokens import TokenCounter
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class SegmentCounts:
     @classmethod
     def of(cls, spec: InputSpec, rows: pa.Table, segments: pa.Table, tokens: TokenCounter) -> SegmentCounts:
         """Counts of rows and what `InputSpec.expand` made of them."""
-        from categorize.data.segments import limit_of
+        from categorize.data.segments.cuts import limit_of
 
         counts = list(Counter(segments["document_id"].to_pylist()).values()) or [0]
         bare = 0

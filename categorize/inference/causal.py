@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from categorize.data.tokens import TokenCounter
+from categorize.data.segments.tokens import TokenCounter
 from categorize.errors import UserError
 from categorize.inference.head import compute_dtype, distinct_inputs, length_sorted_batches, model_inputs
 from categorize.inference.parsing import Answer, parse_strict, parse_tolerant

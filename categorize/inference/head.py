@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from categorize.data.tokens import TokenCounter
+from categorize.data.segments.tokens import TokenCounter
 from categorize.inference.predictor import Capabilities
 from categorize.labels import LabelSet
 from categorize.models.head import HEAD, Head, HeadSettings, load_trained_head

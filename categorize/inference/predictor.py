@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from categorize.data.input_spec import InputSpec
-from categorize.data.tokens import TokenCounter
+from categorize.data.segments.tokens import TokenCounter
 from categorize.labels import LabelSet
 from categorize.metrics.decision import DecisionRule
 from categorize.predictions import Predictions

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from categorize.data.tokens import PlainTokens, TokenCounter
+from categorize.data.segments.tokens import PlainTokens, TokenCounter
 from categorize.inference.head import to_probabilities
 from categorize.inference.predictor import Capabilities
 from categorize.labels import LabelSet

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from categorize.data.segment_counts import SegmentCounts
-from categorize.data.tokens import TokenCounter
+from categorize.data.segments.tokens import TokenCounter
 from categorize.runs import is_main_process
 
 if TYPE_CHECKING:

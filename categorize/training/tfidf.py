@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from categorize.data.tokens import PlainTokens
+from categorize.data.segments.tokens import PlainTokens
 from categorize.errors import UserError
 from categorize.inference.tfidf import Features, FeatureSettings, TfidfPredictor
 from categorize.recipe.sections import SeqclsRecipe, TfidfModel

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from categorize.data.aggregation import vote
 from categorize.data.input_spec import InputSpec
+from categorize.data.segments.aggregation import vote
 from categorize.inference.predictor import SegmentPredictions
 from categorize.metrics.decision import DecisionRule
 from categorize.predictions import Predictions

@@ -15,14 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from categorize.data import opening, raw
-from categorize.data.delimited import parse_csv, parse_tsv
-from categorize.data.formats import parse_json, parse_jsonl
-from categorize.data.opening import InputFile, ReadOptions
-from categorize.data.progress import Progress
-from categorize.data.raw import RawTable
-from categorize.data.readers import read_file
-from categorize.data.sheets import _hidden
+from categorize.data.reading import opening, raw
+from categorize.data.reading.delimited import parse_csv, parse_tsv
+from categorize.data.reading.files import read_file
+from categorize.data.reading.formats import parse_json, parse_jsonl
+from categorize.data.reading.opening import InputFile, ReadOptions
+from categorize.data.reading.progress import Progress
+from categorize.data.reading.raw import RawTable
+from categorize.data.reading.sheets import _hidden
 from categorize.errors import UserError
 from categorize.recipe.load import load_recipe
 from tests.data.test_readers import fails, read, section, spreadsheet
@@ -85,8 +85,8 @@ def test_every_cell_that_was_written_is_read_in_any_encoding(rows: list[tuple[st
 
 # ---------------------------------------------------------------- batches
 def test_rows_of_many_batches_are_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("categorize.data.delimited._BATCH", 7)
-    monkeypatch.setattr("categorize.data.formats._BATCH", 7)
+    monkeypatch.setattr("categorize.data.reading.delimited._BATCH", 7)
+    monkeypatch.setattr("categorize.data.reading.formats._BATCH", 7)
     rows = [{"id": str(i), "text": f"t{i}"} for i in range(100)]
     csv_path, lines_path = tmp_path / "a.csv", tmp_path / "a.jsonl"
     csv_path.write_text("id,text\n\n" + "".join(f"{row['id']},{row['text']}\n" for row in rows))
@@ -277,7 +277,7 @@ def test_a_long_file_tells_how_far_it_is(
         now[0] += 3.0
         return now[0]
 
-    monkeypatch.setattr("categorize.data.progress.time.monotonic", clock)
+    monkeypatch.setattr("categorize.data.reading.progress.time.monotonic", clock)
     monkeypatch.setattr(opening, "_EVERY", 10)
     path = tmp_path / "a.csv"
     path.write_text("text\n" + "".join(f"row {i}\n" for i in range(100)))

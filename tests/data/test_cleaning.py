@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from categorize.data.cleaning import STEPS, cleaner, cleaning_step
+from categorize.data.cleaning.steps import STEPS, cleaner, cleaning_step
 from categorize.errors import UserError
 from categorize.recipe.data_sections import DEFAULT_CLEANING
 

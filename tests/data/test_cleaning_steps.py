@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from categorize.data.cleaning import STEPS, build_step, cleaner
-from categorize.data.cleaning_report import CleaningTrace, excerpt
+from categorize.data.cleaning.report import CleaningTrace, excerpt
+from categorize.data.cleaning.steps import STEPS, build_step, cleaner
 from categorize.data.input_spec import InputSpec
-from categorize.data.turns import find_turns, read_label
+from categorize.data.segments.turns import find_turns, read_label
 from categorize.errors import UserError
 from categorize.recipe.data_sections import CleaningOptions, CleaningStep, Columns
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from categorize.data.columns import Extracted, extract, missing_spellings, raw_values, split_cell, to_number
 from categorize.data.gold import Gold, build_rows, read_gold
-from categorize.data.raw import from_columns
+from categorize.data.reading.raw import from_columns
 from categorize.data.rows import content_key, schema
 from categorize.errors import UserError
 from categorize.labels import LabelSet

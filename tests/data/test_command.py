@@ -14,11 +14,11 @@ import pytest
 import yaml
 
 from categorize.data.__main__ import main
-from categorize.data.charts import bins, overview_svg
-from categorize.data.datasheet import reload_section
-from categorize.data.export import Exported
 from categorize.data.load import LoadedData, load_recipe_data
-from categorize.data.readers import read_file
+from categorize.data.reading.files import read_file
+from categorize.data.written.charts import bins, overview_svg
+from categorize.data.written.datasheet import reload_section
+from categorize.data.written.export import Exported
 from categorize.recipe.load import load_recipe
 
 SPLITS = ("train", "validation", "test", "unlabeled")

@@ -12,7 +12,7 @@ import pytest
 
 from categorize.data.load import LoadedData, default_split_file, load_data
 from categorize.data.report import display_width
-from categorize.data.splits import Fractions
+from categorize.data.splitting.shares import Fractions
 from categorize.errors import UserError
 from categorize.recipe.data_sections import Columns, DataSection, SourceFiles, SplitSettings
 from categorize.recipe.sections import LabelsSection

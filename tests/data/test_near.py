@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from categorize.data.near import SIMILARITY, NearTexts, normalized, shingles
+from categorize.data.splitting.near import SIMILARITY, NearTexts, normalized, shingles
 
 
 def near(a: str, b: str) -> bool:

@@ -18,11 +18,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from categorize.data.delimited import parse_csv
-from categorize.data.formats import parse_jsonl
-from categorize.data.opening import InputFile, ReadOptions
-from categorize.data.raw import RawTable
-from categorize.data.readers import read_source
+from categorize.data.reading.delimited import parse_csv
+from categorize.data.reading.formats import parse_jsonl
+from categorize.data.reading.opening import InputFile, ReadOptions
+from categorize.data.reading.raw import RawTable
+from categorize.data.source import read_source
 from categorize.errors import UserError
 from categorize.recipe.data_sections import DataSection, SourceFiles
 
@@ -356,7 +356,7 @@ def test_a_dataset_without_train_lists_its_splits(tmp_path: Path) -> None:
 
 def test_a_hub_dataset_that_cannot_be_loaded_is_one_line(tmp_path: Path, root: Path) -> None:
     code = (
-        "from categorize.recipe.sections import DataSection; from categorize.data.readers import read_source\n"
+        "from categorize.recipe.sections import DataSection; from categorize.data.source import read_source\n"
         "from categorize.errors import UserError\n"
         "try: read_source(DataSection(source='someone/nothing'))\n"
         "except UserError as error: print(error)"

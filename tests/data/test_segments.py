@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from categorize.data.input_spec import InputSpec
 from categorize.data.segment_counts import SegmentCounts
-from categorize.data.segments import Document, Segment, cut_by_minutes, cut_documents, limit_of
-from categorize.data.tokens import PlainTokens, TokenCounter
+from categorize.data.segments.cuts import Document, Segment, cut_by_minutes, cut_documents, limit_of
+from categorize.data.segments.tokens import PlainTokens, TokenCounter
 from categorize.recipe.data_sections import CleaningOptions, Columns, Segments
 
 DATA = os.environ.get("CATEGORIZE_DATA")

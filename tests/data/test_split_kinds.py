@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from categorize.data.by_time import assign_by_time
-from categorize.data.folds import assign_folds
 from categorize.data.load import LoadedData
-from categorize.data.splits import TEST, TRAIN, VALIDATION, Fractions, make_units
-from categorize.data.times import parse_date, read_times
+from categorize.data.splitting.by_time import assign_by_time
+from categorize.data.splitting.folds import assign_folds
+from categorize.data.splitting.shares import TEST, TRAIN, VALIDATION, Fractions, make_units
+from categorize.data.splitting.times import parse_date, read_times
 from categorize.errors import UserError
 from categorize.recipe.data_sections import Columns, Sample, SplitSettings
 from categorize.recipe.sections import LabelsSection

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from categorize.data.folds import assign_folds
 from categorize.data.rows import content_key
-from categorize.data.splits import (
+from categorize.data.splitting.folds import assign_folds
+from categorize.data.splitting.shares import (
     TEST,
     TRAIN,
     VALIDATION,

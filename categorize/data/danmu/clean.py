@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from categorize.data.cleaning import cleaner
+from categorize.data.cleaning.steps import cleaner
 from categorize.recipe.data_sections import CleaningOptions
 
 Cleaning = Sequence[str | CleaningOptions]

@@ -36,7 +36,7 @@ from categorize.data.danmu.task import (
     run_merge,
 )
 from categorize.data.placing import put_in_place
-from categorize.data.progress import Progress
+from categorize.data.reading.progress import Progress
 from categorize.errors import UserError
 from categorize.recipe.data_sections import CleaningOptions
 

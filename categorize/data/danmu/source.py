@@ -13,7 +13,7 @@ from categorize.data.columns import rounded
 from categorize.data.danmu.files import stem_of
 from categorize.data.danmu.ingest import REJECTS, Ingested, Settings, ingest
 from categorize.data.danmu.task import APART_FOLDER, COMMENTS_FOLDER
-from categorize.data.raw import RawTable, from_arrow
+from categorize.data.reading.raw import RawTable, from_arrow
 from categorize.errors import UserError
 from categorize.recipe.data_sections import DataSection
 
@@ -92,7 +92,7 @@ def _notes(source: str, done: Ingested) -> list[str]:
 
 def _with_labels(table: pa.Table, path: str) -> tuple[pa.Table, str]:
     """The comments with the columns of a table of labels, null where it says nothing."""
-    from categorize.data.readers import read_file
+    from categorize.data.reading.files import read_file
 
     key = "data.danmu.labels"
     labels = read_file(path, key=key)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from categorize.data.cleaning import cleaner
+from categorize.data.cleaning.steps import cleaner
 from categorize.data.danmu.clean import clean
 from demo.generate_danmu import NASTY
 

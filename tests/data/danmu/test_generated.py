@@ -92,7 +92,7 @@ def test_the_result_does_not_depend_on_the_number_of_processes(tmp_path: Path, m
 
 
 def test_clean_text_is_what_the_cleaning_steps_make_of_text(tmp_path: Path) -> None:
-    from categorize.data.cleaning import cleaner
+    from categorize.data.cleaning.steps import cleaner
 
     write(Plan(3000, 11, nasty=0.5), tmp_path)
     for steps in (CLEANING, ("whitespace", "repeated_punctuation")):

@@ -159,7 +159,7 @@ def test_the_command_prints_the_counts(tmp_path: Path, capsys: pytest.CaptureFix
 def test_progress_is_told_in_a_log_when_it_takes_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import io
 
-    from categorize.data import progress
+    from categorize.data.reading import progress
 
     monkeypatch.setattr(progress, "_LOG_AFTER", 0.0)
     log = io.StringIO()

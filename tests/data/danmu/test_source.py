@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from categorize.data.load import load_data
-from categorize.data.readers import read_source
+from categorize.data.source import read_source
 from categorize.errors import UserError
 from categorize.recipe.data_sections import DataSection
 from categorize.recipe.load import load_recipe

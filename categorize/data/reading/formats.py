@@ -12,10 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from categorize.data.delimited import parse_csv, parse_tsv
-from categorize.data.opening import InputFile, ReadOptions
-from categorize.data.raw import LARGEST_CELL, RawTable, TableBuilder, from_arrow, from_columns
-from categorize.data.sheets import parse_xlsx
+from categorize.data.reading.delimited import parse_csv, parse_tsv
+from categorize.data.reading.opening import InputFile, ReadOptions
+from categorize.data.reading.raw import LARGEST_CELL, RawTable, TableBuilder, from_arrow, from_columns
+from categorize.data.reading.sheets import parse_xlsx
 from categorize.errors import UserError
 
 Parser = Callable[[InputFile, ReadOptions], RawTable]

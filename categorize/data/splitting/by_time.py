@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from categorize.data.splits import TEST, TRAIN, UNASSIGNED, VALIDATION, Fractions, IntArray, Units
+from categorize.data.splitting.shares import TEST, TRAIN, UNASSIGNED, VALIDATION, Fractions, IntArray, Units
 from categorize.errors import UserError
 
 FloatArray = npt.NDArray[np.float64]

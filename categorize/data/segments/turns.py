@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
-from categorize.data.stamps import STAMP_MARK
+from categorize.data.segments.stamps import STAMP_MARK
 
 LONGEST_LABEL = 160  # with what stands in brackets behind a name: party, office, constituency
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7ff"

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree
 
-from categorize.data.opening import InputFile, ReadOptions
-from categorize.data.progress import Progress
-from categorize.data.raw import RawTable, TableBuilder, check_columns, scalar
+from categorize.data.reading.opening import InputFile, ReadOptions
+from categorize.data.reading.progress import Progress
+from categorize.data.reading.raw import RawTable, TableBuilder, check_columns, scalar
 from categorize.errors import UserError
 
 _BATCH = 10_000

@@ -7,11 +7,21 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from categorize.data.by_time import FloatArray, assign_by_time, unit_times
-from categorize.data.folds import assign_folds
-from categorize.data.raw import Source
-from categorize.data.splits import NAMES, TEST, TRAIN, VALIDATION, Fractions, IntArray, Units, assign, make_units
-from categorize.data.times import shown
+from categorize.data.reading.raw import Source
+from categorize.data.splitting.by_time import FloatArray, assign_by_time, unit_times
+from categorize.data.splitting.folds import assign_folds
+from categorize.data.splitting.shares import (
+    NAMES,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Fractions,
+    IntArray,
+    Units,
+    assign,
+    make_units,
+)
+from categorize.data.splitting.times import shown
 from categorize.errors import UserError
 from categorize.recipe.data_sections import DataSection
 
@@ -24,7 +34,7 @@ class RowsToSplit:
 
     Attributes:
         official: published split, or `Source.ALL`.
-        keys: of the unit, see `splits.unit_keys`.
+        keys: of the unit, see `shares.unit_keys`.
         values: raw label values; None = nobody has labelled the row.
         joined: key -> key of the near duplicates that it must stay with; empty: each for itself.
         times: of each row, where the split is by time.

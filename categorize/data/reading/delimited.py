@@ -6,8 +6,8 @@ import csv
 from collections.abc import Iterator
 from typing import Any
 
-from categorize.data.opening import InputFile, ReadOptions
-from categorize.data.raw import LARGEST_CELL, RawTable, TableBuilder, check_columns
+from categorize.data.reading.opening import InputFile, ReadOptions
+from categorize.data.reading.raw import LARGEST_CELL, RawTable, TableBuilder, check_columns
 from categorize.errors import UserError
 
 _BATCH = 20_000  # records that are held as Python lists

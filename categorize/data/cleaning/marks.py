@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from categorize.data.cleaning_registry import Clean, cleaning_step, cleaning_step_with_options, replacing, until_stable
-from categorize.data.stamps import STAMP_MARK
+from categorize.data.cleaning.registry import Clean, cleaning_step, cleaning_step_with_options, replacing, until_stable
+from categorize.data.segments.stamps import STAMP_MARK
 from categorize.recipe.data_sections import AnnotationTagOptions, ReplaceOptions
 
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")

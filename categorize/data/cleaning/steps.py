@@ -3,7 +3,7 @@
 A recipe lists the steps in `data.cleaning`; the list is saved with the run. A new step is a function of one text
 registered with `@cleaning_step("name", "what it does")` and named in `recipe.data_sections.CleaningStep`; a step with
 options is made by a function of them, registered with `@cleaning_step_with_options`, and a key of `CleaningOptions`.
-Steps stand here (characters) and in `cleaning_style`, `cleaning_marks` and `cleaning_speech`.
+Steps stand here (characters) and in `style`, `marks` and `speech` beside it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from categorize.data import cleaning_marks, cleaning_speech, cleaning_style
-from categorize.data.cleaning_registry import STEPS, Clean, Step, build_step, cleaning_step, cleaning_step_with_options
+from categorize.data.cleaning import marks, speech, style
+from categorize.data.cleaning.registry import STEPS, Clean, Step, build_step, cleaning_step, cleaning_step_with_options
 from categorize.recipe.data_sections import CleaningOptions
 
 __all__ = ["STEPS", "Clean", "Step", "build_step", "cleaner", "cleaning_step", "cleaning_step_with_options"]
-STEP_MODULES = (cleaning_marks, cleaning_speech, cleaning_style)  # importing them registers their steps
+STEP_MODULES = (marks, speech, style)  # importing them registers their steps
 
 
 def cleaner(steps: Iterable[str | CleaningOptions]) -> Clean:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from categorize.data.columns import text_columns
-from categorize.data.splits import NAMES
+from categorize.data.splitting.shares import NAMES
 from categorize.errors import UserError
 from categorize.recipe.data_sections import DataSection, SourceFiles
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from categorize.data.cleaning_registry import Clean, cleaning_step_with_options, until_stable
+from categorize.data.cleaning.registry import Clean, cleaning_step_with_options, until_stable
 from categorize.errors import UserError
 from categorize.recipe.data_sections import LaughterOptions, RepeatedPunctuationOptions
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from categorize.data.cleaning_registry import Clean, cleaning_step_with_options, is_spaced, until_stable
-from categorize.data.turns import relabel, uniform_name
+from categorize.data.cleaning.registry import Clean, cleaning_step_with_options, is_spaced, until_stable
+from categorize.data.segments.turns import relabel, uniform_name
 from categorize.recipe.data_sections import FillerOptions, SpeakerOptions
 
 # Sounds alone. "Like", "you know", "那个" and "就是" mean something too often; a recipe may add them.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from categorize.data.splits import UNASSIGNED, IntArray, Units, codes, is_large, seeded_hash
+from categorize.data.splitting.shares import UNASSIGNED, IntArray, Units, codes, is_large, seeded_hash
 
 
 def assign_folds(units: Units, folds: int, seed: int, existing: dict[str, int] | None = None) -> IntArray:

@@ -23,6 +23,16 @@ LARGEST_CELL = 16 * 2**20
 LIST_OF_STRINGS = pa.list_(pa.string())
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
+SPLIT_NAMES = ("train", "validation", "test", "unlabeled")
+# What published datasets call the splits.
+SPLIT_ALIASES = {
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "unlabelled": "unlabeled",
+    "unsupervised": "unlabeled",
+}
+
 
 @dataclass(frozen=True)
 class RawTable:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from categorize.data.progress import Progress
+from categorize.data.reading.progress import Progress
 from categorize.errors import UserError
 
 GZIP = b"\x1f\x8b"

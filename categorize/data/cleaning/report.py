@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from categorize.data.cleaning_registry import build_step
+from categorize.data.cleaning.registry import build_step
 from categorize.recipe.data_sections import CleaningOptions
 
 SAMPLES = 2  # of each step

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from categorize.data.load import LoadedData
 from categorize.data.placing import put_in_place, staging_path
-from categorize.data.readers import SPLIT_NAMES
+from categorize.data.reading.raw import SPLIT_NAMES
 from categorize.errors import UserError
 from categorize.recipe.sections import RecipeBase
 

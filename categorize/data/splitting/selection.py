@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from categorize.data.near import NearTexts
-from categorize.data.splits import seeded_hash
+from categorize.data.splitting.near import NearTexts
+from categorize.data.splitting.shares import seeded_hash
 from categorize.errors import UserError
 from categorize.recipe.data_sections import DataSection, Sample
 

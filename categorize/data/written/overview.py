@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 
 from categorize.data.load import LoadedData
-from categorize.data.readers import SPLIT_NAMES
+from categorize.data.reading.raw import SPLIT_NAMES
 
 Table = list[list[str]]
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from categorize.data.rows import digest
-from categorize.data.stamps import stamps
-from categorize.data.tokens import TokenCounter
-from categorize.data.turns import LONGEST_LABEL, Turn, find_turns, read_label
+from categorize.data.segments.stamps import stamps
+from categorize.data.segments.tokens import TokenCounter
+from categorize.data.segments.turns import LONGEST_LABEL, Turn, find_turns, read_label
 from categorize.recipe.data_sections import Segments
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Documents become segments, predictions of segments those of documents."""
