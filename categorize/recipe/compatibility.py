@@ -15,13 +15,13 @@ from collections.abc import Mapping as AbstractMapping
 from pathlib import Path
 from typing import Any
 
+from categorize.recipe.data_sections import format_of_name
 from categorize.recipe.nodes import Mapping, Node, get, key_position, nearest_position, to_plain
 from categorize.recipe.problems import Problems
 from categorize.recipe.segment_checks import check_segments
 from categorize.recipe.wording import did_you_mean, join, quote
 
 PROMPT_LEARNING = ("prefix", "prompt", "p_tuning")
-FILE_FORMATS = ("csv", "tsv", "json", "jsonl", "parquet", "xlsx")
 
 
 class _Recipe:
@@ -65,15 +65,22 @@ class _Recipe:
     @property
     def lacks_validation(self) -> bool:
         """Whether no row is held out for validation (a Hub dataset may bring its own split)."""
-        source, share, form = self.value("data.source"), self.value("data.splits.validation"), self.value("data.format")
+        source, share = self.value("data.source"), self.value("data.splits.validation")
         if share != 0 or isinstance(share, bool):
             return False
         if isinstance(source, dict):
             return source.get("validation") is None
-        suffixes = Path(source).suffixes if isinstance(source, str) else []
-        return form in (*FILE_FORMATS, "danmu") or (
-            form is None and any(suffix[1:] in FILE_FORMATS for suffix in suffixes)
-        )
+        return bool(self.formats) and not self.formats & {"hub", "dataset"}
+
+    @property
+    def formats(self) -> set[str]:
+        """Formats of the source as far as the recipe tells them; empty where only a look at the source would."""
+        if form := self.value("data.format"):
+            return {str(form)}
+        source = self.value("data.source")
+        paths = source.values() if isinstance(source, dict) else [source]
+        forms = {format_of_name(path) if isinstance(path, str) else None for path in paths}
+        return set() if None in forms else {form for form in forms if form}
 
 
 def _leaves(names: list[Any]) -> Iterator[str]:
@@ -224,20 +231,25 @@ def _cleaning(recipe: _Recipe) -> None:
             recipe.problems.add(nearest_position(recipe.root, key), key, message)
 
 
-def _danmu(recipe: _Recipe) -> None:
-    """Options of raw danmu for a source that is none."""
-    if recipe.value("data.format") == "danmu":
-        for key in ("sheet", "subset", "revision"):
-            if recipe.holds(f"data.{key}"):
-                recipe.refuse(f"data.{key}", "does nothing with data.format: danmu; remove it")
-    elif recipe.value("data.danmu"):
+# Formats that have a use for a key of `data`.
+USERS = {
+    "sheet": ("xlsx",),
+    "encoding": ("csv", "tsv", "json", "jsonl"),
+    "subset": ("hub",),
+    "revision": ("hub",),
+    "danmu": ("danmu",),
+}
+
+
+def _source(recipe: _Recipe) -> None:
+    """Keys that the source's format has no use for."""
+    formats = recipe.formats
+    for key, users in USERS.items():
+        if recipe.holds(f"data.{key}") and formats and not formats.intersection(users):
+            found = join(sorted(formats), "and")
+            recipe.refuse(f"data.{key}", f"is for {join(users)}, but the source is {found}; remove it, or write null")
+    if recipe.holds("data.danmu") and not formats:
         recipe.refuse("data.danmu", "does nothing without data.format: danmu")
-
-
-def _encoding(recipe: _Recipe) -> None:
-    form = recipe.value("data.format")
-    if recipe.holds("data.encoding") and form in ("parquet", "xlsx", "dataset", "hub", "danmu"):
-        recipe.refuse("data.encoding", f"is for files of text, but data.format is {form}; remove it")
 
 
 def _splits(recipe: _Recipe) -> None:
@@ -341,8 +353,7 @@ CHECKS: tuple[Callable[[_Recipe], None], ...] = (
     _early_stopping,
     _tfidf,
     _cleaning,
-    _danmu,
-    _encoding,
+    _source,
     _splits,
     check_segments,
     _labels,

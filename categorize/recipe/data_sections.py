@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -29,6 +30,23 @@ SplitName = Literal["train", "validation", "test", "unlabeled"]
 SAMPLED_SPLITS: tuple[SplitName, ...] = ("train", "unlabeled")
 DEFAULT_CLEANING: tuple[CleaningStep, ...] = ("nfkc", "control_characters", "whitespace")
 FILLER_LANGUAGES: tuple[FillerLanguage, ...] = ("en", "zh")
+FORMAT_OF_SUFFIX = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".xlsx": "xlsx",
+    ".xlsm": "xlsx",
+}
+
+
+def format_of_name(path: str | Path) -> str | None:
+    """The format that a file's name tells, gzipped or not; None where it tells none."""
+    suffixes = [suffix.lower() for suffix in Path(path).suffixes if suffix.lower() != ".gz"]
+    return FORMAT_OF_SUFFIX.get(suffixes[-1]) if suffixes else None
 
 
 def _text_encoding(value: str) -> str:

@@ -166,10 +166,24 @@ def test_what_works_for_answers_is_not_refused(minimal: Callable[..., LoadedReci
     minimal("labels: {task: regression}\nprediction: {mode: generation}\n", "kind=sft")
 
 
+def test_data_keys_that_the_source_may_have_a_use_for_are_not_refused(minimal: Callable[..., LoadedRecipe]) -> None:
+    minimal("", "data.source=owner/name", "data.subset=a", "data.revision=v1")
+    minimal("", "data.source={train: a.csv, test: b.xlsx}", "data.sheet=2", "data.encoding=gbk")
+    minimal("", "data.source=a.txt", "data.format=csv", "data.encoding=gbk")
+    minimal("", "data.source=a.csv", "data.sheet=null")
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (("data.encoding=gbk", "data.format=xlsx"), "data.encoding: is for files of text"),
+        (
+            ("data.encoding=gbk", "data.format=xlsx"),
+            "data.encoding: is for csv, tsv, json or jsonl, but the source is xlsx",
+        ),
+        (("data.sheet=2", "data.source=a.CSV.gz"), "data.sheet: is for xlsx, but the source is csv; remove it"),
+        (("data.revision=v1", "data.source=a.tab"), "data.revision: is for hub, but the source is tsv"),
+        (("data.subset=a", "data.source={train: a.csv, test: b.json}"), "but the source is csv and json"),
+        (("data.danmu.utc_offset=9", "data.source=owner/name"), "data.danmu: does nothing without"),
         (("data.splits.fold=2",), "data.splits.fold: chooses one of data.splits.folds, which is not set"),
         (("data.splits.folds=5", "data.splits.fold=5"), "data.splits.fold: folds count from 0: the last of 5 is 4"),
         (("data.splits.folds=5", "data.splits.by_time=day"), "data.splits.by_time: cannot go with folds"),

@@ -9,19 +9,7 @@ from categorize.data.reading.formats import PARSERS
 from categorize.data.reading.opening import InputFile, ReadOptions
 from categorize.data.reading.raw import SPLIT_ALIASES, SPLIT_NAMES, RawTable
 from categorize.errors import UserError
-from categorize.recipe.data_sections import DataSection
-
-FORMAT_OF_SUFFIX = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".tab": "tsv",
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-    ".xlsx": "xlsx",
-    ".xlsm": "xlsx",
-}
+from categorize.recipe.data_sections import FORMAT_OF_SUFFIX, DataSection, format_of_name
 
 
 def read_file(path: str | Path, data: DataSection | None = None, key: str = "data.source") -> RawTable:
@@ -45,9 +33,8 @@ def read_file(path: str | Path, data: DataSection | None = None, key: str = "dat
 
 
 def _format_of(path: Path, key: str) -> str:
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
-    if suffixes and suffixes[-1] in FORMAT_OF_SUFFIX:
-        return FORMAT_OF_SUFFIX[suffixes[-1]]
+    if (form := format_of_name(path)) is not None:
+        return form
     known = ", ".join(FORMAT_OF_SUFFIX)
     raise UserError(
         f"{key}: {path}: the name does not tell the format; set data.format or name it one of {known} (or .gz of each)"

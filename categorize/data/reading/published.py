@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from categorize.data.reading.files import FORMAT_OF_SUFFIX, check_is_file
+from categorize.data.reading.files import check_is_file
 from categorize.data.reading.raw import SPLIT_ALIASES, SPLIT_NAMES, RawTable, Source, from_arrow
 from categorize.errors import UserError
-from categorize.recipe.data_sections import DataSection
+from categorize.recipe.data_sections import FORMAT_OF_SUFFIX, DataSection
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
