@@ -81,7 +81,7 @@ def _describe_branch(branch: Any, constraints: Iterable[Any]) -> str:
         return f"a list of {plain[inner]}" if inner in plain and not others else "a list"
     names = {str: "a text", bool: "true or false", int: "a whole number", float: "a number", type(None): "null"}
     limits = [text for constraint in constraints if (text := _limit(constraint))]
-    return " ".join([names.get(branch, "another value"), *limits])
+    return f"{names.get(branch, 'another value')} {' and '.join(limits)}".rstrip()
 
 
 def _limit(constraint: Any) -> str:
