@@ -188,8 +188,17 @@ def _encoder_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerBase:
     core = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     core.normalizer, core.pre_tokenizer = untrained.normalizer, untrained.pre_tokenizer
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    # The trainer numbers inner characters in an order of chance, which decides between equally frequent merges: named
+    # beforehand they get the same numbers each time, and the demo the same vocabulary.
+    words = (
+        word for text in texts for word, _ in core.pre_tokenizer.pre_tokenize_str(core.normalizer.normalize_str(text))
+    )
+    inner = sorted({f"##{character}" for word in words for character in word[1:]})
     core.train_from_iterator(
-        texts, trainers.WordPieceTrainer(vocab_size=ENCODER_VOCABULARY, special_tokens=special, show_progress=False)
+        texts,
+        trainers.WordPieceTrainer(
+            vocab_size=ENCODER_VOCABULARY, special_tokens=[*special, *inner], show_progress=False
+        ),
     )
     return BertTokenizer(vocab=core.get_vocab(), model_max_length=128)
 

@@ -113,6 +113,13 @@ def test_the_builder_reads_every_distinct_message_and_no_class(comments):
     )
 
 
+def test_the_encoders_vocabulary_is_the_same_each_time(comments):
+    messages = list(dict.fromkeys(c.message.strip() for c in comments))
+    first, second = (build_models._encoder_tokenizer(messages) for _ in range(2))
+    assert first.get_vocab() == second.get_vocab()
+    assert all(first.unk_token_id not in ids for ids in first(messages)["input_ids"])
+
+
 def test_no_prompt_of_the_pretraining_text_answers_the_task():
     messages = ["前排", "她好帅"]
     conversations = build_models.instruction_texts(messages, random.Random(0))
