@@ -237,7 +237,6 @@ USERS = {
     "encoding": ("csv", "tsv", "json", "jsonl"),
     "subset": ("hub",),
     "revision": ("hub",),
-    "danmu": ("danmu",),
 }
 
 
@@ -248,7 +247,7 @@ def _source(recipe: _Recipe) -> None:
         if recipe.holds(f"data.{key}") and formats and not formats.intersection(users):
             found = join(sorted(formats), "and")
             recipe.refuse(f"data.{key}", f"is for {join(users)}, but the source is {found}; remove it, or write null")
-    if recipe.holds("data.danmu") and not formats:
+    if recipe.holds("data.danmu") and formats != {"danmu"}:
         recipe.refuse("data.danmu", "does nothing without data.format: danmu")
 
 
