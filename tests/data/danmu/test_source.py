@@ -102,7 +102,7 @@ def test_options_of_danmu_without_danmu_are_refused(tmp_path: Path, monkeypatch:
     recipe = write_recipe(tmp_path / "r.yaml", data={"format": "danmu", "danmu": {"scripted": "drop"}, "sheet": 1})
     with pytest.raises(UserError) as caught:
         load_recipe(recipe)
-    assert "data.sheet: does nothing" in str(caught.value) and "scripted" in str(caught.value)
+    assert "data.sheet: is for xlsx" in str(caught.value) and "scripted" in str(caught.value)
 
 
 @pytest.mark.skipif("CATEGORIZE_DATA" not in os.environ, reason="CATEGORIZE_DATA names no data folder")
