@@ -28,11 +28,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]  # the library and its neighbour, installed or not
 
-from quality import DATA, cpu_name, write_section  # noqa: E402
+from quality import DATA, write_section  # noqa: E402
 
 import categorize  # noqa: E402
 from categorize.errors import UserError  # noqa: E402
 from categorize.report.tables import markdown_table  # noqa: E402
+from categorize.runs import processor_name  # noqa: E402
 from demo.generate_danmu import Plan, write  # noqa: E402
 
 WORK = ROOT / "outputs" / "benchmarks" / "danmu"
@@ -225,7 +226,7 @@ def section(
         markdown_table(names, rows, "lrrrr"),
         "",
         f"- command: `{DATA}=... {command}`",
-        f"- hardware: {cpu_name()}, {os.cpu_count()} cores; load average at the end {load:.1f}",
+        f"- hardware: {processor_name()}, {os.cpu_count()} cores; load average at the end {load:.1f}",
         f"- versions: python {platform.python_version()}, categorize {categorize.__version__}, {_libraries()}; "
         f"commit {_commit()}",
         f"- date: {time.strftime('%Y-%m-%d')}",

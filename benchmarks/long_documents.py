@@ -28,7 +28,6 @@ from quality import (
     WORK,
     Task,
     Training,
-    cpu_name,
     data_source,
     evaluate,
     model_folder,
@@ -40,7 +39,7 @@ from categorize.errors import UserError
 from categorize.metrics.progress import flat
 from categorize.report.columns import duration
 from categorize.report.tables import markdown_table
-from categorize.runs import Run
+from categorize.runs import Run, processor_name
 
 
 @dataclass(frozen=True)
@@ -195,7 +194,7 @@ def section(task: Task, comparison: dict[str, Any], trainings: Sequence[Training
         f"- recipes: `{RECIPES / f'{task.name}_*.yaml'}`; all trainings of MiniLM take the same number of steps"
         if any("MiniLM" in name for name in runs)
         else f"- recipes: `{RECIPES / f'{task.name}_*.yaml'}`",
-        f"- hardware: {cpu_name()}, {first['hardware']['cpus']} cores",
+        f"- hardware: {first['hardware'].get('processor', processor_name())}, {first['hardware']['cpus']} cores",
         f"- versions: {versions}; commit {first['git_commit'] or 'unknown'}",
         f"- date: {first['finished'][:10]}",
     ]

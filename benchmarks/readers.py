@@ -29,8 +29,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the library is importable from the checkout, installed or not
 
-from benchmarks.quality import cpu_name, write_section  # noqa: E402
+from benchmarks.quality import write_section  # noqa: E402
 from categorize.report.tables import markdown_table  # noqa: E402
+from categorize.runs import processor_name  # noqa: E402
 
 WORK = ROOT / "outputs" / "benchmarks" / "readers"
 HEADING = "## Reading and splitting rows"
@@ -235,7 +236,7 @@ def section(results: Sequence[tuple[Case, dict[str, Any]]], command: str) -> tup
         markdown_table(header, rows, "llrrrrl"),
         "",
         f"- command: `{command}`",
-        f"- hardware: {cpu_name()}, {os.cpu_count()} cores; load average at the end {load_average:.1f}",
+        f"- hardware: {processor_name()}, {os.cpu_count()} cores; load average at the end {load_average:.1f}",
         f"- versions: python {sys.version.split()[0]}, pyarrow {pyarrow.__version__}, numpy {numpy.__version__}; "
         f"commit {commit.stdout.strip() or 'unknown'}",
         f"- date: {time.strftime('%Y-%m-%d')}",

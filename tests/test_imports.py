@@ -117,3 +117,12 @@ def test_the_rooms_of_data_import_one_way(root: Path) -> None:
         needs[here].discard(here)
     order = list(TopologicalSorter(needs).static_order())  # raises CycleError, which names the rooms
     assert set(order) == rooms
+
+
+@pytest.mark.parametrize("name", ["data", "long_documents", "quality", "readers"])
+def test_benchmarks_start(root: Path, name: str) -> None:
+    """They are run by hand, and seldom: what they import must still be there."""
+    done = subprocess.run(
+        [sys.executable, root / "benchmarks" / f"{name}.py", "--help"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0 and "usage:" in done.stdout, done.stderr
