@@ -1,8 +1,7 @@
 """Rows and a label set become token ids: the only place where a prompt is rendered and tokenized.
 
 Training, label scoring, generation and teachers all read `PromptFormat.encode`, so that a tuned model always sees in
-use
-what it saw in training. The format is saved with the run as `prompt.json`.
+use what it saw in training. The format is saved with the run as `prompt.json`.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from itertools import product
 from string import ascii_lowercase, ascii_uppercase, digits
 from typing import TYPE_CHECKING, Any
 
+from categorize.chat_template import ChatTemplate
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 
@@ -40,18 +40,6 @@ PLAIN = "{system}\n\n{shots}Text: {row}\nAnswer:"
 PLAIN_SHOT = "Text: {row}\nAnswer: {answer}\n\n"
 NONE = "none"
 NUMBER_TOKENS = 16
-# Chat templates of Llama 3.2, gpt-oss and others tell the model today's date, so that a tuned model would be asked
-# otherwise each day. For them it is always the day that Llama's own template names where there is no clock.
-TODAY = {
-    "%d": "26", "%-d": "26", "%m": "07", "%b": "Jul", "%B": "July", "%y": "24", "%Y": "2024", "%F": "2024-07-26",
-    "%a": "Fri", "%A": "Friday", "%H": "12", "%I": "12", "%M": "00", "%S": "00", "%p": "PM",
-}  # fmt: skip
-STANDING_CLOCK = (
-    "{%- macro strftime_now(form) -%}{{ form"
-    + "".join(f" | replace('{directive}', '{value}')" for directive, value in TODAY.items())
-    + " }}{%- endmacro -%}"
-)
-MARK = "answer"
 # Rows that begin unlike each other, so that what they share as tokens is the prefix of all prompts.
 PROBES = ("a", "中", "7", "\n", " x", "😀", "-", '"', "é", "(")
 
@@ -121,11 +109,9 @@ class PromptFormat:
         self.label_set = label_set
         self.tokenizer = tokenizer
         self.max_length = max_length
-        self.is_chat = bool(tokenizer.chat_template)
-        if self.is_chat:
-            self._check_template()
+        self.chat = ChatTemplate(tokenizer) if tokenizer.chat_template else None
         if settings.separator is None:
-            settings = replace(settings, separator="" if self.is_chat else " ")
+            settings = replace(settings, separator="" if self.chat else " ")
         if settings.completion == "codes" and settings.codes is None and not label_set.is_regression:
             settings = self._with_codes(settings, len(label_set))
         self.settings = settings
@@ -182,9 +168,8 @@ class PromptFormat:
     @cached_property
     def end_id(self) -> int:
         """Token that ends an answer: the chat template's end of turn, else the end of text."""
-        if self.is_chat:
-            turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": MARK}]
-            tail = self._tokenize(self._chat(turns, generate=False).rpartition(MARK)[2])
+        if self.chat:
+            tail = self._tokenize(self.chat.tail)
             special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
             for token in tail:
                 if token in special:
@@ -254,7 +239,7 @@ class PromptFormat:
         row = self._row(fields)
         answers = [self._shot_answer(shot) for shot in self.settings.shots]
         shots = [(self._row(shot), answer) for shot, answer in zip(self.settings.shots, answers, strict=True)]
-        if not self.is_chat:
+        if self.chat is None:
             worked = "".join(PLAIN_SHOT.replace("{row}", text).replace("{answer}", answer) for text, answer in shots)
             bos = self.tokenizer.bos_token or ""
             return bos + PLAIN.replace("{system}", system).replace("{shots}", worked).replace("{row}", row)
@@ -262,18 +247,7 @@ class PromptFormat:
         for text, answer in shots:
             messages += [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
         messages.append({"role": "user", "content": row})
-        return self._chat(messages, generate=True) + self._lead
-
-    @cached_property
-    def _lead(self) -> str:
-        """What the chat template writes of an answer's turn before the answer, beyond the prompt that asks for one:
-        gpt-oss names the channel, GLM begins a line."""
-        question = [{"role": "user", "content": "x"}]
-        asked = self._chat(question, generate=True)
-        answered, mark, _ = self._chat([*question, {"role": "assistant", "content": MARK}], generate=False).rpartition(
-            MARK
-        )
-        return answered[len(asked) :] if mark and answered.startswith(asked) else ""
+        return self.chat.render(messages, generate=True) + self.chat.lead
 
     def encode(
         self, fields: Mapping[str, str], gold: Sequence[str] | None = None, score: float | None = None
@@ -393,54 +367,6 @@ class PromptFormat:
             name = f"{word}: {label.name}" if word != label.name else word
             lines.append(f"- {name}" + (f" ({label.description})" if label.description else ""))
         return "\n".join(lines)
-
-    def _chat(self, messages: list[dict[str, str]], generate: bool) -> str:
-        from jinja2.exceptions import TemplateError
-
-        opening = messages[0]
-        try:
-            text = self._apply(messages, generate)
-            if opening["role"] != "system" or opening["content"].strip() in text:
-                return text
-        except TemplateError:
-            if opening["role"] != "system":
-                raise
-        # Some templates know no system role, and refuse it or leave it out: the instruction then opens the first turn.
-        first = {"role": "user", "content": f"{opening['content']}\n\n{messages[1]['content']}"}
-        return self._apply([first, *messages[2:]], generate)
-
-    def _check_template(self) -> None:
-        from jinja2.exceptions import TemplateError
-
-        reason = "it leaves out what is said"
-        turns = [{"role": "system", "content": MARK}, {"role": "user", "content": "7 x 7"}]
-        try:
-            text = self._chat(turns, generate=True)
-            if MARK in text and "7 x 7" in text:
-                return
-        except (TemplateError, TypeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{self.tokenizer.name_or_path}: its chat template cannot ask a question of plain text: {reason}; use a "
-            "model of text alone"
-        )
-
-    def _apply(self, messages: list[dict[str, str]], generate: bool) -> str:
-        # `enable_thinking` is read by the templates that know it and ignored by the rest.
-        text = self.tokenizer.apply_chat_template(
-            messages,
-            chat_template=self._template,
-            tokenize=False,
-            add_generation_prompt=generate,
-            enable_thinking=False,
-        )
-        # Templates of models that always think open the block themselves; an answer is not a thought.
-        return f"{text.rstrip()}\n\n</think>\n\n" if generate and text.rstrip().endswith("<think>") else str(text)
-
-    @cached_property
-    def _template(self) -> str:
-        template = str(self.tokenizer.get_chat_template())
-        return STANDING_CLOCK + template if "strftime_now" in template else template
 
     def _tokenize(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -16,6 +16,7 @@ LEVELS = {
     "labels": 2,
     "predictions": 2,
     "data": 3,
+    "chat_template": 3,
     "prompts": 4,
     "models": 5,
     "runs": 5,

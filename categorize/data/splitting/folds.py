@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from categorize.data.splitting.shares import UNASSIGNED, IntArray, Units, codes, is_large, seeded_hash
+from categorize.data.splitting.shares import UNASSIGNED, IntArray, Units, codes, is_large, known_and_order, seeded_hash
 
 
 def assign_folds(units: Units, folds: int, seed: int, existing: dict[str, int] | None = None) -> IntArray:
@@ -18,12 +18,9 @@ def assign_folds(units: Units, folds: int, seed: int, existing: dict[str, int] |
     Args:
         existing: folds that earlier runs gave to keys. They stand; new units fill what the folds lack.
     """
-    n = len(units.keys)
-    known = existing or {}
-    fold = np.fromiter((known.get(key, UNASSIGNED) for key in units.keys), dtype=np.int64, count=n)
-    if not n:
+    fold, order_hash = known_and_order(units, existing or {}, seed)
+    if not len(fold):
         return fold
-    order_hash = np.fromiter((seeded_hash(seed, key) for key in units.keys), dtype=np.uint64, count=n)
     names, stratum = codes(units.strata)
     large = is_large(units.sizes, stratum, len(names), 1 / folds)
     _deal(fold, np.flatnonzero(large), stratum, units.sizes, order_hash, folds)

@@ -144,18 +144,23 @@ def seeded_hash(seed: int, text: str) -> int:
     )
 
 
+def known_and_order(units: Units, existing: dict[str, int], seed: int) -> tuple[IntArray, npt.NDArray[np.uint64]]:
+    """What each unit has already, int64 [units], UNASSIGNED where nothing; and the hashes that order units, uint64
+    [units]."""
+    n = len(units.keys)
+    known = np.fromiter((existing.get(key, UNASSIGNED) for key in units.keys), dtype=np.int64, count=n)
+    return known, np.fromiter((seeded_hash(seed, key) for key in units.keys), dtype=np.uint64, count=n)
+
+
 def assign(units: Units, fractions: Fractions, existing: dict[str, int] | None = None) -> IntArray:
     """The split of each unit: TRAIN, VALIDATION or TEST.
 
     Args:
         existing: splits that earlier runs gave to keys. They stand; new units fill what the quotas lack.
     """
-    n = len(units.keys)
-    known = existing or {}
-    split = np.fromiter((known.get(key, UNASSIGNED) for key in units.keys), dtype=np.int64, count=n)
-    if not n:
+    split, order_hash = known_and_order(units, existing or {}, fractions.seed)
+    if not len(split):
         return split
-    order_hash = np.fromiter((seeded_hash(fractions.seed, key) for key in units.keys), dtype=np.uint64, count=n)
     names, stratum = codes(units.strata)
     # By the test share alone, so that changing validation cannot change which units are large.
     large = is_large(units.sizes, stratum, len(names), fractions.test or fractions.validation)
