@@ -202,6 +202,13 @@ class LabelSet:
         spelling = spell(value)
         return spelling in self._spellings or spelling in self._missing
 
+    def positions(self, spellings: Sequence[str]) -> list[int] | None:
+        """For each label the position of its spelling, where every label is spelled once and nothing else is there."""
+        found = [self._spellings.get(spell(one)) for one in spellings]
+        if len(found) != len(self) or set(found) != set(self.names):
+            return None
+        return [found.index(name) for name in self.names]
+
     # ------------------------------------------------------------ arrays
     def encode(
         self, gold: Sequence[Sequence[str] | None], scores: Sequence[float | None] | None = None

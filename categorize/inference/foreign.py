@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from categorize.errors import UserError
 from categorize.labels import Label, LabelSet
+from categorize.models.outputs import are_generic, config_names, listed
 from categorize.models.tokenizer import loading
 from categorize.recipe.sections import CausalPredictionSection, PredictionSection, PromptSection, Task
 
@@ -52,16 +53,16 @@ def load_foreign(
     causal = (adapter or {}).get("task_type") == "CAUSAL_LM" or (
         adapter is None and any(name.endswith("ForCausalLM") for name in config.architectures or ())
     )
-    found = _labels_of_config(config)
     if label_set is None:
-        label_set = found
-    elif found is not None and set(found.names) == set(label_set.names) and not causal:
-        # The model's own order is that of its outputs; the caller reorders.
-        label_set = replace(label_set, labels=tuple(label_set.labels[label_set.index[name]] for name in found.names))
+        label_set = _labels_of_config(config, source)
     if label_set is None:
         raise UserError(f"{source}: no run, and its config names no labels; give labels in the evaluation recipe")
     if causal:
         return _causal(folder, source, adapter, label_set, section, prompt, trust_remote_code)
+    if adapter is not None and (order := label_set.positions(config_names(config))) is not None:
+        # The adapter's own head was most likely trained with the names of its base; the caller reorders.
+        by_output = sorted(zip(order, label_set.labels, strict=True), key=lambda pair: pair[0])
+        label_set = replace(label_set, labels=tuple(label for _, label in by_output))
     return _head(folder, source, adapter, label_set, section, trust_remote_code)
 
 
@@ -85,16 +86,33 @@ def _head(
 
     dtype = resolve_dtype("auto", trained=False)
     loaded = load_sequence_classifier(source, label_set, dtype=dtype, trust_remote_code=trust_remote_code)
-    model, untrained = loaded.model, loaded.untrained
+    model, untrained, outputs = loaded.model, loaded.untrained, loaded.outputs
     notes: list[str] = []
+    if adapter is None and outputs.held:
+        if not outputs.fit:
+            raise UserError(
+                f"{source}: its head's outputs are {listed(outputs.names)}, the labels {listed(label_set.names)}: "
+                f"these do not match; write its names as aliases in labels.names ({{name: ..., aliases: [...]}})"
+            )
+        notes += [outputs.note] if outputs.note else []
     if adapter is not None:
         from peft import PeftModel
 
-        with loading(str(folder), "the adapter"):
-            model = PeftModel.from_pretrained(model, str(folder))
+        try:
+            with loading(str(folder), "the adapter"):
+                model = PeftModel.from_pretrained(model, str(folder))
+        except RuntimeError as error:  # a head of another size
+            if "size mismatch" not in str(error):
+                raise
+            raise UserError(
+                f"{folder}: its head is for another number of labels than {len(label_set)}, or for another base than "
+                f"{source}; the labels are {listed(label_set.names)}"
+            ) from error
         kept = set(adapter.get("modules_to_save") or ()) | {"classifier", "score"}
         untrained = [module for module in untrained if module not in kept and module.rpartition(".")[2] not in kept]
         notes.append(f"adapter on {source}")
+        # Its folder names no outputs.
+        notes.append(f"the adapter's outputs have no names and are read in the order {listed(label_set.names)}")
     if untrained:
         notes.append(f"randomly initialised head ({', '.join(untrained)})")
     settings = HeadSettings(clamp_length(HEAD_LENGTH, model.config, loaded.tokenizer), loaded.head_modules)
@@ -149,11 +167,13 @@ def _config(source: str, trust_remote_code: bool) -> Any:
         return AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
 
 
-def _labels_of_config(config: Any) -> LabelSet | None:
+def _labels_of_config(config: Any, source: str) -> LabelSet | None:
     """The labels that a fine-tuned model's config names; None where they are only LABEL_0, LABEL_1, ..."""
-    names = config.id2label or {}
-    labels = tuple(Label(names[key]) for key in sorted(names, key=int))
-    if len(labels) < 2 or all(label.name.startswith("LABEL_") for label in labels):
+    names = config_names(config)
+    if len(names) < 2 or are_generic(names):
         return None
     task: Task = "multi_label" if config.problem_type == "multi_label_classification" else "single_label"
-    return LabelSet(task, labels)
+    try:
+        return LabelSet(task, tuple(Label(name) for name in names))
+    except UserError as error:
+        raise UserError(f"{source}: the labels of its config.json cannot be used: {error}") from None

@@ -11,6 +11,7 @@ from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.models.adapters import add_adapter
 from categorize.models.console import quiet_libraries
+from categorize.models.outputs import Outputs, config_names, follow_labels
 from categorize.models.pooling import pool_by_mean
 from categorize.models.quantization import build_quantization, keep_layout, quantized_within
 from categorize.models.sharding import prepare_for_fsdp
@@ -69,21 +70,24 @@ class LoadedClassifier:
     Attributes:
         head_modules: what is trained and saved whole beside an adapter: new modules, and the output module in any case.
         untrained: the modules that the checkpoint did not hold, initialised at random.
+        outputs: which labels the checkpoint's own head was for.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     head_modules: list[str]
     untrained: list[str]
+    outputs: Outputs
 
 
 @dataclass
 class Head:
-    """A model with a head, its tokenizer and its settings."""
+    """A model with a head, its tokenizer and its settings; `note`: what became of a head that the checkpoint held."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     settings: HeadSettings
+    note: str | None = None
 
 
 def build_head(recipe: SeqclsRecipe, label_set: LabelSet, trust_remote_code: bool = False) -> Head:
@@ -122,7 +126,7 @@ def build_head(recipe: SeqclsRecipe, label_set: LabelSet, trust_remote_code: boo
         model = add_adapter(model, recipe.adapter, "SEQ_CLS", heads, activation_checkpointing=checkpointing)
     elif section.freeze:
         freeze_base(model, heads)
-    return Head(model, tokenizer, settings)
+    return Head(model, tokenizer, settings, loaded.outputs.note)
 
 
 def load_sequence_classifier(
@@ -136,13 +140,15 @@ def load_sequence_classifier(
     pooling: str = "default",
     trust_remote_code: bool = False,
 ) -> LoadedClassifier:
-    """Model and tokenizer of a checkpoint, with a head for the label set."""
+    """Model and tokenizer of a checkpoint, with a head for the label set; the rows of a head that it holds follow their
+    labels, see `models.outputs`."""
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     quiet_libraries()
     with loading(name_or_path, "the model"):
         tokenizer = load_tokenizer(name_or_path, revision, trust_remote_code)
         config = AutoConfig.from_pretrained(name_or_path, revision=revision, trust_remote_code=trust_remote_code)
+        names = config_names(config)
         config.num_labels = len(label_set)
         config.id2label = dict(enumerate(label_set.names))
         config.label2id = dict(label_set.index)
@@ -169,6 +175,7 @@ def load_sequence_classifier(
     prepare_for_fsdp(model)
     if pooling == "mean":
         pool_by_mean(model)
+    outputs = follow_labels(model, names, label_set, info["missing_keys"])
     missing = {*info["missing_keys"], *(key for key, *_ in info.get("mismatched_keys", ()))}
     heads = head_modules(model, missing)
     if trapped := quantized_within(model, heads):
@@ -176,7 +183,7 @@ def load_sequence_classifier(
             f"quantization: {trapped[0]} of {name_or_path} is new and cannot be trained once it is quantized; "
             f"list it in quantization.llm_int8_skip_modules"
         )
-    return LoadedClassifier(model, tokenizer, heads, new_modules(model, missing))
+    return LoadedClassifier(model, tokenizer, heads, new_modules(model, missing), outputs)
 
 
 def head_modules(model: PreTrainedModel, missing: Iterable[str]) -> list[str]:

@@ -54,7 +54,11 @@ class HeadMethod:
             files=files,
             lengths=session.rows.tokens.lengths,
             precision=session.precision,
-            details={"truncated_rows": session.truncated, **session.inputs.details()},
+            details={
+                "truncated_rows": session.truncated,
+                **({"head": session.head.note} if session.head.note else {}),
+                **session.inputs.details(),
+            },
         )
 
     def load(self, run: Run) -> HeadPredictor:
@@ -97,6 +101,8 @@ def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: 
     if recipe.prompt is not None:
         prompt = PromptFormat.from_section(recipe.prompt, data.label_set, head.tokenizer, head.settings.max_length)
     inputs = training_inputs(data, text_tokens(head.tokenizer, head.settings.max_length, prompt))
+    if head.note and is_main_process():
+        print(f"  {head.note}", flush=True)
     inputs.announce()
     train, validation = inputs.train, inputs.validation
     targets = _targets(data.label_set, train)

@@ -41,6 +41,7 @@ def preview_head(recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) ->
     pieces = head.tokenizer.convert_ids_to_tokens(tokens[0].tolist()[:EXAMPLE_TOKENS])
     shown = " ".join(repr(piece)[1:-1] for piece in pieces)
     return [
+        *([head.note] if head.note else []),
         *inputs.lines(),
         *_lengths(tokens.lengths, tokens.truncated, head.settings.max_length),
         f"example as the model reads it: {shown}{' ...' if len(tokens[0]) > EXAMPLE_TOKENS else ''}",

@@ -227,7 +227,7 @@ def test_an_adapter_trained_elsewhere_is_loaded_on_the_base_that_is_named(folder
     texts = ["good movie", "讨厌 这个 视频"]
     expected = run_predictor.predict_texts(texts)
     np.testing.assert_allclose(foreign.predict_texts(texts).probabilities, expected.probabilities, atol=1e-6)
-    assert foreign.notes == ["adapter on moved"]
+    assert foreign.notes[0] == "adapter on moved"
 
 
 def test_an_output_folder_with_another_run_is_refused_unless_told(
