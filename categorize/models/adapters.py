@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from categorize.errors import UserError
@@ -13,12 +15,14 @@ if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
     from transformers import PreTrainedModel
 
+PROMPT_ENCODER = "prompt_encoder.safetensors"  # in a checkpoint
+
 DEFAULTS: dict[str, dict[str, Any]] = {
     "lora": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "target_modules": "all-linear"},
     "dora": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "target_modules": "all-linear", "use_dora": True},
     "rslora": {"r": 16, "lora_alpha": 16, "lora_dropout": 0.05, "target_modules": "all-linear", "use_rslora": True},
     "ia3": {},
-    "prefix": {"num_virtual_tokens": 20},
+    "prefix": {"num_virtual_tokens": 20, "encoder_hidden_size": 128},
     "prompt": {"num_virtual_tokens": 20},
     "p_tuning": {"num_virtual_tokens": 20, "encoder_hidden_size": 128},
 }
@@ -108,3 +112,57 @@ def refuse_unfit(model: PreTrainedModel, section: AdapterSection) -> None:
     on_cpu = next(model.parameters()).device.type == "cpu"
     if section.type == "dora" and getattr(model, "is_loaded_in_8bit", False) and on_cpu:
         raise UserError("adapter.type: dora does not work on 8-bit weights on a CPU; use load_in_4bit, or lora")
+
+
+# ---------------------------------------------------------------- checkpoints of learned prompts
+def save_prompt_encoder(model: Any, checkpoint: Path) -> None:
+    """Write the whole encoder of a learned prompt into a checkpoint; does nothing for another model.
+
+    peft writes what the encoder makes of its own embedding, which is all that predicting needs. But loading puts that
+    into the embedding, and an encoder with layers of its own (p_tuning, a projected prefix) is applied once more:
+    neither the best checkpoint nor a resumed training would be what was saved.
+    """
+    if (encoder := _prompt_encoder(model)) is None:
+        return
+    from safetensors.torch import save_file
+
+    state = {name: value.detach().cpu().contiguous() for name, value in encoder.state_dict().items()}
+    save_file(state, checkpoint / PROMPT_ENCODER, metadata={"format": "pt"})
+
+
+@contextmanager
+def prompt_encoder_from(model: Any, checkpoint: Path) -> Iterator[None]:
+    """Within it, peft loads the prompt encoder that `save_prompt_encoder` left in the checkpoint.
+
+    Raises:
+        UserError: the checkpoint lacks it.
+    """
+    if (encoder := _prompt_encoder(model)) is None:
+        yield
+        return
+    from safetensors.torch import load_file
+
+    stored = checkpoint / PROMPT_ENCODER
+    if not stored.is_file():
+        raise UserError(
+            f"{checkpoint}: lacks {PROMPT_ENCODER}, so that the learned prompt cannot be continued as it was; start "
+            "anew with --overwrite alone"
+        )
+
+    def load(_: dict[str, Any]) -> None:
+        encoder.load_state_dict(load_file(stored), strict=True)
+
+    encoder._load_adapter_state_dict = load
+    try:
+        yield
+    finally:
+        del encoder._load_adapter_state_dict
+
+
+def _prompt_encoder(model: Any) -> Any:
+    """The encoder of the model's learned prompt; None where it learns none, or the embedding is the whole of it."""
+    config = getattr(model, "active_peft_config", None)
+    if config is None or not config.is_prompt_learning:
+        return None
+    encoder = model.prompt_encoder[model.active_adapter]
+    return encoder if set(encoder.state_dict()) != {"embedding.weight"} else None

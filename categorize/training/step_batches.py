@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from transformers import EarlyStoppingCallback, TrainerCallback
 
+from categorize.models.adapters import prompt_encoder_from, save_prompt_encoder
 from categorize.training.checkpoints import mark_complete
 from categorize.training.sampler import StepBatchSampler
 
@@ -197,12 +198,31 @@ class StepBatches:
 
         return list(gather_object([part]))
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save what predicting needs. In evaluation mode: a prompt encoder is saved as what it gives, and with dropout
+        that would be another prompt."""
+        self.model.eval()  # every training step sets training mode itself
+        trainer: Any = super()
+        trainer.save_model(output_dir, _internal_call)
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         trainer: Any = super()
         trainer._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            mark_complete(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
+            checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            save_prompt_encoder(self.model, checkpoint)
+            mark_complete(checkpoint)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        trainer: Any = super()
+        with prompt_encoder_from(self.model, Path(resume_from_checkpoint)):
+            trainer._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        trainer: Any = super()
+        with prompt_encoder_from(self.model, Path(self.state.best_model_checkpoint)):
+            trainer._load_best_model()
 
 
 class ProgressLines(TrainerCallback):  # type: ignore[misc]

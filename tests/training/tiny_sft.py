@@ -25,6 +25,8 @@ def build_sft_trainer(
     *,
     weights: list[float] | None = None,
     rows: int = ROWS,
+    adapter: dict[str, Any] | None = None,
+    bits: str | None = None,
     **training: Any,
 ) -> Any:
     """A `LabelSFTTrainer` with plain SGD, so that the gradient is the update; answers cycle through the labels."""
@@ -32,10 +34,17 @@ def build_sft_trainer(
     import torch
     from trl import SFTConfig
 
+    from categorize.models.adapters import add_adapter
     from categorize.models.causal import load_causal
+    from categorize.recipe.sections import AdapterSection, QuantizationSection
     from categorize.training.sft_trainer import LabelSFTTrainer
 
-    causal = load_causal(model_folder, dtype=torch.float32, max_length=400)
+    quantization = QuantizationSection(**{bits: True}) if bits else None
+    causal = load_causal(model_folder, dtype=torch.float32, quantization=quantization, max_length=400)
+    model: Any = causal.model
+    if adapter is not None:
+        torch.manual_seed(0)
+        model = add_adapter(model, AdapterSection(**adapter), "CAUSAL_LM", (), activation_checkpointing=False)
     prompt = PromptFormat(PromptSettings(SYSTEM), LABELS, causal.tokenizer, 400)
     encoded = [prompt.encode({"text": text}, [LABELS.names[i % 3]]) for i, text in enumerate(texts(rows))]
     arguments = SFTConfig(
@@ -65,7 +74,7 @@ def build_sft_trainer(
         },
     )
     return LabelSFTTrainer(
-        model=causal.model,
+        model=model,
         args=arguments,
         train_rows=encoded,
         eval_rows=encoded[:5],

@@ -21,16 +21,25 @@ def build_trainer(
     task: str = "single_label",
     rows: int = ROWS,
     balance: str | None = None,
+    adapter: dict[str, Any] | None = None,
+    bits: str | None = None,
     **training: Any,
 ) -> Any:
-    """A `HeadTrainer` on rows of unlike lengths and weights, with plain SGD so that the gradient is the update."""
+    """A `HeadTrainer` on rows of unlike lengths and weights, with plain SGD so that the gradient is the update.
+
+    Args:
+        adapter: section of a recipe.
+        bits: what quantizes the base, such as `load_in_4bit`.
+    """
     import numpy as np
     import torch
     from transformers import TrainingArguments
 
     from categorize.labels import Label, LabelSet
+    from categorize.models.adapters import add_adapter
     from categorize.models.head import load_sequence_classifier
     from categorize.models.tokenizer import TokenizedTexts
+    from categorize.recipe.sections import AdapterSection, QuantizationSection
     from categorize.training.balance import build_balance
     from categorize.training.objectives import Objective
     from categorize.training.trainer import Collator, EncodedRows, HeadTrainer
@@ -38,7 +47,12 @@ def build_trainer(
     names = ("score",) if task == "regression" else ("a", "b", "c")
     label_set = LabelSet(task, tuple(Label(name) for name in names))  # type: ignore[arg-type]
     torch.manual_seed(0)
-    loaded = load_sequence_classifier(model_folder, label_set, dtype=torch.float32)
+    quantization = QuantizationSection(**{bits: True}) if bits else None
+    loaded = load_sequence_classifier(model_folder, label_set, dtype=torch.float32, quantization=quantization)
+    model: Any = loaded.model
+    if adapter is not None:
+        section = AdapterSection(**adapter)
+        model = add_adapter(model, section, "SEQ_CLS", loaded.head_modules, activation_checkpointing=False)
     rng = np.random.default_rng(0)
     lists = [rng.integers(5, 40, size=int(rng.integers(3, 30))).tolist() for _ in range(rows)]
     if task == "regression":
@@ -71,7 +85,7 @@ def build_trainer(
         },
     )
     return HeadTrainer(
-        model=loaded.model,
+        model=model,
         args=arguments,
         train_dataset=data,
         eval_dataset=data,
