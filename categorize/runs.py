@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from categorize.errors import UserError
+from categorize.processes import is_main_process, world_size
 
 MANIFEST = "run.json"
 RECIPE = "recipe.yaml"
@@ -123,11 +124,6 @@ def _mend(path: Path) -> None:
             shutil.rmtree(replaced)
         else:
             replaced.rename(path)
-
-
-def is_main_process() -> bool:
-    """Whether this process writes: the first of those that a launcher started."""
-    return int(os.environ.get("RANK", "0")) == 0
 
 
 _CLAIMED: dict[Path, int] = {}  # descriptors of the folders that this process writes, by their place
@@ -354,7 +350,7 @@ def hardware() -> dict[str, Any]:
         "machine": platform.machine(),
         "processor": processor_name(),
         "cpus": os.cpu_count(),
-        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "processes": world_size(),
     }
     try:
         import torch

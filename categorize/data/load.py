@@ -35,6 +35,7 @@ from categorize.data.splitting.shares import Fractions, unit_keys
 from categorize.data.splitting.times import parse_date, read_times
 from categorize.errors import UserError
 from categorize.labels import LabelSet
+from categorize.processes import is_main_process
 from categorize.recipe.data_sections import DataSection
 from categorize.recipe.sections import LabelsSection, RecipeBase
 
@@ -162,7 +163,7 @@ def load_data(
         _check_training_rows(tables["train"], label_set, data, _name(parts))
     # Stored last: a recipe that cannot work leaves nothing behind.
     is_new = bool(assignment.stored.keys() - known.keys())  # after --resplit nothing is known
-    if split_file is not None and write and stored.is_main_process() and is_new:
+    if split_file is not None and write and is_main_process() and is_new:
         stored.write_assignment(split_file, data, {**known, **assignment.stored})
     pairs = [(key, split) for key, split in zip(to_split.keys, assigned, strict=True) if split != "unlabeled"]
     splits = Splits(

@@ -6,6 +6,8 @@ import os
 import sys
 from typing import Any
 
+from categorize.processes import local_rank
+
 
 def settle_device(use_cpu: bool = False) -> None:
     """Make all parts of a run agree on one device; call before torch looks for GPUs.
@@ -18,13 +20,13 @@ def settle_device(use_cpu: bool = False) -> None:
     if use_cpu or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes", "on"):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
         return
-    rank = os.environ.get("LOCAL_RANK")
+    rank = local_rank()
     if rank is None:
         return
     import torch
 
-    if torch.cuda.is_available() and int(rank) < torch.cuda.device_count():
-        torch.cuda.set_device(int(rank))
+    if torch.cuda.is_available() and rank < torch.cuda.device_count():
+        torch.cuda.set_device(rank)
 
 
 def free_memory() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from categorize.errors import UserError
+from categorize.processes import check_launch
 from categorize.recipe.load import LoadedRecipe, load_recipe
 from categorize.recipe.sections import RECIPE_OF_KIND
 from categorize.recipe.terminal import USER_ERROR, CommandParser, exit_status, print_error
@@ -87,11 +88,10 @@ def main(script: str, kind: str, run: Callable[[Command], None], argv: Sequence[
     # slower. Read by OpenMP when torch is first imported, so it is set before anything else.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
+        check_launch()
         command = parse_command(script, kind, argv)
     except UserError as error:
-        # Every process of a launch reads the same recipe and would say the same.
-        if os.environ.get("RANK", "0") == "0":
-            print_error(error)
+        print_error(error)
         return USER_ERROR
     again = "; --resume continues it" if kind in TRAINING_KINDS else ""
     return exit_status(lambda: run(command), f"interrupted{again}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from typing import NoReturn
 
 from categorize.errors import UserError
+from categorize.processes import another_failed, is_first_to_say, last_words, leave, leave_reason
 
+FAILED = 1
 USER_ERROR = 2
 INTERRUPTED = 130
 
@@ -23,19 +24,32 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def exit_status(work: Callable[[], None], interrupted: str = "interrupted") -> int:
-    """Do the work; 2 and `error:` lines for what the user can mend, 130 and `interrupted` for Ctrl-C, else 0."""
+    """Do the work; 2 and `error:` lines for what the user can mend, 130 and `interrupted` for Ctrl-C, else 0.
+
+    Of several processes that were launched and end for one reason, the first says it.
+    """
     try:
         work()
     except UserError as error:
         print_error(error)
-        return USER_ERROR
+        return leave(USER_ERROR)
     except KeyboardInterrupt:
-        print(interrupted, file=sys.stderr)
-        return INTERRUPTED
+        say_why(interrupted)
+        return leave(INTERRUPTED)
+    except Exception:
+        if not another_failed():
+            raise
+        return leave(FAILED)  # a connection to the process that failed was lost, or the like
     return 0
 
 
 def print_error(error: UserError) -> None:
     """One `error:` line on stderr for each mistake."""
-    for line in str(error).splitlines():
-        print(f"error: {line}", file=sys.stderr)
+    say_why("\n".join(f"error: {line}" for line in str(error).splitlines()))
+
+
+def say_why(text: str) -> None:
+    """Say on stderr why this process ends, unless another process of the launch has said the same."""
+    leave_reason(text.removeprefix("error: "))
+    if is_first_to_say(text):
+        last_words(text)

@@ -12,9 +12,9 @@ from categorize.metrics.measures import measure_names
 from categorize.metrics.progress import greater_is_better, headline
 from categorize.models.device import one_gpu
 from categorize.models.precision import cpu_computes_bfloat16
+from categorize.processes import is_main_process
 from categorize.recipe.sections import SftRecipe, SftTrainingSection, TrainingSection
 from categorize.recipe.wording import did_you_mean
-from categorize.runs import is_main_process
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments

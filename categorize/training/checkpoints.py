@@ -12,7 +12,8 @@ import os
 import shutil
 from pathlib import Path
 
-from categorize.runs import RunWriter, is_main_process
+from categorize.processes import is_main_process
+from categorize.runs import RunWriter
 
 MARK = "complete.json"
 

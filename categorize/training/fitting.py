@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from categorize.errors import UserError
 from categorize.models.head import parameter_counts
-from categorize.runs import LOG, RunWriter, disk_errors, is_main_process
+from categorize.processes import is_main_process
+from categorize.runs import LOG, RunWriter, disk_errors
 from categorize.training.checkpoints import checkpoint_to_resume
 from categorize.training.method import FitOptions, FitSummary
 

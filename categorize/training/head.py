@@ -15,9 +15,10 @@ from categorize.metrics.progress import flat
 from categorize.models.head import HEAD, Head, HeadSettings, build_head
 from categorize.models.text_tokens import text_tokens
 from categorize.predictions import Predictions
+from categorize.processes import is_main_process
 from categorize.prompts import PromptFormat
 from categorize.recipe.sections import HeadModel, SeqclsRecipe
-from categorize.runs import PROMPT, Run, RunWriter, is_main_process
+from categorize.runs import PROMPT, Run, RunWriter
 from categorize.training.arguments import ADAPTER_DEFAULTS, HEAD_ONLY_DEFAULTS, build_arguments
 from categorize.training.balance import build_balance
 from categorize.training.fitting import fit_with_trainer

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from categorize.data.segment_counts import SegmentCounts
 from categorize.data.segments.tokens import TokenCounter
-from categorize.runs import is_main_process
+from categorize.processes import is_main_process
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from categorize.errors import UserError
+from categorize.processes import is_main_process
 from categorize.recipe.compatibility import PROMPT_LEARNING
 from categorize.recipe.sections import TrainedRecipe
 from categorize.runs import (
@@ -25,7 +26,6 @@ from categorize.runs import (
     Run,
     RunWriter,
     disk_errors,
-    is_main_process,
     is_run,
 )
 from categorize.training.card import card

@@ -11,6 +11,7 @@ from categorize.inference.head import encode_texts, model_inputs
 from categorize.models.causal import build_causal
 from categorize.models.head import build_head, parameter_counts
 from categorize.models.text_tokens import PromptTokens, text_tokens
+from categorize.processes import world_size
 from categorize.prompts import PromptFormat
 from categorize.recipe.sections import SeqclsRecipe, SftRecipe, TrainedRecipe
 from categorize.training.arguments import ADAPTER_DEFAULTS, DEFAULTS
@@ -100,7 +101,7 @@ def _cost(
 
     trained, total = parameter_counts(model)
     values: dict[str, Any] = {**DEFAULTS, **(ADAPTER_DEFAULTS if recipe.adapter else {}), **recipe.training.upstream()}
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = world_size()
     batch = int(values["per_device_train_batch_size"])
     step_rows = batch * int(values.get("gradient_accumulation_steps", 1)) * processes
     steps = math.ceil((balance.rows if balance else len(lengths)) / step_rows) * math.ceil(

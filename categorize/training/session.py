@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from categorize.errors import UserError
 from categorize.hub import check_push, describe_push, push_run
 from categorize.models.device import settle_device
+from categorize.processes import is_main_process
 from categorize.recipe.sections import SftRecipe, TrainedRecipe
 from categorize.runs import (
     DECISION_RULE,
@@ -20,7 +21,6 @@ from categorize.runs import (
     Run,
     RunWriter,
     disk_errors,
-    is_main_process,
     is_run,
 )
 from categorize.training.card import card

@@ -18,9 +18,10 @@ from categorize.metrics.progress import flat
 from categorize.models.causal import CAUSAL, Causal, build_causal
 from categorize.models.text_tokens import PromptTokens
 from categorize.predictions import Predictions
+from categorize.processes import is_main_process
 from categorize.prompts import EncodedPrompt, PromptFormat
 from categorize.recipe.sections import CausalPredictionSection, SftRecipe
-from categorize.runs import PROMPT, Run, RunWriter, is_main_process
+from categorize.runs import PROMPT, Run, RunWriter
 from categorize.training.arguments import build_sft_arguments
 from categorize.training.balance import build_balance
 from categorize.training.fitting import fit_with_trainer

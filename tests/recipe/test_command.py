@@ -84,15 +84,6 @@ def test_main_turns_the_run_s_user_errors_and_interrupts_into_one_line(
     assert main("run_seqcls.py", "seqcls", lambda command: None, [path]) == 0
 
 
-def test_only_the_first_process_of_a_launch_prints_the_recipe_s_errors(
-    write: Write, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = str(write("r.yaml", MINIMAL + "sed: 1\n"))
-    monkeypatch.setenv("RANK", "1")
-    assert main("run_seqcls.py", "seqcls", lambda command: None, [path]) == 2
-    assert capsys.readouterr().err == ""
-
-
 def test_help_shows_examples_flags_and_sections(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         parse("--help")

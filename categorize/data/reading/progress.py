@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from typing import TextIO
+
+from categorize.processes import is_main_process
 
 _TERMINAL_AFTER, _TERMINAL_EVERY = 1.0, 0.5  # seconds
 _LOG_AFTER, _LOG_EVERY = 5.0, 30.0
@@ -29,7 +30,7 @@ class Progress:
         self.done = self.count = 0
         self._stream = stream if stream is not None else sys.stderr
         self._in_place = self._stream.isatty()
-        self._silent = alike and os.environ.get("RANK", "0") not in ("", "0")
+        self._silent = alike and not is_main_process()
         self._start = time.monotonic()
         self._last: float | None = None  # when the line was shown
 

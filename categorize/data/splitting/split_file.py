@@ -136,11 +136,6 @@ def write_assignment(path: Path, data: DataSection, assignment: dict[str, int]) 
             temporary.unlink(missing_ok=True)
 
 
-def is_main_process() -> bool:
-    """Whether this process writes: rank 0 of a distributed start, or the only one."""
-    return os.environ.get("RANK", "0") in ("", "0")
-
-
 def assignment_table(keys: Sequence[str], splits: Sequence[str]) -> pa.Table:
     """Distinct (key, split) pairs, sorted."""
     pairs = sorted(set(zip(keys, splits, strict=True)))
