@@ -49,8 +49,8 @@ demo-full: $(INSTALLED) ## From raw danmu collections to rows to a classifier, t
 	$(BIN)/python -m demo.check outputs/demo_danmu_eval/comparison.json
 	$(MAKE) demo
 
-test: $(INSTALLED) lint types recipes ## Lint, types, recipes and the fast tests
-	$(BIN)/python -m pytest
+test: $(INSTALLED) lint types recipes ## Lint, types, recipes and the fast tests, in two processes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: $(INSTALLED) ## Launches, kills and long trainings
 	$(BIN)/python -m pytest -m slow
