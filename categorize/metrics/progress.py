@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from categorize.labels import LabelSet
+from categorize.recipe.sections import Task
 
 LOWER_IS_BETTER = frozenset({"mae", "rmse", "log_loss", "expected_calibration_error", "hamming_loss", "loss"})
 AVERAGES = ("macro", "micro", "weighted", "samples")
@@ -19,6 +20,11 @@ def headline(label_set: LabelSet) -> str:
 def greater_is_better(name: str) -> bool:
     """Whether a higher value of this measure of `flat` is the better one; a prefix such as `eval_` does not matter."""
     return not any(name.removesuffix("_valid_only").endswith(measure) for measure in LOWER_IS_BETTER)
+
+
+def spoken(name: str, task: Task) -> str:
+    """A measure of `flat` as people must read it: the accuracy of several labels a row is that of whole label sets."""
+    return name.replace("accuracy", "subset_accuracy") if task == "multi_label" else name
 
 
 def flat(metrics: Mapping[str, Any]) -> dict[str, float]:

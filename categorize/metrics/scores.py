@@ -20,6 +20,7 @@ CALIBRATION_BINS = 15  # of equal width, as in Guo et al. 2017, "On Calibration 
 NO_ROWS = "no row has a gold label"
 NO_VALID = "no valid prediction"
 NO_LABELS = "no label occurs in gold or predictions"
+NO_GOLD_LABELS = "no label has a gold row"
 CONSTANT_PREDICTIONS = "predictions are constant"
 CONSTANT_GOLD = "gold is constant"
 TWO_ROWS = "fewer than two rows"
@@ -32,7 +33,7 @@ def single_label_scores(gold: IntArray, predicted: IntArray, labels: int) -> dic
         gold, predicted: label positions [n], n > 0; predicted -1 where not valid.
         labels: size of the label set.
 
-    `macro` averages over the labels that occur in gold or predictions, as scikit-learn does by default.
+    `macro` averages over the labels that have a gold row: all predictions of the same rows over the same labels.
     """
     from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
@@ -44,12 +45,14 @@ def single_label_scores(gold: IntArray, predicted: IntArray, labels: int) -> dic
         return precision_recall_fscore_support(gold, predicted, labels=at, average=average, zero_division=0.0)
 
     undefined = {} if valid.any() else {"accuracy_valid_only": NO_VALID}
+    supported = np.flatnonzero(support)
     confusion = confusion_matrix(gold, np.where(valid, predicted, labels), labels=np.arange(labels + 1))[:labels]
     return {
         "accuracy": float(accuracy_score(gold, predicted)),
         "accuracy_valid_only": float(accuracy_score(gold[valid], predicted[valid])) if valid.any() else None,
-        **{average: _averages(score(average, used)) for average in ("macro", "micro", "weighted")},
-        "labels_in_macro": len(used),
+        "macro": _averages(score("macro", supported)),
+        **{average: _averages(score(average, used)) for average in ("micro", "weighted")},
+        "labels_in_macro": len(supported),
         "per_class": _per_class(score(None, np.arange(labels)), support, count),
         "confusion": confusion.tolist(),
         "undefined": undefined,
@@ -78,9 +81,12 @@ def multi_label_scores(gold: IntArray, predicted: IntArray) -> dict[str, Any]:
         return precision_recall_fscore_support(gold, chosen, labels=at, average=average, zero_division=0.0)
 
     undefined = {} if valid.any() else {"accuracy_valid_only": NO_VALID}
+    supported = np.flatnonzero(support)
     averages: dict[str, Any] = dict.fromkeys(("macro", "micro", "weighted", "samples"))
     if len(used):
-        averages = {average: _averages(score(average, used)) for average in ("macro", "micro", "weighted", "samples")}
+        averages = {average: _averages(score(average, used)) for average in ("micro", "weighted", "samples")}
+        averages = {"macro": _averages(score("macro", supported)) if len(supported) else None, **averages}
+        undefined |= {} if len(supported) else {"macro": NO_GOLD_LABELS}
         truly_none = float((valid & (gold.sum(axis=1) == 0) & (chosen.sum(axis=1) == 0)).mean())
         averages["samples"] = {name: value + truly_none for name, value in averages["samples"].items()}
     else:
@@ -90,7 +96,7 @@ def multi_label_scores(gold: IntArray, predicted: IntArray) -> dict[str, Any]:
         "accuracy_valid_only": float(accuracy_score(gold[valid], predicted[valid])) if valid.any() else None,
         "hamming_loss": float(hamming_loss(gold, wrong_if_invalid)),
         **averages,
-        "labels_in_macro": len(used),
+        "labels_in_macro": len(supported),
         "per_class": _per_class(score(None, np.arange(gold.shape[1])), support, count),
         "undefined": undefined,
     }

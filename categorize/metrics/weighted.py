@@ -71,7 +71,7 @@ def _classification(gold: IntArray, predicted: IntArray, labels: int) -> Statist
         by_row = (weights @ means) / total[:, None]
         result = dict(zip(rows, by_row.T, strict=True))
         tp, support, count = np.split((counted @ weights.T).T, 3, axis=1)
-        used = support + count > 0
+        used, held = support + count > 0, support > 0
         of_label = {
             "precision": _divide(tp, count),
             "recall": _divide(tp, support),
@@ -82,7 +82,8 @@ def _classification(gold: IntArray, predicted: IntArray, labels: int) -> Statist
         result["micro_recall"] = _divide(all_tp, all_support)
         result["micro_f1"] = _divide(2 * all_tp, all_support + all_count)
         for name, score in of_label.items():
-            result[f"macro_{name}"] = _divide((score * used).sum(axis=1), used.sum(axis=1))
+            # Undefined where no label has a gold row, as in `scores`.
+            result[f"macro_{name}"] = _divide((score * held).sum(axis=1), held.sum(axis=1), otherwise=np.nan)
             result[f"weighted_{name}"] = _divide((score * support).sum(axis=1), all_support)
         nothing = ~used.any(axis=1)
         for name in result:

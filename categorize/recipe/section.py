@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Inside = Annotated[float, Field(gt=0.0, lt=1.0)]  # 0 and 1 are outside
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # what numpy and scikit-learn take

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from categorize.recipe.data_sections import DataSection
 from categorize.recipe.section import (
     DType,
+    Inside,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -263,8 +264,9 @@ class DecisionSection(Section):
     calibration: Literal["none", "temperature"] = Field(
         "none", description="temperature: scale logits, fitted on validation."
     )
-    thresholds: Literal["global", "per_label"] | PositiveFloat = Field(
-        0.5, description="Multi-label: a number, or tuned on validation for best F1, one for all or one a label."
+    thresholds: Literal["global", "per_label"] | Inside = Field(
+        0.5,
+        description="Multi-label: between 0 and 1, or tuned on validation for best F1, one for all or one a label.",
     )
     fallback: Literal["none", "top"] = Field(
         "none", description="Multi-label with nothing over its threshold: none, or the top label."

@@ -12,6 +12,7 @@ from categorize.errors import UserError
 from categorize.metrics.intervals import Difference
 from categorize.metrics.progress import flat, greater_is_better
 from categorize.recipe.sections import Task
+from categorize.recipe.wording import counted
 from categorize.report import columns
 from categorize.report.per_class import confusions_markdown, per_class_markdown
 from categorize.report.tables import markdown_table, text_table, wrap
@@ -153,6 +154,8 @@ class Comparison:
         if intervals := next((run.metrics["intervals"] for run in self.runs if run.metrics.get("intervals")), None):
             unit = f"{intervals['units']:,} {intervals['unit']}s" if intervals["unit"] == "group" else "rows"
             pieces.append(f"[95% interval] of {intervals['resamples']:,} resamples of {unit}")
+        if macro := metrics.get("labels_in_macro"):
+            pieces.append(f"macro over {counted(macro, 'label')}")
         if self.best:
             pieces.append(f"best: {mark}")
         return "; ".join(pieces)
@@ -186,7 +189,13 @@ class Comparison:
             notes.append("no row of this split has a gold label: nothing was measured")
         if missing := self.runs[0].metrics.get("labels_without_support"):
             more = f" and {len(missing) - LABELS_NAMED} more" if len(missing) > LABELS_NAMED else ""
-            notes.append(f"labels without a row in this split: {', '.join(missing[:LABELS_NAMED])}{more}")
+            named = f"labels without a row in this split: {', '.join(missing[:LABELS_NAMED])}{more}"
+            given = {
+                run.name: sum(row["predicted"] for row in run.metrics["per_class"] if not row["support"])
+                for run in self.runs
+            }
+            wrong = [f"{run} {counted(times, 'time')}" for run, times in given.items() if times]
+            notes.append(named + ("; predicted, which no macro average counts: " + ", ".join(wrong) if wrong else ""))
         return notes
 
     def _short_table(self, shown: Sequence[columns.Measure], mark: str) -> Table:

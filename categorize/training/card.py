@@ -15,7 +15,7 @@ def card(recipe: TrainedRecipe, data: LoadedData, manifest: dict[str, Any], metr
     """What was trained, on what, how well, and how to predict with it, below the metadata of `front_matter`."""
     import yaml
 
-    from categorize.metrics.progress import flat
+    from categorize.metrics.progress import flat, spoken
 
     measured = flat(metrics.get("test") or metrics.get("validation") or {})
     lines = [
@@ -32,7 +32,7 @@ def card(recipe: TrainedRecipe, data: LoadedData, manifest: dict[str, Any], metr
         "",
         "| measure | " + ("test" if "test" in metrics else "validation") + " |",
         "|---|---|",
-        *(f"| {name} | {value:.4f} |" for name, value in measured.items()),
+        *(f"| {spoken(name, manifest['task'])} | {value:.4f} |" for name, value in measured.items()),
         "",
         "| label | description |",
         "|---|---|",

@@ -81,10 +81,12 @@ def test_single_label_measures_equal_scikit_learn(pairs: list[tuple[int, int]]) 
     result = measure(SINGLE, *single(pairs))
     gold, predicted = (np.array(column) for column in zip(*pairs, strict=True))
     labels = sorted(set(gold) | set(predicted[predicted >= 0]))
+    assert result["labels_in_macro"] == len(set(gold))
     assert result["accuracy"] == pytest.approx((gold == predicted).mean())
     for average in ("macro", "micro", "weighted"):
         for name, function in (("precision", sk.precision_score), ("recall", sk.recall_score), ("f1", sk.f1_score)):
-            expected = function(gold, predicted, labels=labels, average=average, zero_division=0)
+            at = sorted(set(gold)) if average == "macro" else labels
+            expected = function(gold, predicted, labels=at, average=average, zero_division=0)
             assert result[average][name] == pytest.approx(expected)
     for row, precision, recall in zip(
         result["per_class"],
@@ -100,7 +102,6 @@ def test_single_label_measures_equal_scikit_learn(pairs: list[tuple[int, int]]) 
         ((gold == j) & (predicted < 0)).sum() for j in range(4)
     ]
     if (predicted >= 0).all():
-        assert result["macro"]["f1"] == pytest.approx(sk.f1_score(gold, predicted, average="macro", zero_division=0))
         assert result["micro"]["f1"] == pytest.approx(result["accuracy"])
 
 
@@ -119,9 +120,14 @@ def test_multi_label_measures_equal_scikit_learn(rows: list[tuple[list[bool], li
         assert result["macro"] is None and result["undefined"]["macro"]
         return
     none_and_right = (valid & (gold.sum(axis=1) + predicted.sum(axis=1) == 0)).mean()
-    for average in ("macro", "micro", "weighted", "samples"):
+    supported = np.flatnonzero(gold.sum(axis=0))
+    assert result["labels_in_macro"] == len(supported)
+    if not len(supported):
+        assert result["macro"] is None and result["undefined"]["macro"] == "no label has a gold row"
+    for average in ("macro", "micro", "weighted", "samples") if len(supported) else ("micro", "weighted", "samples"):
+        at = supported if average == "macro" else used
         for name, function in (("precision", sk.precision_score), ("recall", sk.recall_score), ("f1", sk.f1_score)):
-            expected = function(gold, predicted, labels=used, average=average, zero_division=0)
+            expected = function(gold, predicted, labels=at, average=average, zero_division=0)
             if average == "samples":
                 expected += none_and_right
             assert result[average][name] == pytest.approx(expected)
@@ -248,11 +254,15 @@ def test_all_wrong_and_none_valid_are_zero_without_a_warning() -> None:
     assert nothing["accuracy"] == nothing["samples"]["f1"] == 0.0 and nothing["hamming_loss"] == 1.0
 
 
-def test_a_label_without_support_drags_macro_down_only_where_it_is_predicted() -> None:
+def test_macro_averages_over_the_labels_with_gold_whatever_is_predicted() -> None:
     assert measure(SINGLE, *single([(0, 0), (1, 1)]))["macro"]["f1"] == 1.0
     predicted = measure(SINGLE, *single([(0, 0), (1, 1), (1, 2)]))
-    assert predicted["labels_in_macro"] == 3 and "criticism" in predicted["labels_without_support"]
-    assert predicted["macro"]["f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
+    assert predicted["labels_in_macro"] == 2 and "criticism" in predicted["labels_without_support"]
+    assert predicted["macro"]["f1"] == pytest.approx((1 + 2 / 3) / 2)
+    assert predicted["micro"]["f1"] == pytest.approx(2 / 3)
+    everywhere = measure(MULTI, *multi([([True, False, False, False], [True, False, False, True])] * 3))
+    assert everywhere["macro"]["f1"] == 1.0 and everywhere["accuracy"] == 0.0
+    assert everywhere["micro"]["precision"] == everywhere["samples"]["precision"] == 0.5
 
 
 def test_constant_predictions_have_no_correlation_and_a_reason() -> None:

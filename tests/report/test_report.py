@@ -57,15 +57,15 @@ def runs() -> list[EvaluatedRun]:
 
 
 TEXT = """\
-test split: 8 rows; best: *
+test split: 8 rows; macro over 2 labels; best: *
 
 run             method       accuracy  macro-F1  weighted-F1  valid  rows/s         trained
 --------------  -----------  --------  --------  -----------  -----  ------  --------------
 majority label  baseline       0.500     0.333        0.333    100%       -               0
 微调 bert       head           0.875*    0.873*       0.873*   100%   1,234  22.7M of 22.7M
-qwen            head + lora    0.625     0.508        0.762   75.0%     9.9               -
+qwen            head + lora    0.625     0.762        0.762   75.0%     9.9               -
 qwen: randomly initialised head
-labels without a row in this split: Irrelevant
+labels without a row in this split: Irrelevant; predicted, which no macro average counts: qwen 1 time
 
 Difference from 微调 bert on the same rows (paired bootstrap):
 run   measure   difference      95% interval  clear
@@ -81,7 +81,7 @@ def test_the_terminal_table_reads_as_it_should(runs: list[EvaluatedRun]) -> None
 MARKDOWN = """\
 # Comparison
 
-test split: 8 rows; best: in bold
+test split: 8 rows; macro over 2 labels; best: in bold
 
 | run | method | accuracy | macro-F1 | weighted-F1 | valid | rows/s | trained |
 | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |
@@ -130,6 +130,22 @@ test split: 8 rows; best: in bold
 
 def test_the_markdown_report_reads_as_it_should(runs: list[EvaluatedRun]) -> None:
     assert compare(runs[:2]).markdown() == MARKDOWN
+
+
+def test_what_was_predicted_of_labels_without_gold_is_told() -> None:
+    label_set = LabelSet("multi_label", tuple(Label(name) for name in ("fruit", "car", "train")))
+    gold = np.array([[1.0, 0, 0], [0, 1, 0]])
+    runs = [
+        EvaluatedRun(name, "tfidf", measure(label_set, gold, Predictions(["1", "2"], decided=decided)))
+        for name, decided in (
+            ("careful", [["fruit"], []]),
+            ("eager", [["fruit", "train"], ["car", "train"]]),
+        )
+    ]
+    text = compare(runs).text()
+    assert "macro over 2 labels" in text
+    assert "split: train; predicted, which no macro average counts: eager 2 times" in text
+    assert [run.numbers["macro_f1"] for run in runs] == [0.5, 1.0]
 
 
 def test_intervals_stand_beside_the_first_measure_and_all_of_them_in_markdown() -> None:

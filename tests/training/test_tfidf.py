@@ -10,6 +10,7 @@ import pytest
 
 from categorize.inference.load import load_predictor
 from categorize.recipe.command import main
+from categorize.runs import Run
 from categorize.training.session import train
 from tests.session.collections import write_recipe
 
@@ -47,3 +48,35 @@ def test_a_label_whose_rows_all_weigh_nothing_is_one_without_training_rows(
     assert found.argmax(axis=1)[:2].tolist() == [0, 1]
     assert (found[:, 2] < 1e-6).all()
     assert "WARNING" not in capfd.readouterr().out, "liblinear's own, of a label without rows"
+
+
+def test_a_label_that_training_never_saw_is_not_given_to_every_document(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    texts = {"fruit": "apple pear plum", "car": "motor wheel brake", "fruit;car": "apple motor pear"}
+    for split, rows in (("train", 60), ("validation", 20), ("test", 40)):
+        with Path(f"{split}.csv").open("w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["text", "mood"])
+            table.writerows([f"{texts[labels]} {i}", labels] for i, labels in enumerate((40 * [*texts])[:rows]))
+            table.writerows([["rail station", "train"]] * (split == "validation"))
+    recipe = write_recipe(
+        tmp_path / "one.yaml",
+        model={"method": "tfidf"},
+        training=None,
+        data={
+            "source": {split: f"{split}.csv" for split in ("train", "validation", "test")},
+            "columns": {"text": "text", "label": "mood"},
+            "label_separator": ";",
+        },
+        labels={"task": "multi_label", "names": ["fruit", "car", "train"]},
+        decision={"thresholds": "per_label"},
+    )
+    assert main("run_seqcls.py", "seqcls", train, [recipe.name]) == 0
+    measured = Run.open("outputs/one").read_json("metrics.json")["test"]
+    assert measured["accuracy"] == 1.0 and measured["per_class"][2]["predicted"] == 0
+    printed = capsys.readouterr().out
+    assert "subset_accuracy 1.0000" in printed and "  accuracy" not in printed
+    assert "(macro over 2 of 3 labels: no row has train)" in printed
+    assert "| subset_accuracy |" in (Run.open("outputs/one").path / "README.md").read_text(encoding="utf-8")
