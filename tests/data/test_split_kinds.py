@@ -213,9 +213,10 @@ def test_a_group_that_leaves_a_split_empty_is_named_with_its_share(tmp_path: Pat
     rows = [{"id": str(i), "text": f"t{i}", "label": label(i), "v": "v1" if i < 95 else "v2"} for i in range(100)]
     message = fails(write(tmp_path / "a.jsonl", rows), columns=Columns(id="id", group="v"))
     assert "data.columns.group: 'v1' holds 95 of 100 labelled rows (95%)" in message
-    rows = [{**row, "v": "v1" if i < 70 else f"v{i}"} for i, row in enumerate(rows)]
+    rows = [{**row, "v": "v1" if i < 90 else f"v{i}"} for i, row in enumerate(rows)]
     data = load(write(tmp_path / "a.jsonl", rows), columns=Columns(id="id", group="v"))
-    assert any("test split has" in w and "'v1' holds 70 of 100" in w for w in data.report.warnings)
+    assert any("test split has" in w and "'v1' holds 90 of 100" in w for w in data.report.warnings)
+    assert data.splits.validation.num_rows
 
 
 # ---------------------------------------------------------------- near duplicates

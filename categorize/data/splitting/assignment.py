@@ -10,6 +10,7 @@ import numpy as np
 from categorize.data.reading.raw import Source
 from categorize.data.splitting.by_time import FloatArray, assign_by_time, unit_times
 from categorize.data.splitting.folds import assign_folds
+from categorize.data.splitting.groups import assign_group_folds, assign_groups
 from categorize.data.splitting.shares import (
     NAMES,
     TEST,
@@ -103,11 +104,11 @@ def assign_rows(rows: RowsToSplit, data: DataSection, known: Mapping[str, int]) 
             existing.setdefault(unit, known[key])
     result = Assigned(splits)
     if settings.folds is not None:
-        code, of_unit = _by_folds(units, fractions, settings.folds, settings.fold, existing, result)
+        code, of_unit = _by_folds(units, fractions, data, settings.folds, existing, result)
     elif rows.times is not None:
         of_unit = code = _by_time(units, rows.times[pool], rows.dates, fractions, existing, result, data)
     else:
-        of_unit = code = assign(units, fractions, existing)
+        of_unit = code = (assign if data.columns.group is None else assign_groups)(units, fractions, existing)
     number = {key: i for i, key in enumerate(units.keys)}
     for key, unit in of_key.items():
         result.stored[key] = known.get(key, int(code[number[unit]]))
@@ -130,7 +131,7 @@ def _split_of(stored: int, folds: int | None, fold: int, split: int) -> int:
 
 
 def _by_folds(
-    units: Units, fractions: Fractions, folds: int, fold: int, existing: dict[str, int], result: Assigned
+    units: Units, fractions: Fractions, data: DataSection, folds: int, existing: dict[str, int], result: Assigned
 ) -> tuple[IntArray, IntArray]:
     """The fold of each unit, and its split in this fold; validation is cut from what is not test."""
     if len(units.keys) < folds:
@@ -138,14 +139,12 @@ def _by_folds(
             f"data.splits.folds: {folds} folds, but the labelled rows are {len(units.keys)} units (groups, "
             "documents or distinct texts) that stay whole; choose fewer folds, or a finer data.columns.group"
         )
-    of_fold = assign_folds(units, folds, fractions.seed, existing)
+    grouped, fold = data.columns.group is not None, data.splits.fold
+    of_fold = (assign_group_folds if grouped else assign_folds)(units, folds, fractions.seed, existing)
     split = np.where(of_fold == fold, TEST, TRAIN)
     rest = np.flatnonzero(split == TRAIN)
-    inner = Units(
-        [units.keys[i] for i in rest], np.empty(0, dtype=np.int64), units.sizes[rest], [units.strata[i] for i in rest]
-    )
-    share = fractions.validation / (1 - 1 / folds)
-    split[rest] = assign(inner, replace(fractions, test=0.0, validation=min(share, 0.999)))
+    inner = replace(fractions, test=0.0, validation=min(fractions.validation / (1 - 1 / folds), 0.999))
+    split[rest] = (assign_groups if grouped else assign)(units.take(rest), inner)
     result.notes.append(f"fold {fold} of {folds} (from 0) is the test split")
     return of_fold, split
 

@@ -2,14 +2,15 @@
 
 The unit is the group, the document or the distinct text. A unit's stratum is its rarest raw label. Within a stratum,
 units are ordered by a seeded hash and cut at quotas, test first and then validation; units that would fill much of a
-quota alone are dealt out by size. docs/data.md tells why. The assignment is stored beside the outputs, where keys that
+quota alone are dealt out by size. Groups hold rows of several labels: module `groups` deals them out by all of these.
+docs/data.md tells why. The assignment is stored beside the outputs, where keys that
 are there stay where they are.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,12 +63,31 @@ class Units:
         of_row: int64 [rows]; the unit of each row, -1 for a row that nobody has labelled.
         sizes: int64 [units]; labelled rows.
         strata: stratum of each unit, as a name.
+        of_label, labels, label_rows: int64 [pairs of a unit and a label]; unit, number of the label, rows with it.
     """
 
     keys: list[str]
     of_row: IntArray
     sizes: IntArray
     strata: list[str]
+    of_label: IntArray
+    labels: IntArray
+    label_rows: IntArray
+
+    def take(self, at: IntArray) -> Units:
+        """Some of the units, in this order, without their rows."""
+        place = np.full(len(self.keys), UNASSIGNED, dtype=np.int64)
+        place[at] = np.arange(len(at))
+        inside = place[self.of_label] != UNASSIGNED
+        return Units(
+            [self.keys[i] for i in at],
+            np.empty(0, dtype=np.int64),
+            self.sizes[at],
+            [self.strata[i] for i in at],
+            place[self.of_label[inside]],
+            self.labels[inside],
+            self.label_rows[inside],
+        )
 
 
 def unit_keys(
@@ -128,13 +148,16 @@ def make_units(keys: Sequence[str], values: Sequence[Sequence[str] | None]) -> U
     rank = np.empty(len(ordered), dtype=np.int64)
     rank[[code_of_stratum[value] for value in ordered]] = np.arange(len(ordered))
     codes = rank[np.asarray(pair_codes, dtype=np.int64)]
-    pairs = np.unique(np.asarray(pair_units, dtype=np.int64) * max(len(ordered), 1) + codes)
+    pairs, label_rows = np.unique(
+        np.asarray(pair_units, dtype=np.int64) * max(len(ordered), 1) + codes, return_counts=True
+    )
     of_unit, of_value = np.divmod(pairs, max(len(ordered), 1))
     rarity = np.bincount(of_value, minlength=len(ordered))
     best = np.lexsort((of_value, rarity[of_value], of_unit))
     first = best[np.unique(of_unit[best], return_index=True)[1]]
     sizes = np.bincount(unit, minlength=len(names)).astype(np.int64)
-    return Units(names, of_row, sizes, [ordered[v] for v in of_value[first]])
+    strata = [ordered[v] for v in of_value[first]]
+    return Units(names, of_row, sizes, strata, of_unit, of_value, label_rows.astype(np.int64))
 
 
 def seeded_hash(seed: int, text: str) -> int:
@@ -144,12 +167,15 @@ def seeded_hash(seed: int, text: str) -> int:
     )
 
 
-def known_and_order(units: Units, existing: dict[str, int], seed: int) -> tuple[IntArray, npt.NDArray[np.uint64]]:
-    """What each unit has already, int64 [units], UNASSIGNED where nothing; and the hashes that order units, uint64
-    [units]."""
-    n = len(units.keys)
-    known = np.fromiter((existing.get(key, UNASSIGNED) for key in units.keys), dtype=np.int64, count=n)
-    return known, np.fromiter((seeded_hash(seed, key) for key in units.keys), dtype=np.uint64, count=n)
+def known_splits(keys: Sequence[str], existing: Mapping[str, int]) -> IntArray:
+    """int64 [keys]: what each has already, UNASSIGNED where nothing."""
+    return np.fromiter((existing.get(key, UNASSIGNED) for key in keys), dtype=np.int64, count=len(keys))
+
+
+def known_and_order(units: Units, existing: Mapping[str, int], seed: int) -> tuple[IntArray, npt.NDArray[np.uint64]]:
+    """`known_splits` of units, and the hashes that order them, uint64 [units]."""
+    hashes = np.fromiter((seeded_hash(seed, key) for key in units.keys), dtype=np.uint64, count=len(units.keys))
+    return known_splits(units.keys, existing), hashes
 
 
 def assign(units: Units, fractions: Fractions, existing: dict[str, int] | None = None) -> IntArray:
