@@ -16,9 +16,10 @@ import os
 import platform
 import re
 import shutil
+import stat
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -237,6 +238,7 @@ class RunWriter:
             UserError: the disk is full or the place is not writable; an older run stays whole.
         """
         finished = datetime.now(UTC)
+        follow_umask(self.path)
         manifest = {
             "started": self.started.isoformat(timespec="seconds"),
             "finished": finished.isoformat(timespec="seconds"),
@@ -260,6 +262,19 @@ class RunWriter:
             self.path.rename(self.final)
             shutil.rmtree(replaced, ignore_errors=True)
         return Run(self.final)
+
+
+def follow_umask(folder: Path) -> None:
+    """Give the files that were written for their owner alone the rights that new files have here.
+
+    safetensors makes every file so, whatever the umask says, and a colleague could not load a shared run.
+    """
+    umask = os.umask(0o077)  # there is no way to ask without setting
+    os.umask(umask)
+    for path in folder.rglob("*"):
+        if path.is_file() and stat.S_IMODE(path.stat().st_mode) == 0o600:
+            with suppress(OSError):  # a file system without such rights
+                path.chmod(0o666 & ~umask)
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from categorize.runs import follow_umask
 from demo.pretraining import PretrainingResult, PretrainingSettings, masked_objective, next_token_objective, pretrain
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ def build_encoder(
     )
     model.save_pretrained(output)
     tokenizer.save_pretrained(output)
+    follow_umask(output)
     return result
 
 
@@ -176,6 +178,7 @@ def build_decoder(
     )
     model.save_pretrained(output)
     tokenizer.save_pretrained(output)
+    follow_umask(output)
     return result
 
 

@@ -8,6 +8,7 @@ imported.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -23,8 +24,10 @@ from categorize.recipe.section import (
     Seed,
     UpstreamSection,
 )
+from categorize.recipe.wording import quote
 
 Task = Literal["single_label", "multi_label", "ordinal", "regression"]
+LONGEST_NAME = 200  # bytes; file systems take 255, and the run's temporary folders have longer names
 AdapterType = Literal["lora", "dora", "rslora", "ia3", "prefix", "prompt", "p_tuning"]
 
 
@@ -32,6 +35,36 @@ def _rising(values: list[int]) -> list[int]:
     if values[0] > values[1]:
         raise ValueError(f"the shortest comes first: [{values[1]}, {values[0]}]")
     return values
+
+
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_OURS = (".incomplete", ".replaced")  # beside a run's folder while it is written
+
+
+def _folder_name(name: str) -> str:
+    """A name of one folder, on any system that a run may be copied to."""
+    refused = next((character for character in name if character in '/\\<>:"|?*' or not character.isprintable()), None)
+    if name.strip() != name or not name:
+        fault = "is blank or has blanks at its ends"
+    elif refused is not None:
+        fault = f"has {refused!r} in it"
+    elif name.startswith(".") or name.endswith("."):
+        fault = "begins or ends with a point"
+    elif name.endswith(_OURS):
+        fault = "ends as the folders do that a run is written in"
+    elif _RESERVED.fullmatch(name):
+        fault = "is a device on Windows"
+    elif len(name.encode()) > LONGEST_NAME:
+        fault = f"is longer than {LONGEST_NAME} bytes"
+    else:
+        return name
+    raise ValueError(f"{quote(name)} {fault}; write the name of one folder, and output_dir where it is to be elsewhere")
+
+
+def _path(text: str) -> str:
+    if not text.strip() or "\0" in text:
+        raise ValueError(f"{quote(text)} cannot be a path")
+    return text
 
 
 NgramRange = Annotated[list[PositiveInt], Field(min_length=2, max_length=2), AfterValidator(_rising)]
@@ -305,8 +338,10 @@ class HubSection(Section):
 class RecipeBase(Section):
     """What every recipe has."""
 
-    name: str = Field(min_length=1, description="Name of the run.")
-    output_dir: str | None = Field(None, description="Where the run goes; outputs/<name> by default.")
+    name: Annotated[str, AfterValidator(_folder_name)] = Field(min_length=1, description="Name of the run.")
+    output_dir: Annotated[str, AfterValidator(_path)] | None = Field(
+        None, description="Where the run goes; outputs/<name> by default."
+    )
     seed: Seed = Field(42, description="Seed of initialisation, batches and dropout.")
     data: DataSection
     labels: LabelsSection = Field(default_factory=lambda: LabelsSection())

@@ -13,13 +13,14 @@ import shutil
 from pathlib import Path
 
 from categorize.processes import is_main_process
-from categorize.runs import RunWriter
+from categorize.runs import RunWriter, follow_umask
 
 MARK = "complete.json"
 
 
 def mark_complete(checkpoint: Path) -> None:
     """Write the mark: the size of every file. It comes last, after everything else is on the disk."""
+    follow_umask(checkpoint)
     sizes = {
         str(path.relative_to(checkpoint)): path.stat().st_size
         for path in sorted(checkpoint.rglob("*"))

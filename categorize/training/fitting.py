@@ -52,6 +52,7 @@ def fit_with_trainer(
     trained, total = parameter_counts(trainer.model)
     if is_main_process():
         print(f"  {precision}; {trained:,} of {total:,} parameters trained", flush=True)
+    _send_logs_to(writer.path / "logs", trainer)
     start = time.perf_counter()
     with disk_errors(writer.path):
         output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -61,6 +62,9 @@ def fit_with_trainer(
     if is_main_process():
         for name in _UNWANTED:
             (writer.path / name).unlink(missing_ok=True)
+        for path in writer.checkpoints.glob("*"):
+            if path.is_file():  # of a logger that knows no other place: CodeCarbon's emissions.csv
+                path.replace(writer.stage(f"logs/{path.name}"))
         for name, content in {**files, LOG: state.log_history}.items():
             writer.write_json(name, content)
         if trainer.args.load_best_model_at_end and state.best_global_step:
@@ -84,6 +88,15 @@ def fit_with_trainer(
     rows = round(trainer.rows_an_epoch * (epochs - epochs_before))
     tokens = round(float(lengths.mean()) * rows)  # with a balance, of rows of average length
     return FitSummary(trained, total, seconds, rows, tokens, facts)
+
+
+def _send_logs_to(folder: Path, trainer: Any) -> None:
+    """TensorBoard's files into the run itself: upstream puts them between the checkpoints, which may be deleted."""
+    from transformers.integrations import TensorBoardCallback
+
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
+            callback.logging_dir = str(folder / "tensorboard")
 
 
 def _epochs_before(checkpoint: Path | None) -> float:

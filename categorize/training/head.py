@@ -24,7 +24,7 @@ from categorize.training.balance import build_balance
 from categorize.training.fitting import fit_with_trainer
 from categorize.training.inputs import Inputs, training_inputs
 from categorize.training.method import FitOptions, FitSummary
-from categorize.training.objectives import Objective, class_weights
+from categorize.training.objectives import Objective, class_weights, named_weights, weights_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,6 +58,7 @@ class HeadMethod:
             details={
                 "truncated_rows": session.truncated,
                 **({"head": session.head.note} if session.head.note else {}),
+                **({"class_weights": session.class_weights} if session.class_weights else {}),
                 **session.inputs.details(),
             },
         )
@@ -84,6 +85,7 @@ class Session:
     precision: str
     truncated: int
     inputs: Inputs
+    class_weights: dict[str, float]
 
 
 def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: FitOptions) -> Session:
@@ -112,6 +114,9 @@ def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: 
         head.settings = replace(head.settings, target_mean=mean, target_std=std if std > 0 else 1.0)
     weights = train.column("weight").to_numpy().astype("float64")
     per_label = class_weights(recipe.training.class_weights, data.label_set, targets, weights)
+    named = named_weights(recipe, data.label_set, train)
+    if named and is_main_process():
+        print(f"  {weights_line(named)}", flush=True)
     positive = None
     if data.label_set.is_multi_label:
         positive = tuple(per_label.tolist()) if recipe.training.class_weights is not None else None
@@ -157,7 +162,7 @@ def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: 
     )
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
-    return Session(head, prompt, rows, trainer, precision.reason, rows.tokens.truncated, inputs)
+    return Session(head, prompt, rows, trainer, precision.reason, rows.tokens.truncated, inputs, named)
 
 
 def _targets(label_set: LabelSet, rows: pa.Table) -> npt.NDArray[np.float64]:

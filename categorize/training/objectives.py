@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 
 from categorize.errors import UserError
 from categorize.labels import LabelSet
+from categorize.recipe.sections import TrainedRecipe
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import pyarrow as pa
     import torch
+
+SHOWN = 20  # weights that the terminal shows
 
 
 @dataclass(frozen=True)
@@ -96,3 +100,21 @@ def class_weights(
     known = np.where(counts > 0, counts, 1.0)
     balanced = (total - counts) / known if label_set.is_multi_label else total / (len(label_set) * known)
     return np.where((counts > 0) & (balanced > 0), balanced, per_label)
+
+
+def named_weights(recipe: TrainedRecipe, label_set: LabelSet, rows: pa.Table) -> dict[str, float]:
+    """The weight that training gives to each label; none where the recipe has no `class_weights`."""
+    if recipe.training.class_weights is None:
+        return {}
+    targets = label_set.encode(rows.column("gold").to_pylist())
+    weights = rows.column("weight").to_numpy().astype("float64")
+    per_label = class_weights(recipe.training.class_weights, label_set, targets, weights)
+    return {name: round(weight, 4) for name, weight in zip(label_set.names, per_label.tolist(), strict=True)}
+
+
+def weights_line(weights: dict[str, float]) -> str:
+    """The weights for the terminal, the heaviest labels first; `run.json` holds them all."""
+    heaviest = sorted(weights.items(), key=lambda one: -one[1])
+    shown = ", ".join(f"{name} {weight:.3g}" for name, weight in heaviest[:SHOWN])
+    rest = f", {len(heaviest) - SHOWN} more down to {heaviest[-1][1]:.3g}" if len(heaviest) > SHOWN else ""
+    return f"weights of labels in the loss: {shown}{rest}"

@@ -18,6 +18,7 @@ from categorize.training.arguments import ADAPTER_DEFAULTS, DEFAULTS
 from categorize.training.balance import Balance, build_balance
 from categorize.training.inputs import training_inputs
 from categorize.training.method import FitOptions
+from categorize.training.objectives import named_weights, weights_line
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -48,6 +49,7 @@ def preview_head(recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) ->
         f"example as the model reads it: {shown}{' ...' if len(tokens[0]) > EXAMPLE_TOKENS else ''}",
         f"  its label: {rows.column('gold')[0].as_py()}; the head reads every token, the loss is on the label alone",
         *_cost(recipe, head.model, tokens.lengths, head.settings.max_length, _balance(recipe, data, rows)),
+        *_weights(recipe, data, rows),
     ]
 
 
@@ -71,6 +73,7 @@ def preview_sft(recipe: SftRecipe, data: LoadedData, options: FitOptions) -> lis
         *(f"  | {line}" for line in causal.tokenizer.decode(first.prompt_ids).splitlines()),
         f"loss on these {len(first.completion_ids)} tokens: {causal.tokenizer.decode(first.completion_ids)!r}",
         *_cost(recipe, causal.model, lengths, causal.settings.max_length, _balance(recipe, data, train)),
+        *_weights(recipe, data, train),
     ]
 
 
@@ -80,6 +83,11 @@ def _lengths(lengths: npt.NDArray[np.int64], cut: int, limit: int) -> list[str]:
         f"tokens a row: median {median:.0f}, 95% {high:.0f}, longest {lengths.max()} (max_length {limit})",
         f"rows that would be cut: {cut:,} of {len(lengths):,}",
     ]
+
+
+def _weights(recipe: TrainedRecipe, data: LoadedData, rows: pa.Table) -> list[str]:
+    named = named_weights(recipe, data.label_set, rows)
+    return [weights_line(named)] if named else []
 
 
 def _balance(recipe: TrainedRecipe, data: LoadedData, rows: pa.Table) -> Balance | None:

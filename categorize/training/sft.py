@@ -27,7 +27,7 @@ from categorize.training.balance import build_balance
 from categorize.training.fitting import fit_with_trainer
 from categorize.training.inputs import Inputs, training_inputs
 from categorize.training.method import FitOptions, FitSummary
-from categorize.training.objectives import class_weights
+from categorize.training.objectives import class_weights, named_weights, weights_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +48,7 @@ class SftMethod:
     def fit(self, recipe: SftRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
         """Train, and write model or adapter, tokenizer, settings and prompt into the run."""
         causal, prompt, trainer, precision, inputs = prepare(recipe, data, writer.checkpoints, options)
+        named = named_weights(recipe, data.label_set, inputs.train)
         return fit_with_trainer(
             trainer,
             writer,
@@ -58,6 +59,7 @@ class SftMethod:
             details={
                 "truncated_rows": sum(row.truncated for row in trainer.train_rows),
                 "prefix_tokens": len(prompt.prefix_ids),
+                **({"class_weights": named} if named else {}),
                 **inputs.details(),
             },
         )
@@ -106,12 +108,15 @@ def prepare(
     balance = build_balance(recipe.training.balance, data.label_set, targets)
     if balance is not None and is_main_process():
         print(f"  {balance.line()}", flush=True)
+    weights = row_weights(recipe, data.label_set, train)
+    if (named := named_weights(recipe, data.label_set, train)) and is_main_process():
+        print(f"  {weights_line(named)}", flush=True)
     trainer = LabelSFTTrainer(
         model=causal.model,
         args=arguments,
         train_rows=encode_rows(prompt, train),
         eval_rows=encode_rows(prompt, validation),
-        weights=row_weights(recipe, data.label_set, train),
+        weights=weights,
         predict=answers_of(causal, prompt, recipe.prediction, arguments),
         measures=_measures(data, validation),
         grouping=recipe.training.length_grouping,

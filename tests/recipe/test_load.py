@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -340,3 +341,38 @@ def test_a_wrong_cleaning_step_is_named_with_its_place(errors: Errors, cleaning:
     lines = errors("", f"data.cleaning={cleaning}")
     assert len(lines) == 1
     assert said in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("../../x", "has '/' in it"),
+        ("a\\b", "has '\\\\' in it"),
+        ("a:b", "has ':' in it"),
+        ("a\0b", "has '\\x00' in it"),
+        ("a\u3000", "is blank or has blanks at its ends"),
+        (" ", "is blank or has blanks at its ends"),
+        ("..", "begins or ends with a point"),
+        ("a.", "begins or ends with a point"),
+        ("Con.v2", "is a device on Windows"),
+        ("a.incomplete", "ends as the folders do that a run is written in"),
+        ("好" * 70, "is longer than 200 bytes"),
+    ],
+)
+def test_a_name_is_one_folder_wherever_a_run_may_be_copied(errors: Errors, name: str, fault: str) -> None:
+    found = errors("", f"name={json.dumps(name)}")
+    assert len(found) == 1
+    assert found[0].startswith("command line: name: ")
+    assert fault in found[0] and found[0].endswith(
+        "write the name of one folder, and output_dir where it is to be elsewhere"
+    )
+
+
+@pytest.mark.parametrize("place", [" ", "a\0b"])
+def test_an_output_dir_that_cannot_be_a_path_is_refused(errors: Errors, place: str) -> None:
+    assert errors("", f"output_dir={json.dumps(place)}") == [f"command line: output_dir: {place!r} cannot be a path"]
+
+
+def test_names_of_any_script_are_names(minimal: Minimal) -> None:
+    for name in ("弹幕-分类_v1.2", "bert zh (2)", "console", "a" * 200):
+        assert minimal("", f"name={json.dumps(name)}").recipe.name == name

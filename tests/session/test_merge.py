@@ -61,6 +61,9 @@ def check_merged(folder: Path, kind: str) -> dict[str, Any]:
         "run.json", "recipe.yaml", "label_set.json", "input.json", "decision_rule.json", "metrics.json", "README.md",
         "splits.parquet", "predictions", "model.safetensors", "config.json", "tokenizer.json",
     }  # fmt: skip
+    assert {file.stat().st_mode for file in merged.iterdir() if file.is_file()} == {
+        (merged / "recipe.yaml").stat().st_mode
+    }
     assert not any("adapter" in name or name.endswith(".bin") for name in names)
     settings = json.loads((merged / ("head.json" if kind == "seqcls" else "causal.json")).read_text())
     assert settings["base"] is None and settings["quantization"] is None

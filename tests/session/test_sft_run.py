@@ -92,9 +92,11 @@ def test_one_label_is_learned_and_scored_as_reported(
 ) -> None:
     manifest = sft(
         folder, "one", tiny(architecture, chat=chat, scale=5 if adapter else 1), adapter=adapter,
-        training={"learning_rate": 1e-2} if adapter else {},
+        training={"learning_rate": 1e-2} if adapter else {"class_weights": "balanced"},
         prompt={"system": "Mood of the text:\n{labels}", "completion": completion},
     )  # fmt: skip
+    if adapter is None:
+        assert manifest["details"]["class_weights"] == pytest.approx({"good": 0.75, "bad": 1.5}, abs=0.05)
     predictor, metrics = check_reloaded(folder / "outputs/one")
     assert metrics["accuracy"] > 0.9 and metrics["valid_rate"] == 1
     assert manifest["details"]["prefix_tokens"] > 10

@@ -4,6 +4,7 @@ reported."""
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,10 @@ def check_run(path: Path, task: str) -> dict[str, Any]:
     assert {file.name for file in path.iterdir()} >= FILES
     pickles = [file for file in path.rglob("*") if file.suffix in (".bin", ".pkl", ".pt")]
     assert all("checkpoints" in file.parts for file in pickles)
+    # A colleague may read what the umask lets him read: weights too, which safetensors writes for their owner alone.
+    assert {file.stat().st_mode for file in path.rglob("*") if file.is_file()} == {
+        (path / "recipe.yaml").stat().st_mode
+    }
     assert not path.with_name(path.name + ".incomplete").exists()
     written = pq.read_table(path / "predictions/test.parquet")
     assert written.column_names[:12] == [
@@ -84,7 +89,7 @@ def test_a_single_label_head_learns_and_predicts_what_it_reported(
     assert metrics["accuracy"] > 0.9
 
 
-def test_a_multi_label_head_with_tuned_thresholds(folder: Path, tiny: Tiny) -> None:
+def test_a_multi_label_head_with_tuned_thresholds(folder: Path, tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = write_recipe(
         folder / "many.yaml",
         model={"name_or_path": str(tiny("bert"))},
@@ -94,6 +99,12 @@ def test_a_multi_label_head_with_tuned_thresholds(folder: Path, tiny: Tiny) -> N
         training={"class_weights": "balanced", "num_train_epochs": 6, "learning_rate": 1e-2, "use_cpu": True},
     )
     assert run(str(recipe)) == 0
+    weights = json.loads((folder / "outputs/many/run.json").read_text())["details"]["class_weights"]
+    assert weights["bad"] > 1.5 > weights["good"]  # negatives / positives: a third of the rows are bad
+    shown = f"weights of labels in the loss: bad {weights['bad']:.3g}, late "
+    assert shown in capsys.readouterr().out
+    assert run(str(recipe), "output_dir=outputs/other", "--dry-run") == 0
+    assert shown in capsys.readouterr().out
     metrics = check_run(folder / "outputs/many", "multi_label")
     assert metrics["macro"]["f1"] > 0.8
     assert "samples" in metrics
@@ -278,3 +289,23 @@ def test_a_missing_model_is_said_before_anything_is_written(folder: Path, capsys
     error = capsys.readouterr().err
     assert error == "error: ./nowhere: no such model folder; give a folder that exists or a Hub id (owner/name)\n"
     assert not (folder / "outputs/one").exists()
+
+
+def test_tensorboard_s_files_are_no_part_of_the_checkpoints(folder: Path, tiny: Tiny) -> None:
+    pytest.importorskip("tensorboardX")
+    recipe = str(write_recipe(folder / "one.yaml", model={"name_or_path": str(tiny("bert"))}))
+    assert run(recipe, "training.report_to=tensorboard", "training.max_steps=2") == 0
+    found = list((folder / "outputs/one").rglob("events.out.tfevents.*"))
+    assert found and {file.parent for file in found} == {folder / "outputs/one/logs/tensorboard"}
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o027, 0o640), (0o002, 0o664)])
+def test_a_run_is_as_open_as_the_umask_says(folder: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        assert run(str(write_recipe(folder / "one.yaml", model={"method": "tfidf"}, training=None))) == 0
+    finally:
+        os.umask(before)
+    entries = [folder / "outputs", folder / "outputs/one", *(folder / "outputs/one").rglob("*")]
+    assert {entry.stat().st_mode & 0o777 for entry in entries if entry.is_file()} == {mode}
+    assert {entry.stat().st_mode & 0o777 for entry in entries if entry.is_dir()} == {0o777 & ~umask}
