@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from categorize.inference.spellings import EDGE, JOINED, UNSPACED, Mention, Spellings, normal, spellings_of
 from categorize.labels import LabelSet
 from categorize.prompts import NONE
 
 THINKING = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
-NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?")
-EDGES = " \t\r\n\"'`*_#.,;:!?()[]{}<>«»“”‘’、。，；：！？（）【】《》「」-"
-BETWEEN = re.compile(r"[,;/|\n、]|\band\b|(?<=[^a-z])[和及与](?=[^a-z])")
-# Scripts that are written without spaces, or glue particles to words: a label may stand anywhere in them.
-UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af"
-LETTER = rf"[^\W_{UNSPACED}]"
-JOINED = rf"[^\W\d_{UNSPACED}]"
+STRICT_NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?")
+# A number by itself: no letter or digit touches it, no percent sign or word makes it another number. Behind a dash of
+# another kind it may be negative, or the end of a range.
+NUMBER = re.compile(
+    rf"(?<![^\W{UNSPACED}])(?<![.,+–—±^/-])[-+]?(?:\d+(?:[.,]\d+)?|[.]\d+)"
+    rf"(?![.,'’:^/–—-]?\d|{JOINED}|[%‰^]| ?[十百千万亿萬億]| (?:hundred|thousand|[mb]illion|k\b))",
+    re.IGNORECASE,
+)
+BELOW_ZERO = re.compile(r"(?:minus|negative|[负負]|零下|[–—-]) ?\Z", re.IGNORECASE)
+# 1,000 is a thousand to some writers and one to others.
+THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}")
+BETWEEN = re.compile(r"[,;/|\n、]|\band\b|[和及与]", re.IGNORECASE)
 # A label behind one of these is named, but as what the answer is not.
 NEGATION = re.compile(
-    r"(?:\b(?:not|isn['’]t|no|non|nor|neither|never|without)(?: an?| the)?[ -]|[不非无]是?)[\"'“‘\[(*]*$"
+    r"(?:\b(?:not|isn['’]t|no|non|nor|neither|never|without)(?: an?| the)?[ -]|[不非无]是?)[\"'“‘\[(*]*\Z",
+    re.IGNORECASE,
 )
 
 
@@ -44,7 +50,7 @@ def parse_strict(text: str, label_set: LabelSet, words: Sequence[str]) -> Answer
     """
     answer = text.strip()
     if label_set.is_regression:
-        return _score(answer, label_set) if NUMBER.fullmatch(answer) else INVALID
+        return _score(answer, label_set) if STRICT_NUMBER.fullmatch(answer) else INVALID
     names = {word.strip(): name for word, name in zip(words, label_set.names, strict=True)}
     if not label_set.is_multi_label:
         return Answer((names[answer],)) if answer in names else INVALID
@@ -59,33 +65,34 @@ def parse_strict(text: str, label_set: LabelSet, words: Sequence[str]) -> Answer
 def parse_tolerant(text: str, label_set: LabelSet, words: Sequence[str]) -> Answer:
     """The label that an answer names, however it is wrapped: `(1)`, `[Positive]`, `Label: positive.`, a sentence.
 
-    Case, full-width forms, brackets and marks around a label do not matter; names, aliases and codes all count. Where a
-    single label is wanted, an answer that names several is not valid: which was meant is unknown. Nor is one that only
-    says what it is not. A label that stands only inside another one that was named (`social` in `social presence`) is
-    not counted.
+    Case, full-width forms, brackets and marks around a label do not matter where they tell no two labels apart; names,
+    aliases and codes all count. A label in its own spelling wins over one that another case would give, and a longer
+    label over one that it holds (`social` in `social presence`, `C` in `C#`). What could still be two labels is not
+    valid, nor is an answer that only says what it is not, nor one of several labels with a part that names none.
     """
     spoken = _spoken(text)
     for exact in (parse_strict(text, label_set, words), parse_strict(spoken, label_set, words)):
         if exact.valid:
             return exact
-    answer = unicodedata.normalize("NFKC", spoken)
+    answer = normal(spoken)
     if label_set.is_regression:
-        numbers = NUMBER.findall(answer)
-        return _score(numbers[0], label_set) if len(numbers) == 1 else INVALID
-    spellings = _spellings(label_set, words)
-    bare = _fold(answer.strip(EDGES))
-    if bare in spellings:
-        return Answer((spellings[bare],))
+        return _number(answer, label_set)
+    spellings = spellings_of(label_set, tuple(words))
+    whole = spellings.alone(answer)
+    says_none = label_set.is_multi_label and EDGE.sub("", answer).casefold() == NONE
+    if whole is not None:
+        exact_label = whole.exact or not says_none
+        return Answer((whole.label,)) if whole.label is not None and exact_label else INVALID
+    if says_none:
+        return Answer()
+    mentions = spellings.mentions(answer)
+    found = {one.label for one in mentions}
     if label_set.is_multi_label:
-        if bare == NONE:
-            return Answer()
-        listed = {_fold(part.strip(EDGES)) for part in BETWEEN.split(_fold(answer.strip(EDGES)))} - {""}
-        if listed and listed <= spellings.keys():
-            return Answer(_in_order({spellings[part] for part in listed}, label_set))
-    found, negated = _mentions(_fold(answer), spellings)
-    if negated or not found or (len(found) > 1 and not label_set.is_multi_label):
+        found |= _unmentioned(answer, mentions, spellings)
+    certain = None not in found and (len(found) == 1 or (label_set.is_multi_label and found))
+    if not certain or any(NEGATION.search(answer[: one.start]) for one in mentions):
         return INVALID
-    return Answer(_in_order(found, label_set))
+    return Answer(_in_order({name for name in found if name is not None}, label_set))
 
 
 def _spoken(text: str) -> str:
@@ -94,52 +101,42 @@ def _spoken(text: str) -> str:
     return THINKING.sub("", tail if closed and "<think>" not in head else text).strip()
 
 
-def _fold(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().replace("_", " ").split())
+def _unmentioned(answer: str, mentions: Sequence[Mention], spellings: Spellings) -> set[str | None]:
+    """What the parts of a list stand for that mention no label: a code (`A, C`), or None for a label that the set does
+    not have, so that none is dropped.
+
+    A line that leads in (`Labels:`) or opens a block of code is no part. A number before another label is its place in
+    the list or a code: which, is unknown.
+    """
+    found: set[str | None] = set()
+    marked, end = "", 0
+    for number, one in enumerate(mentions):
+        marked, end = f"{marked}{answer[end : one.start]}\0{number}\0", one.end
+    lines = [line for line in (marked + answer[end:]).split("\n") if not re.match(r"\s*```|[^\0]*:\W*\Z", line)]
+    for part in BETWEEN.split("\n".join(lines)):
+        named = [mentions[int(number)] for number in re.findall(r"\0(\d+)\0", part)]
+        if not named and EDGE.sub("", part):
+            code = spellings.alone(part.strip())
+            found.add(code.label if code else None)
+        if len({one.label for one in named}) > 1 and len({one.end - one.start == 1 for one in named}) > 1:
+            found.add(None)
+    return found
 
 
-def _spellings(label_set: LabelSet, words: Sequence[str]) -> dict[str, str]:
-    """Folded spelling -> label: the words that were asked for win over names, names over aliases and codes."""
-    spellings: dict[str, str] = {}
-    for label in label_set.labels:
-        for word in (*label.aliases, *([label.code] if label.code else [])):
-            spellings[_fold(word)] = label.name
-    for name in label_set.names:
-        spellings[_fold(name)] = name
-    for word, name in zip(words, label_set.names, strict=True):
-        spellings[_fold(word)] = name
-    return {spelling: name for spelling, name in spellings.items() if spelling}
-
-
-def _mentions(text: str, spellings: dict[str, str]) -> tuple[set[str], bool]:
-    """Labels that the text names as whole words, longest spellings first, each part of the text read once; and
-    whether any of them was negated."""
-    found: set[str] = set()
-    negated = False
-    for spelling in sorted(spellings, key=len, reverse=True):
-        pattern = _whole(spelling)
-        for match in pattern.finditer(text):
-            found.add(spellings[spelling])
-            negated |= NEGATION.search(text[: match.start()]) is not None
-        text = pattern.sub("\0", text)
-    return found, negated
-
-
-def _whole(spelling: str) -> re.Pattern[str]:
-    """Finds a spelling as a word of its own: no letter or digit touches it, no hyphen joins it to another word."""
-    escaped = re.escape(spelling)
-    if len(spelling) == 1 and spelling.isascii():
-        # Codes of one character are words as well (a, I, 1 apple): they count within brackets or marks, or alone.
-        # The 4 of 4.5, or of a time such as 4:30, is no word.
-        alone = rf"{escaped}(?![.,:]\d)"
-        return re.compile(rf"[\[(<\"'*]{alone}[\])>\"'*.:]|(?:^|[:=] ?){alone}(?=$|[\n.,:)])")
-    spaced = re.compile(LETTER)
-    before = rf"(?<!{LETTER})(?<!{JOINED}-)" if spaced.match(spelling[0]) else ""
-    behind = rf"(?!{LETTER}|-{JOINED})" if spaced.match(spelling[-1]) else ""
-    return re.compile(before + escaped + behind)
+def _number(answer: str, label_set: LabelSet) -> Answer:
+    """The one number of a text."""
+    numbers = list(NUMBER.finditer(answer))
+    if len(numbers) != 1:
+        return INVALID
+    before, behind = answer[: numbers[0].start()], answer[numbers[0].end() :]
+    if re.search(r"\d", before + behind) or BELOW_ZERO.search(before):
+        return INVALID
+    return _score(numbers[0].group(), label_set)
 
 
 def _score(text: str, label_set: LabelSet) -> Answer:
+    if THOUSANDS.fullmatch(text):
+        return INVALID
     value = float(text.replace(",", "."))
     low, high = label_set.rules.minimum, label_set.rules.maximum
     inside = (low is None or value >= low) and (high is None or value <= high)

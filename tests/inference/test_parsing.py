@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from categorize.inference.parsing import INVALID, Answer, parse_strict, parse_tolerant
 from categorize.labels import Label, LabelRules, LabelSet, spell
 from categorize.prompts import PromptFormat, PromptSettings
+from categorize.recipe.sections import Task
 from tests.tiny_tokenizers import build_tokenizer
 
 MOODS = LabelSet(
@@ -207,6 +208,152 @@ def test_a_strict_number_stands_alone() -> None:
     assert strict("7.5", SCORE) == Answer(score=7.5)
     for text in ("Score: 7", "7.", "seven", "7 8", "nan", "inf"):
         assert strict(text, SCORE) == INVALID
+
+
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [("−2", -2.0), ("Score: −2.5", -2.5), (".5", 0.5), ("-.5", -0.5), ("0,500", 0.5), ("'7'", 7.0), ("7分", 7.0)],
+)
+def test_signs_and_leading_points_of_a_number_are_read(text: str, score: float) -> None:
+    assert tolerant(text, LabelSet("regression", (Label("score"),))) == Answer(score=score)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,000", "1 000", "1'000", "1,000.5", "1.2.3", "10²", "3½", "1e3", "5k", "5 k", "5 million", "3万", "50%", "v2",
+        "2-3", "2–3", "–2", "±2", "minus 2", "负2", "- 2", "12:30", "2024-10-11",
+    ],
+)  # fmt: skip
+def test_a_number_that_could_be_another_is_not_valid(text: str) -> None:
+    assert tolerant(text, LabelSet("regression", (Label("score"),))) == INVALID
+
+
+# ---------------------------------------------------------------- labels that are nearly the same
+def labels_of(*names: str, task: Task = "single_label") -> LabelSet:
+    return LabelSet(task, tuple(Label(name) for name in names))
+
+
+@pytest.mark.parametrize(
+    ("names", "text", "label"),
+    [
+        ("A a", "(A)", "A"),
+        ("A a", "[a].", "a"),
+        ("US us Us", "US.", "US"),
+        ("US us Us", "The answer is Us.", "Us"),
+        ("US us Us", "uS", None),
+        ("US other", "Let us see", None),
+        ("US other", "us", "US"),
+        ("C C# C++", "C#.", "C#"),
+        ("C C# C++", "Answer: C++.", "C++"),
+        ("C C# C++", "(C)", "C"),
+        ("C Java", "C#.", None),
+        ("R Java", "Answer: R&B", None),
+        ("Java Node", "It is Node.js", None),
+        ("NET Java", "It is .NET", None),
+        ("A B", "A-", None),
+        ("A A- B", "A-.", "A-"),
+        ("Good good.", "GOOD.", "good."),
+        ("Good good.", "Good.", None),  # the first with a full stop, or the second with a capital
+        ("-1 0 1", "(-1)", "-1"),
+        ("-1 0 1", "−1.", "-1"),
+        ("−1 0 1", "-1.", "−1"),
+        ("0 1", "-1", None),
+        ("0 1", "(−1)", None),
+        ("0 5", ".5", None),
+        ("0 5", "4:5", None),
+        ("10 20", "10.5", None),
+        ("10 20", "Rating: -10", None),
+        ("10 20", "It is 10,000", None),
+        ("10 20", "3/10 as it is", None),
+        ("10 20", "10%", None),
+        ("10 20", "It is 10.", "10"),
+        ("好 坏", "好奇", None),
+        ("好 坏", "答案是好。", "好"),
+        ("हि अ", "हिन्दी", None),
+        ("👨 👩", "👨\u200d👩", None),
+        ("a_b a-b", "a_b.", "a_b"),
+        ("ab*cd cd*ef", "it is ab cd ef", None),  # they overlap
+    ],
+)
+def test_the_label_in_its_own_spelling_and_the_longer_one_win(names: str, text: str, label: str | None) -> None:
+    found = tolerant(text, labels_of(*(name.replace("*", " ") for name in names.split())))
+    assert found == (Answer((label,)) if label else INVALID)
+
+
+def test_codes_that_differ_in_case_are_told_apart() -> None:
+    labels = labels_of(*(f"label {i}" for i in range(37)))
+    prompt = PromptFormat(PromptSettings("x", completion="codes"), labels, TOKENIZER, 512)
+    assert {"A", "a"} <= set(prompt.words)
+    for code in ("A", "a"):
+        for text in (f"({code})", f"{code}.", f"Answer: {code}", f"**{code}**"):
+            assert tolerant(text, labels, prompt.words).labels == (labels.names[prompt.words.index(code)],)
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("好看, 无趣", None),
+        ("good, boring", None),
+        ("good and boring", None),
+        ("- good\n- boring", None),
+        ("good, none", None),
+        ("1. bad\n2. good", None),  # places in the list, or codes
+        ("good, late", None),
+        ("Labels:\n- good\n- bad", ("good", "bad")),
+        ('```json\n["good", "bad"]\n```', ("good", "bad")),
+        ("late delivery, good", ("good", "late delivery")),
+    ],
+)
+def test_a_list_with_a_part_that_is_no_label_is_not_valid(text: str, labels: tuple[str, ...] | None) -> None:
+    several = LabelSet("multi_label", (Label("good", code="1"), Label("bad"), Label("late delivery"), Label("好看")))
+    assert tolerant(text, several) == (Answer(labels) if labels else INVALID)
+
+
+def test_a_label_called_none_is_told_from_no_label() -> None:
+    several = labels_of("None", "good", task="multi_label")
+    assert tolerant("none", several) == Answer()
+    assert tolerant("None.", several) == Answer(("None",))
+    assert tolerant("NONE.", several) == INVALID
+    assert tolerant("none.", labels_of("good", "bad", task="multi_label")) == Answer()
+
+
+WRAPPINGS = [
+    "{}", "{}.", "({})", "[{}]", '"{}"', "**{}**", "`{}`", "# {}", "- {}", "{}!", "{},", "Label: {}", "label={}",
+    "答案：{}。", "The answer is {}.", "The answer is {} in my view", "<label>{}</label>", '{{"label": "{}"}}',
+    "【{}】", "{}\n\nIt fits.",
+]  # fmt: skip
+CASES = {"as it is": str, "upper": str.upper, "lower": str.lower, "title": str.title, "swapped": str.swapcase}
+NEAR = [
+    "C", "C#", "c", "US", "us", "Us", "-1", "1", "10", "1.0", ".5", "social", "Social tie", "好看", "不好看",
+]  # fmt: skip
+NEAR_NAMES = st.lists(
+    st.one_of(
+        st.text("aAbB12.-−+#,'_ 好奇*!(\"", min_size=1, max_size=4),
+        st.sampled_from(NEAR),
+    ),
+    min_size=2,
+    max_size=6,
+    unique_by=spell,
+).filter(lambda names: all(map(spell, names)))  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(names=NEAR_NAMES, wrapping=st.sampled_from(WRAPPINGS), case=st.sampled_from(sorted(CASES)), data=st.data())
+def test_whatever_labels_and_wrapping_it_is_the_label_that_was_meant_or_not_valid(
+    names: list[str], wrapping: str, case: str, data: st.DataObject
+) -> None:
+    several = data.draw(st.booleans())
+    assume(not several or all("," not in name for name in names))
+    labels = labels_of(*names, task="multi_label" if several else "single_label")
+    meant = data.draw(st.sampled_from(names))
+    written = CASES[case](meant)
+    text = wrapping.format(written)
+    # What is another label to the letter, or holds a longer one, says that one.
+    assume(written == meant or spell(written) not in map(spell, names))
+    longer = {name for name in names if len(name) > len(meant) and name.casefold() in text.casefold()}
+    found = tolerant(text, labels)
+    assert found == INVALID or (len(found.labels) == 1 and found.labels[0] in {meant, *longer})
 
 
 # ---------------------------------------------------------------- what was asked for is read
