@@ -70,12 +70,24 @@ def text_columns(columns: Columns) -> list[str]:
     return [columns.text] if isinstance(columns.text, str) else list(columns.text)
 
 
-def extract(raw: RawTable, data: DataSection, *, id_prefix: str = "", need_label: bool = True) -> Extracted:
+# Columns that one published file may lack: they serve training, the cutting of splits, and reading alone.
+OPTIONAL = ("keep", "weight", "group")
+
+
+def extract(
+    raw: RawTable,
+    data: DataSection,
+    *,
+    id_prefix: str = "",
+    need_label: bool = True,
+    elsewhere: frozenset[str] = frozenset(),
+) -> Extracted:
     """Read the named columns of a raw table.
 
     Args:
         id_prefix: stands before made ids, so that those of several split files differ.
         need_label: False where the table may have no label, such as a file of unlabelled rows.
+        elsewhere: columns that other files of the source have; those of `OPTIONAL` may be missing here.
 
     Raises:
         UserError: a column is missing (lists those there are), an id is empty or comes twice, a weight is no number.
@@ -91,7 +103,8 @@ def extract(raw: RawTable, data: DataSection, *, id_prefix: str = "", need_label
         named["label"] = [columns.label]
     for key, names in named.items():
         for name in names:
-            check_column(name, f"data.columns.{key}", raw)
+            if key not in OPTIONAL or name not in elsewhere:
+                check_column(name, f"data.columns.{key}", raw)
     if data.splits.by_time is not None and need_label:
         check_column(data.splits.by_time, "data.splits.by_time", raw)
     strings = {name: _as_strings(table[name]) for name in table.column_names}
@@ -102,10 +115,10 @@ def extract(raw: RawTable, data: DataSection, *, id_prefix: str = "", need_label
     if columns.document is not None:
         documents = [cell or row_id for cell, row_id in zip(trimmed(strings[columns.document]), ids, strict=True)]
     groups: list[str | None] = [None] * len(raw)
-    if columns.group is not None:
+    if columns.group in strings:
         groups = trimmed(strings[columns.group])
     weights = np.ones(len(raw))
-    if columns.weight is not None:
+    if columns.weight in strings:
         weights = _weights(strings[columns.weight].to_pylist(), columns.weight, raw)
     cells: list[Cell] = [None] * len(raw)
     if "label" in named:

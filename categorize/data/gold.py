@@ -6,6 +6,7 @@ import difflib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 import pyarrow as pa
@@ -13,11 +14,15 @@ import pyarrow as pa
 from categorize.data.columns import Cell, Extracted, split_cell, to_number
 from categorize.data.rows import schema
 from categorize.errors import UserError
-from categorize.labels import LabelSet, UnknownLabel, spell
+from categorize.labels import Label, LabelSet, UnknownLabel, spell
+from categorize.recipe.scalars import flow
 from categorize.recipe.wording import counted
 
 _EXAMPLES = 5  # rows or values that a message shows
 _SET_SHOWN = 20  # labels of the set that a message shows
+_WITH_ROWS = 10  # labels outside the set that are shown with their rows; the others have their counts
+_LONGEST = 3000  # characters of a list of labels outside the set
+_GUESSED = 200  # labels outside the set for which a label of the set is looked for
 
 
 @dataclass
@@ -39,20 +44,55 @@ class Gold:
     dropped: int = 0
 
 
-def read_gold(rows: Extracted, label_set: LabelSet, separator: str, splits: Sequence[str] | None = None) -> Gold:
+@dataclass
+class Faults:
+    """What cannot be read, over all files of a source, so that it is told at once.
+
+    Attributes:
+        unknown: label outside the set -> file, row and split ("" where none is known) of each time that it stands.
+        others: the rest, one message each.
+    """
+
+    unknown: dict[str, list[tuple[str, str, str]]] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
+
+    def raise_if_any(self, label_set: LabelSet) -> None:
+        """Raises UserError, one line, where something was found."""
+        found = [_unknown_message(self.unknown, label_set)] if self.unknown else []
+        if found or self.others:
+            raise UserError("; ".join([*found, *self.others]))
+
+
+def read_gold(
+    rows: Extracted,
+    label_set: LabelSet,
+    separator: str,
+    splits: Sequence[str] | None = None,
+    faults: Faults | None = None,
+) -> Gold:
     """Read the label cells with a label set; `separator` cuts the cells of a multi-label one.
 
-    `splits` (one name a row) serves messages alone.
+    `splits` (one name a row) serves messages alone. With `faults`, what cannot be read is added there.
 
     Raises:
-        UserError: a label outside the set under `labels.unknown: error`; several labels in a single-label cell; a score
-            that is no number or out of bounds.
+        UserError: without `faults`: a label outside the set under `labels.unknown: error`; several labels in a
+            single-label cell; a score that is not a number, or out of bounds.
     """
+    found = faults if faults is not None else Faults()
     if label_set.is_regression:
-        return _read_scores(rows, label_set)
+        gold = _read_scores(rows, label_set, found)
+    else:
+        gold = _read_labels(rows, label_set, separator, splits, found)
+    if faults is None:
+        found.raise_if_any(label_set)
+    return gold
+
+
+def _read_labels(
+    rows: Extracted, label_set: LabelSet, separator: str, splits: Sequence[str] | None, faults: Faults
+) -> Gold:
     gold = Gold(scores=[None] * len(rows))
     memory: dict[str | tuple[str, ...], tuple[list[str] | None, tuple[str, ...]]] = {}
-    unknown_rows: dict[str, list[int]] = {}
     several: list[int] = []
     for row, cell in enumerate(rows.cells):
         if cell is None:
@@ -64,7 +104,9 @@ def read_gold(rows: Extracted, label_set: LabelSet, separator: str, splits: Sequ
         names, unknown = memory[cell]
         for value in unknown:
             gold.unknown[value] += 1
-            unknown_rows.setdefault(value, []).append(row)
+            if label_set.rules.unknown == "error":
+                place = (rows.name, rows.where(row), splits[row] if splits else "")
+                faults.unknown.setdefault(value, []).append(place)
         if unknown and label_set.rules.unknown != "other":
             gold.dropped += 1
             names = None
@@ -73,11 +115,9 @@ def read_gold(rows: Extracted, label_set: LabelSet, separator: str, splits: Sequ
         elif not label_set.is_multi_label and len(names) != 1:
             several.append(row)
         gold.labels.append(names)
-    if unknown_rows and label_set.rules.unknown == "error":
-        raise UserError(_unknown_message(rows, unknown_rows, label_set, splits))
     if several:
         row = several[0]
-        raise UserError(
+        faults.others.append(
             f"{rows.name}: {len(several)} rows have several labels or an empty list, first {rows.where(row)}: "
             f"{_shown(rows.cells[row])!r}; write labels.task: multi_label"
         )
@@ -113,26 +153,68 @@ def _resolve(
     return sorted(names, key=label_set.index.__getitem__), tuple(unknown)
 
 
-def _unknown_message(
-    rows: Extracted, unknown: dict[str, list[int]], label_set: LabelSet, splits: Sequence[str] | None
-) -> str:
-    parts = []
-    for value, at in sorted(unknown.items(), key=lambda item: -len(item[1]))[:_EXAMPLES]:
-        close = difflib.get_close_matches(value, label_set.names, n=1)
-        hint = f", did you mean {close[0]!r}?" if close else ""
-        where = {splits[row] for row in at} if splits else set()
+def _unknown_message(unknown: dict[str, list[tuple[str, str, str]]], label_set: LabelSet) -> str:
+    """All labels outside the set with their counts, the commonest with their rows, and what to paste for spellings."""
+    files = list(dict.fromkeys(file for places in unknown.values() for file, *_ in places))
+    several_files = len(files) > 1
+    by_count = sorted(unknown.items(), key=lambda item: (-len(item[1]), item[0]))
+    meant: dict[str, list[str]] = {}
+    parts: list[str] = []
+    for number, (value, places) in enumerate(by_count):
+        guess = _meant(value, label_set.names) if number < _GUESSED else None
+        if guess is not None:
+            meant.setdefault(guess, []).append(value)
+        if number >= _WITH_ROWS:
+            parts.append(f"{value!r} {len(places):,}")
+            continue
+        where = {split for *_, split in places if split}
         only = f", in {' and '.join(sorted(where))} only" if where and "train" not in where else ""
-        first = ", ".join(rows.where(row) for row in at[:3])
-        parts.append(f"{value!r} ({counted(len(at), 'row')}: {first}{', ...' if len(at) > 3 else ''}{only}{hint})")
-    more = f" and {len(unknown) - _EXAMPLES} more" if len(unknown) > _EXAMPLES else ""
+        hint = f", did you mean {guess!r}?" if guess else ""
+        first = ", ".join(f"{row} of {file}" if several_files else row for file, row, _ in places[:3])
+        etc = ", ..." if len(places) > 3 else ""
+        parts.append(f"{value!r} ({counted(len(places), 'row')}: {first}{etc}{only}{hint})")
+    listed, left = _cut(parts)
+    more = f"; and {left:,} more of {len(unknown):,} in all" if left else ""
     names = ", ".join(label_set.names[:_SET_SHOWN]) + (", ..." if len(label_set) > _SET_SHOWN else "")
+    paste = ""
+    if meant:
+        definitions = [
+            _definition(label, meant.get(label.name, [])) if label.name in meant else label.name
+            for label in label_set.labels
+            if label.name in meant or (len(label_set) <= _SET_SHOWN and not label_set.groups)
+        ]
+        shown, left = _cut([flow(one) if isinstance(one, dict) else flow([one])[1:-1] for one in definitions])
+        whole = len(definitions) == len(label_set) and not left
+        inside = ", ".join(shown)
+        place = f"labels.names: [{inside}]" if whole else f"into labels.names, in place of these labels: {inside}"
+        paste = f"; where they are other spellings, paste {place}"
     return (
-        f"{rows.name}: labels outside the set: {'; '.join(parts)}{more}; the set: {names}; "
-        "add them to labels.names, codes, aliases or missing, or set labels.unknown: drop | other"
+        f"{', '.join(files)}: labels outside the set: {'; '.join(listed)}{more}; the set: {names}{paste}; "
+        "else add them to labels.names, codes or missing, or set labels.unknown: drop | other"
     )
 
 
-def _read_scores(rows: Extracted, label_set: LabelSet) -> Gold:
+def _cut(parts: Sequence[str]) -> tuple[list[str], int]:
+    """The parts that fit into a message, and how many do not."""
+    fits = [total <= _LONGEST for total in accumulate(len(part) + 2 for part in parts)]
+    count = max(sum(fits), 1)
+    return list(parts[:count]), len(parts) - count
+
+
+def _meant(value: str, names: Sequence[str]) -> str | None:
+    """The label that was probably meant, or None."""
+    folded = {name.casefold(): name for name in reversed(names)}
+    close = difflib.get_close_matches(value.casefold(), folded, n=1)
+    return folded[close[0]] if close else None
+
+
+def _definition(label: Label, spellings: Sequence[str]) -> dict[str, object]:
+    """A label as a recipe defines it, with more spellings."""
+    described = {"description": label.description} if label.description else {}
+    return {"name": label.name, **described, "aliases": [*label.aliases, *spellings]}
+
+
+def _read_scores(rows: Extracted, label_set: LabelSet, faults: Faults) -> Gold:
     rules = label_set.rules
     missing = {spell(word) for word in rules.missing}
     gold = Gold(labels=[None] * len(rows))
@@ -153,16 +235,16 @@ def _read_scores(rows: Extracted, label_set: LabelSet) -> Gold:
         ):
             outside.append(row)
     for at, problem, way_out in (
-        (wrong, "no number", "mend them or list what they hold under labels.missing"),
+        (wrong, "no number", "fix them or list what they hold under labels.missing"),
         (
             outside,
             f"a score outside {rules.minimum}..{rules.maximum}",
-            "mend them or change labels.minimum and labels.maximum",
+            "fix them or change labels.minimum and labels.maximum",
         ),
     ):
         if at:
             first = ", ".join(f"{rows.where(row)}: {_shown(rows.cells[row])!r}" for row in at[:_EXAMPLES])
-            raise UserError(
+            faults.others.append(
                 f"{rows.name}: {len(at)} row{'s hold' if len(at) > 1 else ' holds'} {problem}: {first}; {way_out}"
             )
     return gold

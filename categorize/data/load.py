@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from categorize.data.cleaning.report import CleaningTrace
 from categorize.data.columns import (
+    OPTIONAL,
     Extracted,
     extract,
     missing_spellings,
@@ -21,7 +22,7 @@ from categorize.data.columns import (
     text_columns,
     trimmed,
 )
-from categorize.data.gold import Gold, build_rows, read_gold
+from categorize.data.gold import Faults, Gold, build_rows, read_gold
 from categorize.data.input_spec import InputSpec
 from categorize.data.reading.raw import SPLIT_NAMES, Source
 from categorize.data.report import DataReport, describe
@@ -135,7 +136,7 @@ def load_data(
     if data.splits.folds is None:
         Fractions(data.splits.test, data.splits.validation, data.splits.seed)  # refuses shares before rows are read
     source = read_source(data, outputs)
-    parts = _extract(source, data)
+    parts, lacking = _extract(source, data)
     missing = missing_spellings(labels)
     values = [v for _, rows in parts for v in raw_values(rows.cells, data.label_separator, missing)]
     near, node_of_row = _near(parts, values, data)
@@ -173,7 +174,7 @@ def load_data(
         near_train=_near_train(tables, everything, final, reasons, near, node_of_row),
     )
     ids, shared = _distinct(everything["id"].to_pylist(), to_split.official)
-    notes = [*source.notes, *assignment.notes, *shared]
+    notes = [*source.notes, *lacking, *assignment.notes, *shared]
     report = describe(_name(parts), notes, everything, final, tables, label_set, gold, data, trace.report())
     report.warnings.extend(assignment.warnings)
     report.add_near(splits.near_train, tables, data)
@@ -200,17 +201,25 @@ def _distinct(ids: list[str], official: Sequence[str]) -> tuple[list[str], list[
     return [f"{split}-{i}" if i in repeated else i for i, split in zip(ids, official, strict=True)], [note]
 
 
-def _extract(source: Source, data: DataSection) -> list[Part]:
-    """The columns of each table, with `fields` of one type: a column that a split file lacks is null there."""
+def _extract(source: Source, data: DataSection) -> tuple[list[Part], list[str]]:
+    """The columns of each table, with `fields` of one type: a column that a split file lacks is null there. With notes
+    on those that the recipe names."""
     parts: list[Part] = []
+    notes: list[str] = []
+    everywhere = frozenset(name for raw in source.tables.values() for name in raw.table.column_names)
+    named = {key: getattr(data.columns, key) for key in OPTIONAL}
     for name, raw in source.tables.items():
         prefix = f"{name}-" if source.is_split else ""
-        rows = extract(raw, data, id_prefix=prefix, need_label=name != "unlabeled")
+        rows = extract(raw, data, id_prefix=prefix, need_label=name != "unlabeled", elsewhere=everywhere)
+        for key, value in named.items():
+            for column in [value] if isinstance(value, str) else value or []:
+                if column not in raw.table.column_names:
+                    notes.append(f"{rows.name} has no column {column!r} (data.columns.{key}): it counts as empty there")
         if name == "unlabeled":
             rows = replace(rows, cells=[None] * len(rows))
         parts.append((name, rows))
     columns = first_seen(field.name for _, rows in parts for field in rows.fields.type)
-    return [(name, replace(rows, fields=_with_columns(rows.fields, columns))) for name, rows in parts]
+    return [(name, replace(rows, fields=_with_columns(rows.fields, columns))) for name, rows in parts], notes
 
 
 def _with_columns(fields: pa.StructArray, columns: Sequence[str]) -> pa.StructArray:
@@ -330,17 +339,18 @@ def _found(parts: Sequence[Part], assigned: Sequence[str], labels: LabelsSection
 
 
 def _read_gold(parts: Sequence[Part], assigned: Sequence[str], label_set: LabelSet, data: DataSection) -> Gold:
-    """The gold of all parts, counted together."""
-    total = Gold()
+    """The gold of all parts, counted together. Raises UserError, of all parts at once."""
+    total, faults = Gold(), Faults()
     start = 0
     for _, rows in parts:
-        gold = read_gold(rows, label_set, data.label_separator, assigned[start : start + len(rows)])
+        gold = read_gold(rows, label_set, data.label_separator, assigned[start : start + len(rows)], faults)
         start += len(rows)
         total.labels += gold.labels
         total.scores += gold.scores
         total.missing += gold.missing
         total.unknown += gold.unknown
         total.dropped += gold.dropped
+    faults.raise_if_any(label_set)
     return total
 
 

@@ -5,7 +5,7 @@ Paths are relative to the file that names them (those of the command line to the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from categorize.errors import UserError
@@ -58,7 +58,29 @@ class NodeLoader:
         below: Node | None = None
         for base in bases:
             below = base if below is None else merge(below, base)
-        return expect_mapping(merge(below, merged), what) if below is not None else merged
+        return self.lay_over(expect_mapping(below, what), merged, what) if below is not None else merged
+
+    def lay_over(self, below: Mapping, top: Mapping, what: str) -> Mapping:
+        """`top` merged over what it inherits. Where it names a label schema, what that holds takes the place of what
+        was inherited: a schema that lay below inherited names could not replace them.
+
+        Raises:
+            UserError: as `load`.
+        """
+        labels, schema = get(below, "labels"), self._schema(top)
+        if isinstance(labels, Mapping) and schema is not None:
+            held = set(schema.entries) | ({"codes"} if "names" in schema.entries else set())  # they code those names
+            for name in held:
+                labels = without(labels, name)
+            below = replace(below, entries={**below.entries, "labels": Entry(labels, below.entries["labels"].key)})
+        return expect_mapping(merge(below, top), what)
+
+    def _schema(self, root: Mapping) -> Mapping | None:
+        """What the file under `labels.schema` holds, or None where there is none."""
+        node = get(root, "labels", "schema")
+        if not isinstance(node, Scalar) or not isinstance(node.value, str):
+            return None
+        return self.load(node.position.folder / node.value, (), node.position, "a label schema")
 
     def with_label_schema(self, root: Mapping) -> Mapping:
         """The recipe with the file of `labels.schema` below its other labels keys.
@@ -70,8 +92,7 @@ class NodeLoader:
         if not isinstance(labels, Mapping) or schema is None:
             return root
         own = without(labels, "schema")
-        if isinstance(schema, Scalar) and isinstance(schema.value, str):
-            base = self.load(schema.position.folder / schema.value, (), schema.position, "a label schema")
+        if (base := self._schema(root)) is not None:
             own = expect_mapping(merge(base, own, ("labels",)), "labels")
         elif not erased(schema):
             self.problems.add(

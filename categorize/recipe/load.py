@@ -18,7 +18,6 @@ from categorize.recipe.nodes import (
     expect_mapping,
     get,
     key_position,
-    merge,
     nearest_position,
     to_plain,
     without,
@@ -87,7 +86,7 @@ def _merged(loader: NodeLoader, path: Path, overrides: tuple[str, ...], problems
     """The file, what it extends, its label schema and the overrides as one mapping."""
     try:
         root = loader.load(path)
-        root = expect_mapping(merge(root, parse_overrides(overrides, problems)), "a recipe")
+        root = loader.lay_over(root, parse_overrides(overrides, problems), "a recipe")
         root = loader.with_label_schema(root)
     except UserError as error:
         # Nothing more can be said about a file that cannot be read; what was found before it is still worth saying.

@@ -72,3 +72,9 @@ _Writer.add_representer(str, _write_text)
 def dump(value: Any) -> str:
     """Plain data as YAML text, keys in their order; `nodes.compose` reads back the same data."""
     return yaml.dump(value, Dumper=_Writer, allow_unicode=True, sort_keys=False, width=120)
+
+
+def flow(value: Any) -> str:
+    """Plain data as YAML on one line, for messages that say what to paste."""
+    text = yaml.dump(value, Dumper=_Writer, allow_unicode=True, sort_keys=False, width=10**9, default_flow_style=True)
+    return " ".join(text.removesuffix("...\n").split())

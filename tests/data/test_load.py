@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from categorize.data.load import LoadedData, default_split_file, load_data
 from categorize.data.report import display_width
@@ -345,6 +346,52 @@ def test_an_inferred_set_that_lacks_a_label_of_test_names_it(tmp_path: Path) -> 
     rows = comments(60)
     message = fails(official(tmp_path, train=rows[:40], test=[*rows[40:], {"id": "x", "text": "q", "label": "new"}]))
     assert "'new' (1 row: row 21 (id x), in test only)" in message
+
+
+def test_unseen_labels_of_all_splits_are_told_at_once(tmp_path: Path) -> None:
+    rows, odd = comments(40), [{"id": "x", "text": "q", "label": "new"}]
+    also = [*odd, {"id": "y", "text": "q", "label": "newer"}]
+    message = fails(official(tmp_path, train=rows, validation=odd, test=also))
+    assert "'new' (2 rows: row 1 (id x) of" in message and "validation.jsonl" in message and "'newer' (1 row" in message
+    scores = LabelsSection(task="regression", minimum=0)
+    numbers = [{**row, "label": i} for i, row in enumerate(rows)]
+    low, word = [{"id": "x", "text": "q", "label": -5}], [{"id": "y", "text": "q", "label": "much"}]
+    message = fails(official(tmp_path, train=numbers, validation=low, test=word), scores)
+    assert "validation.jsonl: 1 row holds a score outside" in message and "test.jsonl: 1 row holds no number" in message
+
+
+def test_all_unknown_spellings_have_their_counts_and_the_aliases_to_paste(tmp_path: Path) -> None:
+    names = ["angry at the service", "pleased: very", "neither"]
+    spelled = [f"{name}{mark * n}" for name in names[:2] for mark in "!?." for n in (1, 2)]
+    rows = [
+        {"id": str(i), "text": f"t{i}", "label": label}
+        for i, label in enumerate([*names * 10, *(one for n, one in enumerate(spelled) for _ in range(n + 1))])
+    ]
+    path = write(tmp_path / "a.jsonl", rows)
+    message = fails(path, LabelsSection(names=names))
+    assert all(repr(one) in message for one in spelled) and " more" not in message
+    assert f"{spelled[-1]!r} ({len(spelled)} rows: " in message and f"{spelled[0]!r} 1" in message
+    pasted = yaml.safe_load(message.partition("paste labels.names: ")[2].partition("; else")[0])
+    assert load(path, LabelsSection(names=pasted)).label_set.names == names
+    many = [{"id": f"m{i}", "text": f"t{i}", "label": f"something else {i}"} for i in range(2000)]
+    message = fails(write(tmp_path / "b.jsonl", [*rows[:30], *many]), LabelsSection(names=names))
+    assert "more of 2,000 in all" in message and len(message) < 5000
+
+
+@pytest.mark.parametrize("key", ["keep", "weight", "group"])
+def test_a_column_that_only_one_published_file_has_is_empty_elsewhere(tmp_path: Path, key: str) -> None:
+    rows = comments(60)
+    source = official(
+        tmp_path,
+        train=[{**row, "extra": str(i % 30)} for i, row in enumerate(rows)],
+        test=[{**row, "id": f"t{row['id']}"} for row in rows],
+    )
+    data = load(source, columns=Columns.model_validate({"id": "id", key: ["extra"] if key == "keep" else "extra"}))
+    assert data.splits.test.num_rows == 60
+    assert any(f"test.jsonl has no column 'extra' (data.columns.{key})" in note for note in data.report.notes)
+    assert data.splits.test["weight"].to_pylist() == [1.0] * 60
+    missing = Columns.model_validate({"id": "id", key: ["none"] if key == "keep" else "none"})
+    assert "has no column 'none'" in fails(source, columns=missing)
 
 
 def test_scores_are_summed_up(tmp_path: Path) -> None:

@@ -113,6 +113,17 @@ def test_another_schema_replaces_the_first(write: Write) -> None:
     assert (labels.names, labels.codes) == (["p", "q"], {})
 
 
+def test_a_schema_replaces_inherited_names(write: Write) -> None:
+    write("a.yaml", "names: [p, q]\n")
+    base = write("base.yaml", MINIMAL + "labels: {names: [x, y], codes: {0: x}, unknown: drop}\n")
+    child = write("r.yaml", "extends: base.yaml\nlabels: {schema: a.yaml}\n")
+    for loaded in (load_recipe(child), load_recipe(base, ["labels.schema=a.yaml"])):
+        labels = loaded.recipe.labels
+        assert (labels.names, labels.codes, labels.unknown) == (["p", "q"], {}, "drop")
+    own = load_recipe(write("o.yaml", "extends: r.yaml\nlabels: {names: [s, t]}\n")).recipe.labels
+    assert own.names == ["s", "t"]
+
+
 def test_a_missing_label_schema_names_the_recipe(write: Write) -> None:
     said = error_of(write("r.yaml", MINIMAL + "labels:\n  schema: gone.yaml\n"))
     assert said == "gone.yaml: no such file, named in r.yaml:8"
