@@ -9,3 +9,10 @@ class UserError(Exception):
     The message names the file, the row or key, the value and the way out. A message is one line; a recipe with several
     errors joins one line for each (see `categorize.recipe.load`).
     """
+
+
+class StoppedEarly(BaseException):
+    """The work was asked to end before it was done and can be continued; the message is one line that says how.
+
+    Not an `Exception`, as `KeyboardInterrupt` is not: it may be raised anywhere, and nothing may swallow it.
+    """

@@ -21,11 +21,12 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from categorize.errors import UserError
+from categorize.errors import StoppedEarly, UserError
 from categorize.recipe.command import TRAINING_KINDS
 from categorize.recipe.load import LoadedRecipe, load_recipe
 from categorize.recipe.sections import SCRIPT_OF_KIND
-from categorize.recipe.terminal import INTERRUPTED, CommandParser, exit_status
+from categorize.recipe.terminal import INTERRUPTED, STOPPED, CommandParser, exit_status
+from categorize.training.stopping import stop_on_signals
 
 SUMMARY = "folds.json"
 DEFAULT_FOLDS = 5
@@ -45,7 +46,7 @@ class Fold:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status: 2 for what the user can mend, 130 where it was interrupted."""
+    """Run the command; the exit status: 2 for what the user can fix, 130 where it was interrupted, 75 where stopped."""
     return exit_status(lambda: run(_parse(argv)), "interrupted; the same command goes on from there")
 
 
@@ -83,18 +84,31 @@ def run(options: argparse.Namespace) -> None:
             continue
         print(f"fold {fold.number} of {len(folds)}: {fold.output}", flush=True)
         flag = "--resume" if state == "interrupted" else "--overwrite"
-        done = subprocess.run([*starter, str(script), options.recipe, *fold.overrides, flag], check=False)
-        if done.returncode == INTERRUPTED:
+        status = run_fold([*starter, str(script), options.recipe, *fold.overrides, flag])
+        if status == INTERRUPTED:
             raise KeyboardInterrupt
-        if done.returncode:
+        if status == STOPPED:
+            raise StoppedEarly(f"fold {fold.number} was stopped; the same command goes on from there")
+        if status:
             raise UserError(
-                f"fold {fold.number} failed (exit status {done.returncode}); mend what it says above, then run the "
+                f"fold {fold.number} failed (exit status {status}); mend what it says above, then run the "
                 "same command: finished folds are kept"
             )
     summary = summarize(folds)
     path = folds[0].output.parent / SUMMARY
     write_summary(path, summary)
     print("\n".join(["", *summary_lines(summary), f"written: {path}"]), flush=True)
+
+
+def run_fold(command: Sequence[str]) -> int:
+    """Start a fold and wait for its end; gives its exit status. A signal to stop is passed on to it."""
+    with stop_on_signals(), subprocess.Popen(command) as process:
+        try:
+            return process.wait()
+        except StoppedEarly:
+            process.terminate()  # the scheduler may have told this process alone
+            process.wait()
+            return STOPPED
 
 
 def plan(path: str, overrides: Sequence[str]) -> list[Fold]:

@@ -6,12 +6,13 @@ import argparse
 from collections.abc import Callable
 from typing import NoReturn
 
-from categorize.errors import UserError
+from categorize.errors import StoppedEarly, UserError
 from categorize.processes import another_failed, is_first_to_say, last_words, leave, leave_reason
 
 FAILED = 1
 USER_ERROR = 2
 INTERRUPTED = 130
+STOPPED = 75  # EX_TEMPFAIL of sysexits.h: stopped before its end, to be started again
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -24,7 +25,8 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def exit_status(work: Callable[[], None], interrupted: str = "interrupted") -> int:
-    """Do the work; 2 and `error:` lines for what the user can mend, 130 and `interrupted` for Ctrl-C, else 0.
+    """Do the work; 2 and `error:` lines for what the user can fix, 130 and `interrupted` for Ctrl-C, 75 and a line
+    where it was stopped early, else 0.
 
     Of several processes that were launched and end for one reason, the first says it.
     """
@@ -36,6 +38,9 @@ def exit_status(work: Callable[[], None], interrupted: str = "interrupted") -> i
     except KeyboardInterrupt:
         say_why(interrupted)
         return leave(INTERRUPTED)
+    except StoppedEarly as stopped:
+        say_why(str(stopped))
+        return leave(STOPPED)
     except Exception:
         if not another_failed():
             raise

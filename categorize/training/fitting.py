@@ -16,6 +16,7 @@ from categorize.processes import is_main_process
 from categorize.runs import LOG, RunWriter, disk_errors
 from categorize.training.checkpoints import checkpoint_to_resume
 from categorize.training.method import FitOptions, FitSummary
+from categorize.training.stopping import deferred
 
 _UNWANTED = ("training_args.bin", "README.md")  # a pickle, and peft's empty card
 
@@ -43,7 +44,7 @@ def fit_with_trainer(
         UserError: the run is to be resumed from a checkpoint without the optimizer.
     """
     checkpoint = checkpoint_to_resume(writer, options.resume)
-    if checkpoint is not None and trainer.args.save_only_model:
+    if checkpoint is not None and not any(checkpoint.glob("rng_state*")):  # saved where the optimizer is
         raise UserError(
             f"{checkpoint}: training.save_only_model left out the optimizer, so that the run cannot be continued as it "
             "was; start anew with --overwrite alone"
@@ -55,7 +56,8 @@ def fit_with_trainer(
     _send_logs_to(writer.path / "logs", trainer)
     start = time.perf_counter()
     with disk_errors(writer.path):
-        output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with deferred():
+            output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         trainer.save_model(str(writer.path))
     seconds = time.perf_counter() - start
     state = trainer.state

@@ -4,6 +4,7 @@ summary."""
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from categorize.runs import (
 )
 from categorize.training.card import card
 from categorize.training.method import FitOptions, FitSummary, Method, get_method
+from categorize.training.stopping import stop_on_signals
 
 SPLITS = "splits.parquet"
 _TRAINED_ON = b"trained_on"  # in the metadata of that file
@@ -45,6 +47,22 @@ def train(command: Command) -> None:
     Raises:
         UserError: see the parts: the recipe, the data, the model or the output folder is at fault.
     """
+    with nullcontext() if command.dry_run else stop_on_signals():
+        done = _train(command)
+    if done is None:
+        return
+    run, recipe, data = done
+    if recipe.hub is not None:
+        say(describe_push(run, recipe.hub))
+        say(f"pushed: {push_run(run, recipe.hub)}")
+    if command.merge:
+        from categorize.training.merge import merge_run
+
+        merge_run(command, run, data)
+
+
+def _train(command: Command) -> tuple[Run, TrainedRecipe, LoadedData] | None:
+    """From the recipe to the run in its place; None where nothing is trained, and in processes that do not write."""
     from categorize.data.load import load_recipe_data
 
     recipe = command.recipe.recipe
@@ -60,7 +78,7 @@ def train(command: Command) -> None:
         for line in check_push(recipe):
             say(line)
     if command.merge:
-        from categorize.training.merge import check_merge, merge_finished, merge_run
+        from categorize.training.merge import check_merge, merge_finished
 
         check_merge(recipe, overwrite=command.overwrite)
     if command.dry_run:
@@ -69,10 +87,10 @@ def train(command: Command) -> None:
         for line in [*data.report.lines(), *data.report.cleaning.lines(), *method.preview(recipe, data, options)]:
             say(line)
         say("dry run: nothing was trained or written")
-        return
+        return None
     if command.merge and is_run(output) and not command.overwrite:
         merge_finished(command)
-        return
+        return None
     # Before the data is read: a folder that is taken must not cost the user an hour.
     writer = RunWriter(output, command.recipe.text, resume=resume, overwrite=command.overwrite)
     data = load_recipe_data(recipe, resplit=command.resplit, write=not command.dry_run)
@@ -85,10 +103,8 @@ def train(command: Command) -> None:
     writer_files(writer, data)
     summary = method.fit(recipe, data, writer, FitOptions(writer.resumed, options.trust_remote_code))
     if not is_main_process():
-        return
-    run = finish(recipe, data, method, writer, summary, start)
-    if command.merge:
-        merge_run(command, run, data)
+        return None
+    return finish(recipe, data, method, writer, summary, start), recipe, data
 
 
 def check_labelled(data: LoadedData) -> None:
@@ -175,9 +191,6 @@ def finish(
     run = writer.commit(manifest)
     for line in summary_lines(run.path, manifest, metrics):
         say(line)
-    if recipe.hub is not None:
-        say(describe_push(run, recipe.hub))
-        say(f"pushed: {push_run(run, recipe.hub)}")
     return run
 
 

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
-from transformers import EarlyStoppingCallback, TrainerCallback
+from transformers import TrainerCallback
 
 from categorize.models.adapters import prompt_encoder_from, save_prompt_encoder
 from categorize.training.checkpoints import mark_complete
+from categorize.training.ending import EndBehindStep, ran_out_of_patience
 from categorize.training.sampler import StepBatchSampler
+from categorize.training.stopping import requested
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,6 +93,7 @@ class StepBatches:
         """Call once, after the trainer's own construction."""
         self.rows, self.held_out, self.grouping, self.balance = rows, held_out, grouping, balance
         self.loss_is_scaled_for_ga = True  # `compute_loss` divides by the step's weights itself
+        self.stop_agreed = False  # whether any process was asked to stop
         self.seen_rows: list[int] | None = None  # set to a list to record the rows of every forward pass, for tests
 
     # ------------------------------------------------------------ batches
@@ -119,9 +122,10 @@ class StepBatches:
         sampler = self._sampler(
             self.rows, trainer._train_batch_size, self.args.gradient_accumulation_steps, self.balance
         )
-        for callback in [one for one in self.callback_handler.callbacks if isinstance(one, _SetEpoch)]:
+        for callback in [one for one in self.callback_handler.callbacks if isinstance(one, (_SetEpoch, EndBehindStep))]:
             trainer.remove_callback(callback)
         trainer.add_callback(_SetEpoch(sampler))
+        trainer.add_callback(EndBehindStep(self))  # the last: it sees what the others decided
         return self._loader(self.rows, sampler)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
@@ -144,10 +148,12 @@ class StepBatches:
 
     # ------------------------------------------------------------ loss
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor:
-        """Sum of the loss weights of the optimizer step, over all processes."""
+        """Sum of the optimizer step's loss weights over all processes, which agree here whether to stop behind it."""
         total = torch.stack([batch[WEIGHTS].sum() for batch in batch_samples]).sum().to(device)
         if self.args.world_size > 1:
-            total = self.accelerator.gather(total.reshape(1)).sum()
+            asked = torch.tensor(float(requested() is not None), device=device)
+            total, asked = self.accelerator.gather(torch.stack([total, asked]).reshape(1, 2)).sum(dim=0)
+            self.stop_agreed = bool(asked)
         return total
 
     def share_of_step(self, loss: torch.Tensor, weights: torch.Tensor, total: Any) -> torch.Tensor:
@@ -174,15 +180,11 @@ class StepBatches:
         return bool(trainer._determine_best_metric(metrics=metrics, trial=trial))
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        """An epoch, unless the training had run out of patience before it was resumed: upstream would go on and might
-        end with other weights."""
-        for one in self.callback_handler.callbacks:
-            if (
-                isinstance(one, EarlyStoppingCallback)
-                and one.early_stopping_patience_counter >= one.early_stopping_patience
-            ):
-                self.control.should_training_stop = True
-                return
+        """An epoch, unless the training had made its last step or run out of patience before it was resumed: upstream
+        would go on and might end with other weights."""
+        if self.state.global_step >= self.state.max_steps or ran_out_of_patience(self.callback_handler.callbacks):
+            self.control.should_training_stop = True
+            return
         trainer: Any = super()
         trainer._run_epoch(*args, **kwargs)
 
@@ -213,6 +215,7 @@ class StepBatches:
             checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
             save_prompt_encoder(self.model, checkpoint)
             mark_complete(checkpoint)
+        self.accelerator.wait_for_everyone()  # a process that left before the mark would take the others with it
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         trainer: Any = super()

@@ -3,7 +3,8 @@
     accelerate launch observed.py run_seqcls.py recipe.yaml ...
 
 `SEEN_ROWS` names a folder for one JSON file a process: the rows of each epoch's forward passes in training.
-`CUT_AT_STEP` kills every process as that optimizer step begins. FSDP is switched on for CPU processes too: accelerate
+`CUT_AT_STEP` kills every process as that optimizer step begins; `ASK_AT_STEP` sends the second one alone SIGTERM then.
+FSDP is switched on for CPU processes too: accelerate
 1.15 chooses it on accelerators alone (`AcceleratorState` leaves MULTI_CPU out).
 """
 
@@ -35,7 +36,7 @@ def choose_fsdp_on_a_cpu() -> None:
     state.AcceleratorState.__init__ = choose
 
 
-def watch(seen: Path | None, cut: int | None) -> None:
+def watch(seen: Path | None, cut: int | None, ask: int | None) -> None:
     from transformers import TrainerCallback
 
     from categorize.training.step_batches import StepBatches
@@ -57,6 +58,8 @@ def watch(seen: Path | None, cut: int | None) -> None:
         def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if state.global_step == cut:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if state.global_step == ask and os.environ["RANK"] == "1":
+                os.kill(os.getpid(), signal.SIGTERM)
 
     init_steps = StepBatches.init_steps
 
@@ -72,7 +75,7 @@ if __name__ == "__main__":
         choose_fsdp_on_a_cpu()
     watch(
         Path(os.environ["SEEN_ROWS"]) if "SEEN_ROWS" in os.environ else None,
-        int(os.environ["CUT_AT_STEP"]) if "CUT_AT_STEP" in os.environ else None,
+        *(int(os.environ[name]) if name in os.environ else None for name in ("CUT_AT_STEP", "ASK_AT_STEP")),
     )
     sys.argv = sys.argv[1:]
     runpy.run_path(sys.argv[0], run_name="__main__")

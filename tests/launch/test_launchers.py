@@ -78,10 +78,13 @@ class Starts:
     def two(self, config: str, family: str) -> Path:
         return self._once(f"{family}_{config}", family, self.launcher(config), self.halves)
 
-    def cut_and_resumed(self, config: str, family: str, step: int) -> Path:
-        name, command = f"{family}_{config}_cut", self.launcher(config)
-        cut = self._start(name, family, command, self.halves, {"CUT_AT_STEP": str(step)})
+    def cut_and_resumed(self, config: str, family: str, step: int, how: str = "CUT_AT_STEP") -> Path:
+        name, command = f"{family}_{config}_{how}", self.launcher(config)
+        cut = self._start(name, family, command, self.halves, {how: str(step)})
         assert cut.returncode != 0 and not (self.folder / "outputs" / name).exists()
+        if how == "ASK_AT_STEP":
+            said = f"checkpoint-{step + 2}: training was stopped by a signal behind step {step + 2} "
+            assert said in cut.stderr, cut.stderr[-4000:]
         done = self._start(name, family, command, [*self.halves, "--resume"], {})
         assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-4000:]
         assert "resuming from checkpoint-" in done.stdout
@@ -165,6 +168,15 @@ def test_a_launch_that_was_cut_is_resumed_to_the_end_of_the_one_that_was_not(
     tolerance = 1e-3 if family == "qlora" else 1e-6
     np.testing.assert_allclose(losses(resumed), losses(whole), rtol=tolerance)
     np.testing.assert_allclose(probabilities(resumed), probabilities(whole), atol=tolerance)
+
+
+@pytest.mark.parametrize(("config", "family"), [("multi_gpu", "head"), ("fsdp2", "sft"), ("deepspeed_zero3", "head")])
+def test_a_signal_to_one_process_lets_all_save_behind_the_same_step(starts: Starts, config: str, family: str) -> None:
+    """Agreed on as the next step's batches are drawn."""
+    whole = starts.two(config, family)
+    resumed = starts.cut_and_resumed(config, family, 9, "ASK_AT_STEP")
+    np.testing.assert_allclose(losses(resumed), losses(whole), rtol=1e-6)
+    np.testing.assert_allclose(probabilities(resumed), probabilities(whole), atol=1e-6)
 
 
 @pytest.mark.parametrize("config", ["fsdp2", "deepspeed_zero3"])

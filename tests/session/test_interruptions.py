@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -50,10 +51,12 @@ def finish(process: subprocess.Popen[str], status: int = 0) -> tuple[str, str]:
     return out, err
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_run_is_resumed_to_the_weights_of_the_uninterrupted_one(
-    root: Path, tiny: Tiny, tmp_path: Path
+    root: Path, tiny: Tiny, tmp_path: Path, how: signal.Signals
 ) -> None:
-    """`kill -9` in the middle, as a power cut; dropout is on, so generators are part of the state."""
+    """`kill -9` in the middle, as a power cut, or told to stop; dropout is on, so generators are part of the state."""
     write_collection(tmp_path / "rows.csv")
     recipe = write_recipe(tmp_path / "one.yaml", model={"name_or_path": str(tiny("roberta"))}, training=TRAINING)
     finish(script(root, tmp_path, recipe.name, "output_dir=outputs/whole"))
@@ -63,8 +66,13 @@ def test_a_killed_run_is_resumed_to_the_weights_of_the_uninterrupted_one(
     while not list(checkpoints.glob("checkpoint-*/complete.json")) and time.monotonic() < deadline:
         assert killed.poll() is None, killed.communicate()
         time.sleep(0.01)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
+    killed.send_signal(how)
+    _, error = killed.communicate()
+    if how == signal.SIGTERM:
+        assert killed.returncode == 75
+        assert re.search(
+            r"checkpoint-\d+: training was stopped by SIGTERM behind step .* with --resume goes on\n$", error
+        )
     assert not (tmp_path / "outputs/one").exists()
     done = {path.parent.name for path in checkpoints.glob("checkpoint-*/complete.json")}
     assert done and "checkpoint-88" not in done, "killed before the end"
