@@ -34,6 +34,7 @@ HEAVY = ("torch", "transformers", "datasets", "peft", "trl", "sklearn", "evaluat
 # Modules that define a subclass of a heavy library's class; nothing imports them at its top.
 HEAVY_BY_NATURE = {
     "categorize/training/trainer.py",
+    "categorize/training/ending.py",
     "categorize/training/step_batches.py",
     "categorize/training/sft_trainer.py",
     "categorize/metrics/modules.py",
