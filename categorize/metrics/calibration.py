@@ -14,6 +14,9 @@ LOWEST, HIGHEST = 0.05, 20.0  # a validation split without one error would drive
 # A sigmoid or softmax in float32 rounds to 0 and 1. A gold label there must cost much, but not everything; towards 1
 # float32 has no steps finer than this.
 SMALLEST, LARGEST = 1e-12, 1 - 1e-7
+# A label that reaches this in no row was not learned: training had none of its rows. No temperature makes it likely,
+# and one row of it would move the temperature of all others.
+NEVER_GIVEN = 1e-9
 
 
 def apply_temperature(probabilities: FloatArray, temperature: float, *, multi_label: bool) -> FloatArray:
@@ -36,16 +39,17 @@ def fit_temperature(probabilities: FloatArray, gold: FloatArray, *, multi_label:
     """The temperature with the least negative log-likelihood of the gold.
 
     Args:
-        probabilities, gold: [n, labels]; cells of NaN probability and rows of NaN gold are left out, and for a single
-            label also rows whose gold label was not scored.
+        probabilities, gold: [n, labels]; cells of NaN probability and rows of NaN gold are left out, as are labels that
+            no row is given, and for a single label also rows whose gold label is one of these or was not scored.
 
     Returns:
         A number between 0.05 and 20; 1 where nothing was scored.
     """
     from scipy.optimize import minimize_scalar
 
+    given = np.asarray((np.nan_to_num(probabilities) > NEVER_GIVEN).any(axis=0))
     if multi_label:
-        scored = ~np.isnan(probabilities) & ~np.isnan(gold)
+        scored = ~np.isnan(probabilities) & ~np.isnan(gold) & given
         logits, target = _log_odds(probabilities[scored]), gold[scored]
 
         def loss(log_temperature: float) -> float:
@@ -54,7 +58,7 @@ def fit_temperature(probabilities: FloatArray, gold: FloatArray, *, multi_label:
     else:
         known = ~np.isnan(gold).any(axis=1)
         rows, target = probabilities[known], np.nan_to_num(gold[known]).argmax(axis=1)
-        scored = ~np.isnan(rows[np.arange(len(rows)), target])
+        scored = ~np.isnan(rows[np.arange(len(rows)), target]) & given[target]
         rows, target = rows[scored], target[scored]
         missing = np.isnan(rows)
         logits = np.where(missing, -np.inf, _log(np.where(missing, 1.0, rows)))

@@ -143,7 +143,10 @@ class TfidfModel(Section):
     char_ngrams: NgramRange | None = Field(
         default_factory=lambda: [1, 3], description="Lengths of character n-grams; null for none."
     )
-    word_ngrams: NgramRange | None = Field(None, description="Lengths of word n-grams; null for none.")
+    word_ngrams: NgramRange | None = Field(
+        None,
+        description="Lengths of word n-grams; null for none. A Chinese, Japanese or Thai character counts as a word.",
+    )
     min_df: PositiveInt = Field(1, description="Leave out n-grams that fewer rows hold.")
     max_features: PositiveInt | None = Field(None, description="Keep the most frequent n-grams only.")
     estimator: Literal["linear_svc", "logistic_regression"] | None = Field(
@@ -294,8 +297,8 @@ class CausalPredictionSection(PredictionSection):
 class DecisionSection(Section):
     """How probabilities become labels; fitted on validation, saved with the run."""
 
-    calibration: Literal["none", "temperature"] = Field(
-        "none", description="temperature: scale logits, fitted on validation."
+    calibration: Literal["none", "temperature"] | None = Field(
+        None, description="temperature: scale logits, fitted on validation; by default for TF-IDF's margins, else none."
     )
     thresholds: Literal["global", "per_label"] | Inside = Field(
         0.5,

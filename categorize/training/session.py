@@ -241,12 +241,16 @@ def fit_rule(recipe: TrainedRecipe, data: LoadedData, undecided: dict[str, Segme
     It is fitted on what it decides: documents, or their segments where these vote.
     """
     from categorize.metrics.decision import DecisionRule
+    from categorize.training.tfidf import gives_margins
 
     if "validation" not in undecided:
         return DecisionRule.default(data.label_set)
     predictions, rows = undecided["validation"].for_rule(data.label_set)
     gold = data.label_set.encode(rows.column("gold").to_pylist(), rows.column("gold_score").to_pylist())
-    return DecisionRule.fit(recipe.decision, data.label_set, predictions, gold)
+    section = recipe.decision
+    if section.calibration is None and gives_margins(recipe, data.label_set):
+        section = section.model_copy(update={"calibration": "temperature"})
+    return DecisionRule.fit(section, data.label_set, predictions, gold)
 
 
 def build_manifest(

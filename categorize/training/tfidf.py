@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from categorize.data.segments.tokens import PlainTokens
 from categorize.errors import UserError
-from categorize.inference.tfidf import Features, FeatureSettings, TfidfPredictor
-from categorize.recipe.sections import SeqclsRecipe, TfidfModel
+from categorize.inference.tfidf import UNSPACED, WORDS, Features, FeatureSettings, TfidfPredictor
+from categorize.recipe.sections import SeqclsRecipe, TfidfModel, TrainedRecipe
 from categorize.training.balance import Balance, build_balance
 from categorize.training.inputs import training_inputs
 from categorize.training.method import FitOptions, FitSummary
@@ -37,8 +38,10 @@ class TfidfMethod:
         inputs = training_inputs(data, PlainTokens())
         inputs.announce()
         train = inputs.train
-        features = build_features(section)
-        matrix = fit_features(features, train.column("text").to_pylist())
+        features, texts = build_features(section), train.column("text").to_pylist()
+        for line in word_lines(section, texts):
+            print(f"  {line}", flush=True)
+        matrix = fit_features(features, texts)
         gold, weights = train.column("gold").to_pylist(), train.column("weight").to_numpy()
         targets = data.label_set.encode(gold, train.column("gold_score").to_pylist())
         details: dict[str, Any] = {"features": matrix.shape[1], **inputs.details()}
@@ -68,8 +71,10 @@ class TfidfMethod:
         section = recipe.model
         assert isinstance(section, TfidfModel)
         inputs = training_inputs(data, PlainTokens())
-        matrix = fit_features(build_features(section), inputs.train.column("text").to_pylist())
-        return [*inputs.lines(), f"features: {matrix.shape[1]:,} n-grams, {matrix.nnz / matrix.shape[0]:.0f} in a row"]
+        texts = inputs.train.column("text").to_pylist()
+        matrix = fit_features(build_features(section), texts)
+        features = f"features: {matrix.shape[1]:,} n-grams, {matrix.nnz / matrix.shape[0]:.0f} in a row"
+        return [*inputs.lines(), *word_lines(section, texts), features]
 
 
 def balanced(
@@ -106,7 +111,36 @@ def build_features(section: TfidfModel) -> Features:
             section.min_df,
             section.max_features,
             "char_wb" if section.word_ngrams else "char",
+            WORDS,
         )
+    )
+
+
+def word_lines(section: TfidfModel, texts: list[str]) -> list[str]:
+    """What word n-grams are made of where texts hold no spaces between words; nothing for other texts."""
+    if section.word_ngrams is None:
+        return []
+    unspaced = len(re.findall(f"[{UNSPACED}]", "".join(texts)))
+    words = len(re.findall(WORDS, "\n".join(texts)))
+    if 10 * unspaced < words:
+        return []
+    line = f"words: {unspaced / words:.0%} are single characters of scripts without spaces (Chinese, Japanese, Thai)"
+    if section.word_ngrams[1] == 1 and section.char_ngrams is None:
+        line = f"warning: {line}, alone they say little; set model.word_ngrams=[1,2] or model.char_ngrams=[1,3]"
+    return [line]
+
+
+def estimator(section: TfidfModel, label_set: LabelSet) -> str:
+    """The linear model of a classification."""
+    return section.estimator or ("logistic_regression" if label_set.is_multi_label else "linear_svc")
+
+
+def gives_margins(recipe: TrainedRecipe, label_set: LabelSet) -> bool:
+    """Whether probabilities are made of margins that no probability stands behind: of LinearSVC, or of one binary model
+    a label where a row has one label. Such probabilities are calibrated unless the recipe says otherwise."""
+    section = recipe.model
+    return isinstance(section, TfidfModel) and (
+        not label_set.is_multi_label or estimator(section, label_set) == "linear_svc"
     )
 
 
@@ -124,7 +158,7 @@ def _fit_linear(
     from sklearn.linear_model import LogisticRegression
     from sklearn.svm import LinearSVC
 
-    name = section.estimator or ("logistic_regression" if label_set.is_multi_label else "linear_svc")
+    name = estimator(section, label_set)
     strength = section.C if section.C is not None else (0.5 if name == "linear_svc" else 5.0)
     weighed = weights > 0  # a binary model needs both sides
     matrix, targets, weights = matrix[weighed], targets[weighed], weights[weighed]

@@ -143,6 +143,20 @@ def test_temperature_leaves_out_what_was_not_scored_and_never_runs_away() -> Non
     assert np.isnan(scaled[2]).all() and scaled[3, 0] == 1.0 and np.isnan(scaled[3, 1])
 
 
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_a_label_that_was_not_learned_does_not_move_the_temperature_of_the_others(multi_label: bool) -> None:
+    rng = np.random.default_rng(2)
+    p = np.hstack([softmax(rng.normal(size=(500, 3)) * 2), np.full((500, 1), 1e-13)])
+    gold = np.eye(4)[(p.cumsum(axis=1) > rng.random((500, 1))).argmax(axis=1)]
+    expected = fit_temperature(p[10:, :3], gold[10:, :3], multi_label=multi_label)
+    if not multi_label:
+        gold[:10] = np.eye(4)[3]  # rows of the label that training never saw
+        assert fit_temperature(p, gold, multi_label=False) == pytest.approx(expected)
+        return
+    gold[:10, 3] = 1
+    assert fit_temperature(p, gold, multi_label=True) == fit_temperature(p[:, :3], gold[:, :3], multi_label=True)
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.lists(st.floats(0.01, 1), min_size=3, max_size=3), min_size=1, max_size=5), st.floats(0.1, 10))
 def test_temperature_keeps_the_order_of_the_labels(rows: list[list[float]], temperature: float) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from categorize.inference.load import load_predictor
+from categorize.inference.tfidf import Features, FeatureSettings
+from categorize.metrics.decision import DecisionRule
 from categorize.recipe.command import main
+from categorize.recipe.sections import TfidfModel
 from categorize.runs import Run
 from categorize.training.session import train
+from categorize.training.tfidf import build_features, word_lines
 from tests.session.collections import write_recipe
 
 TEXTS = {"a": "apple pear", "b": "bolt nut", "c": "cloud rain"}
@@ -80,3 +85,60 @@ def test_a_label_that_training_never_saw_is_not_given_to_every_document(
     assert "subset_accuracy 1.0000" in printed and "  accuracy" not in printed
     assert "(macro over 2 of 3 labels: no row has train)" in printed
     assert "| subset_accuracy |" in (Run.open("outputs/one").path / "README.md").read_text(encoding="utf-8")
+
+
+def test_chinese_clauses_are_not_words_and_margins_are_calibrated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    common = [chr(0x4E00 + i) for i in range(300)]
+    signs = {label: [chr(0x6000 + 10 * i) + chr(0x7000 + 10 * i)] for i, label in enumerate("abcdefgh")}
+    with Path("rows.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["id", "text", "mood"])
+        for i in range(480):
+            label = "abcdefgh"[i % 8]
+            sign = signs[label if rng.random() < 0.8 else rng.choice([*signs])]  # a fifth has another label's
+            table.writerow([i, "".join([*rng.choice(common, 6), *sign, *rng.choice(common, 6)]), label])
+    recipe = write_recipe(
+        tmp_path / "one.yaml",
+        model={"method": "tfidf", "char_ngrams": None, "word_ngrams": [1, 2]},
+        training=None,
+        labels={"names": [*signs]},
+        data={"splits": {"test": 0.25, "validation": 0.25}},
+    )
+    assert main("run_seqcls.py", "seqcls", train, [recipe.name]) == 0
+    assert "words: 100% are single characters of scripts without spaces" in capsys.readouterr().out
+    run = Run.open("outputs/one")
+    calibrated = run.read_json("metrics.json")["test"]
+    assert calibrated["accuracy"] > 0.7  # with clauses as words 1 of 8, by chance
+    assert DecisionRule.load(run.path / "decision_rule.json").temperature < 0.5
+    # Said otherwise, probabilities are the margins'.
+    assert main("run_seqcls.py", "seqcls", train, [recipe.name, "decision.calibration=none", "--overwrite"]) == 0
+    plain = run.read_json("metrics.json")["test"]
+    assert plain["accuracy"] == calibrated["accuracy"]
+    assert calibrated["expected_calibration_error"] < 0.15 < 0.4 < plain["expected_calibration_error"]
+
+
+def test_runs_from_before_take_words_as_they_were_trained() -> None:
+    def words(settings: FeatureSettings, text: str) -> list[str]:
+        return list(Features(settings).vectorizers["word"].build_analyzer()(text))
+
+    before = json.loads('{"char_ngrams": null, "word_ngrams": [1, 1], "min_df": 1, "max_features": null}')
+    assert words(FeatureSettings(**before), "好看 的视频 ok_2") == ["好看", "的视频", "ok_2"]
+    now = build_features(TfidfModel(method="tfidf", char_ngrams=None, word_ngrams=[1, 1])).settings
+    assert words(now, "好看 Don't ok_2 ไทย 네이버 カナ") == [*"好看", "don", "t", "ok_2", *"ไทย", "네이버", *"カナ"]
+
+
+@pytest.mark.parametrize(
+    ("text", "ngrams", "said"),
+    [
+        ("只看 天气", [1, 1], "warning: words: 100%"),
+        ("只看 天气", [1, 2], "words: 100%"),
+        ("plain words", [1, 1], None),
+    ],
+)
+def test_single_characters_alone_are_warned_of(text: str, ngrams: list[int], said: str | None) -> None:
+    lines = word_lines(TfidfModel(method="tfidf", char_ngrams=None, word_ngrams=ngrams), [text])
+    assert [line.startswith(said or "?") for line in lines] == [True] * (said is not None)
