@@ -115,10 +115,10 @@ def extract(
     if columns.document is not None:
         documents = [cell or row_id for cell, row_id in zip(trimmed(strings[columns.document]), ids, strict=True)]
     groups: list[str | None] = [None] * len(raw)
-    if columns.group in strings:
+    if columns.group is not None and columns.group in strings:
         groups = trimmed(strings[columns.group])
     weights = np.ones(len(raw))
-    if columns.weight in strings:
+    if columns.weight is not None and columns.weight in strings:
         weights = _weights(strings[columns.weight].to_pylist(), columns.weight, raw)
     cells: list[Cell] = [None] * len(raw)
     if "label" in named:

@@ -5,6 +5,7 @@ Paths are relative to the file that names them (those of the command line to the
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -125,13 +126,25 @@ class NodeLoader:
             raise UserError(f"{where}: no such file{by}; a part of the path is a file, not a folder") from None
         except UnicodeDecodeError as error:
             line = error.object.count(b"\n", 0, error.start) + 1
-            raise UserError(f"{where}:{line}: is not UTF-8 text{by}; save it as UTF-8, or name the YAML file") from None
+            raise UserError(f"{where}:{line}: is not UTF-8 text{by}; {_encoding(error.object, path)}") from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise UserError(f"{where}: cannot be read: {reason}{by}") from None
         if path not in self.files:
             self.files.append(path)
         return text
+
+
+def _encoding(content: bytes, path: Path) -> str:
+    """What the bytes of a file that is not UTF-8 may be, and the way out."""
+    encodings = (("utf-16", "UTF-16"), ("gb18030", "GBK"), ("big5", "Big5"), ("shift_jis", "Shift JIS"))
+    marked = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    for encoding, name in encodings if path.suffix in (".yaml", ".yml") else ():
+        with contextlib.suppress(UnicodeDecodeError):
+            content.decode(encoding)
+            if marked or encoding != "utf-16":
+                return f"it may be {name}: save it as UTF-8, such as by iconv -f {encoding} -t utf-8 {path.name}"
+    return "save it as UTF-8, or name the YAML file"
 
 
 def _neighbour(path: Path) -> str:

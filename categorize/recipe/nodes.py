@@ -14,10 +14,11 @@ import yaml
 
 from categorize.errors import UserError
 from categorize.recipe.problems import Key, Position, Problems
-from categorize.recipe.scalars import ScalarValue, resolve
+from categorize.recipe.scalars import LONG_TEXT, ScalarValue, resolve
 from categorize.recipe.wording import found, quote
+from categorize.recipe.yaml_errors import explain, line_of
 
-# Nobody writes such a recipe by hand; a file that grows past this by aliases is an attack or an accident.
+# A file that grows past this by aliases is an attack or an accident; without aliases it may hold what it holds.
 MOST_NODES = 200_000
 DEEPEST = 50
 
@@ -28,15 +29,6 @@ CORE_TAGS: dict[str, tuple[type, ...]] = {
     "tag:yaml.org,2002:float": (int, float),
 }
 TEXT_TAGS = ("tag:yaml.org,2002:str", "!")
-
-HINTS = {
-    "found character '\\t' that cannot start any token": "indent with spaces, not with tabs",
-    "mapping values are not allowed here": "quote a text that holds a colon, and indent keys of one section alike",
-    "could not find expected ':'": "a key needs a colon and a space after it",
-    "found character '%' that cannot start any token": "quote a text that begins with %",
-    "found character '@' that cannot start any token": "quote a text that begins with @",
-    "found character '`' that cannot start any token": "quote a text that begins with `",
-}
 
 
 @dataclass(frozen=True)
@@ -88,6 +80,7 @@ class _Composer:
     events: Iterator[yaml.Event]
     anchors: dict[str, Node] = field(default_factory=dict)
     open_anchors: set[str] = field(default_factory=set)
+    aliases: bool = False
 
     def position(self, event: yaml.Event) -> Position:
         return Position(self.file, event.start_mark.line + 1 if event.start_mark else 0)
@@ -111,7 +104,7 @@ class _Composer:
         else:
             self.refuse_tag(event, "map", position, key)
             node = self.mapping(position, key)
-        if node.size > MOST_NODES:
+        if node.size > MOST_NODES and self.aliases:
             raise UserError(f"{position}: more than {MOST_NODES} values; aliases (*name) multiply what they repeat")
         if anchor is not None:
             self.open_anchors.discard(anchor)
@@ -122,7 +115,11 @@ class _Composer:
         if event.anchor in self.open_anchors:
             raise UserError(f"{position}: alias *{event.anchor} stands inside what it names, which would never end")
         if event.anchor not in self.anchors:
-            raise UserError(f"{position}: alias *{event.anchor} names no anchor &{event.anchor} above it")
+            raise UserError(
+                f"{position}: alias *{event.anchor} names no anchor &{event.anchor} above it; "
+                "quote a text that begins with *"
+            )
+        self.aliases = True
         return self.anchors[event.anchor]
 
     def scalar(self, event: yaml.ScalarEvent, position: Position, key: Key) -> ScalarValue:
@@ -130,7 +127,7 @@ class _Composer:
         if event.tag in TEXT_TAGS:
             return text
         try:
-            value = text if event.style is not None and event.tag is None else resolve(text)
+            value = text if event.style and event.tag is None else resolve(text)
         except ValueError:
             self.problems.add(position, key, f"a number of {len(text)} digits; quote it if it is a text")
             return text
@@ -172,17 +169,29 @@ class _Composer:
         position = self.position(event)
         if not isinstance(event, yaml.ScalarEvent):
             raise UserError(f"{position}: a key must be plain text; quote it if it holds [ ] {{ }} * or &")
-        if event.style is None and event.value == "<<":
+        if not event.style and event.value == "<<":
             raise UserError(
                 f"{position}: merge keys (<<) are not in YAML 1.2; name a shared file under extends instead"
             )
-        if event.style is None and event.value == "":
+        if not event.style and event.value == "":
             raise UserError(f"{position}: a value without a key before its colon")
         if event.tag not in (None, *TEXT_TAGS):
             raise UserError(f"{position}: tag {event.tag!r} on a key is not used in recipes; remove it")
         if event.anchor is not None:
             self.anchors[event.anchor] = Scalar(event.value, position, event.value)
         return str(event.value)
+
+
+def _parser(text: str) -> type[yaml.SafeLoader] | type[yaml.CSafeLoader]:
+    """The parser of a text: libyaml for a long one that it can read, if it is there; else PyYAML's own."""
+    if len(text) < LONG_TEXT or not yaml.__with_libyaml__:
+        return yaml.SafeLoader
+    try:
+        for _ in yaml.parse(text, Loader=yaml.CSafeLoader):
+            pass
+    except yaml.YAMLError:
+        return yaml.SafeLoader
+    return yaml.CSafeLoader
 
 
 def compose(text: str, file: str, problems: Problems) -> Node | None:
@@ -194,14 +203,14 @@ def compose(text: str, file: str, problems: Problems) -> Node | None:
         UserError: the text is not YAML, or holds more than one document, an endless or exploding alias, or a merge key.
     """
     try:
-        events = yaml.parse(text, Loader=yaml.SafeLoader)
+        events = yaml.parse(text, Loader=_parser(text))
         composer = _Composer(file, problems, events)
         next(events)  # the stream begins
         event = next(events)
         if isinstance(event, yaml.StreamEndEvent):
             return None
         first = next(events)
-        empty = isinstance(first, yaml.ScalarEvent) and first.value == "" and first.style is None and first.tag is None
+        empty = isinstance(first, yaml.ScalarEvent) and first.value == "" and not first.style and first.tag is None
         root = composer.node(first, ())
         next(events)  # the document ends
         event = next(events)
@@ -209,13 +218,8 @@ def compose(text: str, file: str, problems: Problems) -> Node | None:
             raise UserError(f"{composer.position(event)}: a second document begins here (---); a file holds one recipe")
         return None if empty else root
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        position = Position(file, mark.line + 1 if mark else 0)
-        hint = HINTS.get(error.problem or "")
-        context = f" ({error.context})" if error.context and not hint else ""
-        raise UserError(
-            " ".join(f"{position}: not valid YAML: {error.problem}{context}{f'; {hint}' if hint else ''}".split())
-        ) from None
+        message = f"{Position(file, line_of(error))}: not valid YAML: {explain(error, text)}"
+        raise UserError(" ".join(message.split())) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise UserError(

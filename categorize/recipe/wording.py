@@ -59,7 +59,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def way_out(value: Any, kinds: Iterable[str], text: str | None = None) -> str:
-    """How a value of the wrong type is mended: quotes to remove or to add, true for yes, 10000 for 1e4.
+    """How a value of the wrong type is fixed: quotes to remove or to add, true for yes, 10000 for 1e4.
 
     `kinds` are the types that were expected, in the words of `upstream_fields.json`: bool, int, float, string, ...;
     `text` is the value as it was written, where that is known.
@@ -74,6 +74,8 @@ def way_out(value: Any, kinds: Iterable[str], text: str | None = None) -> str:
             return "; YAML 1.2 knows only true and false"
         if "list" in expected:
             return f"; write [{value}]"
+    elif isinstance(value, dict) and "string" in expected and value and all(item is None for item in value.values()):
+        return f'; quote it: "{{{", ".join(value)}}}"'  # a template without quotes
     elif value is not None and not isinstance(value, (list, dict)):
         if "int" in expected and isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
             return f"; write {int(value)}"

@@ -361,7 +361,7 @@ def test_unseen_labels_of_all_splits_are_told_at_once(tmp_path: Path) -> None:
 
 
 def test_all_unknown_spellings_have_their_counts_and_the_aliases_to_paste(tmp_path: Path) -> None:
-    names = ["angry at the service", "pleased: very", "neither"]
+    names: list[Any] = ["angry at the service", "pleased: very", "neither"]
     spelled = [f"{name}{mark * n}" for name in names[:2] for mark in "!?." for n in (1, 2)]
     rows = [
         {"id": str(i), "text": f"t{i}", "label": label}

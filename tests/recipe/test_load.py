@@ -109,13 +109,25 @@ def test_a_file_that_is_no_mapping_says_what_it_holds(write: Write, text: str, h
 
 def test_broken_yaml_names_its_line(write: Write) -> None:
     said = error_of(write("r.yaml", "kind: seqcls\nname: a: b\n"))
-    assert said.startswith("r.yaml:2: not valid YAML: mapping values are not allowed here")
-    assert "\n" not in said
+    assert said == 'r.yaml:2: not valid YAML: a text with a colon needs quotes: name: "a: b"'
 
 
 def test_a_binary_file_is_not_text(tmp_path: Path) -> None:
     (tmp_path / "a.xlsx").write_bytes(b"PK\x03\x04\n\xff\xfe")
     assert ":2: is not UTF-8 text" in error_of(tmp_path / "a.xlsx")
+
+
+@pytest.mark.parametrize(("encoding", "name"), [("gb18030", "GBK"), ("utf-16", "UTF-16")])
+def test_a_recipe_of_another_encoding_says_which_and_the_way_out(write: Write, encoding: str, name: str) -> None:
+    path = write("r.yaml", MINIMAL)
+    path.write_bytes((MINIMAL + "labels: {names: [积极的评论, 消极的评论]}\n").encode(encoding))
+    said = error_of(path)
+    assert f"is not UTF-8 text; it may be {name}: save it as UTF-8, such as by iconv -f {encoding}" in said
+
+
+def test_a_template_without_quotes_says_quote_it(write: Write) -> None:
+    said = error_of(write("r.yaml", MINIMAL.replace("  source:", "  template: {text}\n  source:")))
+    assert said == 'r.yaml:4: data.template: expected a text or null, found a mapping; quote it: "{text}"'
 
 
 def test_windows_line_ends_and_a_byte_order_mark_do_no_harm(tmp_path: Path) -> None:

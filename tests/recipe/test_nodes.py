@@ -9,9 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from categorize.errors import UserError
-from categorize.recipe.nodes import Mapping, Node, Scalar, Sequence, compose, get, key_position, merge, to_plain
+from categorize.recipe.nodes import (
+    MOST_NODES,
+    Mapping,
+    Node,
+    Scalar,
+    Sequence,
+    compose,
+    get,
+    key_position,
+    merge,
+    to_plain,
+)
 from categorize.recipe.problems import Position, Problems
-from categorize.recipe.scalars import dump
+from categorize.recipe.scalars import LONG_TEXT, dump
 
 
 def read(text: str, file: str = "r.yaml") -> Node:
@@ -80,7 +91,7 @@ def test_an_alias_repeats_its_anchor() -> None:
         ("a: 1\n---\nb: 2\n", "r.yaml:2: a second document begins here"),
         ("a: 1\n\tb: 2\n", "r.yaml:2: not valid YAML"),
         ("a:\n\t- 2\n", "indent with spaces, not with tabs"),
-        ("a: b: c\n", "r.yaml:1: not valid YAML: mapping values are not allowed here; quote a text that holds a colon"),
+        ("a: b: c\n", 'r.yaml:1: not valid YAML: a text with a colon needs quotes: a: "b: c"'),
         ("a: [1\nb: 2\n", "r.yaml:2: not valid YAML"),
         ("a: 1\nb: \x07\n", "r.yaml:2: not valid YAML: the character '\\x07' is not allowed"),
         ("a: " + "[" * 60 + "]" * 60, "nested deeper than"),
@@ -89,6 +100,74 @@ def test_an_alias_repeats_its_anchor() -> None:
 )
 def test_what_is_not_a_recipe_is_refused_in_one_line(text: str, said: str) -> None:
     assert said in refusal(text)
+
+
+RAW_WORDING = ("while parsing", "while scanning", "expected <", "<block", "<document", "token", "not allowed here")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "a:\n  b: What did they say: really?\n",
+            'r.yaml:2: {}a text with a colon needs quotes: b: "What did they say: ',
+        ),
+        (
+            "a: {b: What did they say?, c: d}\n",
+            'r.yaml:1: {}a text in brackets that holds ? needs quotes: "What did they ',
+        ),
+        ("a: [What did they say?, c]\n", 'needs quotes: "What did they say?"'),
+        ("a:\n   b: c\n    d: e\n", "r.yaml:3: {}'d' is indented by 4 spaces, deeper than 'b' above it"),
+        ("a:\n  b: c\n d: e\n", "r.yaml:3: {}'d' is indented by 1 space, and the keys above it by 0 or 2"),
+        ("  a: b\nc: d\n", "r.yaml:2: {}'c' is indented by 0 spaces, and the keys above it by 2"),
+        ("a:b\nc: d\n", "the line above, 'a:b', is not a key with its value"),
+        ("a:\n- b\nc\n", "r.yaml:3: {}'c' is neither a key with its value (key: value) nor an item of a list"),
+        ("a: {b: c\nd: e\n", "r.yaml:2: {}the {{ of line 1 is not closed before this place; close it with }}"),
+        ("a: [b\nc: d\n", "the [ of line 1 is not closed before this place; close it with ]"),
+        ("a: 'b\nc: d\n", "r.yaml:1: {}a quotation mark opens here and never closes"),
+        ("a: 'it's'\n", "something stands behind the end of a value; quote the whole text: \"'it's'\""),
+        ("a: {b} {c} # d\n", 'quote the whole text: "{{b}} {{c}}"'),
+        ('a: "\\d"\n', "a backslash begins an escape; use single quotes"),
+        ("a: - b\n", 'quote a text that begins with -: "- b"'),
+        ("a: ? b\n", 'quote a text that begins with ?: "? b"'),
+        ("a: %b\n", 'quote a text that begins with %: "%b"'),
+        ("a: @b # c\n", 'quote a text that begins with @: "@b"'),
+        ("a: &\n", "quote a text that begins with &"),
+        ("a: }b\n", 'quote a text that begins with }}: "}}b"'),
+        ("a: |b\n  c\n", 'quote a text that begins with | or >: "|b"'),
+        ("a: *b\n", "quote a text that begins with *"),
+    ],
+)
+def test_broken_yaml_is_told_in_the_words_of_who_wrote_it(text: str, said: str) -> None:
+    message = refusal(text)
+    assert said.format("not valid YAML: ") in message
+    assert not any(word in message for word in RAW_WORDING)
+
+
+@given(st.text(alphabet="ab:?-{}[]&*!|>%@`'\"#, \n\t\\", max_size=40))
+def test_any_broken_yaml_is_one_line_without_a_traceback(text: str) -> None:
+    try:
+        compose(text, "r.yaml", Problems())
+    except UserError as error:
+        assert str(error).startswith("r.yaml") and "\n" not in str(error)
+
+
+def test_a_long_list_is_read_as_a_short_one_is_and_a_long_broken_file_is_told_alike() -> None:
+    names = [f"label {i}, with 'marks'" for i in range(20_000)]
+    text = dump({"names": names})
+    assert len(text) > LONG_TEXT
+    assert to_plain(read(text)) == {"names": names}
+    assert read(text).size == 20_002
+    more = "a: 1e-4\nb: no\nc: '1'\nd:\ne: &x [true, \"true\"]\nf: *x\n1: !!str 2\n"
+    assert to_plain(read(text + more)) == {"names": names, **to_plain(read(more))}
+    assert "merge keys" in refusal(text + "<<: {a: 1}\n") and "is set twice" in refusal(text + "a: 1\na: 2\n")
+    assert 'a text with a colon needs quotes: c: "d: e"' in refusal(text + "c: d: e\n")
+
+
+def test_many_values_without_aliases_are_no_alias_bomb() -> None:
+    text = "a: [" + "x, " * MOST_NODES + "y]\n"
+    node = read(text)
+    assert node.size > MOST_NODES
 
 
 def test_core_tags_are_kept() -> None:
