@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 from categorize.chat_template import ChatTemplate
 from categorize.errors import UserError
 from categorize.labels import LabelSet
+from categorize.recipe.template import Template, escaped
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from categorize.recipe.sections import PromptSection
 
-PLACEHOLDER = re.compile(r"\{(\w+)\}")
 LEAF = -1  # the key of a trie node that ends a label: its value is the label's position
 SYSTEMS = {
     "single_label": "Read the text and answer with the one label that fits it best.\nLabels:\n{labels}",
@@ -36,8 +36,7 @@ SYSTEMS = {
     "none.\nLabels:\n{labels}",
     "regression": "Read the text and answer with its score as a number.",
 }
-PLAIN = "{system}\n\n{shots}Text: {row}\nAnswer:"
-PLAIN_SHOT = "Text: {row}\nAnswer: {answer}\n\n"
+BRACES = "doubled"  # how `prompt.json` marks a template whose literal braces are doubled
 NONE = "none"
 NUMBER_TOKENS = 16
 # Rows that begin unlike each other, so that what they share as tokens is the prefix of all prompts.
@@ -100,7 +99,8 @@ class PromptFormat:
         max_length: longest prompt and answer together, in tokens; the row's text is shortened to fit, never the answer.
 
     Raises:
-        UserError: the instruction alone exceeds `max_length`, or there are more labels than single-token codes.
+        UserError: the instruction alone exceeds `max_length`, there are more labels than single-token codes, or the
+            template has a brace of no placeholder.
     """
 
     def __init__(
@@ -115,6 +115,10 @@ class PromptFormat:
         if settings.completion == "codes" and settings.codes is None and not label_set.is_regression:
             settings = self._with_codes(settings, len(label_set))
         self.settings = settings
+        try:
+            self.template = Template.parse(settings.template)
+        except ValueError as error:
+            raise UserError(f"prompt.template: {error}") from None
         shortest = len(self._tokenize(self.render(dict.fromkeys(self.columns, "")))) + self.answer_room
         if shortest >= max_length:
             raise UserError(
@@ -240,9 +244,8 @@ class PromptFormat:
         answers = [self._shot_answer(shot) for shot in self.settings.shots]
         shots = [(self._row(shot), answer) for shot, answer in zip(self.settings.shots, answers, strict=True)]
         if self.chat is None:
-            worked = "".join(PLAIN_SHOT.replace("{row}", text).replace("{answer}", answer) for text, answer in shots)
-            bos = self.tokenizer.bos_token or ""
-            return bos + PLAIN.replace("{system}", system).replace("{shots}", worked).replace("{row}", row)
+            worked = "".join(f"Text: {text}\nAnswer: {answer}\n\n" for text, answer in shots)
+            return f"{self.tokenizer.bos_token or ''}{system}\n\n{worked}Text: {row}\nAnswer:"
         messages = [{"role": "system", "content": system}]
         for text, answer in shots:
             messages += [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
@@ -288,8 +291,7 @@ class PromptFormat:
         """Token ids of the longest beginning of the row's text that fits; found by bisection, for tokens merge
         across cuts. Where the template has no {text}, or the row does not fit without it either, its longest other
         columns are shortened."""
-        named = list(dict.fromkeys(PLACEHOLDER.findall(self.settings.template)))
-        columns = sorted(named, key=lambda name: (name != "text", -len(fields.get(name) or "")))
+        columns = sorted(self.template.columns, key=lambda name: (name != "text", -len(fields.get(name) or "")))
         for column in columns:
             text = fields.get(column) or ""
             best = self._tokenize(self.render({**fields, column: ""}))
@@ -310,18 +312,19 @@ class PromptFormat:
     @property
     def columns(self) -> list[str]:
         """Fields of a row that its prompt depends on."""
-        return sorted({"text", *PLACEHOLDER.findall(self.settings.template)})
+        return sorted({"text", *self.template.columns})
 
     def _row(self, fields: Mapping[str, str]) -> str:
-        def fill(match: re.Match[str]) -> str:
+        def value(column: str) -> str:
             try:
-                return self._harmless(fields[match[1]] or "")
+                return self._harmless(fields[column] or "")
             except KeyError:
-                raise UserError(f"prompt.template: {match[0]} names no column; columns: {sorted(fields)}") from None
+                raise UserError(f"prompt.template: {{{column}}} names no column; columns: {sorted(fields)}") from None
 
-        row = PLACEHOLDER.sub(fill, self.settings.template)
+        row = self.template.fill(value)
         # Fields may spell a special token together, or with the template around them.
-        own = [self.settings.template.count(token) for token in self._special]
+        literal = self.template.fill(lambda _: "\0")
+        own = [literal.count(token) for token in self._special]
         return row if [row.count(token) for token in self._special] == own else self._harmless(row)
 
     def _harmless(self, text: str) -> str:
@@ -340,7 +343,7 @@ class PromptFormat:
         return sorted((token for token in tokens if len(token) > 1), key=len, reverse=True)
 
     def _shot_answer(self, shot: Mapping[str, str]) -> str:
-        for name in (*PLACEHOLDER.findall(self.settings.template), "label"):
+        for name in (*self.template.columns, "label"):
             if name not in shot:
                 raise UserError(
                     f"prompt.shots: {dict(shot)!r} has no {name}; give label and all that prompt.template names: "
@@ -375,7 +378,8 @@ class PromptFormat:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         data = asdict(self.settings)
-        return {**data, "shots": [dict(shot) for shot in self.settings.shots], "max_length": self.max_length}
+        shots = [dict(shot) for shot in self.settings.shots]
+        return {**data, "shots": shots, "max_length": self.max_length, "braces": BRACES}
 
     @classmethod
     def from_dict(
@@ -385,6 +389,9 @@ class PromptFormat:
         values = dict(data)
         max_length = int(values.pop("max_length"))
         codes = values.pop("codes")
+        if values.pop("braces", None) != BRACES:  # of an older run, where braces around anything but a word were text
+            parts = re.split(r"(\{\w+\})", values["template"])
+            values["template"] = "".join(part if i % 2 else escaped(part) for i, part in enumerate(parts))
         settings = PromptSettings(
             **{**values, "shots": tuple(values["shots"]), "codes": tuple(codes) if codes is not None else None}
         )

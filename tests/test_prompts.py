@@ -236,6 +236,44 @@ def test_the_answer_of_a_regression_s_shot_is_a_number_as_rows_have_it() -> None
             prompt_format("chatml", SCORE, shots=({"text": "x", "label": wrong},))
 
 
+# ---------------------------------------------------------------- templates
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_braces_in_instructions_labels_shots_and_rows_are_text(template: str) -> None:
+    """Else a row's text, or a shot's answer, would enter the instruction."""
+    braces = "{row} {answer} {system} {shots} {text} {labels}"
+    labels = LabelSet("single_label", (Label("good", braces), Label("bad")))
+    prompt = PromptFormat(
+        PromptSettings(
+            f"Say it. {braces.removesuffix(' {labels}')}\n{{labels}}", shots=({"text": braces, "label": "bad"},)
+        ),
+        labels,
+        build_tokenizer(template),
+        512,
+    )
+    text = prompt.render({"text": f"SECRET {braces}"})
+    assert text.count("SECRET") == 1 and text.count("bad") == 2, "the row once; the label in the list and in the shot"
+    assert text.count("{row} {answer} {system} {shots} {text}") == 4 and text.count("{labels}") == 3
+
+
+def test_a_template_names_any_column_and_doubles_braces_that_are_text() -> None:
+    prompt = prompt_format(template='{{"review": "{Customer Review}", "on": "{the-date}", "as": "{text!r}"}}')
+    assert prompt.columns == ["Customer Review", "text", "text!r", "the-date"]
+    fields = {"Customer Review": "{text}", "the-date": "1 May", "text!r": "r", "text": "unused"}
+    assert '{"review": "{text}", "on": "1 May", "as": "r"}' in prompt.render(fields)
+    with pytest.raises(UserError, match=r"prompt.template: '\{text\} \{': a brace of no placeholder; write \{\{"):
+        prompt_format(template="{text} {")
+
+
+def test_the_template_of_an_older_run_is_read_as_it_was() -> None:
+    """Braces around anything but a word were text."""
+    data = prompt_format().to_dict()
+    data["template"] = '{"t": "{text}", {{title}}} {text!r}'
+    del data["braces"]
+    older = PromptFormat.from_dict(data, LABELS, build_tokenizer("chatml"))
+    assert '{"t": "a", {b}} {text!r}' in older.render({"text": "a", "title": "b"})
+    assert PromptFormat.from_dict(older.to_dict(), LABELS, older.tokenizer).settings == older.settings
+
+
 # ---------------------------------------------------------------- the shared prefix
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_the_prefix_is_the_longest_that_all_prompts_share(template: str) -> None:

@@ -6,7 +6,6 @@ Saved with the run as `input.json`, so that prediction prepares text exactly as 
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,9 +28,9 @@ from categorize.data.segments.turns import uniform_name
 from categorize.errors import UserError
 from categorize.predictions import Predictions
 from categorize.recipe.data_sections import CleaningOptions, Columns, DataSection, Segments, SpeakerOptions
+from categorize.recipe.template import Template
 
 FILE_NAME = "input.json"
-_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
 @dataclass(frozen=True)
@@ -55,22 +54,12 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         cleaner(self.cleaning)
-        if self.template is None:
+        if self._template is None:
             return
         columns = text_columns(self.columns)
-        found = set()
-        for match in _PLACEHOLDER.finditer(self.template):
-            if match.group() in ("{", "}"):
-                raise UserError(
-                    f"data.template: {self.template!r}: a brace of no placeholder; write {{{{ or }}}} for one"
-                )
-            if match.group(1) is not None:
-                found.add(match.group(1))
-                if match.group(1) not in columns:
-                    raise UserError(
-                        f"data.template: {{{match.group(1)}}} is no column of data.columns.text: {', '.join(columns)}"
-                    )
-        if unused := [column for column in columns if column not in found]:
+        if other := [column for column in self._template.columns if column not in columns]:
+            raise UserError(f"data.template: {{{other[0]}}} is no column of data.columns.text: {', '.join(columns)}")
+        if unused := [column for column in columns if column not in self._template.columns]:
             raise UserError(f"data.template: {self.template!r} has no place for the text column {{{unused[0]}}}")
 
     @classmethod
@@ -79,6 +68,13 @@ class InputSpec:
         return cls(data.columns, data.template, tuple(data.cleaning), data.segments)
 
     # ------------------------------------------------------------ text
+    @cached_property
+    def _template(self) -> Template | None:
+        try:
+            return Template.parse(self.template) if self.template is not None else None
+        except ValueError as error:
+            raise UserError(f"data.template: {error}") from None
+
     @cached_property
     def _clean(self) -> Callable[[str], str]:
         return cleaner(self.cleaning)
@@ -97,14 +93,12 @@ class InputSpec:
 
     def _join(self, cleaned: Sequence[str]) -> str:
         """The text of cleaned columns."""
-        if self.template is None:
+        if self._template is None:
             return "\n".join(value for value in cleaned if value)
         if not any(cleaned):
             return ""  # the template alone is no text
         values = dict(zip(text_columns(self.columns), cleaned, strict=True))
-        return _PLACEHOLDER.sub(
-            lambda m: values[m.group(1)] if m.group(1) is not None else m.group()[0], self.template
-        ).strip()
+        return self._template.fill(values.__getitem__).strip()
 
     def texts(self, fields: pa.StructArray, trace: CleaningTrace | None = None) -> list[str]:
         """The texts of all rows of the `fields` column; equal raw texts are cleaned once.
@@ -162,6 +156,12 @@ class InputSpec:
         return self.rows(extract(raw, DataSection(source=raw.name, columns=columns)))
 
     # ------------------------------------------------------------ documents and segments
+    def fields(self, rows: pa.Table) -> list[str]:
+        """What a prompt can name of such rows: their text, their raw columns, and the speaker where a step finds it."""
+        found = self.is_cut and self._speakers is not None and self._speakers.style == "field"
+        speaker = ["speaker"] if found else []
+        return list(dict.fromkeys(["text", *(child.name for child in rows.schema.field("fields").type), *speaker]))
+
     @property
     def is_cut(self) -> bool:
         """Whether documents are cut (or shortened) before a model reads them."""

@@ -38,7 +38,8 @@ from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.processes import is_main_process
 from categorize.recipe.data_sections import DataSection
-from categorize.recipe.sections import LabelsSection, RecipeBase
+from categorize.recipe.sections import LabelsSection, PromptSection, RecipeBase
+from categorize.recipe.template import Template
 
 default_split_file = stored.default_split_file
 
@@ -106,10 +107,25 @@ class LoadedData:
 
 
 def load_recipe_data(recipe: RecipeBase, *, resplit: bool = False, write: bool = True) -> LoadedData:
-    """`load_data` of a recipe, with the assignment of its split stored beside the outputs; raises as that does."""
+    """`load_data` of a recipe, with the assignment of its split stored beside the outputs.
+
+    Raises:
+        UserError: as `load_data` does; the recipe's `prompt.template` names a column that a split lacks.
+    """
     outputs = Path(recipe.output_path).parent
     file = default_split_file(recipe.data, outputs)
-    return load_data(recipe.data, recipe.labels, split_file=file, resplit=resplit, write=write, outputs=outputs)
+    loaded = load_data(recipe.data, recipe.labels, split_file=file, resplit=resplit, write=write, outputs=outputs)
+    prompt: PromptSection | None = getattr(recipe, "prompt", None)
+    named = Template.parse(prompt.template).columns if prompt is not None else []
+    for name in ("train", "validation", "test"):
+        columns = loaded.input_spec.fields(loaded.splits[name])
+        for column in named:
+            if column not in columns:
+                raise UserError(
+                    f"prompt.template: {{{column}}} names no column of the {name} rows; columns: "
+                    f"{', '.join(map(repr, columns))}"
+                )
+    return loaded
 
 
 def load_data(

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from categorize.errors import UserError
-from categorize.prompts import PLACEHOLDER
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,7 +74,7 @@ class PromptTokens(TokenizerTokens):
     def __init__(self, prompt: PromptFormat) -> None:
         super().__init__(prompt.tokenizer, prompt.max_length)
         self.prompt = prompt
-        named = PLACEHOLDER.findall(prompt.settings.template)
+        named = prompt.template.columns
         # A template may name the text's own column instead; a segment stands there, too.
         self._column = named[0] if "text" not in named and len(named) == 1 else "text"
         self._empty = self._tokens("")

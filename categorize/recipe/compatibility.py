@@ -19,6 +19,7 @@ from categorize.recipe.data_sections import format_of_name
 from categorize.recipe.nodes import Mapping, Node, get, key_position, nearest_position, to_plain
 from categorize.recipe.problems import Problems
 from categorize.recipe.segment_checks import check_segments
+from categorize.recipe.template import check_templates
 from categorize.recipe.wording import did_you_mean, join, quote
 
 PROMPT_LEARNING = ("prefix", "prompt", "p_tuning")
@@ -355,6 +356,7 @@ CHECKS: tuple[Callable[[_Recipe], None], ...] = (
     _source,
     _splits,
     check_segments,
+    check_templates,
     _labels,
     _balance,
     _decision,

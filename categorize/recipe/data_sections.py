@@ -301,7 +301,9 @@ class DataSection(Section):
     subset: str | None = Field(None, description="Configuration name of a Hub dataset.")
     revision: str | None = Field(None, description="Revision of a Hub dataset.")
     columns: Columns = Field(default_factory=Columns)
-    template: str | None = Field(None, description='Joins several text columns: "{title}\\n{body}".')
+    template: str | None = Field(
+        None, description='Joins several text columns: "{title}\\n{body}"; {{ or }} for a brace.'
+    )
     label_separator: str = Field(
         ";", min_length=1, description="Separates several labels in one cell of a multi-label source."
     )

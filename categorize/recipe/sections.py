@@ -107,7 +107,9 @@ class PromptSection(Section):
     """How rows and labels become a prompt for a decoder."""
 
     system: str | None = Field(None, description="Instruction before every row; {labels} lists the labels, one a line.")
-    template: str = Field("{text}", description="The row's part of the prompt: {text} or columns of the data.")
+    template: str = Field(
+        "{text}", description="The row's part of the prompt: {text} or columns of the data; {{ or }} for a brace."
+    )
     completion: Literal["names", "codes"] = Field(
         "names", description="Answer with label names or with single-token codes."
     )

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from categorize.data.load import LoadedData, default_split_file, load_data
+from categorize.data.load import LoadedData, default_split_file, load_data, load_recipe_data
 from categorize.data.report import display_width
 from categorize.data.splitting.shares import Fractions
 from categorize.errors import UserError
 from categorize.recipe.data_sections import Columns, DataSection, SourceFiles, SplitSettings
-from categorize.recipe.sections import LabelsSection
+from categorize.recipe.sections import LabelsSection, SftRecipe
 
 SPLITS = ("train", "validation", "test", "unlabeled")
 Row = dict[str, Any]
@@ -55,6 +55,31 @@ def ids(data: LoadedData) -> dict[str, set[str]]:
 
 def where(data: LoadedData) -> dict[str, str]:
     return {row: name for name in SPLITS for row in data.splits[name]["id"].to_pylist()}
+
+
+def test_a_prompt_that_names_no_column_of_the_data_stops_when_it_is_read(tmp_path: Path) -> None:
+    source = write(tmp_path / "x.jsonl", comments(**{"the-date": "1 May"}))
+    for template, said in (
+        ("{text} on {the-date}", None),
+        ("{text!r} {text}", "{text!r} names no column of the train rows; columns: 'text', 'id', 'label', 'the-date'"),
+        ("{text} on {the_date}", "{the_date} names no column of the train rows"),
+    ):
+        recipe = SftRecipe.model_validate(
+            {
+                "kind": "sft",
+                "name": "x",
+                "data": {"source": str(source)},
+                "model": {"name_or_path": "x"},
+                "prompt": {"template": template},
+                "output_dir": str(tmp_path),
+            }
+        )
+        if said is None:
+            assert load_recipe_data(recipe, write=False).splits.train.num_rows
+            continue
+        with pytest.raises(UserError) as caught:
+            load_recipe_data(recipe, write=False)
+        assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
 # ---------------------------------------------------------------- splits

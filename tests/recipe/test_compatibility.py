@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from categorize.errors import UserError
 from categorize.recipe.compatibility import zero_stage
-from categorize.recipe.load import LoadedRecipe
+from categorize.recipe.load import LoadedRecipe, load_recipe
 
-from .conftest import Errors
+from .conftest import Errors, Write
 
 QLORA = "quantization: {load_in_4bit: true}\nadapter: {type: lora}\n"
 ZERO3 = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"}
@@ -69,12 +70,44 @@ ZERO3 = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": 
         ("labels: {minimum: 0}\n", "labels.minimum: bounds a score, but labels.task is single_label"),
         ("labels: {task: ordinal}\n", "labels.task: ordinal needs labels.names, in rising order"),
         ("decision: {thresholds: per_label}\n", "decision.thresholds: decides among several labels a row"),
+        ("prompt:\n  template: Read this\n", "r.yaml:8: prompt.template: 'Read this' does not hold the row"),
+        ("prompt: {template: 'by {speaker}'}\n", "prompt.template: 'by {speaker}' does not hold the row"),
+        ("prompt: {template: '{text!r}'}\n", "prompt.template: '{text!r}' does not hold the row; write {text}"),
+        ("prompt: {template: '{{text}}'}\n", "prompt.template: '{{text}}' does not hold the row"),
+        ("prompt: {template: '{text} {label}'}\n", "r.yaml:7: prompt.template: '{text} {label}' puts the label column"),
+        ('prompt: {template: \'{"t": "{text}"}\'}\n', "a brace of no placeholder; write {{ or }} for one"),
     ],
 )
 def test_what_cannot_work_is_refused_by_name(errors: Errors, more: str, said: str) -> None:
     lines = errors(more)
     assert len(lines) == 1
     assert said in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("columns", "more", "said"),
+    [
+        ("{text: [a, label]}", "", "data.columns.text: label is the label column too"),
+        ("{text: a}", "  template: '{a} {label}'\n", "r.yaml:6: data.template: '{a} {label}' puts the label column"),
+        ("{text: [a, the-b]}", "  template: '{a}'\n", "data.columns.text (a, the-b) differ in {the-b}"),
+        ("{text: a}", "  template: '{a} {A}'\n", "data.columns.text (a) differ in {A}"),
+        ("{text: a}", "  template: '{a} }'\n", "r.yaml:6: data.template: '{a} }': a brace of no placeholder"),
+        ("{text: a, label: mood}", "prompt: {template: '{a} is {mood}'}\n", "puts the label column {mood}"),
+        ("{text: a, label: mood}", "prompt: {template: '{a} by {the-author!r}'}\n", None),
+        ("{text: [Customer Review, b]}", "prompt: {template: '{Customer Review} {{}}'}\n", None),
+        ("{text: a, label: null}", "prompt: {template: '{a} {label}'}\n", None),
+    ],
+)
+def test_templates_hold_the_row_and_not_its_label(write: Write, columns: str, more: str, said: str | None) -> None:
+    """Any column may be named, with one syntax for both templates."""
+    head = f"kind: seqcls\nname: mine\ndata:\n  source: x.csv\n  columns: {columns}\n"
+    path = write("r.yaml", f"{head}{more}model: {{name_or_path: some/model}}\n")
+    if said is None:
+        load_recipe(path, environment={})
+        return
+    with pytest.raises(UserError) as caught:
+        load_recipe(path, environment={})
+    assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_linear_probe_has_no_adapter(errors: Errors) -> None:
