@@ -9,6 +9,8 @@ from categorize.labels import LabelSet
 from categorize.recipe.sections import Task
 
 LOWER_IS_BETTER = frozenset({"mae", "rmse", "log_loss", "expected_calibration_error", "hamming_loss", "loss"})
+# Says nothing of how good an answer is: a baseline that gives every row the labels' shares has next to none of it.
+NO_RANK = frozenset({"expected_calibration_error"})
 AVERAGES = ("macro", "micro", "weighted", "samples")
 
 

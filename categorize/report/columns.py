@@ -13,11 +13,13 @@ UNDEFINED = "-"
 
 @dataclass(frozen=True)
 class Measure:
-    """One measure of `metrics.progress.flat` and its title; `terminal` where the short table has it."""
+    """One measure of `metrics.progress.flat` and its title; `terminal` where the short table has it, `of_valid` where
+    that has it because some answers are not valid."""
 
     name: str
     title: str
     terminal: bool = False
+    of_valid: bool = False
 
 
 def measures(task: Task) -> list[Measure]:
@@ -30,7 +32,7 @@ def measures(task: Task) -> list[Measure]:
             Measure("rmse", "RMSE", True),
             Measure("r2", "R2", True),
             *(
-                Measure(f"{name}_valid_only", f"{title}, valid rows only")
+                Measure(f"{name}_valid_only", f"{title}, valid rows only", of_valid=name == "pearson")
                 for name, title in (
                     ("pearson", "Pearson r"),
                     ("spearman", "Spearman"),
@@ -45,7 +47,10 @@ def measures(task: Task) -> list[Measure]:
     if task == "ordinal":
         shown = {"macro_f1"}
     accuracy = "subset acc." if multi else "accuracy"
-    columns = [Measure("accuracy", accuracy, True), Measure("accuracy_valid_only", f"{accuracy}, valid rows only")]
+    columns = [
+        Measure("accuracy", accuracy, True),
+        Measure("accuracy_valid_only", f"{accuracy}, valid rows only", of_valid=True),
+    ]
     if task == "ordinal":
         columns += [
             Measure("quadratic_weighted_kappa", "kappa (quadr.)", True),

@@ -10,7 +10,7 @@ from typing import Any
 
 from categorize.errors import UserError
 from categorize.metrics.intervals import Difference
-from categorize.metrics.progress import flat, greater_is_better
+from categorize.metrics.progress import NO_RANK, flat, greater_is_better
 from categorize.recipe.sections import Task
 from categorize.recipe.wording import counted
 from categorize.report import columns
@@ -34,6 +34,7 @@ class EvaluatedRun:
         notes: what a reader must know, such as "randomly initialised head".
         rows_per_second: of the prediction; None where not measured.
         parameters_trained, parameters_total: of the model; None where it has none to count.
+        training_rows: rows of its training split; None where it is not known.
         training_seconds: wall clock of the training.
         predictions: file of the run's predictions, from the comparison's folder; None where there is none.
     """
@@ -45,6 +46,7 @@ class EvaluatedRun:
     rows_per_second: float | None = None
     parameters_trained: int | None = None
     parameters_total: int | None = None
+    training_rows: int | None = None
     training_seconds: float | None = None
     predictions: str | None = None
 
@@ -68,6 +70,7 @@ class EvaluatedRun:
             "rows_per_second": self.rows_per_second,
             "parameters_trained": self.parameters_trained,
             "parameters_total": self.parameters_total,
+            "training_rows": self.training_rows,
             "training_seconds": self.training_seconds,
             "predictions": self.predictions,
             "metrics": dict(self.metrics),
@@ -93,13 +96,20 @@ class Comparison:
     def _shown(self) -> list[columns.Measure]:
         return [m for m in columns.measures(self.task) if any(m.name in run.numbers for run in self.runs)]
 
+    @property
+    def _in_short_table(self) -> list[columns.Measure]:
+        invalid = any(run.metrics["invalid"] for run in self.runs)
+        return [m for m in self._shown if m.terminal or (m.of_valid and invalid)]
+
     @cached_property
     def best(self) -> dict[str, list[str]]:
-        """Names of the runs with the best value of each measure; nothing where there is one run or all are equal."""
+        """Names of the runs with the best value of each measure; nothing where there is one run or all are equal,
+        and for the calibration error and the measures of valid rows alone."""
         winners: dict[str, list[str]] = {}
         for measure in columns.measures(self.task):
             values = {run.name: run.numbers[measure.name] for run in self.runs if measure.name in run.numbers}
-            if not values:
+            # Those of valid rows are of other rows in every run.
+            if not values or measure.name in NO_RANK or measure.name.endswith("_valid_only"):
                 continue
             top = max(values.values()) if greater_is_better(measure.name) else min(values.values())
             names = [name for name, value in values.items() if math.isclose(value, top, rel_tol=1e-9, abs_tol=1e-12)]
@@ -109,25 +119,25 @@ class Comparison:
 
     def text(self, width: int = WIDTH) -> str:
         """The short table, with notes and differences below, for a terminal of `width` columns. `*` marks the best."""
-        shown = [measure for measure in self._shown if measure.terminal]
+        shown = self._in_short_table
         header, rows, align = self._short_table(shown, "*")
         parts = [wrap(self._heading("*"), width), "", text_table(header, rows, align, width=width, shrink=(0, 1))]
         parts += [wrap(note, width) for note in self._notes]
         if self.differences:
-            header, cells, align = self._difference_table()
+            header, cells, align = self._difference_table({measure.name for measure in shown})
             parts += ["", wrap(self._difference_title, width), text_table(header, cells, align, width=width)]
         return "\n".join(parts)
 
     def markdown(self) -> str:
         """Everything: the short table, all measures with intervals, differences, F1 by label, frequent confusions."""
         shown = self._shown
-        header, rows, align = self._short_table([measure for measure in shown if measure.terminal], "**")
+        header, rows, align = self._short_table(self._in_short_table, "**")
         parts = ["# Comparison", self._heading("in bold"), markdown_table(header, rows, align)]
         if self._notes:
             parts.append("\n".join(f"- {note}" for note in self._notes))
         parts += ["## All measures", self._all_measures(shown)]
         if self.differences:
-            header, cells, align = self._difference_table()
+            header, cells, align = self._difference_table({measure.name for measure in shown})
             parts += ["## Differences", self._difference_title, markdown_table(header, cells, align)]
         if self.task != "regression":
             parts += ["## F1 by label", per_class_markdown(self.runs)]
@@ -185,6 +195,13 @@ class Comparison:
             if name in ("macro", "pearson", "r2", "quadratic_weighted_kappa")
         ]
         notes += self._unseen_note()
+        trained = {run.name: run.training_rows for run in self.runs if run.training_rows is not None}
+        most = max(trained, key=lambda name: trained[name] or 0, default="")
+        notes += [
+            f"{name}: trained on {rows:,} rows, {most} on {trained[most]:,}"
+            for name, rows in trained.items()
+            if rows != trained[most]
+        ]
         if not self.runs[0].metrics["rows"]:
             notes.append("no row of this split has a gold label: nothing was measured")
         if missing := self.runs[0].metrics.get("labels_without_support"):
@@ -199,7 +216,8 @@ class Comparison:
         return notes
 
     def _short_table(self, shown: Sequence[columns.Measure], mark: str) -> Table:
-        header = ["run", "method", *(measure.title for measure in shown), "valid", "rows/s", "trained"]
+        titles = ["of valid" if measure.of_valid else measure.title for measure in shown]
+        header = ["run", "method", *titles, "valid", "rows/s", "trained"]
         align = "ll" + "r" * (len(header) - 2)
         return header, [self._short_row(run, shown, mark) for run in self.runs], align
 
@@ -209,6 +227,8 @@ class Comparison:
             trained += f" of {columns.count(run.parameters_total)}"
         cells = [self._cell(run, measure.name, mark, with_interval=i == 0) for i, measure in enumerate(shown)]
         valid, speed = columns.percent(run.metrics["valid_rate"]), columns.rate(run.rows_per_second)
+        if run.metrics["invalid"]:
+            valid = f"{run.metrics['valid']:,} ({valid})"
         return [run.name, run.method, *cells, valid, speed, trained]
 
     def _cell(self, run: EvaluatedRun, measure: str, mark: str, *, with_interval: bool) -> str:
@@ -235,7 +255,7 @@ class Comparison:
     def _difference_title(self) -> str:
         return f"Difference from {self.differences[0].reference} on the same rows (paired bootstrap):"
 
-    def _difference_table(self) -> Table:
+    def _difference_table(self, shown: set[str]) -> Table:
         titles = {
             measure.name: measure.title + ("" if greater_is_better(measure.name) else " (lower is better)")
             for measure in columns.measures(self.task)
@@ -251,6 +271,7 @@ class Comparison:
                 "yes" if difference.is_clear else "no",
             ]
             for difference in self.differences
+            if difference.measure in shown
         ]
         return (
             ["run", "measure", "difference", "95% interval", "clear"],

@@ -13,7 +13,7 @@ from categorize.data.load import load_recipe_data
 from categorize.errors import UserError
 from categorize.inference.load import load_predictor
 from categorize.inference.predictor import TrainedPredictor
-from categorize.inference.tables import likeness_of_documents, predictions_table, write_predictions
+from categorize.inference.tables import likeness_of_documents, predictions_table
 from categorize.labels import LabelSet
 from categorize.metrics.baselines import baseline
 from categorize.metrics.intervals import measure_with_intervals, paired_differences
@@ -23,10 +23,11 @@ from categorize.models.device import free_memory
 from categorize.predictions import Predictions
 from categorize.recipe.sections import EvalRecipe, RunReference
 from categorize.recipe.wording import counted
+from categorize.report import columns
 from categorize.report.comparison import EvaluatedRun, best_run, compare
 from categorize.report.per_class import per_class_text
-from categorize.report.write import write_report
-from categorize.runs import Run, disk_errors, is_run
+from categorize.report.write import COMPARISON, write_comparison
+from categorize.runs import Run, is_run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +79,8 @@ def evaluate(command: Command) -> None:
             )
         print("dry run: nothing was predicted or written")
         return
-    check_runs(references, split, data.label_set)
+    taken = {baseline_name(data.label_set)} if recipe.evaluation.majority else set()
+    check_runs(references, split, data.label_set, taken)
     predicted: dict[str, Predictions] = {}
     evaluated: list[EvaluatedRun] = []
     cut = False  # whether any run read documents in parts
@@ -93,8 +95,9 @@ def evaluate(command: Command) -> None:
             name=one.name,
             trust_remote_code=command.trust_remote_code,
         )
+        check_labels(predictor.label_set.task, predictor.label_set.names, data.label_set, one.run)
         check_split(predictor.fingerprints, split, one.run)
-        check_name(predictor.name, predicted)
+        check_name(predictor.name, predicted, taken)
         start = time.perf_counter()
         predictions = aligned_labels(predictor.predict_rows(split.rows), predictor.label_set, data.label_set, one.run)
         speed = split.rows.num_rows / (time.perf_counter() - start)
@@ -109,12 +112,13 @@ def evaluate(command: Command) -> None:
     differences = []
     if len(evaluated) > 1 and recipe.evaluation.bootstrap:
         best = best_run(evaluated, headline(data.label_set))
+        drawn = (evaluated[0].metrics["intervals"] or {}).get("measures", {})
         differences = paired_differences(
             data.label_set,
             split.gold,
             predicted,
             reference=best,
-            measures=[headline(data.label_set)],
+            measures=[one.name for one in columns.measures(data.label_set.task) if one.name in drawn],
             resamples=recipe.evaluation.bootstrap,
             seed=recipe.seed,
             groups=groups(split),
@@ -124,14 +128,11 @@ def evaluate(command: Command) -> None:
     files = prediction_files(predicted)
     evaluated = [replace(one, predictions=files.get(one.name)) for one in evaluated]
     comparison = compare(evaluated, split=split.name, differences=differences, unit="documents" if cut else "rows")
-    written = write_report(output, comparison)
-    with disk_errors(output):
-        (output / "predictions").mkdir(exist_ok=True)
-        for name, predictions in predicted.items():
-            write_predictions(
-                output / files[name],
-                predictions_table(split.documents, predictions, recipe.data.columns.keep, split.seen_in_train),
-            )
+    tables = (
+        (files[name], predictions_table(split.documents, one, recipe.data.columns.keep, split.seen_in_train))
+        for name, one in predicted.items()
+    )
+    written = write_comparison(output, comparison, tables)
     print()
     print(comparison.text())
     if len(data.label_set) <= 30 and (table := per_class_text(evaluated)):
@@ -143,7 +144,7 @@ def check_output(output: Path, overwrite: bool) -> None:
     """Refuse a folder that holds a training run, or an earlier comparison unless told."""
     if is_run(output):
         raise UserError(f"{output}: output_dir holds a training run; name another output_dir")
-    if (output / "comparison.json").exists() and not overwrite:
+    if (output / COMPARISON).exists() and not overwrite:
         raise UserError(
             f"{output}: output_dir holds a comparison; name another output_dir or replace it with --overwrite"
         )
@@ -163,8 +164,11 @@ def chosen_rows(recipe: EvalRecipe, data: LoadedData) -> Rows:
     return Rows(name, rows, kept, gold, data.splits.fingerprints[name], likeness_of_documents(rows, likeness))
 
 
-def check_runs(references: Sequence[RunReference], split: Rows, wanted: LabelSet) -> None:
+def check_runs(references: Sequence[RunReference], split: Rows, wanted: LabelSet, taken: Container[str]) -> None:
     """Refuse what can be told from the runs' manifests: the last run of a list should not cost the hours of the others.
+
+    Args:
+        taken: names that the comparison gives itself.
 
     Raises:
         UserError: as `check_split` and `check_labels`; a run is missing or not finished; two have one name.
@@ -176,15 +180,21 @@ def check_runs(references: Sequence[RunReference], split: Rows, wanted: LabelSet
             Run.open(folder)  # no Hub id: says that it is missing, or not finished
         if is_run(folder):
             manifest = Run.open(folder).manifest
-            check_split(manifest.get("split_fingerprints", {}), split, one.run)
+            # First: gold of other labels makes the split another one too.
             check_labels(manifest["task"], manifest["labels"], wanted, one.run)
-            check_name(one.name or manifest["name"], names)
+            check_split(manifest.get("split_fingerprints", {}), split, one.run)
+            check_name(one.name or manifest["name"], names, taken)
             names.add(one.name or manifest["name"])
 
 
-def check_name(name: str, taken: Container[str]) -> None:
-    """Refuse a second run of one name."""
+def check_name(name: str, names: Container[str], taken: Container[str]) -> None:
+    """Refuse a second run of one name, and a run that is named as the comparison names its baseline."""
     if name in taken:
+        raise UserError(
+            f"evaluation.runs: {name!r} is what the table calls the baseline; give the run another name (name: ...), "
+            "or leave the baseline out with evaluation.majority: false"
+        )
+    if name in names:
         raise UserError(f"evaluation.runs: two runs are named {name!r}; give each a name of its own (name: ...)")
 
 
@@ -198,14 +208,24 @@ def check_split(fingerprints: Mapping[str, str], split: Rows, run: str) -> None:
         )
 
 
+def listed(labels: Iterable[str], most: int = 10) -> str:
+    """Labels in quotes, the first `most` of them."""
+    names = sorted(labels)
+    return ", ".join(map(repr, names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def check_labels(task: str, names: Sequence[str], wanted: LabelSet, run: str) -> None:
     """Refuse a run that predicts other labels or another task."""
     if task != wanted.task:
         raise UserError(f"{run}: predicts {task}, the evaluation is {wanted.task}")
     if set(names) != set(wanted.names):
-        differing = sorted(set(names) ^ set(wanted.names))
+        alone = (
+            ("only the run has", set(names) - set(wanted.names)),
+            ("only the evaluation has", set(wanted.names) - set(names)),
+        )
+        told = "; ".join(f"{who} {listed(labels)}" for who, labels in alone if labels)
         raise UserError(
-            f"{run}: its labels differ from the evaluation's in {differing[:5]}; compare runs of one label set"
+            f"{run}: its labels are not the evaluation's: {told}; name them in labels as the run was trained with them"
         )
 
 
@@ -248,6 +268,7 @@ def evaluated_run(
         rows_per_second=speed,
         parameters_trained=facts.get("parameters_trained"),
         parameters_total=facts.get("parameters"),
+        training_rows=(facts.get("rows") or {}).get("train"),
         training_seconds=(facts.get("training") or {}).get("seconds"),
     )
 
@@ -287,8 +308,13 @@ def majority(recipe: EvalRecipe, data: LoadedData, split: Rows) -> EvaluatedRun:
     train = data.splits.train
     gold = data.label_set.encode(train.column("gold").to_pylist(), train.column("gold_score").to_pylist())
     predictions = baseline(data.label_set, gold, split.documents.column("id").to_pylist())
-    name = "mean score" if data.label_set.is_regression else "majority label"
+    name = baseline_name(data.label_set)
     return EvaluatedRun(name, "baseline", measured(recipe, data, split, predictions), parameters_trained=0)
+
+
+def baseline_name(label_set: LabelSet) -> str:
+    """What a comparison calls its baseline."""
+    return "mean score" if label_set.is_regression else "majority label"
 
 
 def measured(recipe: EvalRecipe, data: LoadedData, split: Rows, predictions: Predictions) -> dict[str, Any]:

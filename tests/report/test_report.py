@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
+import resource
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from categorize.errors import UserError
 from categorize.labels import Label, LabelSet
+from categorize.metrics.decision import DecisionRule
 from categorize.metrics.intervals import Difference, measure_with_intervals
 from categorize.metrics.measures import measure
 from categorize.predictions import Predictions
@@ -21,7 +25,7 @@ from categorize.report.columns import count, duration, percent, rate
 from categorize.report.comparison import EvaluatedRun, best_run, compare
 from categorize.report.per_class import Confusion, confusions, per_class_text
 from categorize.report.tables import display_width, fit, text_table, wrap
-from categorize.report.write import write_metrics, write_report
+from categorize.report.write import write_comparison, write_metrics, write_report
 
 NAMES = ["积极", "Mild", "Irrelevant"]
 SINGLE = LabelSet("single_label", tuple(Label(name) for name in NAMES))
@@ -59,11 +63,11 @@ def runs() -> list[EvaluatedRun]:
 TEXT = """\
 test split: 8 rows; macro over 2 labels; best: *
 
-run             method       accuracy  macro-F1  weighted-F1  valid  rows/s         trained
---------------  -----------  --------  --------  -----------  -----  ------  --------------
-majority label  baseline       0.500     0.333        0.333    100%       -               0
-微调 bert       head           0.875*    0.873*       0.873*   100%   1,234  22.7M of 22.7M
-qwen            head + lora    0.625     0.762        0.762   75.0%     9.9               -
+run             method       accuracy  of valid  macro-F1  weighted-F1      valid  rows/s         trained
+--------------  -----------  --------  --------  --------  -----------  ---------  ------  --------------
+majority label  baseline       0.500      0.500    0.333        0.333        100%       -               0
+微调 bert       head           0.875*     0.875    0.873*       0.873*       100%   1,234  22.7M of 22.7M
+qwen            head + lora    0.625      0.833    0.762        0.762   6 (75.0%)     9.9               -
 qwen: randomly initialised head
 labels without a row in this split: Irrelevant; predicted, which no macro average counts: qwen 1 time
 
@@ -95,7 +99,7 @@ test split: 8 rows; macro over 2 labels; best: in bold
 | measure | majority label | 微调 bert |
 | --- | ---: | ---: |
 | accuracy | 0.500 | **0.875** |
-| accuracy, valid rows only | 0.500 | **0.875** |
+| accuracy, valid rows only | 0.500 | 0.875 |
 | macro precision | 0.250 | **0.900** |
 | macro recall | 0.500 | **0.875** |
 | macro-F1 | 0.333 | **0.873** |
@@ -146,6 +150,28 @@ def test_what_was_predicted_of_labels_without_gold_is_told() -> None:
     assert "macro over 2 labels" in text
     assert "split: train; predicted, which no macro average counts: eager 2 times" in text
     assert [run.numbers["macro_f1"] for run in runs] == [0.5, 1.0]
+
+
+def test_no_run_is_the_best_by_its_calibration_error() -> None:
+    gold = np.eye(3)[[0, 0, 0, 1]]
+
+    def run(name: str, probabilities: list[list[float]]) -> EvaluatedRun:
+        found = Predictions(list("abcd"), np.array(probabilities))
+        return EvaluatedRun(name, "head", measure(SINGLE, gold, DecisionRule.default(SINGLE).apply(found)))
+
+    shares = run("majority label", [[0.75, 0.25, 0.0]] * 4)
+    head = run("head", [[0.6, 0.2, 0.2]] * 3 + [[0.2, 0.6, 0.2]])
+    errors = [one.numbers["expected_calibration_error"] for one in (shares, head)]
+    assert errors[0] < 0.01 < errors[1]
+    best = compare([shares, head]).best
+    assert best["accuracy"] == ["head"] and "expected_calibration_error" not in best and best["log_loss"]
+
+
+def test_a_run_that_trained_on_fewer_rows_is_told() -> None:
+    runs = [evaluated("all", "pppmmmmm", training_rows=1000), evaluated("tenth", "pppppmmm", training_rows=100)]
+    assert "\ntenth: trained on 100 rows, all on 1,000\n" in compare(runs).text()
+    assert "trained on" not in compare([runs[0], evaluated("foreign", "pppppmmm")]).text()
+    assert compare(runs).to_dict()["runs"][1]["training_rows"] == 100
 
 
 def test_intervals_stand_beside_the_first_measure_and_all_of_them_in_markdown() -> None:
@@ -256,14 +282,14 @@ def test_labels_stand_side_by_side_and_runs_without_room_are_named(runs: list[Ev
 
 def test_the_files_hold_what_was_measured(runs: list[EvaluatedRun], tmp_path: Path) -> None:
     written = write_report(tmp_path / "new" / "folder", compare(runs))
-    assert [path.name for path in written] == ["comparison.md", "comparison.json", "per_class.csv"]
+    assert [path.name for path in written] == ["comparison.md", "per_class.csv", "comparison.json"]
     assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == sorted(
         path.name for path in written
     )
-    data = json.loads(written[1].read_text(encoding="utf-8"))
+    data = json.loads(written[2].read_text(encoding="utf-8"))
     assert [run["name"] for run in data["runs"]] == [run.name for run in runs]
     assert data["runs"][1]["metrics"]["accuracy"] == 0.875 and data["best"]["accuracy"] == ["微调 bert"]
-    with written[2].open(encoding="utf-8-sig", newline="") as file:
+    with written[1].open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 * 3 and rows[1]["label"] == "积极" and rows[1]["run"] == "微调 bert"
     assert float(rows[1]["f1"]) == pytest.approx(6 / 7) and rows[1]["support"] == "4"
@@ -282,6 +308,40 @@ def test_a_place_that_cannot_be_written_to_is_named(runs: list[EvaluatedRun], tm
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"comparison\.md: cannot be written"):
         write_report(tmp_path / "file", compare(runs))
+
+
+def write_all(folder: Path, runs: list[EvaluatedRun], rows: int = 8) -> list[Path]:
+    """A comparison with the predictions of each run."""
+    named = [replace(run, predictions=f"predictions/{i}.parquet") for i, run in enumerate(runs)]
+    table = pa.table({"text": np.random.default_rng(0).bytes(rows * 100).hex(" ").split()})
+    return write_comparison(folder, compare(named), [(run.predictions or "", table) for run in named])
+
+
+def test_a_full_disk_leaves_the_earlier_comparison_or_none(runs: list[EvaluatedRun], tmp_path: Path) -> None:
+    def contents() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for earlier in (False, True):
+        if earlier:
+            write_all(tmp_path, runs)
+        before = contents()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # predictions need more, the report does not
+        try:
+            with pytest.raises(UserError, match=rf"{tmp_path}: cannot write: "):
+                write_all(tmp_path, runs[:2], rows=10_000)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert contents() == before
+
+
+def test_a_new_comparison_leaves_no_file_of_the_one_that_it_replaces(runs: list[EvaluatedRun], tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    write_all(tmp_path, runs)
+    score = measure(REGRESSION, np.arange(3.0)[:, None], Predictions(list("abc"), score=np.arange(3.0)))
+    write_all(tmp_path, [EvaluatedRun("ridge", "tfidf", score)])
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    assert left == ["comparison.json", "comparison.md", "notes.txt", "predictions/0.parquet"]
 
 
 @given(st.text(max_size=60), st.integers(1, 30))

@@ -159,6 +159,9 @@ def test_tfidf_and_a_linear_probe_and_their_comparison(
     assert "majority label" in shown
     assert "probe: linear probe" in shown
     assert "randomly initialised head (bert.pooler, classifier)" in shown
+    differences = shown.partition("Difference from ")[2].partition("F1 by label")[0]
+    for measured in ("accuracy", "macro-F1", "weighted-F1"):
+        assert differences.count(f" {measured} ") == 2, "of each run but the best one"
     table = json.loads((folder / "outputs/table/comparison.json").read_text())
     by_name = {one["name"]: one["metrics"]["accuracy"] for one in table["runs"]}
     assert by_name["linear"] == json.loads((folder / "outputs/linear/metrics.json").read_text())["test"]["accuracy"]
@@ -184,6 +187,18 @@ def test_an_evaluation_refuses_a_run_that_was_split_otherwise(folder: Path, caps
     assert compare(str(recipe), "data.splits.seed=7") == 2
     error = capsys.readouterr().err
     assert error.startswith("error: outputs/linear: its test split") and error.count("\n") == 1
+    # What has a name that is taken, or other labels, is said before anything is predicted, and not blamed on the split.
+    others = {"evaluation": {"runs": [{"run": "outputs/linear", "name": "majority label"}]}}
+    assert compare(str(write_recipe(folder / "named.yaml", kind="eval", training=None, **others))) == 2
+    out, error = capsys.readouterr()
+    assert error.startswith("error: evaluation.runs: 'majority label' is what the table calls the baseline")
+    assert "rows/s" not in out
+    assert compare(str(folder / "named.yaml"), "evaluation.majority=false") == 0
+    capsys.readouterr()
+    labels = {"names": [{"name": "Good", "aliases": ["good"]}, "bad"]}
+    assert compare(str(write_recipe(folder / "spelt.yaml", kind="eval", labels=labels, training=None, **others))) == 2
+    told = "its labels are not the evaluation's: only the run has 'good'; only the evaluation has 'Good';"
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("second", ["outputs/linearr", "outputs/other"])
