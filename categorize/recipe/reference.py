@@ -95,25 +95,41 @@ Whatever gives power away is a flag of the command line and never a recipe key: 
 
 def markdown() -> str:
     """The whole page."""
+    titles = _titles()
     scripts = "\n".join(
-        f"* `kind: {kind}`: `{SCRIPT_OF_KIND[kind]}`. Sections: {_section_links(model)}."
+        f"* `kind: {kind}`: `{SCRIPT_OF_KIND[kind]}`. Sections: "
+        + ", ".join(
+            f"[{name}](#{_anchor(titles[kind, name])})" for name in model.model_fields if (kind, name) in titles
+        )
+        + "."
         for kind, model in RECIPE_OF_KIND.items()
     )
     parts = [INTRODUCTION.format(scripts=scripts), "## Top level\n\n" + _table(_top_level(), LOADER_KEYS[""])]
     seen: set[type[BaseModel]] = set()
-    for model in RECIPE_OF_KIND.values():
+    for kind, model in RECIPE_OF_KIND.items():
         for name, field in model.model_fields.items():
-            parts += _sections(name, field.annotation, seen, level=2)
+            parts += _sections(name, field.annotation, seen, level=2, title=titles.get((kind, name)))
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
 
-def _section_links(model: type[BaseModel]) -> str:
-    names = [
-        name
-        for name, field in model.model_fields.items()
-        if any(is_section(branch) for branch, _ in members(field.annotation))
-    ]
-    return ", ".join(f"[{name}](#{name})" for name in names)
+def _titles() -> dict[tuple[str, str], str]:
+    """The heading of each section of each kind: its name, with the kind where another kind's section is another."""
+    kinds: dict[str, dict[frozenset[Any], list[str]]] = {}
+    of_section: dict[tuple[str, str], frozenset[Any]] = {}
+    for kind, model in RECIPE_OF_KIND.items():
+        for name, field in model.model_fields.items():
+            if classes := frozenset(branch for branch, _ in members(field.annotation) if is_section(branch)):
+                of_section[kind, name] = classes
+                kinds.setdefault(name, {}).setdefault(classes, []).append(kind)
+    return {
+        (kind, name): name if len(kinds[name]) == 1 else f"{name} (kind: {', '.join(kinds[name][classes])})"
+        for (kind, name), classes in of_section.items()
+    }
+
+
+def _anchor(title: str) -> str:
+    """What GitHub makes of a heading."""
+    return "".join(c for c in title.lower().replace(" ", "-") if c.isalnum() or c in "-_")
 
 
 def _top_level() -> dict[str, FieldInfo]:
@@ -125,18 +141,21 @@ def _top_level() -> dict[str, FieldInfo]:
     return fields
 
 
-def _sections(path: str, annotation: Any, seen: set[type[BaseModel]], level: int) -> list[str]:
+def _sections(
+    path: str, annotation: Any, seen: set[type[BaseModel]], level: int, title: str | None = None
+) -> list[str]:
     """The parts of the page for every class of keys in an annotation, with those nested in it."""
     parts: list[str] = []
+    title = title or path
     models = [branch for branch, _ in members(annotation) if is_section(branch)]
     if len(models) > 1:
         key, choices = discriminator(models)
         listed = ", ".join(f"`{choice}`" for choice in choices)
-        parts.append(f"{'#' * level} {path}\n\nWhat the section holds depends on `{key}`: {listed}.\n")
+        parts.append(f"{'#' * level} {title}\n\nWhat the section holds depends on `{key}`: {listed}.\n")
         for choice, model in choices.items():
             parts += _section(f"{path} ({key}: {choice})", path, model, seen, level + 1)
     elif models:
-        parts += _section(path, path, models[0], seen, level)
+        parts += _section(title, path, models[0], seen, level)
     for branch, _ in members(annotation):
         if origin(branch) is list:
             parts += _sections(f"{path}[]", get_args(branch)[0], seen, level)

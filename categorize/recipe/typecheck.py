@@ -301,6 +301,8 @@ class TypeCheck:
         if erased(entry.value) and "null" not in field["types"]:
             return INVALID
         wrong = upstream.complaint(field, value)
+        if wrong is None and model is AdapterSection:
+            wrong = upstream.out_of_bounds(name, value)
         if wrong is not None:
             self.problems.add(entry.value.position, key, wrong)
             return INVALID

@@ -66,6 +66,24 @@ def type_of(value: Any) -> str:
     return names[type(value)]
 
 
+# Bounds that peft's signatures do not tell: it refuses them when the model is built, or never and divides by zero.
+_AT_LEAST_ONE = ("r", "rank_pattern", "num_virtual_tokens", "encoder_hidden_size", "encoder_num_layers")
+_PROBABILITIES = ("lora_dropout", "encoder_dropout")
+
+
+def out_of_bounds(name: str, value: Any) -> str | None:
+    """What is wrong with a number of an adapter, in words, or None where it fits; the types are right already."""
+    numbers = value.values() if isinstance(value, dict) else [value]
+    for number in numbers:
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            continue
+        if name in _AT_LEAST_ONE and number < 1:
+            return f"must be at least 1, found {found(number)}"
+        if name in _PROBABILITIES and not 0 <= number < 1:
+            return f"must be at least 0 and below 1, found {found(number)}"
+    return None
+
+
 def complaint(field: UpstreamField, value: Any) -> str | None:
     """What is wrong with a value, in words, or None where it fits."""
     kind = type_of(value)

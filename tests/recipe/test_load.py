@@ -388,3 +388,19 @@ def test_an_output_dir_that_cannot_be_a_path_is_refused(errors: Errors, place: s
 def test_names_of_any_script_are_names(minimal: Minimal) -> None:
     for name in ("弹幕-分类_v1.2", "bert zh (2)", "console", "a" * 200):
         assert minimal("", f"name={json.dumps(name)}").recipe.name == name
+
+
+@pytest.mark.parametrize(
+    ("adapter", "said"),
+    [
+        ("{type: lora, r: 0}", "adapter.r: must be at least 1, found the number 0"),
+        ("{type: dora, rank_pattern: {query: 0}}", "adapter.rank_pattern: must be at least 1, found the number 0"),
+        (
+            "{type: lora, lora_dropout: 1.5}",
+            "adapter.lora_dropout: must be at least 0 and below 1, found the number 1.5",
+        ),
+        ("{type: prompt, num_virtual_tokens: 0}", "adapter.num_virtual_tokens: must be at least 1"),
+    ],
+)
+def test_a_number_that_no_adapter_can_have_is_refused_with_its_bound(write: Write, adapter: str, said: str) -> None:
+    assert said in error_of(write("r.yaml", MINIMAL + f"adapter: {adapter}\n"))

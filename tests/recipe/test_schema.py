@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,14 @@ def test_the_stored_schema_is_current() -> None:
 
 def test_the_stored_reference_is_current() -> None:
     assert REFERENCE_FILE.read_text(encoding="utf-8") == markdown(), "run python -m categorize.recipe.schema"
+
+
+def test_every_heading_of_the_reference_is_there_once_and_every_link_leads_to_one() -> None:
+    headings = re.findall(r"^#+ (.*)$", markdown(), re.MULTILINE)
+    assert len(headings) == len(set(headings))
+    anchors = {re.sub(r"[^\w-]", "", heading.lower().replace(" ", "-")) for heading in headings}
+    links = re.findall(r"\]\(#([^)]*)\)", markdown())
+    assert len(links) > 20 and set(links) <= anchors
 
 
 def test_the_schema_is_a_schema() -> None:

@@ -1,0 +1,29 @@
+"""What the documents say of the project is so: every page is linked, the order of imports is the tested one."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.test_imports import LEVELS
+
+
+def test_every_page_is_linked_from_the_readme_and_every_link_leads_somewhere(root: Path) -> None:
+    links = set(re.findall(r"\]\(([^)#:]+)", (root / "README.md").read_text(encoding="utf-8")))
+    assert {path.relative_to(root).as_posix() for path in (root / "docs").glob("*.md")} <= links
+    assert all((root / link).exists() for link in links)
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_the_written_order_of_imports_is_the_tested_one(root: Path, name: str) -> None:
+    text = " ".join((root / name).read_text(encoding="utf-8").split())
+    order = re.search(r"`(errors < [^`]*) < run_\*\.py`", text)
+    assert order is not None
+    steps = [set(re.findall(r"\w+", step)) for step in order[1].split("<")]
+    written = {module: i for i, step in enumerate(steps) for module in step}
+    assert {"hub", "runs", "metrics", "recipe", "data"} <= set(written) <= set(LEVELS)
+    for below, here in itertools.pairwise(steps):
+        assert max(LEVELS[module] for module in below) < min(LEVELS[module] for module in here)
