@@ -44,7 +44,7 @@ def build_adapter_config(section: AdapterSection, task_type: str, new_modules: S
     if new_modules:
         # Names are matched by their ending, so a longer path never catches another layer of the same name.
         values["modules_to_save"] = sorted({*new_modules, *(values.get("modules_to_save") or ())})
-        if ADAPTER_CLASSES[section.type] == "LoraConfig":  # the others have no such key
+        if hasattr(config_class, "exclude_modules"):  # LoRA and IA3
             excluded = values.get("exclude_modules") or ()
             if isinstance(excluded, str):
                 raise UserError(
@@ -78,7 +78,8 @@ def add_adapter(
         model = peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=activation_checkpointing)
     config = build_adapter_config(section, task_type, new_modules)
     try:
-        adapted = peft.get_peft_model(model, config)
+        with _same_start(config):
+            adapted = peft.get_peft_model(model, config)
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         way_out = "use another type" if section.type in PROMPT_LEARNING else "name target_modules, or use another type"
         raise UserError(
@@ -90,6 +91,31 @@ def add_adapter(
             # Small updates vanish in half precision; the base stays in its own type.
             parameter.data = parameter.data.float()
     return adapted
+
+
+def load_adapter(model: PreTrainedModel, folder: str) -> PeftModel:
+    """The model with the adapter that a run left in `folder`."""
+    from peft import PeftConfig, PeftModel
+
+    with _same_start(PeftConfig.from_pretrained(folder)):
+        return PeftModel.from_pretrained(model, folder)
+
+
+@contextmanager
+def _same_start(config: PeftConfig) -> Iterator[None]:
+    """Random numbers that are the same whenever an adapter with this configuration is put on a model.
+
+    PiSSA takes the adapter's first values out of the base, in training and again when the adapter is loaded. By
+    iterations (`pissa_niter_4`) it does so from random numbers: with others, the base is left without other values.
+    """
+    if not str(getattr(config, "init_lora_weights", "")).startswith("pissa_niter"):
+        yield
+        return
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
 
 
 def refuse_unfit(model: PreTrainedModel, section: AdapterSection) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from categorize.models.adapters import add_adapter
+from categorize.models.adapters import add_adapter, load_adapter
 from categorize.models.console import quiet_libraries
 from categorize.models.head import clamp_length, resolve_dtype
 from categorize.models.quantization import build_quantization, keep_layout
@@ -130,8 +130,6 @@ def load_trained_causal(
     if settings.base is None:
         causal = load_causal(folder, dtype=dtype, max_length=settings.max_length, trust_remote_code=trust_remote_code)
     else:
-        from peft import PeftModel
-
         causal = load_causal(
             base or settings.base,
             revision=None if base else settings.base_revision,
@@ -142,7 +140,7 @@ def load_trained_causal(
         )
         with loading(folder, "the adapter"):
             causal.tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
-            causal.model = PeftModel.from_pretrained(causal.model, folder)
+            causal.model = load_adapter(causal.model, folder)
     causal.settings = settings
     causal.model.eval()
     return causal

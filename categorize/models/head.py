@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from categorize.errors import UserError
 from categorize.labels import LabelSet
-from categorize.models.adapters import add_adapter
+from categorize.models.adapters import add_adapter, load_adapter
 from categorize.models.console import quiet_libraries
 from categorize.models.outputs import Outputs, config_names, follow_labels
 from categorize.models.pooling import pool_by_mean
@@ -282,8 +282,6 @@ def load_trained_head(
             )
         model, tokenizer = loaded.model, loaded.tokenizer
     else:
-        from peft import PeftModel
-
         quantization = QuantizationSection(**settings.quantization) if settings.quantization else None
         model = load_sequence_classifier(
             base or settings.base,
@@ -297,7 +295,7 @@ def load_trained_head(
         with loading(folder, "the adapter"):
             tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
             pad = tokenizer.pad_token_id
-            model = PeftModel.from_pretrained(model, folder)
+            model = load_adapter(model, folder)
         model.config.pad_token_id = pad
     model.eval()
     return Head(model, tokenizer, settings)

@@ -6,6 +6,7 @@ valid number, unable to parse string") would name no line and every branch of a 
 
 from __future__ import annotations
 
+import math
 import operator
 import types
 from collections.abc import Iterable
@@ -219,8 +220,8 @@ class TypeCheck:
         for branch, constraints in branches:
             if origin(branch) is Literal and (type(value), value) in [(type(c), c) for c in get_args(branch)]:
                 return value
-            if value != value:
-                continue  # .nan is no number that a key could mean
+            if isinstance(value, float) and not math.isfinite(value):
+                continue  # no key could mean .nan or .inf
             if branch is type(value) or (branch is float and type(value) is int):
                 return self._constrained(node, value, constraints, key)
         return self._refuse(node, branches, key)

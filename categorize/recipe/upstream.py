@@ -12,6 +12,7 @@ such as `pissa_niter_[number of iters]` stands for any text in place of the brac
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Iterable
@@ -90,8 +91,8 @@ def complaint(field: UpstreamField, value: Any) -> str | None:
     types = field["types"]
     if kind not in types and not (kind == "int" and "float" in types):
         return f"expected {expectation(field)}, found {found(value)}{way_out(value, types)}"
-    if isinstance(value, float) and value != value:
-        return "expected a number, found .nan"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"expected a number, found {str(value).replace('nan', '.nan').replace('inf', '.inf')}"
     if isinstance(value, str):
         return _choice_complaint(field, value)
     if isinstance(value, list):

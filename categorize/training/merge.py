@@ -32,6 +32,8 @@ from categorize.training.card import card
 from categorize.training.session import held_out, say, write_predicted
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pyarrow as pa
     from transformers import PreTrainedModel
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from categorize.recipe.command import Command
 
 ENOUGH = 0.99  # share of rows decided alike below which a merged run is not the run any more
+DIVERGED = 0.01  # nats a row, from where on merged probabilities are others
 SCORE_TOLERANCE = 0.01  # of the spread of the scores: what counts as the same score
 COPIED = (LABEL_SET, INPUT, DECISION_RULE, PROMPT, "splits.parquet")
 OF_THE_WRITING = ("started", "finished", "versions", "git_commit", "hardware", "members")
@@ -54,6 +57,10 @@ class MergeComparison:
             the spread of the scores.
         largest_difference: of any label's probability (of any score), None where answers were generated.
         dtype: type of the merged weights.
+        divergence: Kullback-Leibler divergence of the merged run's probabilities from the run's, in nats, mean over
+            rows; of several labels, of all of them together. By so much the log loss grows where the run was right
+            about its own doubts. None where answers were generated.
+        log_loss: of the run and of the merged run, where `metrics.json` has it.
     """
 
     split: str | None
@@ -61,6 +68,8 @@ class MergeComparison:
     agreement: float | None
     largest_difference: float | None
     dtype: str
+    divergence: float | None = None
+    log_loss: tuple[float, float] | None = None
 
     def lines(self) -> list[str]:
         """For the terminal; with a warning where the runs differ."""
@@ -71,6 +80,14 @@ class MergeComparison:
             f"merged into {self.dtype} weights: {self.agreement:.1%} of {self.rows:,} {self.split} rows decided as "
             f"before{difference}"
         ]
+        grown = (self.log_loss[1] - self.log_loss[0]) if self.log_loss else 0.0
+        if self.log_loss:
+            lines[0] += f", log loss {self.log_loss[0]:.3f} -> {self.log_loss[1]:.3f}"
+        if self.agreement >= ENOUGH and ((self.divergence or 0.0) > DIVERGED or abs(grown) > DIVERGED):
+            lines.append(
+                "warning: the merged run decides alike, but is sure of other things: compare both with run_eval.py "
+                "before you use its probabilities, or keep the adapter"
+            )
         if self.agreement < ENOUGH:
             lines.append(
                 f"warning: the merged run decides {1 - self.agreement:.1%} of the rows otherwise; compare both with "
@@ -85,11 +102,11 @@ def merged_path(recipe: TrainedRecipe) -> Path:
     return output.with_name(f"{output.name}_merged")
 
 
-def check_merge(recipe: TrainedRecipe, *, overwrite: bool) -> None:
+def check_merge(recipe: TrainedRecipe, *, overwrite: bool, trust_remote_code: bool = False) -> None:
     """Refuse, before anything is trained, what cannot be merged.
 
     Raises:
-        UserError: no adapter, an adapter that learns a prompt, or a merged run that is there already.
+        UserError: no adapter, an adapter that cannot become part of weights, or a merged run that is there already.
     """
     if recipe.adapter is None:
         raise UserError("--merge: the recipe has no adapter, so that there is nothing to merge; remove the flag")
@@ -101,10 +118,14 @@ def check_merge(recipe: TrainedRecipe, *, overwrite: bool) -> None:
     path = merged_path(recipe)
     if is_run(path) and not overwrite:
         raise UserError(f"{path}: a merged run is here already; remove the folder, or replace both with --overwrite")
+    from categorize.models.merging import refuse_unmergeable
+
+    refuse_unmergeable(recipe, trust_remote_code)
 
 
 def merge_finished(command: Command) -> None:
-    """Merge the finished run that is in the output folder.
+    """Merge the finished run that is in the output folder. Its base may have moved: the recipe's `model.name_or_path`
+    says where it is now.
 
     Raises:
         UserError: that run came from another recipe, or from other data.
@@ -116,13 +137,26 @@ def merge_finished(command: Command) -> None:
     recipe = command.recipe.recipe
     assert isinstance(recipe, TrainedRecipe)
     run = Run.open(recipe.output_path)
-    if (run.path / RECIPE).read_text(encoding="utf-8") != command.recipe.text:
+    if not _differs_in_base_alone((run.path / RECIPE).read_text(encoding="utf-8"), command.recipe.text):
         raise UserError(
             f"{run.path / RECIPE}: the finished run had another recipe; merge with that one, or train anew with "
             f"--overwrite"
         )
     say("the run is finished: merging its adapter, nothing is trained")
     merge_run(command, run, load_recipe_data(recipe, write=False))
+
+
+def _differs_in_base_alone(before: str, now: str) -> bool:
+    """Whether two recipes are the same but for where the base model is."""
+    import yaml
+
+    texts = []
+    for text in (before, now):
+        plain = yaml.safe_load(text)
+        for key in ("name_or_path", "revision"):
+            plain["model"].pop(key, None)
+        texts.append(plain)
+    return bool(texts[0] == texts[1])
 
 
 def merge_run(command: Command, run: Run, data: LoadedData) -> Run:
@@ -139,7 +173,7 @@ def merge_run(command: Command, run: Run, data: LoadedData) -> Run:
     writer = RunWriter(path, command.recipe.text, overwrite=command.overwrite)
     dtype = merged_dtype(recipe)
     with disk_errors(writer.path):
-        parameters = _write_weights(run, writer, data, dtype, command.trust_remote_code)
+        parameters = _write_weights(run, writer, data, dtype, base_of(recipe, run), command.trust_remote_code)
         for name in COPIED:
             if run.has(name):
                 shutil.copy(run.path / name, writer.stage(name))
@@ -172,14 +206,22 @@ def merged_dtype(recipe: TrainedRecipe) -> str:
     return "bfloat16" if torch.cuda.is_available() else "float32"
 
 
-def _write_weights(run: Run, writer: RunWriter, data: LoadedData, dtype: str, trust_remote_code: bool) -> int:
+def base_of(recipe: TrainedRecipe, run: Run) -> str | None:
+    """Where the base of the run's adapter is now, if not where it was in training."""
+    named: str = recipe.model.name_or_path  # type: ignore[union-attr]  # of a model that has an adapter
+    return named if named != run.manifest.get("model") else None
+
+
+def _write_weights(
+    run: Run, writer: RunWriter, data: LoadedData, dtype: str, base: str | None, trust_remote_code: bool
+) -> int:
     """Model, tokenizer and settings of the merged run; gives the number of its parameters."""
     from categorize.models.causal import CAUSAL, CausalSettings, load_trained_causal
     from categorize.models.head import HEAD, HeadSettings, load_trained_head, parameter_counts
 
     if run.method == "head":
         of_head = replace(HeadSettings(**run.read_json(HEAD)), quantization=None, dtype=dtype)
-        head = load_trained_head(str(run.path), data.label_set, of_head, None, trust_remote_code)
+        head = load_trained_head(str(run.path), data.label_set, of_head, base, trust_remote_code)
         model, tokenizer = _merge(run, head.model), head.tokenizer
         writer.write_json(HEAD, replace(of_head, base=None, base_revision=None).to_dict())
     else:
@@ -187,7 +229,7 @@ def _write_weights(run: Run, writer: RunWriter, data: LoadedData, dtype: str, tr
         from categorize.training.sft import align_end
 
         of_causal = replace(CausalSettings(**run.read_json(CAUSAL)), quantization=None, dtype=dtype)
-        causal = load_trained_causal(str(run.path), of_causal, None, trust_remote_code)
+        causal = load_trained_causal(str(run.path), of_causal, base, trust_remote_code)
         causal.model = _merge(run, causal.model)
         align_end(causal, PromptFormat.from_dict(run.read_json(PROMPT), data.label_set, causal.tokenizer))
         model, tokenizer = causal.model, causal.tokenizer
@@ -198,10 +240,11 @@ def _write_weights(run: Run, writer: RunWriter, data: LoadedData, dtype: str, tr
 
 
 def _merge(run: Run, model: Any) -> PreTrainedModel:
+    from categorize.models.merging import REFUSALS, merge_adapter
+
     try:
-        merged: PreTrainedModel = model.merge_and_unload(safe_merge=True)
-        return merged
-    except ValueError as error:  # weights that are not finite
+        return merge_adapter(model)
+    except REFUSALS as error:  # weights that are not finite, and what earlier versions trained and cannot be merged
         raise UserError(f"{run.path}: cannot merge the adapter: {' '.join(str(error).split())[:200]}") from error
 
 
@@ -241,6 +284,7 @@ def compare(before: Path, after: Path, dtype: str, is_regression: bool) -> Merge
     if not splits:
         return MergeComparison(None, 0, None, None, dtype)
     split = splits[0]
+    divergence: float | None = None
     old, new = (pq.read_table(folder / f"predictions/{split}.parquet") for folder in (before, after))
     if is_regression:
         scores = [table["score"].to_numpy().astype("float64") for table in (old, new)]
@@ -251,8 +295,44 @@ def compare(before: Path, after: Path, dtype: str, is_regression: bool) -> Merge
         alike = np.array(_decided(old)) == np.array(_decided(new))
         largest = None
         if None not in (columns := old["probabilities"].to_pylist()):
-            largest = float(np.nanmax(np.abs(np.array(columns) - np.array(new["probabilities"].to_pylist()))))
-    return MergeComparison(split, old.num_rows, float(np.mean(alike)), largest, dtype)
+            probabilities = np.array(columns), np.array(new["probabilities"].to_pylist())
+            largest = float(np.nanmax(np.abs(probabilities[0] - probabilities[1])))
+            divergence = _divergence(*probabilities)
+    return MergeComparison(
+        split, old.num_rows, float(np.mean(alike)), largest, dtype, divergence, _log_losses(before, after, split)
+    )
+
+
+def _divergence(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> float:
+    """Kullback-Leibler divergence in nats, mean over rows. Probabilities [rows, labels] that do not add up to 1 are
+    those of several labels, each for itself."""
+    import numpy as np
+    from scipy.special import rel_entr
+
+    def nats(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        smallest = np.finfo(np.float32).tiny
+        entropies: npt.NDArray[np.float64] = rel_entr(np.maximum(first, smallest), np.maximum(second, smallest))
+        return entropies
+
+    both = nats(before, after)
+    if not np.allclose(np.nansum(before, axis=1), 1, atol=1e-3):
+        both = both + nats(1 - before, 1 - after)
+    return float(np.mean(np.nansum(both, axis=1)))
+
+
+def _log_losses(before: Path, after: Path, split: str) -> tuple[float, float] | None:
+    """Log loss of both runs on a split, None where one has none."""
+    import json
+
+    found = []
+    for folder in (before, after):
+        if not (folder / METRICS).is_file():
+            return None
+        measured = json.loads((folder / METRICS).read_text(encoding="utf-8")).get(split, {})
+        if measured.get("log_loss") is None:
+            return None
+        found.append(float(measured["log_loss"]))
+    return found[0], found[1]
 
 
 def _decided(table: pa.Table) -> list[str]:

@@ -80,7 +80,7 @@ def _train(command: Command) -> tuple[Run, TrainedRecipe, LoadedData] | None:
     if command.merge:
         from categorize.training.merge import check_merge, merge_finished
 
-        check_merge(recipe, overwrite=command.overwrite)
+        check_merge(recipe, overwrite=command.overwrite, trust_remote_code=command.trust_remote_code)
     if command.dry_run:
         data = load_recipe_data(recipe, resplit=command.resplit, write=not command.dry_run)
         check_labelled(data)

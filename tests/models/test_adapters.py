@@ -140,6 +140,20 @@ def test_a_reloaded_head_on_an_adapter_predicts_the_same(
     np.testing.assert_array_equal(logits(load_trained_head(str(tmp_path), THREE, head.settings)), expected)
 
 
+@pytest.mark.parametrize("start", ["pissa", "pissa_niter_4", "olora", "orthogonal", "mica"])
+def test_an_adapter_that_was_taken_out_of_the_base_is_taken_out_alike_when_it_is_loaded(
+    tiny: Tiny, tmp_path: Path, start: str
+) -> None:
+    """`pissa_niter` takes it out by random numbers: others left another base behind."""
+    head = build_head(recipe(tiny("bert"), adapter={"type": "lora", "r": 4, "init_lora_weights": start}), THREE)
+    shake(head)
+    expected = logits(head)
+    head.model.save_pretrained(tmp_path)
+    head.tokenizer.save_pretrained(tmp_path)
+    torch.manual_seed(99)
+    np.testing.assert_array_equal(logits(load_trained_head(str(tmp_path), THREE, head.settings)), expected)
+
+
 @pytest.mark.parametrize("bits", BITS)
 @pytest.mark.parametrize("architecture", [*ENCODERS, "qwen2"])
 def test_new_modules_are_not_quantized(tiny: Tiny, architecture: str, bits: str) -> None:

@@ -226,6 +226,14 @@ def test_keys_of_another_method_are_named(errors: Errors) -> None:
         ("training: {report_to: [wandb, tensorbord]}", "item 2: expected one of"),
         ("training: {lr_scheduler_kwargs: 3}", "expected a mapping or null, found the number 3"),
         ("training: {learning_rate: .nan}", "expected a number, found .nan"),
+        ("training: {learning_rate: -.inf}", "expected a number, found -.inf"),
+        *(
+            (
+                f"training: {{class_weights: {{Male: {value}, Female: 1.0}}}}",
+                "class_weights.Male: expected a number above",
+            )
+            for value in (".inf", "-.inf", ".nan", "-1", "0")
+        ),
         ("training: 3", "r.yaml:7: training: expected a mapping, found the number 3"),
         ("adapter: {type: lora, bias: some}", "adapter.bias: expected one of none, all, lora_only"),
         ("adapter: {type: lora, init_lora_weights: gausian}", "did you mean gaussian?"),

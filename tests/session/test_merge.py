@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,20 @@ def test_a_finished_run_is_merged_without_training(
     assert run("seqcls", recipe, "--merge", "--overwrite") == 0
 
 
+def test_a_finished_run_is_merged_into_its_base_where_that_is_now(
+    folder: Path, tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = folder / "base"
+    shutil.copytree(tiny("bert"), base)
+    recipe = head_recipe(folder, base, {"type": "ia3"})
+    assert run("seqcls", recipe) == 0
+    base.rename(folder / "moved")
+    assert run("seqcls", recipe, "--merge") == 2
+    assert capsys.readouterr().err.startswith(f"error: {base}: no such model folder")
+    assert run("seqcls", recipe, "--merge", f"model.name_or_path={folder / 'moved'}") == 0
+    assert check_merged(folder, "seqcls")["details"]["merge"]["largest_difference"] < 1e-5
+
+
 def test_a_finished_run_of_another_recipe_is_not_merged(
     folder: Path, tiny: Tiny, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -174,6 +189,7 @@ def test_a_merged_causal_model_generates_and_stops_by_itself(folder: Path, tiny:
         ({"type": "prefix", "num_virtual_tokens": 4}, "--merge: adapter.type prefix learns tokens before the text"),
         ({"type": "prompt", "num_virtual_tokens": 4}, "--merge: adapter.type prompt learns tokens before the text"),
         ({"type": "p_tuning", "num_virtual_tokens": 4}, "--merge: adapter.type p_tuning learns tokens"),
+        ({"type": "lora", "lora_bias": True}, "--merge: adapter.type lora as it is here cannot become part of the"),
     ],
 )
 def test_what_cannot_be_merged_is_refused_before_training(
@@ -206,6 +222,33 @@ def test_runs_that_differ_are_warned_of(tmp_path: Path) -> None:
         "merged into bfloat16 weights: 98.0% of 50 validation rows decided as before, largest difference 0.5"
     )
     assert warning.startswith("warning: the merged run decides 2.0% of the rows otherwise")
+
+
+@pytest.mark.parametrize(
+    ("after", "log_loss", "warned"),
+    [
+        ([0.899, 0.101], (0.3, 0.3), False),
+        ([0.6, 0.4], (0.3, 0.3), True),
+        ([0.9, 0.1], (3.1, 8.4), True),
+    ],
+    ids=["the-same", "other-probabilities", "another-log-loss"],
+)
+def test_runs_that_decide_alike_with_other_probabilities_are_warned_of(
+    tmp_path: Path, after: list[float], log_loss: tuple[float, float], warned: bool
+) -> None:
+    folders = [
+        write_predictions(tmp_path / name, predicted=[["a"]] * 50, probabilities=[row] * 50)
+        for name, row in (("a", [0.9, 0.1]), ("b", after))
+    ]
+    for folder, value in zip(folders, log_loss, strict=True):
+        (folder / "metrics.json").write_text(json.dumps({"validation": {"log_loss": value}}))
+    comparison = compare(*folders, "float32", False)
+    assert comparison.agreement == 1.0
+    expected = sum(p * np.log(p / q) for p, q in zip([0.9, 0.1], after, strict=True))
+    assert comparison.divergence == pytest.approx(expected, abs=1e-9)
+    first, *warnings = comparison.lines()
+    assert first.endswith(f"log loss {log_loss[0]:.3f} -> {log_loss[1]:.3f}")
+    assert [line.startswith("warning: the merged run decides alike") for line in warnings] == [True] * warned
 
 
 def test_an_answer_that_turned_invalid_counts_as_another(tmp_path: Path) -> None:
