@@ -193,7 +193,7 @@ def load_data(
     notes = [*source.notes, *lacking, *assignment.notes, *shared]
     report = describe(_name(parts), notes, everything, final, tables, label_set, gold, data, trace.report())
     report.warnings.extend(assignment.warnings)
-    report.add_near(splits.near_train, tables, data)
+    report.add_near(splits.near_train, tables, data, set(to_split.official))
     report.left_out.update(Counter(reason for reason in reasons if reason is not None))
     gone = [row for row, reason in enumerate(reasons) if reason is not None]
     left_out = everything.take(pa.array(gone, pa.int64()))

@@ -198,6 +198,29 @@ def test_a_written_folder_loads_with_datasets_offline(folder: Path, monkeypatch:
     assert purged["purged"].num_rows == pq.read_metadata("set/purged.parquet").num_rows
 
 
+@pytest.mark.parametrize("form", ["parquet", "csv", "xlsx"])
+def test_the_python_of_the_datasheet_reads_the_splits(folder: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
+    rows = comments()
+    rows[4]["message"], rows[5]["message"] = "NA", "007"
+    assert main([write_recipe(rows), "--write", "set", "--format", form]) == 0
+    code = Path("set/README.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    code = code.replace("path/of/this/folder", str(folder / "set"))
+    *lines, last = code.strip().split("\n")
+    scope: dict[str, Any] = {}
+    exec("\n".join([*lines, f"loaded = {last}"]), scope)
+    data = load_recipe_data(load_recipe("mine.yaml").recipe)
+    loaded = scope["loaded"]
+    assert {name: split.num_rows for name, split in loaded.items()} == {
+        name: data.splits[name].num_rows for name in SPLITS if data.splits[name].num_rows
+    }
+    if form != "csv":  # the csv reader of datasets takes NA for nothing and 007 for a number
+        for name, split in loaded.items():
+            assert split["id"][:] == data.splits[name]["id"].to_pylist()
+            assert [text or "" for text in split["text"][:]] == data.splits[name]["text"].to_pylist()
+
+
 def test_the_datasheet_tells_what_is_known_and_asks_the_rest(folder: Path) -> None:
     recipe = write_recipe(comments())
     assert main([recipe, "--write", "set", "--license", "cc-by-4.0"]) == 0

@@ -356,3 +356,41 @@ def test_few_training_rows_and_uneven_labels_are_warnings(tmp_path: Path) -> Non
     train, test = comments(200), [{**row, "id": f"t{i}", "label": "a"} for i, row in enumerate(comments(100))]
     data = load(official(tmp_path, train=train, test=test), LabelsSection())
     assert any("more than chance" in w and "'a'" in w and "of test" in w for w in data.report.warnings)
+
+
+def test_a_key_that_does_nothing_for_this_source_is_told(tmp_path: Path) -> None:
+    rows, held = near_rows(), [{**row, "id": f"h{row['id']}", "text": row["text"] + "了"} for row in near_rows()]
+    from tests.data.test_load import official
+
+    both = official(tmp_path, train=rows, test=held)
+    warnings = load(both, splits=SplitSettings(test=0.3)).report.warnings
+    assert any("data.splits.test: 0.3 has no effect: the source publishes a test split" in w for w in warnings)
+    # What is cut here is validation, and `group` would keep its texts apart from train.
+    assert any("near_duplicates: group keeps" in w for w in warnings)
+    every = official(tmp_path, train=rows, validation=held[:20], test=held[20:])
+    near = load(every).report.warnings
+    assert any("the splits are published, and kept" in w for w in near) and not any("group keeps" in w for w in near)
+    settings = SplitSettings(validation=0.2, near_duplicates="group", seed=3)
+    told = load(every, splits=settings).report.warnings
+    assert any("data.splits.validation: 0.2 has no effect" in w for w in told)
+    assert any("data.splits.seed and data.splits.near_duplicates: group have no effect" in w for w in told)
+    assert not any("group keeps such texts" in w for w in told)
+    single = write(tmp_path / "a.jsonl", rows)
+    folds = load(single, splits=SplitSettings(folds=5, test=0.3)).report.warnings
+    assert any("data.splits.test: 0.3 has no effect beside folds" in w for w in folds)
+    quiet = load(single, splits=SplitSettings(test=0.3, validation=0.2, seed=3, near_duplicates="group"))
+    assert not any("no effect" in w for w in quiet.report.warnings)
+
+
+def test_validation_cut_from_few_rows_says_what_it_costs(tmp_path: Path) -> None:
+    from tests.data.test_load import official
+
+    rows = comments(40)
+    data = load(official(tmp_path, train=rows[:26], test=rows[26:]))
+    held = data.splits.validation.num_rows
+    (warning,) = [w for w in data.report.warnings if "validation has" in w]
+    assert f"taken from the 26 of train: a measure on it moves by {100 / held:.0f} points with a single row" in warning
+    assert f"training has {26 - held}" in warning and "data.splits.validation: 0" in warning
+    whole = load(official(tmp_path, train=rows[:26], test=rows[26:]), splits=SplitSettings(validation=0))
+    assert not any("validation has" in w for w in whole.report.warnings)
+    assert not any("validation has" in w for w in load(write(tmp_path / "a.jsonl", comments(400))).report.warnings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -25,7 +26,9 @@ from categorize.data.splitting.shares import (
 from categorize.data.splitting.times import shown
 from categorize.errors import UserError
 from categorize.recipe.data_sections import DataSection
+from categorize.recipe.wording import counted, join
 
+_FEW = 20  # validation rows under which a warning says what they cost
 _FAR_OFF = 0.5  # a held-out split this much smaller or larger than its share is worth a warning
 
 
@@ -91,8 +94,9 @@ def assign_rows(rows: RowsToSplit, data: DataSection, known: Mapping[str, int]) 
         0.0 if "validation" in given else settings.validation,
         settings.seed,
     )
+    idle = _without_effect(given, fractions, data)
     if fractions.test == 0.0 and fractions.validation == 0.0:
-        return Assigned(["train" if split == Source.ALL else split for split in splits])
+        return Assigned(["train" if split == Source.ALL else split for split in splits], warnings=idle)
     pool = [i for i, split in enumerate(splits) if split in (Source.ALL, "train")]
     keys = [rows.keys[i] for i in pool]
     units = make_units([rows.joined.get(key, key) for key in keys], [rows.values[i] for i in pool])
@@ -102,7 +106,7 @@ def assign_rows(rows: RowsToSplit, data: DataSection, known: Mapping[str, int]) 
     for key, unit in of_key.items():
         if key in known:
             existing.setdefault(unit, known[key])
-    result = Assigned(splits)
+    result = Assigned(splits, warnings=idle)
     if settings.folds is not None:
         code, of_unit = _by_folds(units, fractions, data, settings.folds, existing, result)
     elif rows.times is not None:
@@ -120,7 +124,43 @@ def assign_rows(rows: RowsToSplit, data: DataSection, known: Mapping[str, int]) 
     groups = [rows.groups[i] for i in pool] if rows.groups is not None else None
     if settings.by_time is None:
         _check_shares(units, of_unit, fractions, groups, bool(rows.joined), data, result)
+    _check_validation(Counter(splits), fractions, result)
     return result
+
+
+def _without_effect(given: set[str], fractions: Fractions, data: DataSection) -> list[str]:
+    """Keys that are written and do nothing for this source, because it publishes the splits that they are for."""
+    settings = data.splits
+    result = []
+    for name in ("test", "validation"):
+        share = getattr(settings, name)
+        if name in settings.model_fields_set and share and name in given:
+            result.append(
+                f"data.splits.{name}: {share} has no effect: the source publishes a {name} split, which is kept; give "
+                "the rows as one file to cut it anew"
+            )
+    if settings.folds is not None and "test" in settings.model_fields_set:
+        result.append(f"data.splits.test: {settings.test} has no effect beside folds: each fold is a test split")
+    if fractions.test == 0.0 and fractions.validation == 0.0:
+        written = ["seed", "file", "by_time"]
+        keys = [f"data.splits.{key}" for key in written if key in settings.model_fields_set and getattr(settings, key)]
+        if settings.near_duplicates == "group":
+            keys.append("data.splits.near_duplicates: group")
+        if keys:
+            have = "have" if len(keys) > 1 else "has"
+            result.append(f"{join(keys, 'and')} {have} no effect: no split is cut from this source")
+    return result
+
+
+def _check_validation(rows: Counter[str], fractions: Fractions, result: Assigned) -> None:
+    """Warn where validation is cut from so few rows that it costs more than it tells."""
+    held, left = rows["validation"], rows["train"]
+    if fractions.validation and 0 < held < _FEW:
+        result.warnings.append(
+            f"validation has {counted(held, 'row')}, taken from the {held + left:,} of train: a measure on it moves by "
+            f"{100 / held:.0f} points with a single row, and training has {left:,}; to train on all of them set "
+            "data.splits.validation: 0 (no early stopping, best checkpoint or tuned thresholds then)"
+        )
 
 
 def _split_of(stored: int, folds: int | None, fold: int, split: int) -> int:

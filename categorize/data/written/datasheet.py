@@ -74,6 +74,10 @@ def front_matter(
         "task_categories": ["text-classification"],
         "size_categories": [next((name for bound, name in _SIZES if total < bound), "n>10M")],
         "tags": ["categorize", data.label_set.task.replace("_", "-")],
+    }
+    if exported.form == "xlsx":
+        return {**result, "viewer": False}  # neither `datasets` nor the Hub's viewer reads spreadsheets
+    result |= {
         "configs": [
             {
                 "config_name": "default",
@@ -182,9 +186,7 @@ def _files(exported: Exported, recipe: RecipeBase) -> list[str]:
         f"* `{MANIFEST}`: counts, fingerprints, labels and the preparation of the text",
         "",
         "```python",
-        "from datasets import load_dataset",
-        "",
-        'load_dataset("path/of/this/folder")',
+        *_snippet(exported),
         "```",
         "",
         "A recipe reads the same rows in the same splits with this section, beside the `labels` of the first recipe:",
@@ -194,6 +196,24 @@ def _files(exported: Exported, recipe: RecipeBase) -> list[str]:
         "```",
     ]
     return lines
+
+
+def _snippet(exported: Exported) -> list[str]:
+    """Python that reads the splits as a `DatasetDict`; `datasets` reads no spreadsheets by itself."""
+    if exported.form != "xlsx":
+        return ["from datasets import load_dataset", "", 'load_dataset("path/of/this/folder")']
+    splits = ", ".join(f'"{name}"' for name in exported.splits)
+    return [
+        "import pandas  # with openpyxl",
+        "from datasets import Dataset, DatasetDict",
+        "",
+        "def read(name):",
+        '    path = f"path/of/this/folder/{name}.xlsx"',
+        '    texts = {"id": str, "text": str}',
+        '    return Dataset.from_pandas(pandas.read_excel(path, dtype=texts, keep_default_na=False, na_values=[""]))',
+        "",
+        f"DatasetDict({{name: read(name) for name in [{splits}]}})",
+    ]
 
 
 def reload_section(exported: Exported, recipe: RecipeBase, folder: str | Path = "FOLDER") -> dict[str, Any]:
