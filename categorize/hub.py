@@ -21,6 +21,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from categorize.connection import from_cache_where_unreachable, one_line, reason, status, ways_out
 from categorize.errors import UserError
 from categorize.recipe.sections import HubSection, TrainedRecipe
 from categorize.runs import PROMPT, RECIPE, Run
@@ -92,7 +93,7 @@ def check_push(recipe: TrainedRecipe) -> list[str]:
     try:
         validate_repo_id(section.repo_id)
     except HFValidationError as error:
-        raise UserError(f"hub.repo_id: {section.repo_id}: {_one_line(error)}") from None
+        raise UserError(f"hub.repo_id: {section.repo_id}: {one_line(error)}") from None
     way_out = "or remove the hub section and push the finished run later with python -m categorize.hub"
     if constants.is_offline_mode():
         raise UserError(
@@ -138,9 +139,9 @@ def _ask(section: HubSection) -> tuple[ModelInfo | None, str | None]:
                 found = api.model_info(section.repo_id, timeout=SECONDS_TO_ANSWER)
             token = (api.whoami().get("auth") or {}).get("accessToken") or {}
         except Exception as error:  # of any HTTP client; the reason is returned, and said before training starts
-            if _status(error) == 401:
-                raise UserError(f"hub.repo_id: {section.repo_id}: {_reason(error)}; {LOGIN}") from None
-            return None, _reason(error)
+            if status(error) == 401:
+                raise UserError(f"hub.repo_id: {section.repo_id}: {reason(error)}; {LOGIN}") from None
+            return None, reason(error)
     if token.get("role") == "read":
         raise UserError(
             f"hub.repo_id: {section.repo_id}: the Hugging Face token may only read; {LOGIN} with one that writes"
@@ -237,7 +238,7 @@ def _failures(run: Run, section: HubSection) -> Iterator[None]:
     # Not a few types by name: http client, xet and system all raise their own.
     except (Exception, KeyboardInterrupt) as error:
         raise UserError(
-            f"{section.repo_id}: not pushed: {_reason(error)}; the run itself is finished at {run.path}; push it again "
+            f"{section.repo_id}: not pushed: {reason(error)}; the run itself is finished at {run.path}; push it again "
             f"with: {again}"
         ) from error
 
@@ -251,7 +252,7 @@ def fetch(hub_id: HubId) -> Path:
     """
     from huggingface_hub import snapshot_download
 
-    with _quiet():
+    with _quiet(), from_cache_where_unreachable() as trouble:
         try:
             download = {"revision": hub_id.revision, "ignore_patterns": list(NOT_FETCHED)}
             folder = Path(snapshot_download(hub_id.repo_id, allow_patterns=list(FETCHED), **download))
@@ -260,57 +261,16 @@ def fetch(hub_id: HubId) -> Path:
                 folder = Path(snapshot_download(hub_id.repo_id, allow_patterns=patterns, **download))
         except Exception as error:  # of any HTTP client or file system; raised on with its reason
             name = hub_id.repo_id + (f"@{hub_id.revision}" if hub_id.revision else "")
+            if trouble is not None:
+                raise UserError(
+                    f"{name}: no folder here, and cannot be fetched from the Hub: {trouble}; give a folder, "
+                    f"{ways_out(trouble)}"
+                ) from error
             raise UserError(
-                f"{name}: no folder here, and cannot be fetched from the Hub: {_reason(error)} (check the spelling; "
+                f"{name}: no folder here, and cannot be fetched from the Hub: {reason(error)} (check the spelling; "
                 f"{LOGIN} for a private one; or give a folder)"
             ) from error
     return folder
-
-
-# ---------------------------------------------------------------- what went wrong
-def _reason(error: BaseException) -> str:
-    """Why a request failed, in a few words."""
-    from huggingface_hub import constants
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    if isinstance(error, LocalEntryNotFoundError | RuntimeError) and error.__cause__ is not None:
-        return _reason(error.__cause__)
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted"
-    if isinstance(error, OfflineModeIsEnabled):
-        return "HF_HUB_OFFLINE is set"
-    if isinstance(error, GatedRepoError):
-        return "its owner has to grant access first; ask for it on its page"
-    if isinstance(error, RevisionNotFoundError):
-        return "it has no such revision"
-    status = _status(error)
-    if status == 401 and not isinstance(error, RepositoryNotFoundError):
-        return "the Hugging Face token is not valid (401)"
-    if isinstance(error, RepositoryNotFoundError):
-        return f"no such repository, or the token may not see it ({status})"
-    if status == 403:
-        return "the token may not write there (403)"
-    if status is not None:
-        said = _one_line(getattr(error, "server_message", None) or "")
-        return f"the Hub answered {status}" + (f": {said}" if said else "")
-    if type(error).__module__.split(".")[0].startswith("httpx") or isinstance(error, ConnectionError | TimeoutError):
-        return f"no connection to {constants.ENDPOINT} ({_one_line(error) or type(error).__name__})"
-    return _one_line(error) or type(error).__name__
-
-
-def _status(error: BaseException) -> int | None:
-    return getattr(getattr(error, "response", None), "status_code", None)
-
-
-def _one_line(message: object) -> str:
-    text = " ".join(str(message).split()).rstrip(".")
-    return text if len(text) <= 200 else text[:200] + "..."
 
 
 def _url(repo_id: str) -> str:

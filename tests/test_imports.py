@@ -13,6 +13,7 @@ import pytest
 LEVELS = {
     "errors": 0,
     "processes": 1,
+    "connection": 1,
     "launch": 2,
     "recipe": 2,
     "labels": 3,

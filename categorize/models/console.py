@@ -26,8 +26,7 @@ def quiet_libraries() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the fork warning; one process tokenizes fast enough
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=UserWarning)
-    for name in CHATTY:
-        logging.getLogger(name).setLevel(logging.ERROR)
+    quiet_loggers()
     import torch
     from transformers.utils import logging as transformers_logging
 
@@ -36,3 +35,10 @@ def quiet_libraries() -> None:
 
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
+
+
+def quiet_loggers() -> None:
+    """The part of it that comes before these libraries are imported: some warn as they are."""
+    if os.environ.get("CATEGORIZE_VERBOSE") != "1":
+        for name in CHATTY:
+            logging.getLogger(name).setLevel(logging.ERROR)

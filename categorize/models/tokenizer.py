@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from categorize.connection import answer_of_hub, from_cache_where_unreachable, missing_model, one_line
 from categorize.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,37 +45,30 @@ def load_tokenizer(
     return tokenizer
 
 
-class loading:
-    """Context in which a model that cannot be found or read becomes a one-line error that names it."""
+@contextmanager
+def loading(name_or_path: str, what: str) -> Iterator[None]:
+    """Context in which a model that cannot be found or read becomes a one-line error that names it.
 
-    def __init__(self, name_or_path: str, what: str) -> None:
-        self.name_or_path, self.what = name_or_path, what
-
-    def __enter__(self) -> None:
-        from pathlib import Path
-
-        path = Path(self.name_or_path)
-        looks_local = self.name_or_path.startswith((".", "/", "~")) or self.name_or_path.count("/") > 1
-        if looks_local and not path.is_dir():
-            raise UserError(
-                f"{self.name_or_path}: no such model folder; give a folder that exists or a Hub id (owner/name)"
-            )
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        from pathlib import Path
-
-        if isinstance(error, (OSError, ValueError, KeyError)) and not isinstance(error, UserError):
-            reason = " ".join(str(error).split())
-            if len(reason) > 200:
-                reason = reason[:200] + "..."
-            if self.what == "the model" and (Path(self.name_or_path) / "adapter_config.json").is_file():
+    A model of the Hub comes from the local cache where the Hub cannot be reached.
+    """
+    path = Path(name_or_path)
+    looks_local = name_or_path.startswith((".", "/", "~")) or name_or_path.count("/") > 1
+    if looks_local and not path.is_dir():
+        raise UserError(f"{name_or_path}: no such model folder; give a folder that exists or a Hub id (owner/name)")
+    with nullcontext() if path.is_dir() else from_cache_where_unreachable() as trouble:
+        try:
+            yield
+        except (OSError, ValueError, KeyError) as error:
+            if what == "the model" and (path / "adapter_config.json").is_file():
                 raise UserError(
-                    f"{self.name_or_path}: holds an adapter, which is no model by itself; train on its base, or merge "
-                    f"it with --merge and name the merged run"
+                    f"{name_or_path}: holds an adapter, which is no model by itself; train on its base, or merge it "
+                    f"with --merge and name the merged run"
                 ) from error
+            if trouble is not None and isinstance(error, OSError):
+                raise missing_model(name_or_path, trouble) from error
             raise UserError(
-                f"{self.name_or_path}: cannot load {self.what}: {reason} (check the spelling, the network or "
-                f"HF_TOKEN, or give a folder)"
+                f"{name_or_path}: cannot load {what}: {answer_of_hub(error) or one_line(error)} (check the spelling, "
+                f"the network or HF_TOKEN, or give a folder)"
             ) from error
 
 

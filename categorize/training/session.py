@@ -9,8 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from categorize.connection import check_model
 from categorize.errors import UserError
-from categorize.hub import check_push, describe_push, push_run
+from categorize.hub import check_push, describe_push, is_hub_model, push_run
+from categorize.models.console import quiet_loggers
 from categorize.models.device import settle_device
 from categorize.processes import is_main_process
 from categorize.recipe.sections import SftRecipe, TrainedRecipe
@@ -71,9 +73,11 @@ def _train(command: Command) -> tuple[Run, TrainedRecipe, LoadedData] | None:
     output = Path(recipe.output_path)
     # Together the flags continue an interrupted run that is to replace a finished one.
     resume = command.resume or (recipe.training.resume == "auto" and not command.overwrite)
+    quiet_loggers()
     settle_device(recipe.training.upstream().get("use_cpu") is True)
     options = FitOptions(resume, command.trust_remote_code)
     say(f"{recipe.name}: {method.name} -> {output}")
+    check_model_is_within_reach(recipe)
     if recipe.hub is not None and is_main_process():
         for line in check_push(recipe):
             say(line)
@@ -105,6 +109,13 @@ def _train(command: Command) -> tuple[Run, TrainedRecipe, LoadedData] | None:
     if not is_main_process():
         return None
     return finish(recipe, data, method, writer, summary, start), recipe, data
+
+
+def check_model_is_within_reach(recipe: TrainedRecipe) -> None:
+    """Refuse a model of the Hub that cannot be had before the data is read and the heavy libraries are loaded."""
+    name = getattr(recipe.model, "name_or_path", None)
+    if name is not None and is_hub_model(name):
+        check_model(name, getattr(recipe.model, "revision", None))
 
 
 def check_labelled(data: LoadedData) -> None:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from categorize.connection import from_cache_where_unreachable, ways_out
 from categorize.data.reading.files import check_is_file
 from categorize.data.reading.raw import SPLIT_ALIASES, SPLIT_NAMES, RawTable, Source, from_arrow
 from categorize.errors import UserError
@@ -45,14 +46,20 @@ def read_hub(data: DataSection, name: str) -> Source:
     """A dataset of the Hugging Face Hub. No code of the dataset is run."""
     import datasets
 
-    try:
-        loaded = datasets.load_dataset(name, data.subset, revision=data.revision)
-    except Exception as error:  # network, cache, missing repository, unknown subset: one line for each
-        what = f"{name!r} is neither a file here nor" if data.format is None else f"{name!r} is not"
-        raise UserError(
-            f"data.source: {what} a Hub dataset that can be loaded: {_first_line(error)}; "
-            "check the name, data.subset and the network"
-        ) from None
+    what = f"{name!r} is neither a file here nor" if data.format is None else f"{name!r} is not"
+    with from_cache_where_unreachable() as trouble:
+        try:
+            loaded = datasets.load_dataset(name, data.subset, revision=data.revision)
+        except Exception as error:  # cache, missing repository, unknown subset: one line for each
+            if trouble is not None:
+                raise UserError(
+                    f"data.source: {what} a Hub dataset in the local cache, and {trouble}; check the path, "
+                    f"{ways_out(trouble)}"
+                ) from None
+            raise UserError(
+                f"data.source: {what} a Hub dataset that can be loaded: {_first_line(error)}; "
+                "check the name, data.subset and the network"
+            ) from None
     return _source_of_dataset(loaded, name)
 
 
