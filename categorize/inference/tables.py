@@ -1,11 +1,14 @@
-"""Predictions as the table that `predictions/<split>.parquet` holds: one row a document, in input order."""
+"""Predictions as the table that `predictions/<split>.parquet` holds, one row a document in input order, and as a file
+for a spreadsheet."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from categorize.errors import UserError
+from categorize.labels import LabelSet
 from categorize.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -66,3 +69,55 @@ def write_predictions(path: Path, table: pa.Table) -> None:
     import pyarrow.parquet as pq
 
     pq.write_table(table, path, compression="zstd")
+
+
+def write_spreadsheet(path: str | Path, table: pa.Table, label_set: LabelSet, label_separator: str = ";") -> None:
+    """Write predictions as csv or xlsx, by the name: labels as `data.label_separator` reads them back, a column
+    `probability: <label>` for each label, no column that is empty in all rows.
+
+    Args:
+        table: of `predictions_table`, or a `predictions/<split>.parquet` that was read.
+        label_set: of the predictor or the run.
+
+    Raises:
+        UserError: another ending, a sheet cannot hold the rows, openpyxl is missing, or the file cannot be written.
+    """
+    from categorize.data.written.export import label_cells, write_rows
+    from categorize.runs import disk_errors
+
+    path = Path(path)
+    if path.suffix not in (".csv", ".xlsx"):
+        raise UserError(f"{path}: a spreadsheet is written as .csv or .xlsx; name one of these")
+    columns: dict[str, list[Any]] = {}
+    for name in table.column_names:
+        values = table[name].to_pylist()
+        if values and all(value is None for value in values):
+            continue
+        if name == "probabilities":
+            for position, label in enumerate(label_set.names):
+                column = [None if row is None else row[position] for row in values]
+                columns[f"probability: {label}"] = [
+                    "" if value != value or value is None else value for value in column
+                ]
+        elif name in ("gold", "predicted"):
+            if label_set.is_multi_label:
+                columns[name] = label_cells(values, label_separator)
+            elif any(values):  # a regression decides no label
+                columns[name] = [names[0] if names else "" for names in values]
+        else:
+            columns[name] = [_plain(value) for value in values]
+    staged = path.with_name(f".writing-{path.name}")
+    try:
+        with disk_errors(path):
+            write_rows(staged, [*columns], zip(*columns.values(), strict=True), excel=True)
+            staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def _plain(value: Any) -> str | float:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, float) else str(value)

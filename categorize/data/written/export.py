@@ -168,7 +168,7 @@ def write_folder(
         # Spreadsheet users open CSV or xlsx, not Parquet.
         form = "xlsx" if exported.form == "xlsx" else "csv"
         for name, rows in spreadsheet_rows(data).items():
-            _write_rows(staged / SPREADSHEET / f"{name}.{form}", ("custom_id", "message", "class"), rows, excel=True)
+            write_rows(staged / SPREADSHEET / f"{name}.{form}", ("custom_id", "message", "class"), rows, excel=True)
         for name, text in texts.items():
             (staged / name).write_text(text, encoding="utf-8")
         manifest = {
@@ -198,11 +198,11 @@ def _write_table(path: Path, table: pa.Table, separator: str) -> None:
 
         pq.write_table(table, path, compression="zstd")
         return
-    columns = [_cells(table[name].to_pylist(), separator) for name in table.column_names]
-    _write_rows(path, table.column_names, zip(*columns, strict=True), excel=False)
+    columns = [label_cells(table[name].to_pylist(), separator) for name in table.column_names]
+    write_rows(path, table.column_names, zip(*columns, strict=True), excel=False)
 
 
-def _cells(values: Sequence[Any], separator: str) -> list[str]:
+def label_cells(values: Sequence[Any], separator: str) -> list[str]:
     """Values as the readers read them back: several labels between separators, or as a list where that is unclear."""
 
     def cell(value: Any) -> str:
@@ -216,7 +216,12 @@ def _cells(values: Sequence[Any], separator: str) -> list[str]:
     return [cell(value) for value in values]
 
 
-def _write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]], *, excel: bool) -> None:
+def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[str | float]], *, excel: bool) -> None:
+    """Write a csv or, by the name, an xlsx file; `excel`: a csv that Excel reads as UTF-8.
+
+    Raises:
+        UserError: openpyxl is missing, or a sheet cannot hold the rows.
+    """
     if path.suffix == ".xlsx":
         _write_sheet(path, header, rows)
         return
@@ -228,7 +233,7 @@ def _write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]
         writer.writerows(rows)
 
 
-def _write_sheet(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def _write_sheet(path: Path, header: Sequence[str], rows: Iterable[Sequence[str | float]]) -> None:
     try:
         from openpyxl import Workbook
         from openpyxl.cell import WriteOnlyCell
@@ -240,8 +245,11 @@ def _write_sheet(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]
     for number, row in enumerate(rows, 2):
         if number > _SHEET_ROWS:
             raise UserError(f"{path.name}: a sheet holds {_SHEET_ROWS} rows, there are more; write --format csv")
-        cells = []
+        cells: list[Any] = []
         for value in row:
+            if not isinstance(value, str):
+                cells.append(value)
+                continue
             if len(value) > _CELL_CHARACTERS:
                 raise UserError(
                     f"{path.name}: row {number} (id {row[0]}): a text of {len(value)} characters, a cell holds "
