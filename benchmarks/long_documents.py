@@ -37,6 +37,7 @@ from quality import (
 
 from categorize.errors import UserError
 from categorize.metrics.progress import flat
+from categorize.recipe.terminal import run_command
 from categorize.report.columns import duration
 from categorize.report.tables import markdown_table
 from categorize.runs import Run, processor_name
@@ -211,4 +212,4 @@ def _segments(run: Run | None) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

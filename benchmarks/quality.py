@@ -30,6 +30,7 @@ sys.path.insert(0, str(ROOT))  # the library is importable from the checkout, in
 from categorize.errors import UserError  # noqa: E402
 from categorize.metrics.progress import flat  # noqa: E402
 from categorize.recipe.load import load_recipe  # noqa: E402
+from categorize.recipe.terminal import run_command  # noqa: E402
 from categorize.report.columns import duration, rate  # noqa: E402
 from categorize.report.tables import markdown_table  # noqa: E402
 from categorize.runs import RECIPE, Run, incomplete_path, is_run, processor_name  # noqa: E402
@@ -323,4 +324,4 @@ def write_section(heading: str, text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the library is importable from the checkout, installed or not
 
 from benchmarks.quality import write_section  # noqa: E402
+from categorize.recipe.terminal import run_command  # noqa: E402
 from categorize.report.tables import markdown_table  # noqa: E402
 from categorize.runs import processor_name  # noqa: E402
 
@@ -245,4 +246,4 @@ def section(results: Sequence[tuple[Case, dict[str, Any]]], command: str) -> tup
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

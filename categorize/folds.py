@@ -16,7 +16,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -25,7 +25,7 @@ from categorize.errors import StoppedEarly, UserError
 from categorize.recipe.command import TRAINING_KINDS
 from categorize.recipe.load import LoadedRecipe, load_recipe
 from categorize.recipe.sections import SCRIPT_OF_KIND
-from categorize.recipe.terminal import INTERRUPTED, STOPPED, CommandParser, exit_status
+from categorize.recipe.terminal import CLOSED_PIPE, INTERRUPTED, STOPPED, CommandParser, exit_status, run_command
 from categorize.training.stopping import stop_on_signals
 
 SUMMARY = "folds.json"
@@ -87,6 +87,8 @@ def run(options: argparse.Namespace) -> None:
         status = run_fold([*starter, str(script), options.recipe, *fold.overrides, flag])
         if status == INTERRUPTED:
             raise KeyboardInterrupt
+        if status == CLOSED_PIPE:
+            raise BrokenPipeError  # of the output that the fold shares with this command
         if status == STOPPED:
             raise StoppedEarly(f"fold {fold.number} was stopped; the same command goes on from there")
         if status:
@@ -170,7 +172,8 @@ def _uncommented(text: str) -> str:
 
 
 def summarize(folds: Sequence[Fold]) -> dict[str, Any]:
-    """Test measures of each fold, their mean and their standard deviation over folds (n - 1)."""
+    """Test measures of each fold, their mean and their standard deviation over folds (n - 1), and those of all
+    out-of-fold predictions together (`pooled`, as `metrics.json` has a split's)."""
     from categorize.metrics.progress import flat
     from categorize.runs import METRICS, Run
 
@@ -191,12 +194,40 @@ def summarize(folds: Sequence[Fold]) -> dict[str, Any]:
         "rows": sum(one["rows"] for one in runs),
         "mean": {name: fmean(numbers) for name, numbers in values.items()},
         "sd": {name: stdev(numbers) for name, numbers in values.items()},
+        "pooled": pooled([fold.output for fold in folds]),
         "runs": runs,
     }
 
 
+def pooled(runs: Sequence[Path]) -> dict[str, Any]:
+    """The measures of the test predictions of all folds taken together, each decided by its own fold's run.
+
+    A mean over folds hides what pooling counts right: a label that some folds have no row of, a correlation over the
+    whole range of scores.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from categorize.inference.tables import gold_and_predictions
+    from categorize.labels import LabelSet
+    from categorize.metrics.measures import measure
+    from categorize.runs import LABEL_SET
+
+    table = pa.concat_tables([pq.read_table(run / "predictions" / "test.parquet") for run in runs])
+    label_sets = [LabelSet.load(run / LABEL_SET) for run in runs]
+    label_set = label_sets[0]
+    if any(one.names != label_set.names for one in label_sets):  # sets of the training rows' own labels
+        labels = {label.name: label for one in label_sets for label in one.labels}
+        label_set = replace(label_set, labels=tuple(labels.values()))
+        table = table.set_column(
+            table.column_names.index("probabilities"), "probabilities", pa.nulls(len(table), pa.list_(pa.float64()))
+        )
+    return measure(label_set, *gold_and_predictions(table, label_set))
+
+
 def summary_lines(summary: dict[str, Any]) -> list[str]:
-    """The table for the terminal: mean and deviation, then every fold."""
+    """The table for the terminal: every fold, mean and deviation, all folds pooled."""
+    from categorize.metrics.progress import flat
     from categorize.report.columns import measures
     from categorize.report.tables import text_table
 
@@ -213,8 +244,10 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
             *(f"{summary['mean'][m.name]:.4f} ± {summary['sd'][m.name]:.4f}" for m in shown),
         ]
     )
+    together = flat(summary["pooled"])
+    rows.append(["pooled", f"{summary['pooled']['rows']:,}", *(f"{together[m.name]:.4f}" for m in shown)])
     return [
-        f"{summary['folds']} folds: every unit was in test once; sd over folds",
+        f"{summary['folds']} folds: every unit was in test once; sd over folds; pooled: all test rows as one",
         text_table(header, rows, "l" + "r" * (len(header) - 1), width=120),
     ]
 
@@ -230,4 +263,4 @@ def write_summary(path: Path, summary: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

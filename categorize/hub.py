@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from categorize.connection import from_cache_where_unreachable, one_line, reason, status, ways_out
 from categorize.errors import UserError
 from categorize.recipe.sections import HubSection, TrainedRecipe
+from categorize.recipe.terminal import run_command
 from categorize.runs import PROMPT, RECIPE, Run
 
 if TYPE_CHECKING:
@@ -326,4 +327,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -21,6 +21,7 @@ import json
 import os
 import random
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -29,6 +30,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from categorize.recipe.terminal import run_command
 from categorize.runs import follow_umask
 from demo.pretraining import PretrainingResult, PretrainingSettings, masked_objective, next_token_objective, pretrain
 
@@ -317,4 +319,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

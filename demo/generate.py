@@ -15,12 +15,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import random
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from categorize.recipe.terminal import run_command
 from demo.grammar import CLASS_NAMES, TOPICS, compose
 from demo.noise import roughen
 
@@ -177,4 +179,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -19,6 +19,7 @@ import gzip
 import io
 import json
 import random
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from categorize.recipe.terminal import run_command
 from demo.generate import CLASS_SHARES, LABEL_NOISE
 from demo.grammar import CLASS_NAMES, TOPICS, compose
 from demo.noise import roughen
@@ -404,4 +406,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

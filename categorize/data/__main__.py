@@ -13,7 +13,7 @@ from pathlib import Path
 
 from categorize.errors import UserError
 from categorize.recipe.load import load_recipe
-from categorize.recipe.terminal import CommandParser, exit_status
+from categorize.recipe.terminal import CommandParser, exit_status, run_command
 from categorize.recipe.wording import quote
 
 
@@ -91,4 +91,4 @@ def run(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

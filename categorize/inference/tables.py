@@ -14,6 +14,8 @@ from categorize.predictions import Predictions
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from categorize.metrics.arrays import FloatArray
+
 
 def predictions_table(
     rows: pa.Table,
@@ -69,6 +71,19 @@ def write_predictions(path: Path, table: pa.Table) -> None:
     import pyarrow.parquet as pq
 
     pq.write_table(table, path, compression="zstd")
+
+
+def gold_and_predictions(table: pa.Table, label_set: LabelSet) -> tuple[FloatArray, Predictions]:
+    """The gold [rows, labels], as `LabelSet.encode` gives it, and the decided predictions of a table of
+    `predictions_table`."""
+    import numpy as np
+
+    gold = label_set.encode(table["gold"].to_pylist(), table["gold_score"].to_pylist())
+    probabilities = None if table["probabilities"].null_count else np.array(table["probabilities"].to_pylist())
+    score = table["score"].to_numpy() if label_set.is_regression else None
+    return gold, Predictions(
+        table["id"].to_pylist(), probabilities, score, table["predicted"].to_pylist(), table["valid"].to_numpy()
+    )
 
 
 def write_spreadsheet(path: str | Path, table: pa.Table, label_set: LabelSet, label_separator: str = ";") -> None:

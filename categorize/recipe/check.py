@@ -15,6 +15,7 @@ from categorize.errors import UserError
 from categorize.recipe.load import load_fragment, load_recipe, peek_kind
 from categorize.recipe.problems import shown
 from categorize.recipe.sections import SCRIPT_OF_KIND
+from categorize.recipe.terminal import run_command
 
 SCHEMA_LINE = re.compile(r"# yaml-language-server: \$schema=(\S+)")
 SCHEMA_NAME = "recipe.schema.json"
@@ -96,4 +97,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(run_command(main))

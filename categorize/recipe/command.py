@@ -21,7 +21,7 @@ from categorize.errors import UserError
 from categorize.processes import check_launch
 from categorize.recipe.load import LoadedRecipe, load_recipe
 from categorize.recipe.sections import RECIPE_OF_KIND
-from categorize.recipe.terminal import USER_ERROR, CommandParser, exit_status, print_error
+from categorize.recipe.terminal import USER_ERROR, CommandParser, exit_status, print_error, run_command
 from categorize.recipe.typecheck import is_section, members
 from categorize.recipe.wording import did_you_mean, quote
 
@@ -87,6 +87,10 @@ def main(script: str, kind: str, run: Callable[[Command], None], argv: Sequence[
     # Waiting threads sleep instead of spinning: on a machine that does other work too, spinning made training 20 times
     # slower. Read by OpenMP when torch is first imported, so it is set before anything else.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    return run_command(lambda: _main(script, kind, run, argv))
+
+
+def _main(script: str, kind: str, run: Callable[[Command], None], argv: Sequence[str] | None) -> int:
     try:
         check_launch()
         command = parse_command(script, kind, argv)

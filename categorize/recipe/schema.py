@@ -19,6 +19,7 @@ from categorize.recipe import hints, upstream
 from categorize.recipe.reference import markdown
 from categorize.recipe.section import UpstreamSection
 from categorize.recipe.sections import ADAPTER_CLASSES, RECIPE_OF_KIND, AdapterSection
+from categorize.recipe.terminal import run_command
 from categorize.recipe.typecheck import LOADER_KEYS, discriminator, filled_class, is_section, members
 
 ROOT = Path(__file__).parents[2]
@@ -230,4 +231,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+import select
+import sys
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -12,6 +15,7 @@ from categorize.processes import another_failed, is_first_to_say, last_words, le
 FAILED = 1
 USER_ERROR = 2
 INTERRUPTED = 130
+CLOSED_PIPE = 141  # what a shell says of a command that SIGPIPE ended: 128 + 13
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: stopped before its end, to be started again
 
 
@@ -22,6 +26,38 @@ class CommandParser(argparse.ArgumentParser):
         """Raise what argparse would print."""
         command = self.prog if self.prog.startswith("python ") else f"python {self.prog}"
         raise UserError(f"{message}; {command} --help explains")
+
+
+def run_command(main: Callable[[], int | None]) -> int:
+    """The exit status of a command; 141 and no word where whoever read its output has left (`| head`).
+
+    Python's own way is a traceback for what is printed then, and another line for what is flushed at its end.
+    """
+    try:
+        try:
+            status = main() or 0
+        except SystemExit:  # --help
+            sys.stdout.flush()
+            raise
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        if not _reader_has_left():
+            raise  # a pipe to another process
+        return leave(CLOSED_PIPE)
+
+
+def _reader_has_left() -> bool:
+    """Whether nobody reads stdout any more; then what is still printed goes nowhere."""
+    try:
+        watched = select.poll()
+        watched.register(sys.stdout.fileno(), 0)  # that the other end is closed is told without being asked for
+        gone = bool(watched.poll(0))
+    except (AttributeError, OSError, ValueError):  # no such call on this system, or stdout is not a file
+        return False
+    if gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return gone
 
 
 def exit_status(work: Callable[[], None], interrupted: str = "interrupted") -> int:

@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypedDict
 
+from categorize.recipe.terminal import run_command
 from categorize.recipe.wording import did_you_mean, found, join, way_out
 
 TABLE = Path(__file__).with_name("upstream_fields.json")
@@ -264,4 +265,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

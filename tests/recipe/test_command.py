@@ -10,6 +10,7 @@ import pytest
 
 from categorize.errors import UserError
 from categorize.recipe.command import Command, main, parse_command
+from categorize.recipe.terminal import run_command
 
 from .conftest import MINIMAL, Write
 
@@ -122,3 +123,32 @@ def test_help_and_recipe_errors_import_nothing_heavy(write: Write, script: str, 
     assert done.stdout.splitlines()[-1] == "heavy []", done.stderr
     assert done.stdout.splitlines()[-2] == ("status 0" if argument == "--help" else "status 2")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["-m", "categorize.recipe.check", "recipes"],
+        [
+            "-c",
+            "import sys; from categorize.recipe.terminal import exit_status, run_command\n"
+            "work = lambda: [print(i, flush=True) for i in range(10_000)]\n"
+            "sys.exit(run_command(lambda: exit_status(work)))",
+        ],
+    ],
+    ids=["flushed at the end", "in the middle"],
+)
+def test_a_reader_that_leaves_ends_the_command_without_a_word(command: list[str]) -> None:
+    done = subprocess.Popen([sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert done.stdout is not None
+    done.stdout.close()
+    _, said = done.communicate(timeout=60)
+    assert (done.returncode, said) == (141, b"")
+
+
+def test_a_pipe_to_another_process_that_breaks_is_not_hushed() -> None:
+    def work() -> int:
+        raise BrokenPipeError("a worker died")
+
+    with pytest.raises(BrokenPipeError):
+        run_command(work)

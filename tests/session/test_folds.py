@@ -6,10 +6,18 @@ import json
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sklearn.metrics import f1_score
 
-from categorize.folds import main, plan
+from categorize.data.input_spec import InputSpec
+from categorize.folds import main, plan, pooled
+from categorize.inference.tables import predictions_table, write_predictions
+from categorize.labels import Label, LabelSet
+from categorize.predictions import Predictions
+from categorize.recipe.data_sections import DataSection
 from categorize.runs import is_run
 from tests.session.collections import write_collection, write_recipe
 
@@ -36,6 +44,8 @@ def test_all_folds_run_and_are_averaged_and_finished_ones_are_kept(
     assert len(rows) == len(set(rows)) == summary["rows"] == 114  # six of 120 are not labelled
     accuracies = [json.loads((folder / "metrics.json").read_text())["test"]["accuracy"] for folder in folders]
     assert summary["mean"]["accuracy"] == pytest.approx(fmean(accuracies))
+    assert "pooled" in shown and summary["pooled"]["rows"] == 114
+    assert summary["pooled"]["accuracy"] == pytest.approx(fmean(accuracies))  # of folds of one size
     assert len(list(Path("outputs/splits").iterdir())) == 1
     # One fold is lost, another was interrupted before it wrote anything but its recipe.
     before = (folders[0] / "run.json").stat().st_mtime_ns
@@ -49,6 +59,28 @@ def test_all_folds_run_and_are_averaged_and_finished_ones_are_kept(
     # Folds of another recipe are not mixed in.
     assert main([recipe, "model.C=9.0"]) == 2
     assert "was made with another recipe" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("names", [["a", "b", "c"], None], ids=["one label set", "that of each fold's training rows"])
+def test_pooled_measures_are_those_of_all_predictions_together(tmp_path: Path, names: list[str] | None) -> None:
+    """Not their mean: a label may have rows in one fold alone."""
+    spec = InputSpec.from_section(DataSection.model_validate({"source": "x.csv", "columns": {"text": "text"}}))
+    answers = {"one": (["a", "a", "b", "b"], ["a", "b", "b", "b"]), "two": (["a", "c"], ["c", "c"])}
+    for folder, (gold, predicted) in answers.items():
+        label_set = LabelSet("single_label", tuple(Label(name) for name in names or sorted({*gold, *predicted})))
+        rows = spec.documents(spec.rows_from_texts([f"{folder} {i}" for i in range(len(gold))]))
+        rows = rows.set_column(rows.column_names.index("gold"), "gold", pa.array([[label] for label in gold]))
+        found = Predictions(
+            rows["id"].to_pylist(), np.full((len(gold), len(label_set)), 0.5), decided=[[label] for label in predicted]
+        )
+        (tmp_path / folder / "predictions").mkdir(parents=True)
+        write_predictions(tmp_path / folder / "predictions/test.parquet", predictions_table(rows, found))
+        label_set.save(tmp_path / folder / "label_set.json")
+    measured = pooled([tmp_path / folder for folder in answers])
+    gold, predicted = ([label for one in answers.values() for label in one[i]] for i in range(2))
+    assert measured["macro"]["f1"] == pytest.approx(f1_score(gold, predicted, average="macro"))
+    assert measured["rows"] == 6 and measured["accuracy"] == 4 / 6
+    assert ("log_loss" in measured) == (names is not None)
 
 
 def test_a_fold_that_fails_stops_with_the_way_on(recipe: str, capfd: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from categorize.data.danmu.ingest import Settings, ingest
 from categorize.recipe.data_sections import DEFAULT_CLEANING
-from categorize.recipe.terminal import CommandParser, exit_status
+from categorize.recipe.terminal import CommandParser, exit_status, run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,4 +46,4 @@ def run(argv: Sequence[str] | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))
