@@ -130,7 +130,18 @@ class TrainedPredictor:
         """Undecided predictions of whole documents, cut into the segments that training would have cut."""
         segments = self.input_spec.expand(rows, self.inner.tokens)
         blocks = self.inner.predict(segments.combine_chunks().to_batches(max_chunksize=ROWS_A_BLOCK))
-        return SegmentPredictions(Predictions.concatenate(blocks), segments, self.input_spec)
+        found = Predictions.concatenate(blocks) if segments.num_rows else self._nothing()
+        return SegmentPredictions(found, segments, self.input_spec)
+
+    def _nothing(self) -> Predictions:
+        """Undecided predictions of no rows."""
+        import numpy as np
+
+        can = self.inner.capabilities
+        probabilities = np.zeros((0, len(self.label_set))) if can.probabilities else None
+        score = np.zeros(0) if can.score else None
+        decided: list[list[str]] | None = None if can.probabilities or can.score else []
+        return Predictions([], probabilities, score, decided, raw=[] if can.raw else None)
 
     def probabilities(self, rows: pa.Table) -> Predictions:
         """Undecided predictions of whole documents: those of their segments, aggregated."""
@@ -144,6 +155,4 @@ class TrainedPredictor:
 
     def predict_texts(self, texts: Sequence[str]) -> Predictions:
         """Decided predictions of plain texts, prepared as training prepared its own."""
-        if not texts:
-            return Predictions(ids=[], decided=[])
         return self.predict_rows(self.input_spec.rows_from_texts(list(texts)))

@@ -12,7 +12,7 @@ from categorize.labels import LabelSet
 from categorize.models.adapters import add_adapter, load_adapter
 from categorize.models.console import quiet_libraries
 from categorize.models.outputs import Outputs, config_names, follow_labels
-from categorize.models.pooling import pool_by_mean
+from categorize.models.pooling import pool_by_mean, pool_last_token
 from categorize.models.quantization import build_quantization, keep_layout, quantized_within
 from categorize.models.sharding import prepare_for_fsdp
 from categorize.models.sparse_attention import keep_sparse_attention
@@ -173,6 +173,7 @@ def load_sequence_classifier(
     keep_layout(model)
     keep_sparse_attention(model)
     prepare_for_fsdp(model)
+    pool_last_token(model)
     if pooling == "mean":
         pool_by_mean(model)
     outputs = follow_labels(model, names, label_set, info["missing_keys"])

@@ -1,4 +1,5 @@
-"""Mean pooling: the head reads the mean over a text's tokens instead of the one token that its architecture reads.
+"""What a head reads of a text: the mean over its tokens instead of the one token that its architecture reads, or that
+token where transformers would miss it.
 
 Encoders that were trained as sentence encoders hold a text's meaning in that mean, not in the first token (Reimers and
 Gurevych, 2019, Sentence-BERT).
@@ -48,6 +49,34 @@ def pool_by_mean(model: PreTrainedModel) -> None:
         return type(output)(**{name: value for name, value in values.items() if name in fields})
 
     base.register_forward_hook(replace, with_kwargs=True)
+
+
+def pool_last_token(model: PreTrainedModel) -> None:
+    """Make a decoder's head read the last token that is not padding where it is given embeddings instead of token ids.
+
+    A learned prompt stands before a text as embeddings. transformers looks for padding among token ids alone and pools
+    the last position otherwise, so that predictions would depend on what else is in the batch.
+    """
+    if not hasattr(model, "score") or getattr(model.config, "is_encoder_decoder", False):
+        return
+    base = model.base_model
+    names = list(inspect.signature(base.forward).parameters)
+
+    def move(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        import torch
+
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        mask, hidden = given.get("attention_mask"), output.last_hidden_state
+        if given.get("inputs_embeds") is None or mask is None or mask.ndim != 2:
+            return output
+        width = hidden.shape[1]
+        places = torch.arange(width, device=mask.device)
+        last = (places * (mask[:, -width:] != 0)).argmax(-1).to(hidden.device)
+        read = hidden[torch.arange(len(hidden), device=hidden.device), last]
+        output.last_hidden_state = torch.cat([hidden[:, :-1], read.unsqueeze(1)], dim=1)
+        return output
+
+    base.register_forward_hook(move, with_kwargs=True)
 
 
 def masked_mean(hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:

@@ -143,13 +143,16 @@ class TokenizedTexts:
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int) -> TokenizedTexts:
     """Token ids with special tokens, cut to `max_length`; a text that spells a special token is read as plain
-    characters."""
+    characters. A text without any token, as an empty one is where the tokenizer adds none, is read as an end token: a
+    model cannot read nothing."""
+    ends = (tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.unk_token_id, tokenizer.pad_token_id)
+    nothing = [next((int(token) for token in ends if token is not None), 0)]
     lists: list[list[int]] = []
     cut: list[bool] = []
     for start in range(0, len(texts), CHUNK):
         chunk = list(texts[start : start + CHUNK])
         encoding = tokenizer(chunk, truncation=True, max_length=max_length, split_special_tokens=True)
-        lists.extend(encoding["input_ids"])
+        lists.extend(ids or nothing for ids in encoding["input_ids"])
         if encoding.is_fast:
             cut += [bool(one.overflowing) for one in encoding.encodings]
         else:

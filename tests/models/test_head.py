@@ -100,6 +100,15 @@ def test_a_reloaded_linear_probe_predicts_the_same_and_leaves_the_base_alone(
     np.testing.assert_array_equal(logits(load_trained_head(str(tmp_path), LABELS, head.settings)), logits(head))
 
 
+@pytest.mark.parametrize("kind", ["prompt", "p_tuning", "prefix"])
+@pytest.mark.parametrize("architecture", DECODERS)
+def test_a_learned_prompt_before_a_padded_text_reads_its_last_token(tiny: Tiny, architecture: str, kind: str) -> None:
+    """transformers pools the last position, padding or not, where it is given embeddings."""
+    head = build_head(recipe(tiny(architecture), adapter={"type": kind, "num_virtual_tokens": 3}), LABELS)
+    shake(head)
+    np.testing.assert_allclose(logits(head, "right"), logits(head, None), atol=1e-5)
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_padding_does_not_change_a_prediction(tiny: Tiny, architecture: str) -> None:
     head = build_head(recipe(tiny(architecture)), LABELS)
