@@ -173,7 +173,7 @@ def section(task: Task, comparison: dict[str, Any], trainings: Sequence[Training
         for name, _ in task.measures:
             low, high = bounds.get(name) or (None, None)
             cells.append(f"{values[name]:.4f}" + (f" [{low:.4f}, {high:.4f}]" if low is not None else ""))
-        speed = evaluated["rows_per_second"]
+        speed = evaluated["documents_per_second"]
         pace = "-" if speed is None else f"{speed:.3g}"
         segments = _segments(runs.get(evaluated["name"]))
         rows.append([evaluated["name"], *cells, segments, duration(evaluated["training_seconds"]), pace])

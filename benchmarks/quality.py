@@ -245,7 +245,13 @@ def section(
     headline, column = task.measures[0]
     evaluated = {run["name"]: run for run in comparison["runs"]}
     finished = {training.name: Run.open(ROOT / training.output) for training in (linear, *encoders)}
-    header = ["run", *(f"{title} [95%]" for _, title in task.measures), f"validation {column}", "training", "rows/s"]
+    header = [
+        "run",
+        *(f"{title} [95%]" for _, title in task.measures),
+        f"validation {column}",
+        "training",
+        "documents/s",
+    ]
     table = markdown_table(
         header,
         [_row(task, run, finished.get(name)) for name, run in evaluated.items()],
@@ -279,7 +285,7 @@ def _row(task: Task, run: dict[str, Any], finished: Run | None) -> list[str]:
         if finished.manifest["details"].get("resumed_from"):
             training = "interrupted"  # the manifest has the seconds since the last checkpoint alone
         validation = f"{flat(finished.read_json('metrics.json')['validation'])[task.measures[0][0]]:.4f}"
-    return [run["name"], *cells, validation, training, rate(run["rows_per_second"])]
+    return [run["name"], *cells, validation, training, rate(run["documents_per_second"])]
 
 
 def _with_interval(value: float, bounds: Sequence[float] | None) -> str:

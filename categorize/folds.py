@@ -24,6 +24,7 @@ from typing import Any
 from categorize.errors import StoppedEarly, UserError
 from categorize.recipe.command import TRAINING_KINDS
 from categorize.recipe.load import LoadedRecipe, load_recipe
+from categorize.recipe.resuming import changes
 from categorize.recipe.sections import SCRIPT_OF_KIND
 from categorize.recipe.terminal import CLOSED_PIPE, INTERRUPTED, STOPPED, CommandParser, exit_status, run_command
 from categorize.training.stopping import stop_on_signals
@@ -158,7 +159,10 @@ def check(fold: Fold, overwrite: bool) -> str:
         if not (is_run(folder) if state == "finished" else folder.is_dir()):
             continue
         recipe = folder / RECIPE
-        if recipe.is_file() and _uncommented(recipe.read_text(encoding="utf-8")) == _uncommented(fold.recipe.text):
+        text = recipe.read_text(encoding="utf-8") if recipe.is_file() else ""
+        if _uncommented(text) == _uncommented(fold.recipe.text):
+            return state
+        if state == "interrupted" and text and not changes(text, fold.recipe.text):
             return state
         raise UserError(
             f"{folder}: was made with another recipe; train all folds anew with --overwrite, or name another output_dir"

@@ -29,6 +29,7 @@ from typing import Any
 
 from categorize.errors import UserError
 from categorize.processes import is_main_process, world_size
+from categorize.recipe.resuming import changes
 
 MANIFEST = "run.json"
 RECIPE = "recipe.yaml"
@@ -161,7 +162,7 @@ class RunWriter:
 
     Args:
         path: where the finished run goes.
-        recipe_text: the resolved recipe; an interrupted run is continued only with the same one.
+        recipe_text: the resolved recipe; an interrupted run is continued only where training reads the same in both.
         resume: continue an interrupted run where there is one.
         overwrite: replace a finished run; an interrupted one too, unless it is to be resumed.
 
@@ -198,13 +199,16 @@ class RunWriter:
                 raise UserError(
                     f"{self.path}: an interrupted run is here; continue it with --resume or start anew with --overwrite"
                 )
-            if stored.exists() and stored.read_text(encoding="utf-8") != recipe_text:
-                changed = _changed_lines(stored.read_text(encoding="utf-8"), recipe_text)
+            if stored.exists() and (changed := changes(stored.read_text(encoding="utf-8"), recipe_text)):
+                more = f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
                 raise UserError(
-                    f"{stored}: the interrupted run had another recipe ({changed}); undo the change, or start anew "
-                    f"with --overwrite alone"
+                    f"{stored}: the interrupted run had another recipe ({'; '.join(changed[:3])}{more}); undo the "
+                    f"change, or start anew with --overwrite alone"
                 )
             self.resumed = True
+            if is_main_process():
+                with disk_errors(self.path):
+                    stored.write_text(recipe_text, encoding="utf-8")  # the run predicts and decides by this one
             return
         if not is_main_process():
             return
@@ -307,13 +311,6 @@ def _write_failure(error: Exception) -> str | None:
     if isinstance(error, RuntimeError) and "PytorchStreamWriter" in text:
         return "the disk is full or the file too large (torch could not write a checkpoint)"
     return None
-
-
-def _changed_lines(old: str, new: str) -> str:
-    before, after = set(old.splitlines()), set(new.splitlines())
-    changed = [line.strip() for line in old.splitlines() if line not in after][:3]
-    changed += [f"now {line.strip()}" for line in new.splitlines() if line not in before][:3]
-    return "; ".join(changed)
 
 
 def package_versions() -> dict[str, str]:

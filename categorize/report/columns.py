@@ -94,7 +94,7 @@ def percent(value: float | None) -> str:
 
 
 def rate(value: float | None) -> str:
-    """Rows per second."""
+    """Documents per second."""
     if value is None:
         return UNDEFINED
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"

@@ -32,7 +32,7 @@ class EvaluatedRun:
         method: what it is: head, tfidf, baseline, ...
         metrics: of `metrics.measures.measure`, with `intervals` of `metrics.intervals` where there are any.
         notes: what a reader must know, such as "randomly initialised head".
-        rows_per_second: of the prediction; None where not measured.
+        documents_per_second: predicted; None where not measured.
         parameters_trained, parameters_total: of the model; None where it has none to count.
         training_rows: rows of its training split; None where it is not known.
         training_seconds: wall clock of the training.
@@ -43,7 +43,7 @@ class EvaluatedRun:
     method: str
     metrics: Mapping[str, Any]
     notes: tuple[str, ...] = ()
-    rows_per_second: float | None = None
+    documents_per_second: float | None = None
     parameters_trained: int | None = None
     parameters_total: int | None = None
     training_rows: int | None = None
@@ -67,7 +67,7 @@ class EvaluatedRun:
             "name": self.name,
             "method": self.method,
             "notes": list(self.notes),
-            "rows_per_second": self.rows_per_second,
+            "documents_per_second": self.documents_per_second,
             "parameters_trained": self.parameters_trained,
             "parameters_total": self.parameters_total,
             "training_rows": self.training_rows,
@@ -217,7 +217,7 @@ class Comparison:
 
     def _short_table(self, shown: Sequence[columns.Measure], mark: str) -> Table:
         titles = ["of valid" if measure.of_valid else measure.title for measure in shown]
-        header = ["run", "method", *titles, "valid", "rows/s", "trained"]
+        header = ["run", "method", *titles, "valid", "documents/s", "trained"]
         align = "ll" + "r" * (len(header) - 2)
         return header, [self._short_row(run, shown, mark) for run in self.runs], align
 
@@ -226,7 +226,7 @@ class Comparison:
         if run.parameters_total is not None and run.parameters_trained is not None:
             trained += f" of {columns.count(run.parameters_total)}"
         cells = [self._cell(run, measure.name, mark, with_interval=i == 0) for i, measure in enumerate(shown)]
-        valid, speed = columns.percent(run.metrics["valid_rate"]), columns.rate(run.rows_per_second)
+        valid, speed = columns.percent(run.metrics["valid_rate"]), columns.rate(run.documents_per_second)
         if run.metrics["invalid"]:
             valid = f"{run.metrics['valid']:,} ({valid})"
         return [run.name, run.method, *cells, valid, speed, trained]
@@ -243,7 +243,7 @@ class Comparison:
         rows = [[m.title, *(self._cell(run, m.name, "**", with_interval=True) for run in self.runs)] for m in shown]
         rows += [
             ["valid rate", *(columns.percent(run.metrics["valid_rate"]) for run in self.runs)],
-            ["rows/s", *(columns.rate(run.rows_per_second) for run in self.runs)],
+            ["documents/s", *(columns.rate(run.documents_per_second) for run in self.runs)],
             ["parameters trained", *(columns.count(run.parameters_trained) for run in self.runs)],
             ["parameters", *(columns.count(run.parameters_total) for run in self.runs)],
             ["training time", *(columns.duration(run.training_seconds) for run in self.runs)],

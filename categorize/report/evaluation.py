@@ -100,8 +100,8 @@ def evaluate(command: Command) -> None:
         check_name(predictor.name, predicted, taken)
         start = time.perf_counter()
         predictions = aligned_labels(predictor.predict_rows(split.rows), predictor.label_set, data.label_set, one.run)
-        speed = split.rows.num_rows / (time.perf_counter() - start)
-        print(f"  {predictor.name}: {speed:,.0f} rows/s", flush=True)
+        speed = len(predictions) / (time.perf_counter() - start)
+        print(f"  {predictor.name}: {speed:,.0f} documents/s", flush=True)
         predicted[predictor.name] = predictions
         parts = segment_notes(predictor, predictions)
         cut = cut or bool(parts)
@@ -265,7 +265,7 @@ def evaluated_run(
         method=str(facts.get("method", "head")),
         metrics=metrics,
         notes=tuple(notes),
-        rows_per_second=speed,
+        documents_per_second=speed,
         parameters_trained=facts.get("parameters_trained"),
         parameters_total=facts.get("parameters"),
         training_rows=(facts.get("rows") or {}).get("train"),

@@ -10,12 +10,43 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from categorize.processes import is_main_process
 from categorize.runs import RunWriter, follow_umask
 
 MARK = "complete.json"
+PROGRESS = "progress.json"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a training took until a checkpoint, over all of its starts. Steps that were lost and made again count once.
+
+    Attributes:
+        seconds: wall clock.
+        loss: sum of the training losses of all steps.
+        starts: 1, and 1 more for every time that it was resumed.
+        base: fingerprint of the base model's weights, under an adapter.
+    """
+
+    seconds: float = 0.0
+    loss: float = 0.0
+    starts: int = 0
+    base: str | None = None
+
+    @classmethod
+    def read(cls, checkpoint: Path) -> Progress:
+        """That of a checkpoint; nothing where an older version wrote it."""
+        try:
+            return cls(**json.loads((checkpoint / PROGRESS).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return cls()
+
+    def write(self, checkpoint: Path) -> None:
+        """Put it beside the weights, before the mark."""
+        (checkpoint / PROGRESS).write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
 
 
 def mark_complete(checkpoint: Path) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from categorize.errors import UserError
+from categorize.models.fingerprint import weights_fingerprint
 from categorize.models.head import parameter_counts
 from categorize.processes import is_main_process
 from categorize.runs import LOG, RunWriter, disk_errors
-from categorize.training.checkpoints import checkpoint_to_resume
+from categorize.training.checkpoints import Progress, checkpoint_to_resume
 from categorize.training.method import FitOptions, FitSummary
 from categorize.training.stopping import deferred
 
@@ -29,6 +29,7 @@ def fit_with_trainer(
     files: dict[str, Any],
     lengths: npt.NDArray[np.int64],
     precision: str,
+    base: str | None,
     details: dict[str, Any],
 ) -> FitSummary:
     """Train, from the last whole checkpoint where the run is resumed, and write the model and `files` into the run.
@@ -38,10 +39,11 @@ def fit_with_trainer(
         files: JSON files of the run by name, beside the log.
         lengths: tokens of each training row.
         precision: what is computed in, and why.
+        base: the model that an adapter is trained on; None for full weights.
         details: the family's own facts of the summary.
 
     Raises:
-        UserError: the run is to be resumed from a checkpoint without the optimizer.
+        UserError: the run is to be resumed from a checkpoint without the optimizer, or on another base.
     """
     checkpoint = checkpoint_to_resume(writer, options.resume)
     if checkpoint is not None and not any(checkpoint.glob("rng_state*")):  # saved where the optimizer is
@@ -49,18 +51,24 @@ def fit_with_trainer(
             f"{checkpoint}: training.save_only_model left out the optimizer, so that the run cannot be continued as it "
             "was; start anew with --overwrite alone"
         )
-    epochs_before = _epochs_before(checkpoint)  # now: training deletes old checkpoints, this one too in time
+    # Read now: training deletes old checkpoints, this one too in time.
+    before = Progress() if checkpoint is None else Progress.read(checkpoint)
+    fingerprint = None if base is None else weights_fingerprint(base, trainer.model.config)
+    if before.base is not None and fingerprint != before.base:
+        raise UserError(
+            f"{base}: its weights are not those that the interrupted run began with, which its adapter belongs to; put "
+            "those back, or start anew with --overwrite alone"
+        )
     trained, total = parameter_counts(trainer.model)
     if is_main_process():
         print(f"  {precision}; {trained:,} of {total:,} parameters trained", flush=True)
     _send_logs_to(writer.path / "logs", trainer)
-    start = time.perf_counter()
+    trainer.begin(replace(before, base=fingerprint))
     with disk_errors(writer.path):
         with deferred():
-            output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         trainer.save_model(str(writer.path))
-    seconds = time.perf_counter() - start
-    state = trainer.state
+    progress, state = trainer.progress(), trainer.state
     if is_main_process():
         for name in _UNWANTED:
             (writer.path / name).unlink(missing_ok=True)
@@ -79,17 +87,26 @@ def fit_with_trainer(
     facts = {
         "steps": int(state.global_step),
         "epochs": epochs,
-        "train_loss": float(output.training_loss),
+        "train_loss": progress.loss / max(state.global_step, 1),
         "precision": precision,
         "best_metric": state.best_metric,
         "best_step": state.best_global_step,
         "resumed_from": checkpoint.name if checkpoint else None,
+        "starts": progress.starts,
+        **({"base_fingerprint": fingerprint} if fingerprint else {}),
         **details,
     }
-    # Seconds are this start's alone, and so are rows and tokens: those before a checkpoint took other seconds.
-    rows = round(trainer.rows_an_epoch * (epochs - epochs_before))
-    tokens = round(float(lengths.mean()) * rows)  # with a balance, of rows of average length
-    return FitSummary(trained, total, seconds, rows, tokens, facts)
+    rows = round(trainer.rows_an_epoch * epochs)
+    return FitSummary(
+        trained,
+        total,
+        progress.seconds,
+        rows,
+        round(float(lengths.mean()) * rows),  # with a balance, of rows of average length
+        facts,
+        rows_an_epoch=trainer.rows_an_epoch,
+        seconds_before=before.seconds,
+    )
 
 
 def _send_logs_to(folder: Path, trainer: Any) -> None:
@@ -99,10 +116,3 @@ def _send_logs_to(folder: Path, trainer: Any) -> None:
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
             callback.logging_dir = str(folder / "tensorboard")
-
-
-def _epochs_before(checkpoint: Path | None) -> float:
-    if checkpoint is None:
-        return 0.0
-    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    return float(state["epoch"] or 0)

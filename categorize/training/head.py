@@ -55,6 +55,7 @@ class HeadMethod:
             files=files,
             lengths=session.rows.tokens.lengths,
             precision=session.precision,
+            base=session.head.settings.base,
             details={
                 "truncated_rows": session.truncated,
                 **({"head": session.head.note} if session.head.note else {}),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from categorize.errors import UserError
 from categorize.processes import is_main_process
 from categorize.recipe.compatibility import PROMPT_LEARNING
+from categorize.recipe.resuming import changes
 from categorize.recipe.sections import TrainedRecipe
 from categorize.runs import (
     DECISION_RULE,
@@ -137,26 +138,16 @@ def merge_finished(command: Command) -> None:
     recipe = command.recipe.recipe
     assert isinstance(recipe, TrainedRecipe)
     run = Run.open(recipe.output_path)
-    if not _differs_in_base_alone((run.path / RECIPE).read_text(encoding="utf-8"), command.recipe.text):
+    # The base may be elsewhere by now.
+    moved = ("model.name_or_path: ", "model.revision: ")
+    found = changes((run.path / RECIPE).read_text(encoding="utf-8"), command.recipe.text)
+    if changed := [one for one in found if not one.startswith(moved)]:
         raise UserError(
-            f"{run.path / RECIPE}: the finished run had another recipe; merge with that one, or train anew with "
-            f"--overwrite"
+            f"{run.path / RECIPE}: the finished run had another recipe ({'; '.join(changed[:3])}); merge with that "
+            f"one, or train anew with --overwrite"
         )
     say("the run is finished: merging its adapter, nothing is trained")
     merge_run(command, run, load_recipe_data(recipe, write=False))
-
-
-def _differs_in_base_alone(before: str, now: str) -> bool:
-    """Whether two recipes are the same but for where the base model is."""
-    import yaml
-
-    texts = []
-    for text in (before, now):
-        plain = yaml.safe_load(text)
-        for key in ("name_or_path", "revision"):
-            plain["model"].pop(key, None)
-        texts.append(plain)
-    return bool(texts[0] == texts[1])
 
 
 def merge_run(command: Command, run: Run, data: LoadedData) -> Run:
@@ -267,9 +258,11 @@ def _predict(
     manifest = {key: value for key, value in run.manifest.items() if key not in OF_THE_WRITING}
     usages = [one.predictions.usage for one in undecided.values()]
     rows, seconds = sum(usage.rows for usage in usages), sum(usage.seconds for usage in usages)
+    before = manifest.get("prediction", {})
     manifest["prediction"] = {
-        **manifest.get("prediction", {}),
+        **before,
         "rows_per_second": round(rows / seconds, 1) if seconds else None,
+        "documents_per_second": round(before.get("documents", rows) / seconds, 1) if seconds else None,
     }
     return manifest, metrics
 

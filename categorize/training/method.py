@@ -25,10 +25,12 @@ class FitSummary:
 
     Attributes:
         parameters_trained, parameters: of the model.
-        seconds: wall clock of fitting alone, this call's.
-        rows: training rows read, over all epochs.
+        seconds: wall clock of fitting alone, over all starts of an interrupted run.
+        rows: training rows (segments, where documents are cut) read, over all epochs.
         tokens: tokens read in training, padding not counted; 0 where there are none.
         details: the method's own facts (steps, precision, truncated rows, best checkpoint).
+        rows_an_epoch: what an epoch draws, of the balanced rows where labels are balanced.
+        seconds_before: how much of `seconds` earlier starts took.
     """
 
     parameters_trained: int
@@ -37,6 +39,8 @@ class FitSummary:
     rows: int
     tokens: int = 0
     details: dict[str, Any] = field(default_factory=dict)
+    rows_an_epoch: int = 0
+    seconds_before: float = 0.0
 
 
 class Method(Protocol):

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -275,6 +274,7 @@ def build_manifest(
     """What `run.json` says beside versions and hardware."""
     usages = [segments.predictions.usage for segments in undecided.values()]
     rows, spent = sum(usage.rows for usage in usages), sum(usage.seconds for usage in usages)
+    documents = sum(len(set(one.segments["document_id"].to_pylist())) for one in undecided.values())
     return {
         "name": recipe.name,
         "kind": recipe.kind,
@@ -286,21 +286,23 @@ def build_manifest(
         "split_fingerprints": data.splits.fingerprints,
         "rows": {name: getattr(data.splits, name).num_rows for name in ("train", "validation", "test", "unlabeled")},
         "seed": recipe.seed,
-        "seconds": round(seconds, 2),
+        "seconds": round(summary.seconds_before + seconds, 2),
         "notes": notes(recipe),
-        **{key: value for key, value in asdict(summary).items() if key not in ("rows", "tokens", "seconds")},
+        **{name: getattr(summary, name) for name in ("parameters_trained", "parameters", "details")},
         "training": {
             "seconds": round(summary.seconds, 2),
             "rows": summary.rows,
+            "rows_an_epoch": summary.rows_an_epoch,
             "tokens": summary.tokens,
             "rows_per_second": round(summary.rows / summary.seconds, 1) if summary.seconds else None,
         },
         "prediction": {
-            "documents": sum(len(set(one.segments["document_id"].to_pylist())) for one in undecided.values()),
+            "documents": documents,
             "rows": rows,
             "tokens": sum(usage.tokens for usage in usages),
             "truncated_rows": sum(usage.truncated_rows for usage in usages),
             "rows_per_second": round(rows / spent, 1) if spent else None,
+            "documents_per_second": round(documents / spent, 1) if spent else None,
         },
     }
 
@@ -343,7 +345,7 @@ def summary_lines(path: Path, manifest: dict[str, Any], metrics: dict[str, Any])
         lines.append(f"{truncated:,} training rows were longer than model.max_length and were cut")
     lines.append(
         f"trained in {manifest['training']['seconds']:.0f} s, {manifest['parameters_trained']:,} parameters; "
-        f"predicts {manifest['prediction']['rows_per_second'] or 0:,.0f} rows/s"
+        f"predicts {manifest['prediction']['documents_per_second'] or 0:,.0f} documents/s"
     )
     lines.append(f"run folder: {path}  (metrics.json, predictions/, run.json)")
     return lines

@@ -56,6 +56,7 @@ class SftMethod:
             files={CAUSAL: causal.settings.to_dict(), PROMPT: prompt.to_dict()},
             lengths=trainer.rows.lengths,
             precision=precision,
+            base=causal.settings.base,
             details={
                 "truncated_rows": sum(row.truncated for row in trainer.train_rows),
                 "prefix_tokens": len(prompt.prefix_ids),

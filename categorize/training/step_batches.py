@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import TrainerCallback
 
 from categorize.models.adapters import prompt_encoder_from, save_prompt_encoder
-from categorize.training.checkpoints import mark_complete
+from categorize.training.checkpoints import Progress, mark_complete
 from categorize.training.ending import EndBehindStep, ran_out_of_patience
 from categorize.training.sampler import StepBatchSampler
 from categorize.training.stopping import requested
@@ -93,6 +94,7 @@ class StepBatches:
         """Call once, after the trainer's own construction."""
         self.rows, self.held_out, self.grouping, self.balance = rows, held_out, grouping, balance
         self.loss_is_scaled_for_ga = True  # `compute_loss` divides by the step's weights itself
+        self.begin(Progress())
         self.stop_agreed = False  # whether any process was asked to stop
         self.seen_rows: list[int] | None = None  # set to a list to record the rows of every forward pass, for tests
 
@@ -207,6 +209,27 @@ class StepBatches:
         trainer: Any = super()
         trainer.save_model(output_dir, _internal_call)
 
+    def begin(self, before: Progress) -> None:
+        """Start the clock. `before` is what earlier starts took, with the fingerprint of the base as it is now."""
+        self.before, self.started = before, time.perf_counter()
+
+    def progress(self) -> Progress:
+        """What the training has taken until now, over all starts."""
+        trainer: Any = self
+        # What is not logged yet is added by upstream when training is over.
+        loss = trainer._total_loss_scalar + (float(trainer._tr_loss) if self.is_in_train else 0.0)
+        seconds = self.before.seconds + time.perf_counter() - self.started
+        return replace(self.before, seconds=seconds, loss=self.before.loss + loss, starts=self.before.starts + 1)
+
+    def _init_training_state(self, *args: Any, **kwargs: Any) -> Any:
+        """The state of the checkpoint, whose best one is looked for where the run is now: upstream keeps the path."""
+        trainer: Any = super()
+        at = trainer._init_training_state(*args, **kwargs)
+        best = Path(self.args.output_dir) / f"checkpoint-{self.state.best_global_step}"
+        if self.state.best_global_step and best.is_dir():
+            self.state.best_model_checkpoint = str(best)
+        return at
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         trainer: Any = super()
         trainer._save_checkpoint(model, trial)
@@ -214,6 +237,7 @@ class StepBatches:
         if self.args.should_save:
             checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
             save_prompt_encoder(self.model, checkpoint)
+            self.progress().write(checkpoint)
             mark_complete(checkpoint)
         self.accelerator.wait_for_everyone()  # a process that left before the mark would take the others with it
 

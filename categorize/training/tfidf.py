@@ -60,7 +60,8 @@ class TfidfMethod:
         predictor = TfidfPredictor(data.label_set, features, coefficients, intercepts)
         predictor.save(writer)
         count = int(coefficients.size + intercepts.size)
-        return FitSummary(count, count, time.perf_counter() - start, train.num_rows, details=details)
+        rows = matrix.shape[0]
+        return FitSummary(count, count, time.perf_counter() - start, rows, details=details, rows_an_epoch=rows)
 
     def load(self, run: Run) -> TfidfPredictor:
         """The predictor of a run that this method wrote."""

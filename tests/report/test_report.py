@@ -51,23 +51,25 @@ def runs() -> list[EvaluatedRun]:
         evaluated(
             "微调 bert",
             "pppmmmmm",
-            rows_per_second=1234.4,
+            documents_per_second=1234.4,
             parameters_trained=22_713_216,
             parameters_total=22_713_216,
             training_seconds=200.4,
         ),
-        evaluated("qwen", "pp-imm-m", method="head + lora", notes=("randomly initialised head",), rows_per_second=9.87),
+        evaluated(
+            "qwen", "pp-imm-m", method="head + lora", notes=("randomly initialised head",), documents_per_second=9.87
+        ),
     ]
 
 
 TEXT = """\
 test split: 8 rows; macro over 2 labels; best: *
 
-run             method       accuracy  of valid  macro-F1  weighted-F1      valid  rows/s         trained
---------------  -----------  --------  --------  --------  -----------  ---------  ------  --------------
-majority label  baseline       0.500      0.500    0.333        0.333        100%       -               0
-微调 bert       head           0.875*     0.875    0.873*       0.873*       100%   1,234  22.7M of 22.7M
-qwen            head + lora    0.625      0.833    0.762        0.762   6 (75.0%)     9.9               -
+run             method       accuracy  of valid  macro-F1  weighted-F1      valid  documents/s         trained
+--------------  -----------  --------  --------  --------  -----------  ---------  -----------  --------------
+majority label  baseline       0.500      0.500    0.333        0.333        100%            -               0
+微调 bert       head           0.875*     0.875    0.873*       0.873*       100%        1,234  22.7M of 22.7M
+qwen            head + lora    0.625      0.833    0.762        0.762   6 (75.0%)          9.9               -
 qwen: randomly initialised head
 labels without a row in this split: Irrelevant; predicted, which no macro average counts: qwen 1 time
 
@@ -87,7 +89,7 @@ MARKDOWN = """\
 
 test split: 8 rows; macro over 2 labels; best: in bold
 
-| run | method | accuracy | macro-F1 | weighted-F1 | valid | rows/s | trained |
+| run | method | accuracy | macro-F1 | weighted-F1 | valid | documents/s | trained |
 | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |
 | majority label | baseline | 0.500 | 0.333 | 0.333 | 100% | - | 0 |
 | 微调 bert | head | **0.875** | **0.873** | **0.873** | 100% | 1,234 | 22.7M of 22.7M |
@@ -110,7 +112,7 @@ test split: 8 rows; macro over 2 labels; best: in bold
 | weighted recall | 0.500 | **0.875** |
 | weighted-F1 | 0.333 | **0.873** |
 | valid rate | 100% | 100% |
-| rows/s | - | 1,234 |
+| documents/s | - | 1,234 |
 | parameters trained | 0 | 22.7M |
 | parameters | - | 22.7M |
 | training time | - | 3 min 20 s |

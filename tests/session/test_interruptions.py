@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from categorize.recipe.command import main
+from categorize.training.checkpoints import mark_complete
 from categorize.training.session import train
 from tests.session.collections import write_collection, write_recipe
 
@@ -106,25 +108,35 @@ def test_a_recipe_may_resume_by_itself(root: Path, tiny: Tiny, tmp_path: Path) -
     assert (tmp_path / "outputs/one/run.json").exists()
 
 
+def power_cut() -> None:
+    raise KeyboardInterrupt
+
+
 def interrupted(
-    tiny: Tiny, folder: Path, monkeypatch: pytest.MonkeyPatch, flags: Sequence[str] = (), **training: Any
+    tiny: Callable[[str], Path],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: Sequence[str] = (),
+    stop: Callable[[], None] = power_cut,
+    status: int = 130,
+    sections: Mapping[str, Any] | None = None,
+    **training: Any,
 ) -> list[str]:
     """A run of `rows.csv` in `folder` stopped behind its second checkpoint; gives how to start it again."""
-    from categorize.training.checkpoints import mark_complete
-
     write_collection(folder / "rows.csv", 60)
     settings = {"num_train_epochs": 4, "save_strategy": "steps", "save_steps": 2, "eval_strategy": "no", **training}
-    recipe = write_recipe(folder / "one.yaml", model={"name_or_path": str(tiny("bert"))}, training=settings)
+    model = {"name_or_path": str(tiny("bert"))}
+    recipe = write_recipe(folder / "one.yaml", model=model, training=settings, **(sections or {}))
 
-    def stop(checkpoint: Path) -> None:
+    def mark(checkpoint: Path) -> None:
         mark_complete(checkpoint)
         if checkpoint.name == "checkpoint-4":
-            raise KeyboardInterrupt
+            stop()
 
     monkeypatch.chdir(folder)
     with monkeypatch.context() as patch:
-        patch.setattr("categorize.training.step_batches.mark_complete", stop)
-        assert main("run_seqcls.py", "seqcls", train, [recipe.name, *flags]) == 130
+        patch.setattr("categorize.training.step_batches.mark_complete", mark)
+        assert main("run_seqcls.py", "seqcls", train, [recipe.name, *flags]) == status
     return [recipe.name, "--resume"]
 
 
@@ -136,8 +148,81 @@ def test_a_resumed_run_ends_though_training_deletes_the_checkpoint_it_began_from
     assert not (tmp_path / "outputs/one/checkpoints/checkpoint-4").exists()
     manifest = json.loads((tmp_path / "outputs/one/run.json").read_text())
     assert manifest["details"]["resumed_from"] == "checkpoint-4"
-    rows, epochs = manifest["rows"]["train"], manifest["details"]["epochs"]
-    assert 0 < manifest["training"]["rows"] < rows * epochs, "those of this start alone"
+
+
+def test_what_a_resumed_run_took_is_that_of_all_its_starts(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps, rows, tokens and loss are those of a run that was never interrupted, and time is summed."""
+    again = interrupted(tiny, tmp_path, monkeypatch, balance="downsample")
+    checkpoint = tmp_path / "outputs/one.incomplete/checkpoints/checkpoint-4"
+    seconds = json.loads((checkpoint / "progress.json").read_text())["seconds"]
+    assert seconds > 0
+    (checkpoint / "progress.json").write_text(
+        (checkpoint / "progress.json").read_text().replace(str(seconds), f"{seconds + 1000}")
+    )
+    (checkpoint / "complete.json").unlink()
+    mark_complete(checkpoint)
+    assert main("run_seqcls.py", "seqcls", train, again) == 0
+    assert main("run_seqcls.py", "seqcls", train, [again[0], "output_dir=outputs/whole"]) == 0
+    one, whole = (json.loads((tmp_path / f"outputs/{name}/run.json").read_text()) for name in ("one", "whole"))
+    counted = ("rows", "rows_an_epoch", "tokens")
+    assert [one["training"][name] for name in counted] == [whole["training"][name] for name in counted]
+    assert one["training"]["rows"] == 4 * one["training"]["rows_an_epoch"] < 4 * one["rows"]["train"]
+    assert one["details"]["train_loss"] == pytest.approx(whole["details"]["train_loss"], rel=1e-6)
+    assert one["training"]["seconds"] > 1000 + seconds and one["seconds"] > one["training"]["seconds"]
+    assert (one["details"]["starts"], whole["details"]["starts"]) == (2, 1)
+
+
+def test_a_run_is_continued_in_another_place_with_another_prediction(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Comments, the place and what comes after training are no difference; what training reads is one."""
+    again = interrupted(tiny, tmp_path, monkeypatch)
+    (tmp_path / "disk").mkdir()
+    shutil.copytree(tmp_path / "outputs/one.incomplete", tmp_path / "disk/two.incomplete")
+    shutil.rmtree(tmp_path / "outputs")
+    (tmp_path / "rows.csv").rename(tmp_path / "disk/rows.csv")
+    recipe = tmp_path / "one.yaml"
+    recipe.write_text("# a comment\n" + recipe.read_text(encoding="utf-8"), encoding="utf-8")
+    changed = [
+        "output_dir=disk/two", "data.source=disk/rows.csv", "prediction.batch_size=3", "training.resume=auto",
+        "decision.calibration=temperature",
+    ]  # fmt: skip
+    capsys.readouterr()
+    assert main("run_seqcls.py", "seqcls", train, [*again, *changed, "training.learning_rate=1e-5"]) == 2
+    said = "the interrupted run had another recipe (training.learning_rate: 1.0e-05, was 0.005); undo the change"
+    assert said in capsys.readouterr().err
+    assert main("run_seqcls.py", "seqcls", train, [again[0], *changed]) == 0
+    assert "batch_size: 3" in (tmp_path / "disk/two/recipe.yaml").read_text(encoding="utf-8")
+    assert json.loads((tmp_path / "disk/two/run.json").read_text())["details"]["resumed_from"] == "checkpoint-4"
+
+
+def test_an_adapter_is_not_continued_on_another_base(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = shutil.copytree(tiny("bert"), tmp_path / "base")
+    again = interrupted(lambda _: base, tmp_path, monkeypatch, sections={"adapter": {"type": "lora"}})
+    before = (base / "model.safetensors").read_bytes()
+    weights = load_file(base / "model.safetensors")
+    save_file({name: value + 0.01 for name, value in weights.items()}, base / "model.safetensors", {"format": "pt"})
+    assert main("run_seqcls.py", "seqcls", train, again) == 2
+    assert "base: its weights are not those that the interrupted run began with" in capsys.readouterr().err
+    (base / "model.safetensors").write_bytes(before)
+    assert main("run_seqcls.py", "seqcls", train, again) == 0
+    assert len(json.loads((tmp_path / "outputs/one/run.json").read_text())["details"]["base_fingerprint"]) == 64
+
+
+def test_a_run_that_is_told_to_stop_is_continued_and_not_put_in_place(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = lambda: os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
+    again = interrupted(tiny, tmp_path, monkeypatch, stop=told, status=75)
+    error = capsys.readouterr().err
+    assert "checkpoint-5: training was stopped by SIGTERM behind step 5 of " in error and "--resume" in error
+    assert not (tmp_path / "outputs/one").exists()
+    assert main("run_seqcls.py", "seqcls", train, again) == 0
+    assert json.loads((tmp_path / "outputs/one/run.json").read_text())["details"]["resumed_from"] == "checkpoint-5"
 
 
 def test_a_run_that_is_started_twice_is_refused_while_the_first_writes_it(tmp_path: Path) -> None:

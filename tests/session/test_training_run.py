@@ -192,7 +192,7 @@ def test_an_evaluation_refuses_a_run_that_was_split_otherwise(folder: Path, caps
     assert compare(str(write_recipe(folder / "named.yaml", kind="eval", training=None, **others))) == 2
     out, error = capsys.readouterr()
     assert error.startswith("error: evaluation.runs: 'majority label' is what the table calls the baseline")
-    assert "rows/s" not in out
+    assert "documents/s" not in out
     assert compare(str(folder / "named.yaml"), "evaluation.majority=false") == 0
     capsys.readouterr()
     labels = {"names": [{"name": "Good", "aliases": ["good"]}, "bad"]}
@@ -214,7 +214,7 @@ def test_an_evaluation_looks_at_all_runs_before_it_predicts_with_the_first(
     capsys.readouterr()
     assert compare(str(recipe)) == 2
     out, error = capsys.readouterr()
-    assert error.startswith(f"error: {second}: ") and "rows/s" not in out
+    assert error.startswith(f"error: {second}: ") and "documents/s" not in out
     assert not (folder / "outputs/t").exists()
 
 
