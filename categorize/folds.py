@@ -1,7 +1,7 @@
 """Cross-validation: one training run for every fold of a recipe, and the mean of their test measures.
 
 python -m categorize.folds recipes/mine.yaml
-python -m categorize.folds recipes/mine.yaml data.splits.folds=10 --launcher "accelerate launch --num_processes 2"
+python -m categorize.folds recipes/mine.yaml --launcher "python -m categorize.launch --num_processes 2"
 
 Each fold is a run of the recipe's entry script, in `<output_dir>_folds/fold_<i>`; a fold that is finished with the same
 recipe is kept, an interrupted one goes on. `folds.json` beside them holds the measures, their mean and their deviation.
@@ -61,7 +61,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("recipe", metavar="RECIPE", help="a training recipe")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="lay a value over the recipe")
     parser.add_argument(
-        "--launcher", default="", metavar="COMMAND", help="what starts the script, such as 'accelerate launch'"
+        "--launcher", default="", metavar="COMMAND", help="what starts the script, as 'python -m categorize.launch'"
     )
     parser.add_argument("--overwrite", action="store_true", help="train every fold anew")
     return parser.parse_intermixed_args(argv)

@@ -99,12 +99,15 @@ def another_failed() -> bool:
 
 
 def _shared_folder() -> Path | None:
-    """The folder that torchrun (and accelerate by it) makes for each attempt of a launch, one subfolder a process."""
+    """The folder that torchrun (and accelerate by it) makes for each attempt of a launch, one subfolder a process.
+
+    None without torchrun, and where its logs are off: the file is /dev/null then.
+    """
     own = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if not own:
         return None
     folder = Path(own).parent.parent
-    return folder if folder.is_dir() else None
+    return folder if folder.name.startswith("attempt_") and folder.is_dir() else None
 
 
 # ---------------------------------------------------------------- what comes last

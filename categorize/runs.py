@@ -68,6 +68,7 @@ class Run:
         folder = Path(path)
         _mend(folder)
         if is_run(folder):
+            _check_readable(folder)
             return cls(folder)
         if incomplete_path(folder).is_dir():
             raise UserError(
@@ -101,6 +102,17 @@ class Run:
     def has(self, name: str) -> bool:
         """Whether the run left this file."""
         return (self.path / name).exists()
+
+
+def _check_readable(folder: Path) -> None:
+    """Say what is the matter with weights of another user: upstream says that there is no such file."""
+    for weights in folder.glob("*.safetensors"):
+        try:
+            weights.open("rb").close()
+        except PermissionError:
+            raise UserError(
+                f"{weights}: you may not read it; its owner can share the run with: chmod -R go+rX {folder}"
+            ) from None
 
 
 def is_run(path: Path) -> bool:

@@ -20,9 +20,9 @@ MISSING = "error: missing.yaml: no such file"
 LAUNCHERS = {"accelerate": "accelerate.commands.launch", "own": "categorize.launch"}
 
 
-def be_process(monkeypatch: Environment, number: int, attempt: Path) -> Path:
+def be_process(monkeypatch: Environment, number: int, launch: Path) -> Path:
     """What torchrun tells process `number` of two; gives the file that its report reads."""
-    file = attempt / str(number) / "error.json"
+    file = launch / "attempt_0" / str(number) / "error.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     for name, value in {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": 2, "TORCHELASTIC_ERROR_FILE": file}.items():
         monkeypatch.setenv(name, str(value))

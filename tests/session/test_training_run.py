@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -324,3 +325,23 @@ def test_a_run_is_as_open_as_the_umask_says(folder: Path, umask: int, mode: int)
     entries = [folder / "outputs", folder / "outputs/one", *(folder / "outputs/one").rglob("*")]
     assert {entry.stat().st_mode & 0o777 for entry in entries if entry.is_file()} == {mode}
     assert {entry.stat().st_mode & 0o777 for entry in entries if entry.is_dir()} == {0o777 & ~umask}
+
+
+def test_weights_that_only_their_owner_may_read_are_said_to_be_such() -> None:
+    """Runs of older versions have them; safetensors would say that there is no such file."""
+    with tempfile.TemporaryDirectory() as place:  # pytest's own folders are closed to others
+        run = Path(place) / "run"
+        run.mkdir()
+        Path(place).chmod(0o755)
+        (run / "run.json").write_text("{}")
+        (run / "model.safetensors").touch(mode=0o600)
+        user, nobody = os.geteuid(), 65534
+        if user == 0:
+            os.seteuid(nobody)
+        else:
+            (run / "model.safetensors").chmod(0)
+        try:
+            with pytest.raises(UserError, match=rf"you may not read it; .*: chmod -R go\+rX {run}$"):
+                load_predictor(str(run))
+        finally:
+            os.seteuid(user)
