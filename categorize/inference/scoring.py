@@ -68,6 +68,9 @@ class LabelScorer:
     def __init__(self, model: Any, prompt: PromptFormat, device: torch.device, share_prefix: bool = True) -> None:
         self.model, self.prompt, self.device = model, prompt, device
         self.plan = ScoringPlan.of(prompt)
+        self._labels: list[list[tuple[int, Ids]]] = [[] for _ in self.plan.contexts]  # columns and tokens by context
+        for column, (context, tokens) in enumerate(self.plan.labels):
+            self._labels[context].append((column, tokens))
         self.share_prefix = share_prefix
         self.virtual_tokens = virtual_tokens(model)
         self._cache: Any = None
@@ -76,23 +79,12 @@ class LabelScorer:
         """Summed log-probabilities [rows, labels] of a batch, in one forward pass for each of the two kinds of rows."""
         import numpy as np
 
-        result = np.zeros((len(rows), len(self.plan.labels)))
-        shared = [i for i, row in enumerate(rows) if row.prefix_ids and self._shares()]
-        whole = [i for i in range(len(rows)) if i not in set(shared)]
-        if shared:
-            result[shared] = self._score([rows[i].row_ids for i in shared], self._prefix())
-        if whole:
-            result[whole] = self._score([rows[i].prompt_ids for i in whole], None)
-        return result
+        return self._each(rows, [np.arange(len(rows) * len(self.plan.contexts))])
 
     def in_batches(self, rows: Sequence[EncodedPrompt], batch_size: int, batch_tokens: int) -> npt.NDArray[np.float64]:
-        """`log_probabilities` of many rows, of like length together; the bounds hold for sequences, of which every
-        row has one a context."""
-        import numpy as np
-
-        many = len(self.plan.contexts)
-        batches = length_sorted_batches(self._lengths(rows), max(1, batch_size // many), max(1, batch_tokens // many))
-        return self._each(rows, (np.asarray(at) for at in batches))
+        """`log_probabilities` of many rows; the bounds hold for the sequences of a forward pass, of which every row has
+        one a context. Those of like length go together, so that the contexts of one row may go in several passes."""
+        return self._each(rows, length_sorted_batches(self._lengths(rows), batch_size, batch_tokens))
 
     def in_passes(self, rows: Sequence[EncodedPrompt], passes: int) -> npt.NDArray[np.float64]:
         """The same in exactly so many forward passes, as the processes that share a model must all make; of rows that
@@ -103,19 +95,28 @@ class LabelScorer:
         return self._each(rows, (part if len(part) else np.array([0]) for part in parts))
 
     def _each(self, rows: Sequence[EncodedPrompt], parts: Iterable[npt.NDArray[np.int64]]) -> npt.NDArray[np.float64]:
+        """Scores [rows, labels] from parts of the sequences, which are numbered context by context, row by row."""
         import numpy as np
 
         result = np.zeros((len(rows), len(self.plan.labels)))
-        for at in parts:
-            result[at] = self.log_probabilities([rows[i] for i in at])
+        for part in parts:
+            pairs = [divmod(int(sequence), len(self.plan.contexts)) for sequence in part]
+            shared = [pair for pair in pairs if rows[pair[0]].prefix_ids and self._shares()]
+            if shared:
+                self._score(rows, shared, self._prefix(), result)
+            if len(shared) < len(pairs):
+                whole = pairs if not shared else [pair for pair in pairs if not rows[pair[0]].prefix_ids]
+                self._score(rows, whole, None, result)
         return result
 
     def _lengths(self, rows: Sequence[EncodedPrompt]) -> npt.NDArray[np.int64]:
-        """Tokens of each row's longest sequence in a forward pass."""
+        """Tokens of every sequence in a forward pass, int64 [rows * contexts]."""
         import numpy as np
 
-        longest, shared = max(map(len, self.plan.contexts)), self._shares()
-        return np.array([len(row.row_ids if shared else row.prompt_ids) + longest for row in rows])
+        shared = self._shares()
+        lengths = np.array([len(row.row_ids if shared else row.prompt_ids) for row in rows], dtype=np.int64)
+        contexts = np.array([len(context) for context in self.plan.contexts], dtype=np.int64)
+        return (lengths[:, None] + contexts).reshape(-1)
 
     def _shares(self) -> bool:
         """Whether the shared prefix is cached; computes it once.
@@ -136,16 +137,24 @@ class LabelScorer:
     def _prefix(self) -> Any:
         return copy.deepcopy(self._cache)
 
-    def _score(self, rows: Sequence[Ids], cache: Any) -> npt.NDArray[np.float64]:
-        """One forward pass over every row with every context behind it, padded on the right.
+    def _score(
+        self,
+        rows: Sequence[EncodedPrompt],
+        pairs: Sequence[tuple[int, int]],
+        cache: Any,
+        result: npt.NDArray[np.float64],
+    ) -> None:
+        """One forward pass over pairs of a row and a context behind it, padded on the right; their labels' scores go
+        into `result`, float64 [rows, labels].
 
         Padding on the left behind a cached prefix would move the window of models with sliding attention.
         """
         import numpy as np
         import torch
 
-        plan, prefix = self.plan, len(self.prompt.prefix_ids) if cache is not None else 0
-        sequences = [row + context for row in rows for context in plan.contexts]
+        prefix = len(self.prompt.prefix_ids) if cache is not None else 0
+        before = [rows[row].row_ids if cache is not None else rows[row].prompt_ids for row, _ in pairs]
+        sequences = [ids + self.plan.contexts[context] for ids, (_, context) in zip(before, pairs, strict=True)]
         width = max(map(len, sequences))
         pad = int(self.prompt.tokenizer.pad_token_id or 0)
         ids = torch.full((len(sequences), width), pad, dtype=torch.int64)
@@ -153,10 +162,17 @@ class LabelScorer:
         for i, sequence in enumerate(sequences):
             ids[i, : len(sequence)] = torch.tensor(sequence)
             mask[i, : prefix + len(sequence)] = 1
-        # The positions whose next token matters, over the whole batch: the head is computed on these alone.
-        last = np.array([len(row) - 1 for row in rows])
-        depth = max(len(tokens) for _, tokens in plan.labels)
-        positions = sorted({int(at) for start in set(last) for at in range(start, min(start + depth, width))})
+        # Every token of a label that is read: its sequence, the position that it is next to, itself, its label.
+        wanted = np.array(
+            [
+                (line, len(ids_before) - 1 + step, token, column)
+                for line, (ids_before, (_, context)) in enumerate(zip(before, pairs, strict=True))
+                for column, tokens in self._labels[context]
+                for step, token in enumerate(tokens)
+            ],
+            dtype=np.int64,
+        )
+        positions, where = np.unique(wanted[:, 1], return_inverse=True)  # the head is computed on these alone
         kept = torch.tensor(positions, device=self.device)
         inputs: dict[str, Any] = {"logits_to_keep": kept + self.virtual_tokens}
         if cache is not None:
@@ -169,17 +185,12 @@ class LabelScorer:
         logits = output.logits.float()
         if logits.shape[1] > len(positions):  # a model without `logits_to_keep`
             logits = logits[:, kept + logits.shape[1] - width]
-        normalizer = torch.logsumexp(logits, dim=-1)
-        at = {position: i for i, position in enumerate(positions)}
-        result = np.zeros((len(rows), len(plan.labels)))
-        for column, (context, tokens) in enumerate(plan.labels):
-            lines = torch.arange(len(rows), device=self.device) * len(plan.contexts) + context
-            total = torch.zeros(len(rows), dtype=torch.float64)
-            for step, token in enumerate(tokens):
-                where = torch.tensor([at[int(start) + step] for start in last], device=self.device)
-                total += (logits[lines, where, token] - normalizer[lines, where]).double().cpu()
-            result[:, column] = total.numpy()
-        return result
+        lines, at, tokens = (torch.tensor(one, device=self.device) for one in (wanted[:, 0], where, wanted[:, 2]))
+        found = logits[lines, at, tokens] - torch.logsumexp(logits, dim=-1)[lines, at]
+        row_of = np.array([row for row, _ in pairs])[wanted[:, 0]]
+        # A pass that a process makes for the others' sake scores a sequence again.
+        result[row_of, wanted[:, 3]] = 0.0
+        np.add.at(result, (row_of, wanted[:, 3]), found.double().cpu().numpy())
 
 
 def virtual_tokens(model: Any) -> int:

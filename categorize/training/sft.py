@@ -175,9 +175,9 @@ def answers_of(causal: Causal, prompt: PromptFormat, section: CausalPredictionSe
         scorer = LabelScorer(model, prompt, arguments.device, alone and share_prefix(causal.model))
         if alone:
             return list(to_distribution(scorer.in_batches(rows, section.batch_size, section.batch_tokens)))
-        sequences = min(section.batch_size, section.batch_tokens // prompt.max_length)
-        rows_a_pass = max(1, sequences // len(scorer.plan.contexts))
-        return list(to_distribution(scorer.in_passes(rows, -(-arguments.eval_batch_size // rows_a_pass))))
+        bound = max(1, min(section.batch_size, section.batch_tokens // prompt.max_length))
+        sequences = arguments.eval_batch_size * len(scorer.plan.contexts)
+        return list(to_distribution(scorer.in_passes(rows, -(-sequences // bound))))
 
     def generate(model: Any, rows: list[EncodedPrompt]) -> list[Any]:
         predictor = CausalPredictor(causal, prompt, section, arguments.device)

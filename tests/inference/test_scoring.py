@@ -178,26 +178,38 @@ def test_models_that_keep_a_state_for_a_cache_are_scored_too(architecture: str) 
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_bounds_and_passes_move_no_score(shared: bool) -> None:
-    prompt = build_prompt("chatml")
+    """They hold for one row of many labels, too, whose contexts are batched as rows are."""
+    many = LabelSet(
+        "single_label", tuple(Label(name) for name in [*LABELS.names, *(f"kind {i} of" for i in range(20))])
+    )
+    prompt = build_prompt("chatml", label_set=many)
     model = build_model("qwen2", prompt.tokenizer)
+    # The second merges with the prompt, and takes a whole sequence.
     rows = [prompt.encode({"text": text}) for text in [*TEXTS, "one more", "b c d e f g"]]
-    passes: list[int] = []
+    passes: list[tuple[int, int]] = []  # sequences and width of each, but for that of the prefix
     model.register_forward_pre_hook(
-        lambda _, args, kwargs: passes.append(len(kwargs["input_ids"])) if len(kwargs["input_ids"]) > 1 else None,
+        lambda _, args, kwargs: passes.append(kwargs["input_ids"].shape) if "attention_mask" in kwargs else None,
         with_kwargs=True,
     )
     scorer = LabelScorer(model, prompt, torch.device("cpu"), shared)
     contexts = len(scorer.plan.contexts)
     with torch.inference_mode():
         expected = scorer.log_probabilities(rows)
-        passes.clear()
-        np.testing.assert_allclose(scorer.in_batches(rows, 2 * contexts, 10**6), expected, atol=2e-5)
-        assert max(passes) <= 2 * contexts and len(passes) >= 4
+        for size, tokens in ((8, 10**6), (64, 700), (10**6, 10**6)):
+            passes.clear()
+            np.testing.assert_allclose(scorer.in_batches(rows, size, tokens), expected, atol=2e-5)
+            assert all(n <= size and (n == 1 or n * width <= tokens) for n, width in passes)
+            assert sum(n for n, _ in passes) == contexts * len(rows) > 64
+        one = scorer.in_batches(rows[:1], 8, 10**6)
+        np.testing.assert_allclose(one, expected[:1], atol=2e-5)
         if not shared:
             for count in (1, 3, 20):
                 passes.clear()
                 np.testing.assert_allclose(scorer.in_passes(rows, count), expected, atol=2e-5)
                 assert len(passes) == count, "every process makes as many, whatever its rows"
+            passes.clear()
+            np.testing.assert_allclose(scorer.in_passes(rows[:1], 2 * contexts), expected[:1], atol=2e-5)
+            assert len(passes) == 2 * contexts
 
 
 def test_one_pass_scores_single_token_codes() -> None:
