@@ -11,6 +11,7 @@ from categorize.inference.foreign import load_foreign
 from categorize.inference.predictor import Predictor, TrainedPredictor
 from categorize.labels import LabelSet
 from categorize.metrics.decision import DecisionRule
+from categorize.models.console import quiet_loggers
 from categorize.recipe.sections import CausalPredictionSection, PredictionSection, PromptSection
 from categorize.runs import DECISION_RULE, INPUT, LABEL_SET, MANIFEST, Run, incomplete_path
 
@@ -41,6 +42,7 @@ def load_predictor(
     Raises:
         UserError: nothing is found there, the run is not finished or damaged, or no label set is known.
     """
+    quiet_loggers()
     folder = resolve_folder(path_or_hub_id)
     title = name or Path(path_or_hub_id).name
     is_model = (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file()

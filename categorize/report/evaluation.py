@@ -21,6 +21,7 @@ from categorize.metrics.measures import measure_unseen
 from categorize.metrics.progress import headline
 from categorize.models.device import free_memory
 from categorize.predictions import Predictions
+from categorize.processes import is_main_process
 from categorize.recipe.sections import EvalRecipe, RunReference
 from categorize.recipe.wording import counted
 from categorize.report import columns
@@ -52,13 +53,15 @@ class Rows:
 
 
 def evaluate(command: Command) -> None:
-    """Predict one split with every run, print and write the comparison.
+    """Predict one split with every run, print and write the comparison; of several processes, the first does.
 
     Raises:
         UserError: a run is missing or unfinished, was split otherwise, or has other labels.
     """
     recipe = command.recipe.recipe
     assert isinstance(recipe, EvalRecipe)
+    if not is_main_process():
+        return  # one process predicts; all of a launch would write the same files
     output = Path(recipe.output_path)
     check_output(output, command.overwrite)
     data = load_recipe_data(recipe, write=not command.dry_run)

@@ -41,6 +41,7 @@ class HeadMethod:
 
     name: ClassVar[str] = "head"
     kind: ClassVar[str] = "seqcls"
+    together: ClassVar[bool] = True
 
     def fit(self, recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
         """Train, and write model or adapter, tokenizer, head settings and prompt into the run."""

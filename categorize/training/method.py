@@ -48,6 +48,7 @@ class Method(Protocol):
 
     name: ClassVar[str]
     kind: ClassVar[str]
+    together: ClassVar[bool]  # whether the processes of a launch train together; else the first of them trains alone
 
     def fit(self, recipe: Any, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
         """Learn from the training rows and write everything that prediction needs into the run."""

@@ -69,6 +69,8 @@ def _train(command: Command) -> tuple[Run, TrainedRecipe, LoadedData] | None:
     recipe = command.recipe.recipe
     assert isinstance(recipe, TrainedRecipe)
     method = get_method("sft" if isinstance(recipe, SftRecipe) else recipe.model.method)
+    if not method.together and not is_main_process():
+        return None
     output = Path(recipe.output_path)
     # Together the flags continue an interrupted run that is to replace a finished one.
     resume = command.resume or (recipe.training.resume == "auto" and not command.overwrite)

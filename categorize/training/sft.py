@@ -44,6 +44,7 @@ class SftMethod:
 
     name: ClassVar[str] = "sft"
     kind: ClassVar[str] = "sft"
+    together: ClassVar[bool] = True
 
     def fit(self, recipe: SftRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
         """Train, and write model or adapter, tokenizer, settings and prompt into the run."""

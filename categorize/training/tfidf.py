@@ -29,6 +29,7 @@ class TfidfMethod:
 
     name: ClassVar[str] = "tfidf"
     kind: ClassVar[str] = "seqcls"
+    together: ClassVar[bool] = False
 
     def fit(self, recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
         """Fit the vocabulary and the linear model on the training rows; ridge's strength is chosen on validation."""

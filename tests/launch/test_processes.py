@@ -14,6 +14,9 @@ import pytest
 from categorize.errors import UserError
 from categorize.recipe.command import main
 from categorize.recipe.terminal import exit_status
+from categorize.report.evaluation import evaluate
+from categorize.training.session import train
+from tests.session.collections import write_collection, write_recipe
 
 Environment = pytest.MonkeyPatch
 MISSING = "error: missing.yaml: no such file"
@@ -111,6 +114,29 @@ def test_a_process_that_the_launch_does_not_have_is_refused(
     assert capsys.readouterr().err.startswith("error: RANK is 1 and WORLD_SIZE 1: no such process; ")
 
 
+def test_of_several_processes_one_fits_a_linear_model_and_one_compares(
+    tmp_path: Path, monkeypatch: Environment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All would write the same files, one while another puts the folder in place."""
+    monkeypatch.chdir(tmp_path)
+    write_collection(tmp_path / "rows.csv")
+    linear = write_recipe(tmp_path / "linear.yaml", model={"method": "tfidf"}, training=None)
+    compared = write_recipe(
+        tmp_path / "eval.yaml", kind="eval", training=None, evaluation={"runs": ["outputs/linear"], "bootstrap": 0}
+    )
+    for script, kind, work, recipe, folder in (
+        ("run_seqcls.py", "seqcls", train, linear, "linear"),
+        ("run_eval.py", "eval", evaluate, compared, "eval"),
+    ):
+        be_process(monkeypatch, 1, tmp_path)
+        assert main(script, kind, work, [str(recipe)]) == 0
+        assert capsys.readouterr() == ("", "")
+        assert not list((tmp_path / "outputs").glob(f"{folder}*"))
+        be_process(monkeypatch, 0, tmp_path)
+        assert main(script, kind, work, [str(recipe)]) == 0
+        assert (tmp_path / "outputs" / folder).is_dir() and capsys.readouterr().out
+
+
 def test_the_documented_launch_ends_with_the_mistake(root: Path, tmp_path: Path) -> None:
     """Not above the traceback that accelerate prints for every status but 0."""
     process = start(root, tmp_path, "accelerate", "single_gpu", str(root / "run_sft.py"), "missing.yaml")
@@ -132,6 +158,9 @@ import os, signal, sys, time
 import torch
 from categorize.errors import UserError
 from categorize.recipe.terminal import exit_status
+from categorize.report.evaluation import evaluate
+from categorize.training.session import train
+from tests.session.collections import write_collection, write_recipe
 
 def work():
     torch.distributed.init_process_group("gloo")
