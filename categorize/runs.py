@@ -39,6 +39,10 @@ PROMPT = "prompt.json"
 DECISION_RULE = "decision_rule.json"
 METRICS = "metrics.json"
 LOG = "training_log.json"
+SPLITS = "splits.parquet"
+CHECKPOINTS = "checkpoints"
+MARK = "complete.json"  # in a checkpoint, written last: the size of every file
+FINGERPRINTS = b"split_fingerprints"  # in the metadata of the splits, JSON
 REPORTED_PACKAGES = (
     "torch",
     "transformers",
@@ -54,13 +58,23 @@ REPORTED_PACKAGES = (
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run folder.
+    """A finished run folder; or a run as it was at one of its checkpoints, which may still lack its manifest.
+
+    Attributes:
+        path: the folder.
+        checkpoint: where weights and tokenizer are read from, if not from the folder.
 
     Raises:
         UserError: (`open`) the folder is no finished run.
     """
 
     path: Path
+    checkpoint: Path | None = None
+
+    @property
+    def weights(self) -> Path:
+        """Folder of weights and tokenizer."""
+        return self.checkpoint or self.path
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -234,7 +248,7 @@ class RunWriter:
     @property
     def checkpoints(self) -> Path:
         """Folder of the training checkpoints."""
-        return self.path / "checkpoints"
+        return self.path / CHECKPOINTS
 
     def stage(self, name: str) -> Path:
         """A path inside the folder being written; its parent exists."""

@@ -81,7 +81,7 @@ class CausalPredictor:
     ) -> CausalPredictor:
         """The predictor of a finished run."""
         settings = CausalSettings(**run.read_json(CAUSAL))
-        causal = load_trained_causal(str(run.path), settings, base, trust_remote_code)
+        causal = load_trained_causal(str(run.weights), settings, base, trust_remote_code)
         prompt = PromptFormat.from_dict(run.read_json(PROMPT), LabelSet.load(run.path / LABEL_SET), causal.tokenizer)
         return cls(causal, prompt, section)
 

@@ -68,7 +68,7 @@ class HeadPredictor:
         """The predictor of a finished run."""
         label_set = LabelSet.load(run.path / LABEL_SET)
         settings = HeadSettings(**run.read_json(HEAD))
-        head = load_trained_head(str(run.path), label_set, settings, base, trust_remote_code)
+        head = load_trained_head(str(run.weights), label_set, settings, base, trust_remote_code)
         prompt = PromptFormat.from_dict(run.read_json(PROMPT), label_set, head.tokenizer) if run.has(PROMPT) else None
         return cls(head, label_set, section, prompt)
 

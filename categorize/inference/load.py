@@ -7,6 +7,7 @@ from pathlib import Path
 from categorize.data.input_spec import InputSpec
 from categorize.errors import UserError
 from categorize.hub import HubId, fetch
+from categorize.inference.checkpoint import checkpoint_of
 from categorize.inference.foreign import load_foreign
 from categorize.inference.predictor import Predictor, TrainedPredictor
 from categorize.labels import LabelSet
@@ -30,8 +31,8 @@ def load_predictor(
     """Rebuild exactly what was trained; a base model gets a head that is named as untrained.
 
     Args:
-        path_or_hub_id: a run folder, a Hub id of a pushed run (`owner/name`, `owner/name@revision`), an adapter
-            folder, or a base model.
+        path_or_hub_id: a run folder, one of its checkpoints (the run at that step), a Hub id of a pushed run
+            (`owner/name`, `owner/name@revision`), an adapter folder, or a base model.
         base: the base of an adapter, where it is not found under the name that it was trained on.
         label_set: labels of a model that is no run; by default those that its config names.
         input_spec: how text is prepared for a model that is no run.
@@ -44,6 +45,20 @@ def load_predictor(
     """
     quiet_loggers()
     folder = resolve_folder(path_or_hub_id)
+    if (checkpoint := checkpoint_of(folder)) is not None:
+        run = checkpoint.run
+        at_step = run_predictor(run, checkpoint.method, section, base, trust_remote_code)
+        return TrainedPredictor(
+            inner=at_step,
+            input_spec=InputSpec.load(run.path / INPUT),
+            decision_rule=DecisionRule.load(run.path / DECISION_RULE)
+            if checkpoint.finished
+            else DecisionRule.default(at_step.label_set),
+            name=name or checkpoint.name,
+            notes=checkpoint.notes,
+            facts=checkpoint.facts(),
+            fingerprints=checkpoint.fingerprints(),
+        )
     title = name or Path(path_or_hub_id).name
     is_model = (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file()
     # A run that is not finished holds a model too: read as a stranger's, it would lose its text preparation and the

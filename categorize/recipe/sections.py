@@ -241,6 +241,9 @@ class StepsSection(UpstreamSection):
     )
     length_grouping: bool = Field(True, description="Batches of rows of like length; less padding, same rows an epoch.")
     resume: Literal["auto", "never"] = Field("never", description="auto: continue an interrupted run without --resume.")
+    keep_checkpoints: bool = Field(
+        False, description="Keep the checkpoints in the finished run; each can be evaluated as the run at that step."
+    )
 
 
 class TrainingSection(StepsSection):

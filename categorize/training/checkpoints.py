@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from categorize.processes import is_main_process
-from categorize.runs import RunWriter, follow_umask
+from categorize.recipe.wording import counted
+from categorize.runs import MARK, RunWriter, follow_umask
 
-MARK = "complete.json"
 PROGRESS = "progress.json"
 
 
@@ -94,6 +95,22 @@ def remove_incomplete(folder: Path) -> int:
     for path in broken:
         shutil.rmtree(path)
     return len(broken)
+
+
+def remove_all(folder: Path) -> str | None:
+    """Delete the checkpoints of a finished run; gives a line that says so, None where there are none."""
+    found = [path for path in folder.glob("checkpoint-*") if path.is_dir()]
+    size = sum(path.stat().st_size for one in found for path in one.rglob("*") if path.is_file())
+    for path in found:
+        shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):  # something else is in there
+        folder.rmdir()
+    if not found:
+        return None
+    return (
+        f"deleted {counted(len(found), 'checkpoint')} ({size / 1e6:,.1f} MB), of use for resuming alone; "
+        f"training.keep_checkpoints: true keeps them"
+    )
 
 
 def checkpoint_to_resume(writer: RunWriter, resume: bool) -> Path | None:

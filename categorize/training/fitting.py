@@ -62,6 +62,8 @@ def fit_with_trainer(
     trained, total = parameter_counts(trainer.model)
     if is_main_process():
         print(f"  {precision}; {trained:,} of {total:,} parameters trained", flush=True)
+        for name, content in files.items():  # now, so that a checkpoint can be read as the run at that step
+            writer.write_json(name, content)
     _send_logs_to(writer.path / "logs", trainer)
     trainer.begin(replace(before, base=fingerprint))
     with disk_errors(writer.path):
@@ -75,8 +77,7 @@ def fit_with_trainer(
         for path in writer.checkpoints.glob("*"):
             if path.is_file():  # of a logger that knows no other place: CodeCarbon's emissions.csv
                 path.replace(writer.stage(f"logs/{path.name}"))
-        for name, content in {**files, LOG: state.log_history}.items():
-            writer.write_json(name, content)
+        writer.write_json(LOG, state.log_history)
         if trainer.args.load_best_model_at_end and state.best_global_step:
             print(
                 f"  best {trainer.args.metric_for_best_model} {state.best_metric:.4f} at step "

@@ -3,6 +3,7 @@ summary."""
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,20 +18,23 @@ from categorize.processes import is_main_process
 from categorize.recipe.sections import SftRecipe, TrainedRecipe
 from categorize.recipe.wording import counted
 from categorize.runs import (
+    CHECKPOINTS,
     DECISION_RULE,
+    FINGERPRINTS,
     INPUT,
     LABEL_SET,
     METRICS,
+    SPLITS,
     Run,
     RunWriter,
     disk_errors,
     is_run,
 )
 from categorize.training.card import card
+from categorize.training.checkpoints import remove_all
 from categorize.training.method import FitOptions, FitSummary, Method, get_method
 from categorize.training.stopping import stop_on_signals
 
-SPLITS = "splits.parquet"
 _TRAINED_ON = b"trained_on"  # in the metadata of that file
 
 if TYPE_CHECKING:
@@ -136,7 +140,8 @@ def writer_files(writer: RunWriter, data: LoadedData) -> None:
     with disk_errors(writer.path):
         data.label_set.save(writer.stage(LABEL_SET))
         data.input_spec.save(writer.stage(INPUT))
-        assignment = data.splits.assignment.replace_schema_metadata({_TRAINED_ON: trained_on(data)})
+        known = {_TRAINED_ON: trained_on(data), FINGERPRINTS: json.dumps(data.splits.fingerprints)}
+        assignment = data.splits.assignment.replace_schema_metadata(known)
         pq.write_table(assignment, writer.stage(SPLITS))
 
 
@@ -202,6 +207,8 @@ def finish(
         writer.stage("README.md").write_text(card(recipe, data, manifest, metrics), encoding="utf-8")
     run = writer.commit(manifest)
     for line in summary_lines(run.path, manifest, metrics):
+        say(line)
+    if not recipe.training.keep_checkpoints and (line := remove_all(run.path / CHECKPOINTS)):
         say(line)
     return run
 
