@@ -54,7 +54,7 @@ class Checkpoint:
 
     def facts(self) -> dict[str, Any]:
         """The run's manifest, as far as it is written, with the training time until here."""
-        facts = dict(self.run.manifest) if self.finished else {"method": self.method}
+        facts: dict[str, Any] = dict(self.run.manifest) if self.finished else {"method": self.method}
         progress = self.run.weights / _PROGRESS
         seconds = json.loads(progress.read_text(encoding="utf-8"))["seconds"] if progress.is_file() else None
         return {**facts, "training": {**facts.get("training", {}), "seconds": seconds}}

@@ -208,8 +208,8 @@ def finish(
     run = writer.commit(manifest)
     for line in summary_lines(run.path, manifest, metrics):
         say(line)
-    if not recipe.training.keep_checkpoints and (line := remove_all(run.path / CHECKPOINTS)):
-        say(line)
+    if not recipe.training.keep_checkpoints and (deleted := remove_all(run.path / CHECKPOINTS)):
+        say(deleted)
     return run
 
 
