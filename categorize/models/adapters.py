@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +11,17 @@ from typing import TYPE_CHECKING, Any
 from categorize.errors import UserError
 from categorize.recipe.compatibility import PROMPT_LEARNING
 from categorize.recipe.sections import ADAPTER_CLASSES, AdapterSection
+from categorize.recipe.wording import did_you_mean
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
     from transformers import PreTrainedModel
 
+# How peft says that an adapter does not fit, and how it stumbles over one.
+MISFITS = (
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, RuntimeError, TypeError, ValueError,
+    re.error,
+)  # fmt: skip
 PROMPT_ENCODER = "prompt_encoder.safetensors"  # in a checkpoint
 
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -28,10 +35,13 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def build_adapter_config(section: AdapterSection, task_type: str, new_modules: Sequence[str] = ()) -> PeftConfig:
+def build_adapter_config(
+    section: AdapterSection, task_type: str, new_modules: Sequence[str] = (), model: PreTrainedModel | None = None
+) -> PeftConfig:
     """The peft config of the section's type.
 
     Args:
+        model: the base, whose tokenizer reads the text that a learned prompt begins with.
         task_type: `SEQ_CLS` or `CAUSAL_LM`.
         new_modules: modules that were initialised anew. They are trained and saved whole, and no adapter is put on
             them: peft by itself keeps `classifier` and `score` only, and a reloaded DeBERTa, ModernBERT or DistilBERT
@@ -41,6 +51,10 @@ def build_adapter_config(section: AdapterSection, task_type: str, new_modules: S
 
     values = {**DEFAULTS[section.type], **section.upstream(), "task_type": task_type}
     config_class = getattr(peft, ADAPTER_CLASSES[section.type])
+    if values.get("prompt_tuning_init") == "TEXT" and model is not None:
+        commit = getattr(model.config, "_commit_hash", None)
+        values["tokenizer_name_or_path"] = model.name_or_path
+        values["tokenizer_kwargs"] = {"revision": commit} if commit else None
     if new_modules:
         # Names are matched by their ending, so a longer path never catches another layer of the same name.
         values["modules_to_save"] = sorted({*new_modules, *(values.get("modules_to_save") or ())})
@@ -76,21 +90,27 @@ def add_adapter(
     refuse_unfit(model, section)
     if getattr(model, "quantization_method", None) is not None:
         model = peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=activation_checkpointing)
-    config = build_adapter_config(section, task_type, new_modules)
+    config = build_adapter_config(section, task_type, new_modules, model)
     try:
         with _same_start(config):
             adapted = peft.get_peft_model(model, config)
-    except (TypeError, ValueError, AttributeError, KeyError) as error:
-        way_out = "use another type" if section.type in PROMPT_LEARNING else "name target_modules, or use another type"
-        raise UserError(
-            f"adapter.type: {section.type} does not fit {type(model).__name__}: "
-            f"{' '.join(str(error).split())[:200]} ({way_out})"
-        ) from error
+    except MISFITS as error:
+        raise _misfit(section, model, error) from error
+    if task_type == "CAUSAL_LM":
+        _refuse_output_layer(adapted)
     for parameter in adapted.parameters():
         if parameter.requires_grad:
             # Small updates vanish in half precision; the base stays in its own type.
             parameter.data = parameter.data.float()
     return adapted
+
+
+def _misfit(section: AdapterSection, model: PreTrainedModel, error: Exception) -> UserError:
+    way_out = "use another type" if section.type in PROMPT_LEARNING else "name target_modules, or use another type"
+    return UserError(
+        f"adapter.type: {section.type} does not fit {type(model).__name__}: "
+        f"{' '.join(str(error).split())[:200]} ({way_out})"
+    )
 
 
 def load_adapter(model: PreTrainedModel, folder: str) -> PeftModel:
@@ -138,6 +158,55 @@ def refuse_unfit(model: PreTrainedModel, section: AdapterSection) -> None:
     on_cpu = next(model.parameters()).device.type == "cpu"
     if section.type == "dora" and getattr(model, "is_loaded_in_8bit", False) and on_cpu:
         raise UserError("adapter.type: dora does not work on 8-bit weights on a CPU; use load_in_4bit, or lora")
+    _refuse_names_without_a_module(model, section)
+    tokens = section.upstream().get("trainable_token_indices") or ()
+    indices = [i for part in tokens.values() for i in part] if isinstance(tokens, dict) else tokens
+    size = model.get_input_embeddings().weight.shape[0]
+    if wrong := [i for i in indices if not 0 <= i < size]:
+        raise UserError(
+            f"adapter.trainable_token_indices: {wrong[0]} is not the id of a token of {name}, whose ids are "
+            f"0 to {size - 1}"
+        )
+
+
+def _refuse_names_without_a_module(model: PreTrainedModel, section: AdapterSection) -> None:
+    """Refuse names that no module has: peft passes over them, and what was to be trained is not."""
+    modules = [name for name, _ in model.named_modules()]
+    lists = ("target_modules", "exclude_modules", "feedforward_modules", "modules_to_save")
+    for key in (*lists, "rank_pattern", "alpha_pattern", "trainable_token_indices"):
+        value = section.upstream().get(key)
+        for name in value if isinstance(value, (list, dict)) else ():
+            pattern = name if key.endswith("_pattern") else re.escape(str(name))
+            try:
+                found = isinstance(name, int) or any(re.match(rf"(.*\.)?({pattern})$", module) for module in modules)
+            except re.error as error:
+                raise UserError(f"adapter.{key}: {name!r} is not a regular expression: {error}") from error
+            if not found:
+                raise UserError(
+                    f"adapter.{key}: {name!r} is not the name of a module of {type(model).__name__}"
+                    f"{did_you_mean(name, {module.rpartition('.')[2] for module in modules})}"
+                )
+
+
+def _refuse_output_layer(model: PeftModel) -> None:
+    """Refuse an adapter on the layer that answers are computed by: its weights are read as they are, so that the
+    adapter would not be trained."""
+    from peft.tuners.trainable_tokens import TrainableTokensLayer
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import TrainableTokensWrapper
+
+    output = model.get_base_model().get_output_embeddings()
+    if isinstance(output, (TrainableTokensWrapper, TrainableTokensLayer)):
+        raise UserError(
+            "adapter.trainable_token_indices: the output layer of this model is its embedding matrix, and answers are "
+            "computed from its weights as they are; leave the key out, or train the matrix whole with "
+            "modules_to_save: [embed_tokens]"
+        )
+    if isinstance(output, BaseTunerLayer):
+        raise UserError(
+            "adapter: the output layer (lm_head) cannot have an adapter, for answers are computed from its weights as "
+            "they are; take it out of target_modules, or train it whole with modules_to_save: [lm_head]"
+        )
 
 
 # ---------------------------------------------------------------- checkpoints of learned prompts

@@ -15,6 +15,7 @@ from collections.abc import Mapping as AbstractMapping
 from pathlib import Path
 from typing import Any
 
+from categorize.recipe.adapter_checks import check_adapter_keys, check_quantization_keys
 from categorize.recipe.data_sections import format_of_name
 from categorize.recipe.nodes import Mapping, Node, get, key_position, nearest_position, to_plain
 from categorize.recipe.problems import Problems
@@ -346,7 +347,9 @@ def _answers(recipe: _Recipe) -> None:
 
 CHECKS: tuple[Callable[[_Recipe], None], ...] = (
     _quantization,
+    check_quantization_keys,
     _adapter,
+    check_adapter_keys,
     _attention,
     _precision,
     _amounts,

@@ -83,6 +83,10 @@ _PUBLISHING = "is not part of training: a finished run is published as a whole"
 _LAUNCH = "is set by accelerate launch; choose a file of accelerate_configs/ with --config_file"
 _MEASURES = "is not used: the project computes its own measures on whole splits"
 _EVERY_ROW = "is not used: every epoch sees every row once"
+_MEGATRON = "is for models of Megatron, which are not loaded here"
+_NEEDS_DATA = "is for an initialisation that needs a pass over the training data, which is not made here"
+_NEEDS_LOSS = "needs a term of its own in the loss, which is not added here"
+_GPTQ = "is for weights quantized by GPTQ; the quantization section is bitsandbytes'"
 _PEFT_OWN = "is set by the project from the task and the model"
 
 # Keys of the upstream class that the project sets, by section.
@@ -150,8 +154,32 @@ OWNED: Final[dict[str, dict[str, str]]] = {
         "runtime_config": _PEFT_OWN,
         "base_model_name_or_path": "is set by model.name_or_path",
         "revision": "is set by model.revision",
+        "token_dim": _PEFT_OWN,
+        "num_transformer_submodules": _PEFT_OWN,
+        "num_attention_heads": _PEFT_OWN,
+        "num_layers": _PEFT_OWN,
+        "fan_in_fan_out": _PEFT_OWN,
+        "tokenizer_kwargs": "is not set apart: the tokenizer is that of model.name_or_path",
+        "megatron_config": _MEGATRON,
+        "megatron_core": _MEGATRON,
+        "eva_config": _NEEDS_DATA,
+        "corda_config": _NEEDS_DATA,
+        "lora_ga_config": _NEEDS_DATA,
+        "loftq_config": "is for an initialisation that stores a quantized base; write quantization.load_in_4bit",
+        "arrow_config": "joins several trained adapters, of which a run has one",
+        "kasa_config": _NEEDS_LOSS,
+        "monteclora_config": _NEEDS_LOSS,
+        "velora_config": "keeps a projection that no checkpoint holds, so that a resumed run would be another",
+        "use_qalora": _GPTQ,
+        "qalora_group_size": _GPTQ,
+        "alora_invocation_tokens": "switches the adapter on behind a phrase; labels are scored behind a stored prefix, "
+        "where the phrase is not seen",
+        "layer_replication": "repeats layers of the base, for which cached keys and saved weights have no place",
     },
-    "quantization": {},
+    "quantization": {
+        "llm_int8_enable_fp32_cpu_offload": "is not used: the whole model is on one device",
+        "llm_int8_has_fp16_weight": "keeps the weights whole and saves no memory; remove the quantization section",
+    },
 }
 
 # Said of a required key that is not there, beside its description.

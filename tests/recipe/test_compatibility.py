@@ -39,6 +39,33 @@ ZERO3 = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": 
             "adapter: {type: prefix, num_virtual_tokens: 5}\ntraining:\n  activation_checkpointing: true\n",
             "r.yaml:9: training.activation_checkpointing: crashes with adapter.type: prefix",
         ),
+        *(
+            (f"adapter: {{type: lora, init_lora_weights: {start}}}\n", f"adapter.init_lora_weights: {start} needs")
+            for start in ("eva", "corda", "loftq")
+        ),
+        ("adapter: {type: lora, layers_pattern: h}\n", "adapter.layers_pattern: does nothing without layers_to"),
+        ("adapter: {type: lora, layers_to_transform: [0]}\n", "needs adapter.target_modules as a list"),
+        ("adapter: {type: prefix, num_virtual_tokens: 5, encoder_hidden_size: 8}\n", "does nothing without prefix_pro"),
+        ("adapter: {type: prompt, num_virtual_tokens: 5, prompt_tuning_init: TEXT}\n", "TEXT needs adapter.prompt_tu"),
+        (
+            "adapter: {type: prompt, num_virtual_tokens: 5, prompt_tuning_init_text: x}\n",
+            "does nothing without prompt_tuning_init: TEXT",
+        ),
+        *(
+            (
+                f"adapter: {{type: p_tuning, num_virtual_tokens: 5, {key}: {value}}}\n",
+                "does nothing without encoder_rep",
+            )
+            for key, value in (("encoder_num_layers", 3), ("encoder_dropout", 0.1))
+        ),
+        (
+            "adapter: {type: lora}\nquantization: {load_in_8bit: true, bnb_4bit_quant_type: nf4}\n",
+            "quantization.bnb_4bit_quant_type: is for load_in_4bit, but the weights are loaded in 8 bits",
+        ),
+        (
+            "adapter: {type: lora}\nquantization: {load_in_4bit: true, llm_int8_threshold: 3.0}\n",
+            "quantization.llm_int8_threshold: is for load_in_8bit",
+        ),
         ("training: {bf16: true, fp16: true}\n", "training.fp16: cannot go with bf16"),
         (
             "training: {early_stopping: {patience: 2}, eval_strategy: no}\n",
