@@ -14,7 +14,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from subprocess import CalledProcessError
 from typing import Any
 
@@ -39,9 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CalledProcessError as error:
         return _status(error.returncode)
     except ChildFailedError as error:
-        # First those that left a reason: the others may have ended by it within the same second.
-        failures = sorted(error.failures.values(), key=lambda one: (not Path(one.error_file).is_file(), one.timestamp))
-        return _status(failures[0].exitcode)
+        _, failure = error.get_first_failure()
+        return _status(failure.exitcode)
     except KeyboardInterrupt:  # said by the processes themselves, which get it too
         return 128 + signal.SIGINT
     return 0

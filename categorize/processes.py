@@ -146,7 +146,8 @@ def leave_reason(text: str) -> None:
     file = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if not file:
         return
-    details = {"py_callstack": text, "timestamp": str(int(time.time()))}
+    # A second early: the first failure is the cause, in whole seconds, and what follows from it comes within one.
+    details = {"py_callstack": text, "timestamp": str(int(time.time()) - 1)}
     with suppress(OSError):
         Path(file).write_text(json.dumps({"message": {"message": text, "extraInfo": details}}), encoding="utf-8")
 
