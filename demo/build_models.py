@@ -30,8 +30,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from categorize.recipe.terminal import run_command
-from categorize.runs import follow_umask
 from demo.pretraining import PretrainingResult, PretrainingSettings, masked_objective, next_token_objective, pretrain
 
 if TYPE_CHECKING:
@@ -138,7 +136,6 @@ def build_encoder(
     )
     model.save_pretrained(output)
     tokenizer.save_pretrained(output)
-    follow_umask(output)
     return result
 
 
@@ -180,7 +177,6 @@ def build_decoder(
     )
     model.save_pretrained(output)
     tokenizer.save_pretrained(output)
-    follow_umask(output)
     return result
 
 
@@ -319,4 +315,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(main())

@@ -15,8 +15,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from categorize.recipe.terminal import run_command
-
 MARGIN = 0.20
 AGREEMENT = 0.99
 SCORED, WRITTEN = "decoder SFT, LoRA", "decoder SFT, LoRA, written"
@@ -72,4 +70,4 @@ def main(path: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(lambda: main(sys.argv[1])))
+    sys.exit(main(sys.argv[1]))

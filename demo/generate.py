@@ -22,7 +22,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from categorize.recipe.terminal import run_command
 from demo.grammar import CLASS_NAMES, TOPICS, compose
 from demo.noise import roughen
 
@@ -179,4 +178,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(main())

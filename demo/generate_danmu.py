@@ -29,7 +29,6 @@ from typing import IO, Any
 
 import numpy as np
 
-from categorize.recipe.terminal import run_command
 from demo.generate import CLASS_SHARES, LABEL_NOISE
 from demo.grammar import CLASS_NAMES, TOPICS, compose
 from demo.noise import roughen
@@ -406,4 +405,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(main())
