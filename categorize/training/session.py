@@ -206,10 +206,10 @@ def finish(
     with disk_errors(writer.path):
         writer.stage("README.md").write_text(card(recipe, data, manifest, metrics), encoding="utf-8")
     run = writer.commit(manifest)
-    for line in summary_lines(run.path, manifest, metrics):
-        say(line)
     if not recipe.training.keep_checkpoints and (deleted := remove_all(run.path / CHECKPOINTS)):
         say(deleted)
+    for line in summary_lines(run.path, manifest, metrics):
+        say(line)
     return run
 
 

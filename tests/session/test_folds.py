@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from statistics import fmean
 
@@ -13,7 +14,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from categorize.data.input_spec import InputSpec
-from categorize.folds import main, plan, pooled
+from categorize.folds import main, plan, pooled, run_fold
 from categorize.inference.tables import predictions_table, write_predictions
 from categorize.labels import Label, LabelSet
 from categorize.predictions import Predictions
@@ -108,3 +109,16 @@ def test_a_recipe_that_trains_nothing_is_refused(
     assert "cannot go with folds" in capfd.readouterr().err
     assert main([recipe, "--what"]) == 2
     assert capfd.readouterr().err.startswith("error: ")
+
+
+def test_a_signal_to_stop_is_passed_on_to_the_fold(tmp_path: Path) -> None:
+    """As a scheduler sends it that tells the command alone."""
+    code = (
+        "import os, signal, sys, time\n"
+        "def leave(*_):\n    open(sys.argv[1], 'w').write('told')\n    sys.exit(75)\n"
+        "signal.signal(signal.SIGTERM, leave)\n"
+        "os.kill(os.getppid(), signal.SIGUSR1)\n"
+        "time.sleep(60)\n"
+    )
+    assert run_fold([sys.executable, "-c", code, str(tmp_path / "told")]) == 75
+    assert (tmp_path / "told").read_text() == "told"
