@@ -18,6 +18,7 @@ import re
 import shutil
 import stat
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -191,20 +192,31 @@ class RunWriter:
         recipe_text: the resolved recipe; an interrupted run is continued only where training reads the same in both.
         resume: continue an interrupted run where there is one.
         overwrite: replace a finished run; an interrupted one too, unless it is to be resumed.
+        probe: only find out whether the place can be written, for a dry run; it is left as it is.
 
     Raises:
-        UserError: the place holds another run, an interrupted run or something that is no run, or another process
-            writes there.
+        UserError: the place holds another run, an interrupted run or something that is no run, cannot be written, or
+            another process writes there.
     """
 
-    def __init__(self, path: str | Path, recipe_text: str, *, resume: bool = False, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        recipe_text: str,
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+        probe: bool = False,
+    ) -> None:
         self.final = Path(path)
         self.path = incomplete_path(self.final)
         self.started = datetime.now(UTC)
         self.resumed = False
-        if self.final.exists() and not self.final.is_dir():
-            raise UserError(f"{self.final}: output_dir is a file; name a folder")
-        _mend(self.final)
+        with disk_errors(self.path):
+            if self.final.exists() and not self.final.is_dir():
+                raise UserError(f"{self.final}: output_dir is a file; name a folder")
+        if not probe:
+            _mend(self.final)
         if self.final.is_dir() and any(self.final.iterdir()):
             if not is_run(self.final):
                 raise UserError(f"{self.final}: output_dir holds files that are no run; name another output_dir")
@@ -214,9 +226,9 @@ class RunWriter:
                     f"{self.final}: output_dir holds a finished run; name another output_dir or replace it with "
                     f"--overwrite{again}"
                 )
-        self._open(recipe_text, resume, overwrite)
+        self._open(recipe_text, resume, overwrite, probe)
 
-    def _open(self, recipe_text: str, resume: bool, overwrite: bool) -> None:
+    def _open(self, recipe_text: str, resume: bool, overwrite: bool, probe: bool) -> None:
         stored = self.path / RECIPE
         if is_main_process() and self.path.is_dir():
             _claim(self.path)
@@ -237,6 +249,9 @@ class RunWriter:
                     stored.write_text(recipe_text, encoding="utf-8")  # the run predicts and decides by this one
             return
         if not is_main_process():
+            return
+        check_writable(self.path)
+        if probe:
             return
         with disk_errors(self.path):
             if self.path.exists():
@@ -325,6 +340,20 @@ _CANNOT_WRITE = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR,
     errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
 }  # fmt: skip
+
+
+def check_writable(path: Path) -> None:
+    """Make the folder for a moment, in another that goes at once.
+
+    Raises:
+        UserError: the file system is read-only, the name too long, a part of the path a file, or the disk full.
+    """
+    try:
+        above = next(one for one in path.absolute().parents if one.exists())
+        with tempfile.TemporaryDirectory(prefix=".probe-", dir=above) as probe:
+            (Path(probe) / path.absolute().relative_to(above)).mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}; name another output_dir") from error
 
 
 def _write_failure(error: Exception) -> str | None:

@@ -58,6 +58,8 @@ def loading(name_or_path: str, what: str) -> Iterator[None]:
     with nullcontext() if path.is_dir() else from_cache_where_unreachable() as trouble:
         try:
             yield
+        except ImportError as error:
+            raise UserError(f"{name_or_path}: cannot load {what}: {one_line(error)}") from error
         except (OSError, ValueError, KeyError) as error:
             if what == "the model" and (path / "adapter_config.json").is_file():
                 raise UserError(

@@ -156,9 +156,8 @@ def _attention(recipe: _Recipe) -> None:
 
 # ---------------------------------------------------------------- training
 def _precision(recipe: _Recipe) -> None:
-    for first, second in (("bf16", "fp16"), ("bf16_full_eval", "fp16_full_eval")):
-        if recipe.true(f"training.{first}") and recipe.true(f"training.{second}"):
-            recipe.refuse(f"training.{second}", f"cannot go with {first}; keep one of them")
+    if recipe.true("training.bf16") and recipe.true("training.fp16"):
+        recipe.refuse("training.fp16", "cannot go with bf16; keep one of them")
     if recipe.true("training.fp16") and recipe.value("model.dtype") == "float16" and not recipe.holds("adapter"):
         recipe.refuse(
             "training.fp16", "scales the gradients of float32 weights, but model.dtype is float16; remove model.dtype"
@@ -184,6 +183,33 @@ def _amounts(recipe: _Recipe) -> None:
         recipe.refuse(
             "training.label_smoothing_factor", f"expected a share of at least 0 and below 1, found {smoothing}"
         )
+
+
+def _without_effect(recipe: _Recipe) -> None:
+    """Keys that do nothing, or stop upstream, unless another is set."""
+    workers = recipe.value("training.dataloader_num_workers", 0)
+    for key in ("persistent_workers", "prefetch_factor", "multiprocessing_context"):
+        if recipe.value(f"training.dataloader_{key}") and not workers:
+            recipe.refuse(
+                f"training.dataloader_{key}",
+                "is for workers; set training.dataloader_num_workers above 0, or remove it",
+            )
+    evaluating = recipe.value("training.eval_strategy", "epoch")
+    strategies = {"eval": evaluating, "save": recipe.value("training.save_strategy", evaluating)}
+    for kind, strategy in strategies.items():
+        if recipe.holds(f"training.{kind}_steps") and strategy != "steps":
+            recipe.refuse(
+                f"training.{kind}_steps",
+                f"does nothing while training.{kind}_strategy is {strategy}; set that to steps, or remove it",
+            )
+    optimizer = str(recipe.value("training.optim", ""))
+    if recipe.holds("training.optim_target_modules") and not optimizer.startswith(("galore", "apollo")):
+        recipe.refuse("training.optim_target_modules", "is for the galore and apollo optimizers; remove it")
+    recomputed = recipe.value("training.activation_checkpointing", recipe.value("kind") == "sft")
+    for key, needed in (("liger_kernel_config", "use_liger_kernel"), ("activation_checkpointing_kwargs", None)):
+        if recipe.holds(f"training.{key}") and not (recipe.true(f"training.{needed}") if needed else recomputed):
+            other = needed or "activation_checkpointing"
+            recipe.refuse(f"training.{key}", f"does nothing without training.{other}: true")
 
 
 def _early_stopping(recipe: _Recipe) -> None:
@@ -353,6 +379,7 @@ CHECKS: tuple[Callable[[_Recipe], None], ...] = (
     _attention,
     _precision,
     _amounts,
+    _without_effect,
     _early_stopping,
     _tfidf,
     _cleaning,

@@ -82,6 +82,9 @@ _PROMPTS = "is set by the project, which renders and tokenizes rows by the promp
 _PUBLISHING = "is not part of training: a finished run is published as a whole"
 _LAUNCH = "is set by accelerate launch; choose a file of accelerate_configs/ with --config_file"
 _MEASURES = "is not used: the project computes its own measures on whole splits"
+_FULL_EVAL = (
+    "is not used: validation during training computes as the training does; predictions compute in prediction.dtype"
+)
 _EVERY_ROW = "is not used: every epoch sees every row once"
 _MEGATRON = "is for models of Megatron, which are not loaded here"
 _NEEDS_DATA = "is for an initialisation that needs a pass over the training data, which is not made here"
@@ -121,6 +124,13 @@ OWNED: Final[dict[str, dict[str, str]]] = {
         "fsdp": _LAUNCH,
         "fsdp_config": _LAUNCH,
         "local_rank": _LAUNCH,
+        "dataloader_in_order": "is always on: the rows of a step depend on the order of its batches",
+        "average_tokens_across_devices": "is always so: a loss is divided by the weight of its step over all processes",
+        "bf16_full_eval": _FULL_EVAL,
+        "fp16_full_eval": _FULL_EVAL,
+        "eval_accumulation_steps": "is not used: predictions leave the GPU after each batch",
+        "use_cache": "is set by the project: training has no use for cached keys and values",
+        "disable_tqdm": "is not used: progress is printed as plain lines",
         "prediction_loss_only": _MEASURES,
         "eval_do_concat_batches": _MEASURES,
         "eval_use_gather_object": _MEASURES,

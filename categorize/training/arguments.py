@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -79,6 +81,32 @@ def choose_precision(values: dict[str, Any]) -> Precision:
     return Precision(False, True, "float16 with loss scaling: this GPU has no bfloat16")
 
 
+@contextmanager
+def built_for(key: str, value: Any, way_out: str) -> Iterator[None]:
+    """What another library raises while it builds what a key of `training` asks for is a one-line error at that key."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # whatever it is, it comes of the key's value
+        raise UserError(f"training.{key}: {value}: {' '.join(str(error).split())} ({way_out})") from error
+
+
+def check_metric(section: TrainingSection | SftTrainingSection, label_set: LabelSet) -> None:
+    """Raises UserError for a `metric_for_best_model` that is not measured, before a model is loaded."""
+    if (name := section.upstream().get("metric_for_best_model")) is not None:
+        _known_metric(str(name), label_set)
+
+
+@contextmanager
+def building_trainer() -> Iterator[None]:
+    """What upstream finds wrong with the arguments, or misses, while it builds a trainer is a one-line error."""
+    try:
+        yield
+    except (ImportError, ValueError, TypeError, NotImplementedError) as error:
+        raise UserError(f"training: {' '.join(str(error).split())}") from error
+
+
 def build_arguments(
     section: TrainingSection,
     *,
@@ -152,7 +180,7 @@ def _values(
         metric = _known_metric(str(values["metric_for_best_model"]), label_set)
         # Upstream takes the highest value of everything that is not called loss, an error's too.
         values = {"greater_is_better": greater_is_better(metric)} | values
-    _check_loggers(values["report_to"])
+    check_loggers(values["report_to"])
     if not torch.accelerator.is_available():
         values["use_cpu"] = True  # else upstream refuses bf16 on a CPU that can do it
     values |= {
@@ -208,7 +236,7 @@ def _known_metric(name: str, label_set: LabelSet) -> str:
     return metric
 
 
-def _check_loggers(report_to: str | list[str] | None) -> None:
+def check_loggers(report_to: str | list[str] | None) -> None:
     """Raises UserError for a logger of `report_to` that is not installed; upstream would raise behind the model."""
     from transformers.integrations.integration_utils import (
         INTEGRATION_TO_CALLBACK,
@@ -228,10 +256,8 @@ def _check_loggers(report_to: str | list[str] | None) -> None:
 
 
 def _fill(arguments: type[Arguments], values: dict[str, Any]) -> Arguments:
-    try:
+    with building_trainer():
         filled = arguments(**values)
-    except (ValueError, TypeError, ImportError) as error:
-        raise UserError(f"training: {' '.join(str(error).split())}") from error
     if (seen := one_gpu(filled)) > 1 and is_main_process():
         print(
             f"  one of {seen} GPUs is used; all of them with: accelerate launch --config_file "

@@ -19,7 +19,12 @@ from categorize.processes import is_main_process
 from categorize.prompts import PromptFormat
 from categorize.recipe.sections import HeadModel, SeqclsRecipe
 from categorize.runs import PROMPT, Run, RunWriter
-from categorize.training.arguments import ADAPTER_DEFAULTS, HEAD_ONLY_DEFAULTS, build_arguments
+from categorize.training.arguments import (
+    ADAPTER_DEFAULTS,
+    HEAD_ONLY_DEFAULTS,
+    build_arguments,
+    check_metric,
+)
 from categorize.training.balance import build_balance
 from categorize.training.fitting import fit_with_trainer
 from categorize.training.inputs import Inputs, training_inputs
@@ -100,6 +105,7 @@ def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: 
 
     section = recipe.model
     assert isinstance(section, HeadModel)
+    check_metric(recipe.training, data.label_set)
     set_seed(recipe.seed)
     head = build_head(recipe, data.label_set, options.trust_remote_code)
     prompt = None

@@ -1,24 +1,19 @@
-"""The dry run of a model: lengths, cut rows, an example as it is read, parameters, estimates of memory and time."""
+"""The dry run of a model: lengths, cut rows, an example as it is read, parameters, memory and time as a few
+steps show them."""
 
 from __future__ import annotations
 
-import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from categorize.inference.head import encode_texts, model_inputs
-from categorize.models.causal import build_causal
-from categorize.models.head import build_head, parameter_counts
-from categorize.models.text_tokens import PromptTokens, text_tokens
-from categorize.processes import world_size
-from categorize.prompts import PromptFormat
+from categorize.models.head import parameter_counts
 from categorize.recipe.sections import SeqclsRecipe, SftRecipe, TrainedRecipe
-from categorize.training.arguments import ADAPTER_DEFAULTS, DEFAULTS
-from categorize.training.balance import Balance, build_balance
-from categorize.training.inputs import training_inputs
 from categorize.training.method import FitOptions
-from categorize.training.objectives import named_weights, weights_line
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -28,53 +23,53 @@ if TYPE_CHECKING:
     from categorize.data.load import LoadedData
 
 EXAMPLE_TOKENS = 48
+LONGEST_STEP = 60.0  # seconds, estimated: above, a dry run takes no step
 GIB = 2**30
 
 
 def preview_head(recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list[str]:
-    """Lines for the terminal. The model is built, for only then its parameters are known; nothing is trained."""
-    head = build_head(recipe, data.label_set, options.trust_remote_code)
-    prompt = None
-    if recipe.prompt is not None:
-        prompt = PromptFormat.from_section(recipe.prompt, data.label_set, head.tokenizer, head.settings.max_length)
-    inputs = training_inputs(data, text_tokens(head.tokenizer, head.settings.max_length, prompt))
-    rows = inputs.train
-    tokens = encode_texts(head, model_inputs(rows, prompt), prompt)
-    pieces = head.tokenizer.convert_ids_to_tokens(tokens[0].tolist()[:EXAMPLE_TOKENS])
-    shown = " ".join(repr(piece)[1:-1] for piece in pieces)
-    return [
-        *([head.note] if head.note else []),
-        *inputs.lines(),
-        *_lengths(tokens.lengths, tokens.truncated, head.settings.max_length),
-        f"example as the model reads it: {shown}{' ...' if len(tokens[0]) > EXAMPLE_TOKENS else ''}",
-        f"  its label: {rows.column('gold')[0].as_py()}; the head reads every token, the loss is on the label alone",
-        *_cost(recipe, head.model, tokens.lengths, head.settings.max_length, _balance(recipe, data, rows)),
-        *_weights(recipe, data, rows),
-    ]
+    """Lines for the terminal. Model and trainer are built and take a few steps, in a folder that goes at once."""
+    from categorize.training.head import prepare
+
+    with TemporaryDirectory() as folder:
+        session = prepare(recipe, data, Path(folder), options)
+        head, rows = session.head, session.inputs.train
+        tokens = session.rows.tokens
+        pieces = head.tokenizer.convert_ids_to_tokens(tokens[0].tolist()[:EXAMPLE_TOKENS])
+        shown = " ".join(repr(piece)[1:-1] for piece in pieces)
+        return [
+            *_lengths(tokens.lengths, tokens.truncated, head.settings.max_length),
+            f"example as the model reads it: {shown}{' ...' if len(tokens[0]) > EXAMPLE_TOKENS else ''}",
+            f"  {_target(data, rows)}; the head reads every token, the loss is on that alone",
+            *_cost(recipe, data, session.trainer, tokens.lengths),
+        ]
 
 
 def preview_sft(recipe: SftRecipe, data: LoadedData, options: FitOptions) -> list[str]:
     """The same for a causal model, with a rendered example whose loss mask is shown."""
-    from categorize.training.sft import encode_rows
+    from categorize.training.sft import prepare
 
-    causal = build_causal(recipe, options.trust_remote_code)
-    prompt = PromptFormat.from_section(recipe.prompt, data.label_set, causal.tokenizer, causal.settings.max_length)
-    inputs = training_inputs(data, PromptTokens(prompt))
-    train = inputs.train
-    rows = encode_rows(prompt, train)
-    lengths = np.array([len(row) for row in rows])
-    first = rows[0]
-    shared = sum(len(row.prefix_ids) for row in rows) / lengths.sum()
-    return [
-        *inputs.lines(),
-        *_lengths(lengths, sum(row.truncated for row in rows), causal.settings.max_length),
-        f"shared instruction: {len(prompt.prefix_ids)} tokens, {shared:.0%} of all tokens",
-        "example, no loss on this:",
-        *(f"  | {line}" for line in causal.tokenizer.decode(first.prompt_ids).splitlines()),
-        f"loss on these {len(first.completion_ids)} tokens: {causal.tokenizer.decode(first.completion_ids)!r}",
-        *_cost(recipe, causal.model, lengths, causal.settings.max_length, _balance(recipe, data, train)),
-        *_weights(recipe, data, train),
-    ]
+    with TemporaryDirectory() as folder:
+        causal, prompt, trainer, _, _ = prepare(recipe, data, Path(folder), options)
+        rows, lengths = trainer.train_rows, trainer.rows.lengths
+        first = rows[0]
+        shared = sum(len(row.prefix_ids) for row in rows) / lengths.sum()
+        return [
+            *_lengths(lengths, sum(row.truncated for row in rows), causal.settings.max_length),
+            f"shared instruction: {len(prompt.prefix_ids)} tokens, {shared:.0%} of all tokens",
+            "example, no loss on this:",
+            *(f"  | {line}" for line in causal.tokenizer.decode(first.prompt_ids).splitlines()),
+            f"loss on these {len(first.completion_ids)} tokens: {causal.tokenizer.decode(first.completion_ids)!r}",
+            *_cost(recipe, data, trainer, lengths),
+        ]
+
+
+def _target(data: LoadedData, rows: pa.Table) -> str:
+    """What the first row is to be answered with."""
+    if data.label_set.is_regression:
+        return f"its score: {rows.column('gold_score')[0].as_py()}"
+    labels = rows.column("gold")[0].as_py()
+    return f"its label{'s' if data.label_set.is_multi_label else ''}: {', '.join(labels) or 'none'}"
 
 
 def _lengths(lengths: npt.NDArray[np.int64], cut: int, limit: int) -> list[str]:
@@ -85,38 +80,62 @@ def _lengths(lengths: npt.NDArray[np.int64], cut: int, limit: int) -> list[str]:
     ]
 
 
-def _weights(recipe: TrainedRecipe, data: LoadedData, rows: pa.Table) -> list[str]:
-    named = named_weights(recipe, data.label_set, rows)
-    return [weights_line(named)] if named else []
+def _cost(recipe: TrainedRecipe, data: LoadedData, trainer: Any, lengths: npt.NDArray[np.int64]) -> list[str]:
+    """Parameters, steps, memory and time: measured on a few steps where they are quick and fit, else estimated."""
+    from categorize.training.rehearsal import planned_steps, rehearse
+
+    trained, total = parameter_counts(trainer.model)
+    steps = planned_steps(trainer)
+    rows_a_step = trainer.args.train_batch_size * trainer.args.gradient_accumulation_steps * trainer.args.world_size
+    guess = estimate(recipe, trainer.model, lengths, trainer.args)
+    lines = [
+        f"parameters: {trained:,} trained of {total:,} ({trained / total:.2%})",
+        f"optimizer steps: {steps:,} of {rows_a_step} rows",
+    ]
+    if (reason := _unmeasured(guess)) is not None:
+        seconds = guess.step_seconds * steps * float(lengths.mean() / lengths.max())
+        return [
+            *lines,
+            f"memory, estimated: {guess.memory / GIB:.1f} GiB a process; time, estimated: {_duration(seconds)} on "
+            f"{guess.device}; neither is measured: {reason}",
+        ]
+    measured = rehearse(trainer)
+    rows, width = measured.batch
+    held_out = data.splits.validation.num_rows + data.splits.test.num_rows
+    predicting = measured.token_seconds * held_out * float(lengths.mean())
+    validated = "" if not measured.token_seconds else " and on validation rows"
+    return [
+        *lines,
+        f"memory, measured: {measured.memory / GIB:.2f} GiB {'on the GPU' if measured.on_gpu else 'of this process'} "
+        f"in steps on the longest batch ({rows} rows of {width} tokens){validated}",
+        f"time, measured: {measured.longest_step:.2g} s for the first step, on the longest batch, "
+        f"{measured.common_step:.2g} s for a common one",
+        f"time, extrapolated from that: training {_duration(measured.training)}"
+        + (
+            f", {measured.validations} validations {_duration(measured.validation)}, "
+            f"predictions at the end {_duration(predicting)}"
+            if measured.token_seconds
+            else ""
+        )
+        + "; loading and saving come on top",
+    ]
 
 
-def _balance(recipe: TrainedRecipe, data: LoadedData, rows: pa.Table) -> Balance | None:
-    targets = data.label_set.encode(rows.column("gold").to_pylist(), rows.column("gold_score").to_pylist())
-    return build_balance(recipe.training.balance, data.label_set, targets)
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes of a process and seconds of an optimizer step on the longest rows, by rules of thumb."""
+
+    memory: float
+    step_seconds: float
+    device: str
 
 
-def _cost(
-    recipe: TrainedRecipe,
-    model: PreTrainedModel,
-    lengths: npt.NDArray[np.int64],
-    limit: int,
-    balance: Balance | None = None,
-) -> list[str]:
-    """Parameters, steps, and rough estimates: 2 floating-point operations a weight and token forward, 4 backward."""
-    import os
-
+def estimate(recipe: TrainedRecipe, model: PreTrainedModel, lengths: npt.NDArray[np.int64], arguments: Any) -> Estimate:
+    """What a step may take: 2 floating-point operations a weight and token forward, 4 backward."""
     import torch
 
     trained, total = parameter_counts(model)
-    values: dict[str, Any] = {**DEFAULTS, **(ADAPTER_DEFAULTS if recipe.adapter else {}), **recipe.training.upstream()}
-    processes = world_size()
-    batch = int(values["per_device_train_batch_size"])
-    step_rows = batch * int(values.get("gradient_accumulation_steps", 1)) * processes
-    steps = math.ceil((balance.rows if balance else len(lengths)) / step_rows) * math.ceil(
-        float(values["num_train_epochs"])
-    )
-    if int(values.get("max_steps", -1)) > 0:
-        steps = int(values["max_steps"])
+    batch, longest = int(arguments.train_batch_size), int(lengths.max())
     stored = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     config = model.config.get_text_config()
     layers = int(getattr(config, "num_hidden_layers", None) or getattr(config, "num_layers", None) or 12)
@@ -124,23 +143,34 @@ def _cost(
     # one layer, and of the others what goes into them.
     recomputed = recomputes(recipe)
     layered = 34 + 4 * layers if recomputed else 34 * layers
-    activations = layered * config.hidden_size * batch * min(int(lengths.max()), limit)
+    activations = layered * config.hidden_size * batch * longest
     memory = stored + trained * 12 + activations
     embedding = model.get_input_embeddings().weight.numel()
     passes = (6 if trained == total else 4) + (2 if recomputed else 0)
-    work = max(total - embedding, 1) * passes * int(lengths.sum()) * steps * step_rows / len(lengths)
+    work = max(total - embedding, 1) * passes * batch * longest * int(arguments.gradient_accumulation_steps)
     if torch.cuda.is_available():
-        speed, device = 1e14 * torch.cuda.device_count(), "GPU at 100 TFLOP/s"
-    else:
-        cores = os.cpu_count() or 1
-        speed, device = 3e10 * cores, f"{cores} cores at 30 GFLOP/s"
-    return [
-        *([balance.line()] if balance else []),
-        f"parameters: {trained:,} trained of {total:,} ({trained / total:.2%})",
-        f"optimizer steps: {steps:,} of {step_rows} rows",
-        f"memory, estimated: {memory / GIB:.1f} GiB a process; "
-        f"time, estimated: {work / speed / 60:.1f} min on {device}",
-    ]
+        return Estimate(memory, work / 1e14, "GPU at 100 TFLOP/s")
+    cores = os.cpu_count() or 1
+    return Estimate(memory, work / (3e10 * cores), f"{cores} cores at 30 GFLOP/s")
+
+
+def _unmeasured(guess: Estimate) -> str | None:
+    """Why no steps should be taken; None where they are quick and fit. A GPU says by itself what does not fit."""
+    import psutil  # accelerate brings it
+    import torch
+
+    if guess.step_seconds > LONGEST_STEP:
+        return f"a step would take about {_duration(guess.step_seconds)}"
+    free = psutil.virtual_memory().available
+    if not torch.cuda.is_available() and 2 * guess.memory > free:  # activations in float32 take twice the rule
+        return f"steps may not fit into the {free / GIB:.1f} GiB that are free"
+    return None
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def recomputes(recipe: TrainedRecipe) -> bool:

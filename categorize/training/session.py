@@ -32,6 +32,7 @@ from categorize.runs import (
 )
 from categorize.training.card import card
 from categorize.training.checkpoints import remove_all
+from categorize.training.machine import check_machine
 from categorize.training.method import FitOptions, FitSummary, Method, get_method
 from categorize.training.stopping import stop_on_signals
 
@@ -87,17 +88,23 @@ def _train(command: Command) -> tuple[Run, TrainedRecipe, LoadedData] | None:
         for line in check_push(recipe):
             say(line)
     if command.merge:
-        from categorize.training.merge import check_merge, merge_finished
+        from categorize.training.merge import check_merge, merge_finished, merged_path
 
         check_merge(recipe, overwrite=command.overwrite, trust_remote_code=command.trust_remote_code)
+        RunWriter(merged_path(recipe), command.recipe.text, overwrite=command.overwrite, probe=True)
+    trains = not (command.merge and is_run(output) and not command.overwrite)
+    if trains:
+        check_machine(recipe)
     if command.dry_run:
+        if trains:
+            RunWriter(output, command.recipe.text, resume=resume, overwrite=command.overwrite, probe=True)
         data = load_recipe_data(recipe, resplit=command.resplit, write=not command.dry_run)
         check_labelled(data)
         for line in [*data.report.lines(), *data.report.cleaning.lines(), *method.preview(recipe, data, options)]:
             say(line)
         say("dry run: nothing was trained or written")
         return None
-    if command.merge and is_run(output) and not command.overwrite:
+    if not trains:
         merge_finished(command)
         return None
     # Before the data is read: a folder that is taken must not cost the user an hour.

@@ -22,7 +22,7 @@ from categorize.processes import is_main_process
 from categorize.prompts import EncodedPrompt, PromptFormat
 from categorize.recipe.sections import CausalPredictionSection, SftRecipe
 from categorize.runs import PROMPT, Run, RunWriter
-from categorize.training.arguments import build_sft_arguments
+from categorize.training.arguments import build_sft_arguments, check_metric
 from categorize.training.balance import build_balance
 from categorize.training.fitting import fit_with_trainer
 from categorize.training.inputs import Inputs, training_inputs
@@ -87,6 +87,7 @@ def prepare(
     from categorize.training.step_batches import ProgressLines
 
     prediction_mode(recipe.prediction, data.label_set)  # refuses what cannot work before weights are loaded
+    check_metric(recipe.training, data.label_set)
     set_seed(recipe.seed)
     causal = build_causal(recipe, options.trust_remote_code)
     prompt = PromptFormat.from_section(recipe.prompt, data.label_set, causal.tokenizer, causal.settings.max_length)

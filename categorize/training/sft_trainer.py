@@ -12,6 +12,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from trl import SFTTrainer
 
 from categorize.prompts import EncodedPrompt
+from categorize.training.arguments import building_trainer
 from categorize.training.step_batches import ROWS, WEIGHTS, StepBatches, StepRows
 
 if TYPE_CHECKING:
@@ -101,16 +102,17 @@ class LabelSFTTrainer(StepBatches, SFTTrainer):  # type: ignore[misc]
         # TRL looks at the columns of a dataset of its own kind; batches come from `StepRows`.
         first = Dataset.from_list([PromptItems(train_rows)[0]])
         own = {name: parameter.dtype for name, parameter in model.named_parameters() if parameter.requires_grad}
-        super().__init__(
-            model=model,
-            args=args,
-            train_dataset=first,
-            eval_dataset=first if eval_rows else None,
-            data_collator=PromptCollator(
-                int(kwargs["processing_class"].pad_token_id), 8 if torch.cuda.is_available() else 1
-            ),
-            **kwargs,
-        )
+        with building_trainer():
+            super().__init__(
+                model=model,
+                args=args,
+                train_dataset=first,
+                eval_dataset=first if eval_rows else None,
+                data_collator=PromptCollator(
+                    int(kwargs["processing_class"].pad_token_id), 8 if torch.cuda.is_available() else 1
+                ),
+                **kwargs,
+            )
         if not self.is_fsdp_enabled:  # which wants one type throughout
             # TRL casts adapters on quantized weights to bfloat16, in which small updates vanish.
             for name, parameter in self.model.named_parameters():
@@ -137,6 +139,16 @@ class LabelSFTTrainer(StepBatches, SFTTrainer):  # type: ignore[misc]
         loss = self.share_of_step((per_row * weights / answer_tokens).sum(), weights, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
+    def evaluation_pass(self, model: Any, batch: dict[str, Any]) -> tuple[list[Any], torch.Tensor]:
+        """What the model answers to a batch, and (weighted loss, weights) as sums."""
+        weights, positions = batch.pop(WEIGHTS), batch.pop(ROWS).tolist()
+        with torch.no_grad(), self.compute_loss_context_manager():
+            outputs = model(**batch, use_cache=False, fused_lm_head=True)
+            tokens = (batch["labels"] != IGNORED).sum(dim=1).clamp(min=1)
+            loss = (-outputs.log_probs.float().sum(dim=-1) * weights / tokens).sum()
+            given = self.predict_rows(model, [self.eval_rows[max(row, 0)] for row in positions])
+        return given, torch.stack([loss, weights.sum()]).double().cpu()
+
     def evaluation_loop(
         self,
         dataloader: DataLoader[Any],
@@ -156,14 +168,8 @@ class LabelSFTTrainer(StepBatches, SFTTrainer):  # type: ignore[misc]
         answers: dict[int, Any] = {}
         for batch in dataloader:
             positions = batch[ROWS].tolist()
-            batch = self._prepare_inputs(batch)
-            weights, _ = batch.pop(WEIGHTS), batch.pop(ROWS)
-            with torch.no_grad(), self.compute_loss_context_manager():
-                outputs = model(**batch, use_cache=False, fused_lm_head=True)
-                tokens = (batch["labels"] != IGNORED).sum(dim=1).clamp(min=1)
-                loss = (-outputs.log_probs.float().sum(dim=-1) * weights / tokens).sum()
-                given = self.predict_rows(model, [self.eval_rows[max(row, 0)] for row in positions])
-            sums += torch.stack([loss, weights.sum()]).double().cpu()
+            given, of_batch = self.evaluation_pass(model, self._prepare_inputs(batch))
+            sums += of_batch
             answers |= {row: one for row, one in zip(positions, given, strict=True) if row >= 0}
             self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
         parts = self.gather_parts((answers, sums))

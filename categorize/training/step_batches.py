@@ -9,7 +9,7 @@ step over all processes.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import TrainerCallback
 
 from categorize.models.adapters import prompt_encoder_from, save_prompt_encoder
+from categorize.training.arguments import built_for
 from categorize.training.checkpoints import Progress, mark_complete
 from categorize.training.ending import EndBehindStep, ran_out_of_patience
 from categorize.training.sampler import StepBatchSampler
@@ -128,25 +129,44 @@ class StepBatches:
             trainer.remove_callback(callback)
         trainer.add_callback(_SetEpoch(sampler))
         trainer.add_callback(EndBehindStep(self))  # the last: it sees what the others decided
-        return self._loader(self.rows, sampler)
+        return self.loader(self.rows, sampler, persistent=self.args.dataloader_persistent_workers)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
         """This process's share of the evaluation rows."""
         rows = self.held_out
         assert rows is not None
-        return self._loader(rows, self._sampler(rows, self.args.eval_batch_size, 1))
+        return self.loader(rows, self._sampler(rows, self.args.eval_batch_size, 1))
 
-    def _loader(self, rows: StepRows, sampler: StepBatchSampler) -> DataLoader[Any]:
+    def loader(self, rows: StepRows, batches: Iterable[list[int]], persistent: bool = False) -> DataLoader[Any]:
+        """Batches of these positions, read by as many workers as the arguments say. Workers of an evaluation end with
+        it, for each evaluation has a loader of its own."""
+        workers = self.args.dataloader_num_workers
         generator = torch.Generator()
         generator.manual_seed(self.args.seed)
         return DataLoader(
             rows,
-            batch_sampler=sampler,
+            batch_sampler=batches,
             collate_fn=self.data_collator,
-            num_workers=self.args.dataloader_num_workers,
+            num_workers=workers,
             pin_memory=self.args.dataloader_pin_memory,
+            persistent_workers=persistent,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+            multiprocessing_context=self.args.dataloader_multiprocessing_context if workers else None,
             generator=generator,
         )
+
+    # ------------------------------------------------------------ optimizer
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        """Upstream's. Raises UserError where it cannot be built, for its package or its arguments."""
+        trainer: Any = super()
+        with built_for("optim", self.args.optim.value, "choose another optimizer, or see training.optim_args"):
+            return trainer.create_optimizer(*args, **kwargs)
+
+    def create_scheduler(self, *args: Any, **kwargs: Any) -> Any:
+        """Upstream's. Raises UserError where it cannot be built, most often for an argument that it lacks."""
+        trainer: Any = super()
+        with built_for("lr_scheduler_type", self.args.lr_scheduler_type.value, "see training.lr_scheduler_kwargs"):
+            return trainer.create_scheduler(*args, **kwargs)
 
     # ------------------------------------------------------------ loss
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor:

@@ -11,6 +11,7 @@ from transformers import Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
 from categorize.models.tokenizer import TokenizedTexts, pad
+from categorize.training.arguments import building_trainer
 from categorize.training.objectives import Objective
 from categorize.training.step_batches import ROWS, WEIGHTS, StepBatches, StepRows
 
@@ -85,7 +86,8 @@ class HeadTrainer(StepBatches, Trainer):  # type: ignore[misc]
         balance: Balance | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(*args, train_dataset=train_dataset, eval_dataset=eval_dataset, **kwargs)
+        with building_trainer():
+            super().__init__(*args, train_dataset=train_dataset, eval_dataset=eval_dataset, **kwargs)
         self.objective = objective
         self.measures = measures
         self.init_steps(train_dataset, eval_dataset, grouping, balance)
@@ -99,6 +101,14 @@ class HeadTrainer(StepBatches, Trainer):  # type: ignore[misc]
         outputs = model(**inputs)
         loss = self.share_of_step(self.objective(outputs.logits, targets, weights), weights, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
+
+    def evaluation_pass(self, model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits of a batch, and (weighted loss, weights) as sums."""
+        targets, weights = batch.pop("labels"), batch.pop(WEIGHTS)
+        batch.pop(ROWS, None)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            output = model(**batch).logits.float()
+        return output, torch.stack([self.objective(output, targets, weights), weights.sum()]).double().cpu()
 
     def evaluation_loop(
         self,
@@ -121,11 +131,10 @@ class HeadTrainer(StepBatches, Trainer):  # type: ignore[misc]
         sums = torch.zeros(2, dtype=torch.float64)
         for batch in dataloader:
             batch = self._prepare_inputs(batch)
-            targets, weights, positions = batch.pop("labels"), batch.pop(WEIGHTS), batch.pop(ROWS)
-            with torch.no_grad(), self.compute_loss_context_manager():
-                output = model(**batch).logits.float()
+            positions = batch.pop(ROWS)
             kept = positions >= 0
-            sums += torch.stack([self.objective(output, targets, weights), weights.sum()]).double().cpu()
+            output, of_batch = self.evaluation_pass(model, batch)
+            sums += of_batch
             rows.extend(positions[kept].tolist())
             logits.append(output[kept].cpu())
             self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)

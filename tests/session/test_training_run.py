@@ -292,7 +292,7 @@ def test_a_dry_run_shows_data_lengths_and_costs_and_writes_nothing(
         "example as the model reads it: [CLS]",
         "parameters:",
         "optimizer steps:",
-        "memory, estimated",
+        "memory, measured:",
         "nothing was trained",
     ):
         assert part in shown
