@@ -36,6 +36,7 @@ HEAVY = ("torch", "transformers", "datasets", "peft", "trl", "sklearn", "evaluat
 HEAVY_BY_NATURE = {
     "categorize/training/trainer.py",
     "categorize/training/ending.py",
+    "categorize/training/rehearsal.py",
     "categorize/training/step_batches.py",
     "categorize/training/sft_trainer.py",
     "categorize/metrics/modules.py",

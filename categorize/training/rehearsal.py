@@ -121,7 +121,7 @@ def _validations(arguments: Any, steps: int, trainer: Any) -> int:
     else:
         every = int(arguments.eval_steps if arguments.eval_steps >= 1 else math.ceil(arguments.eval_steps * steps))
         moments = [*range(every, steps, every), steps]
-    return int(arguments.eval_on_start) + sum(delay <= moment for moment in moments)
+    return int(arguments.eval_on_start) + sum(bool(delay <= moment) for moment in moments)
 
 
 class _Watch(TrainerCallback):  # type: ignore[misc]
