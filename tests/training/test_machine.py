@@ -194,7 +194,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("output_dir=file", "file: output_dir is a file"),
         ("output_dir=rows.csv/run", "rows.csv/run.incomplete: cannot be written"),
         ("output_dir=/proc/run", "/proc/run.incomplete: cannot be written"),
-        ("name=" + "x" * 300, "File name too long"),
+        ("output_dir=outputs/" + "x" * 300, "File name too long"),
         ("training.optim=schedule_free_adamw", "training.optim: schedule_free_adamw"),
         ("training.metric_for_best_model=acuracy", "training.metric_for_best_model: 'acuracy' is not measured"),
     ],
@@ -214,12 +214,15 @@ def test_a_dry_run_refuses_what_the_run_would_refuse_in_the_same_words(
     assert said[0] == said[1] and message in said[0] and said[0].count("\n") == 1
 
 
-def test_a_dry_run_refuses_a_merged_runs_place_too(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_refuses_a_merged_runs_place_too(
+    folder: Path, tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Else its name would be found too long, or its folder taken, when all is trained."""
-    sections = {"model": {"name_or_path": "./no-such-model"}, "adapter": {"type": "lora"}}
+    sections = {"model": {"name_or_path": str(tiny("bert"))}, "adapter": {"type": "lora"}}
     recipe = str(write_recipe(folder / "one.yaml", **sections))
+    (folder / "taken/thesis.docx").unlink()
     (folder / "taken_merged").mkdir()
     (folder / "taken_merged/thesis.docx").touch()
-    for asked, message in (("output_dir=taken", "taken_merged: "), ("name=" + "x" * 240, "File name too long")):
+    for asked, message in (("output_dir=taken", "taken_merged: "), ("output_dir=" + "x" * 240, "File name too long")):
         assert main("run_seqcls.py", "seqcls", train, [recipe, asked, "--merge", "--dry-run"]) == 2
         assert message in capsys.readouterr().err
