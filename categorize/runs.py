@@ -213,6 +213,7 @@ class RunWriter:
         self.started = datetime.now(UTC)
         self.resumed = False
         with disk_errors(self.path):
+            self.path.exists()  # raises where the name is too long
             if self.final.exists() and not self.final.is_dir():
                 raise UserError(f"{self.final}: output_dir is a file; name a folder")
         if not probe:
