@@ -13,7 +13,7 @@ from categorize.recipe.command import Command, main
 
 def run(command: Command) -> None:
     """Predict one split with every run, print and write the comparison."""
-    from categorize.report.evaluation import evaluate
+    from categorize.evaluate import evaluate
 
     evaluate(command)
 

@@ -14,7 +14,7 @@ from categorize.recipe.command import Command, main
 
 def run(command: Command) -> None:
     """Train, predict the held-out splits and leave a run folder."""
-    from categorize.training.session import train
+    from categorize.train import train
 
     train(command)
 

@@ -38,9 +38,9 @@ from quality import (
 from categorize.errors import UserError
 from categorize.metrics.progress import flat
 from categorize.recipe.terminal import run_command
-from categorize.report.columns import duration
-from categorize.report.tables import markdown_table
-from categorize.runs import Run, processor_name
+from categorize.reports.columns import duration
+from categorize.reports.tables import markdown_table
+from categorize.runs.folder import Run, processor_name
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,9 @@ from categorize.errors import UserError  # noqa: E402
 from categorize.metrics.progress import flat  # noqa: E402
 from categorize.recipe.load import load_recipe  # noqa: E402
 from categorize.recipe.terminal import run_command  # noqa: E402
-from categorize.report.columns import duration, rate  # noqa: E402
-from categorize.report.tables import markdown_table  # noqa: E402
-from categorize.runs import RECIPE, Run, incomplete_path, is_run, processor_name  # noqa: E402
+from categorize.reports.columns import duration, rate  # noqa: E402
+from categorize.reports.tables import markdown_table  # noqa: E402
+from categorize.runs.folder import RECIPE, Run, incomplete_path, is_run, processor_name  # noqa: E402
 
 RECIPES = Path("benchmarks/recipes")  # relative to ROOT, where every script is started
 WORK = Path("outputs/benchmarks")

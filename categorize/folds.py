@@ -151,7 +151,7 @@ def check(fold: Fold, overwrite: bool) -> str:
     Raises:
         UserError: a run of another recipe is there, and is not to be replaced.
     """
-    from categorize.runs import RECIPE, incomplete_path, is_run
+    from categorize.runs.folder import RECIPE, incomplete_path, is_run
 
     if overwrite:
         return "new"
@@ -179,7 +179,7 @@ def summarize(folds: Sequence[Fold]) -> dict[str, Any]:
     """Test measures of each fold, their mean and their standard deviation over folds (n - 1), and those of all
     out-of-fold predictions together (`pooled`, as `metrics.json` has a split's)."""
     from categorize.metrics.progress import flat
-    from categorize.runs import METRICS, Run
+    from categorize.runs.folder import METRICS, Run
 
     runs = []
     for fold in folds:
@@ -212,10 +212,10 @@ def pooled(runs: Sequence[Path]) -> dict[str, Any]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from categorize.inference.tables import gold_and_predictions
     from categorize.labels import LabelSet
     from categorize.metrics.measures import measure
-    from categorize.runs import LABEL_SET
+    from categorize.prediction.tables import gold_and_predictions
+    from categorize.runs.folder import LABEL_SET
 
     table = pa.concat_tables([pq.read_table(run / "predictions" / "test.parquet") for run in runs])
     label_sets = [LabelSet.load(run / LABEL_SET) for run in runs]
@@ -232,8 +232,8 @@ def pooled(runs: Sequence[Path]) -> dict[str, Any]:
 def summary_lines(summary: dict[str, Any]) -> list[str]:
     """The table for the terminal: every fold, mean and deviation, all folds pooled."""
     from categorize.metrics.progress import flat
-    from categorize.report.columns import measures
-    from categorize.report.tables import text_table
+    from categorize.reports.columns import measures
+    from categorize.reports.tables import text_table
 
     shown = [one for one in measures(summary["task"]) if one.terminal and one.name in summary["mean"]]
     header = ["fold", "rows", *(one.title for one in shown)]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from categorize.errors import UserError
 from categorize.labels import Label, LabelSet
-from categorize.prompts import SYSTEMS, EncodedPrompt, PromptFormat, PromptSettings, number
+from categorize.prompts.format import SYSTEMS, EncodedPrompt, PromptFormat, PromptSettings, number
 from categorize.recipe.sections import PromptSection
 from categorize.training.sft_trainer import PromptCollator, PromptItems
 from tests.tiny_tokenizers import ENDS, SPECIAL, TEMPLATES, build_tokenizer
@@ -39,7 +39,7 @@ FORMATS = {name: prompt_format(name) for name in TEMPLATES}
 
 def reloaded(prompt: PromptFormat, folder: Path) -> PromptFormat:
     """As prediction has it: from `prompt.json` and the tokenizer that was saved beside it."""
-    from categorize.models.tokenizer import load_tokenizer
+    from categorize.nn.tokenizer import load_tokenizer
 
     (folder / "prompt.json").write_text(json.dumps(prompt.to_dict(), ensure_ascii=False), encoding="utf-8")
     prompt.tokenizer.save_pretrained(folder)
@@ -383,7 +383,7 @@ def test_no_row_vanishes() -> None:
     import pyarrow as pa
 
     from categorize.data.input_spec import InputSpec
-    from categorize.training.sft import encode_rows
+    from categorize.methods.sft.fit import encode_rows
 
     texts = ["short", "word " * 500, "", "讨厌" * 400]
     rows = InputSpec().rows_from_texts(texts)

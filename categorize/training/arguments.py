@@ -12,8 +12,8 @@ from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.metrics.measures import measure_names
 from categorize.metrics.progress import greater_is_better, headline
-from categorize.models.device import one_gpu
-from categorize.models.precision import cpu_computes_bfloat16
+from categorize.nn.device import one_gpu
+from categorize.nn.precision import cpu_computes_bfloat16
 from categorize.processes import is_main_process
 from categorize.recipe.sections import SftRecipe, SftTrainingSection, TrainingSection
 from categorize.recipe.wording import did_you_mean

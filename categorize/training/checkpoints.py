@@ -16,7 +16,7 @@ from pathlib import Path
 
 from categorize.processes import is_main_process
 from categorize.recipe.wording import counted
-from categorize.runs import MARK, RunWriter, follow_umask
+from categorize.runs.folder import MARK, RunWriter, follow_umask
 
 PROGRESS = "progress.json"
 

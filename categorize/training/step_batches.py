@@ -18,7 +18,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from transformers import TrainerCallback
 
-from categorize.models.adapters import prompt_encoder_from, save_prompt_encoder
+from categorize.nn.adapters import prompt_encoder_from, save_prompt_encoder
 from categorize.training.arguments import built_for
 from categorize.training.checkpoints import Progress, mark_complete
 from categorize.training.ending import EndBehindStep, ran_out_of_patience

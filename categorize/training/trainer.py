@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
-from categorize.models.tokenizer import TokenizedTexts, pad
+from categorize.nn.tokenizer import TokenizedTexts, pad
 from categorize.training.arguments import building_trainer
 from categorize.training.objectives import Objective
 from categorize.training.step_batches import ROWS, WEIGHTS, StepBatches, StepRows

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from categorize.data.input_spec import InputSpec
 from categorize.data.segments.aggregation import vote
-from categorize.inference.predictor import SegmentPredictions
 from categorize.metrics.decision import DecisionRule
+from categorize.prediction.predictor import SegmentPredictions
 from categorize.predictions import Predictions
 from categorize.recipe.data_sections import Columns, Segments
 

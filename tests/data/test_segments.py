@@ -150,8 +150,8 @@ TEXTS = st.lists(
 @pytest.fixture(scope="module")
 def counters() -> dict[str, TokenCounter]:
     from categorize.labels import LabelSet
-    from categorize.models.text_tokens import PromptTokens, TokenizerTokens
-    from categorize.prompts import PromptFormat
+    from categorize.nn.text_tokens import PromptTokens, TokenizerTokens
+    from categorize.prompts.format import PromptFormat
     from categorize.recipe.sections import LabelsSection, PromptSection
     from tests.tiny_tokenizers import build_tokenizer
 
@@ -287,8 +287,8 @@ def test_a_cut_without_tokens_or_limit_is_a_programming_error() -> None:
 
 
 def test_the_models_room_bounds_the_recipes_number(tiny: Callable[..., Path]) -> None:
-    from categorize.models.text_tokens import TokenizerTokens
-    from categorize.models.tokenizer import load_tokenizer, tokenize
+    from categorize.nn.text_tokens import TokenizerTokens
+    from categorize.nn.tokenizer import load_tokenizer, tokenize
 
     tokenizer = load_tokenizer(str(tiny("bert")))
     tokens = TokenizerTokens(tokenizer, 16)
@@ -299,8 +299,8 @@ def test_the_models_room_bounds_the_recipes_number(tiny: Callable[..., Path]) ->
 
 def test_a_prompt_that_names_the_text_column_counts_it(counters: dict[str, TokenCounter]) -> None:
     from categorize.labels import LabelSet
-    from categorize.models.text_tokens import PromptTokens
-    from categorize.prompts import PromptFormat
+    from categorize.nn.text_tokens import PromptTokens
+    from categorize.prompts.format import PromptFormat
     from categorize.recipe.sections import LabelsSection, PromptSection
     from tests.tiny_tokenizers import build_tokenizer
 

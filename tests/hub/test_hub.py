@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from categorize.hub import HubId, files_to_push
+from categorize.runs.hub import HubId, files_to_push
 from tests.hub.server import READ, WRITE, Hub, Repository, running_hub
 from tests.session.collections import write_collection, write_recipe
 
@@ -28,7 +28,7 @@ TEXTS = ["good movie 1", "讨厌 这个 视频", "bad text bad", ""]
 PREDICT = """
 import json, sys
 from categorize.errors import UserError
-from categorize.inference.load import load_predictor
+from categorize.prediction.loading import load_predictor
 try:
     predictor = load_predictor(sys.argv[1])
 except UserError as error:
@@ -75,7 +75,7 @@ class Machine:
         return self.run(str(self.root / script), *argv, **options)
 
     def push(self, *argv: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        return self.run("-m", "categorize.hub", *argv, **options)
+        return self.run("-m", "categorize.runs.hub", *argv, **options)
 
     def predict(self, name: str, texts: list[str] = TEXTS, **environment: str) -> dict[str, Any]:
         done = self.run("-c", PREDICT, name, json.dumps(texts), **environment)
@@ -263,7 +263,7 @@ def test_a_failed_push_is_one_line_and_the_run_is_whole(
     finally:
         author.hub.drop = None
     assert error.startswith(f"error: {repo_id}: not pushed: {reason}")
-    again = f"python -m categorize.hub outputs/linear {repo_id}"
+    again = f"python -m categorize.runs.hub outputs/linear {repo_id}"
     assert error.endswith(f"; the run itself is finished at outputs/linear; push it again with: {again}\n")
     assert contents(author.folder / "outputs/linear") == before
     if (half := author.hub.repositories.pop(repo_id, None)) is not None:
@@ -285,7 +285,7 @@ def test_a_training_without_a_hub_in_reach_leaves_the_finished_run_and_the_way_t
     assert "hub: cannot ask the Hub now (no connection to http://127.0.0.1" in done.stdout
     error = one_line(done)
     command = error.rpartition("push it again with: python ")[2].split()
-    assert command == ["-m", "categorize.hub", "outputs/linear", "owner/late", "--public", "--predictions"]
+    assert command == ["-m", "categorize.runs.hub", "outputs/linear", "owner/late", "--public", "--predictions"]
     assert owner.predict("outputs/linear") == author.predict("outputs/linear")
     assert owner.run(*command).returncode == 0
     assert "predictions/test.parquet" in owner.hub.repositories["owner/late"].files

@@ -19,7 +19,7 @@ WAYS_OUT = (
 LOAD = """
 import sys
 from categorize.errors import UserError
-from categorize.models.tokenizer import load_tokenizer
+from categorize.nn.tokenizer import load_tokenizer
 for name in sys.argv[1:]:
     try:
         print(len(load_tokenizer(name)))

@@ -11,14 +11,14 @@ import pyarrow as pa
 import pytest
 
 from categorize.data.input_spec import InputSpec
-from categorize.inference.head import HeadPredictor
-from categorize.inference.predictor import Predictor, TrainedPredictor
-from categorize.inference.tfidf import Features, FeatureSettings, TfidfPredictor
 from categorize.labels import Label, LabelSet
+from categorize.methods.head.model import build_head
+from categorize.methods.head.predictor import HeadPredictor
+from categorize.methods.tfidf.predictor import Features, FeatureSettings, TfidfPredictor
 from categorize.metrics.decision import DecisionRule
-from categorize.models.head import build_head
-from categorize.models.tokenizer import tokenize
-from categorize.prompts import PromptFormat, PromptSettings
+from categorize.nn.tokenizer import tokenize
+from categorize.prediction.predictor import Predictor, TrainedPredictor
+from categorize.prompts.format import PromptFormat, PromptSettings
 from categorize.recipe.data_sections import Columns, Segments
 from categorize.recipe.sections import SeqclsRecipe, Task
 from tests.inference.test_scoring import build_model, predictor
@@ -79,7 +79,7 @@ def test_heads_read_an_empty_text_alone_as_among_others(
 
 def test_a_text_without_tokens_is_an_end_token(tiny: Tiny) -> None:
     """A row of padding alone would be pooled from what no attention reads."""
-    from categorize.models.tokenizer import load_tokenizer
+    from categorize.nn.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(str(tiny("qwen2")))
     tokens = tokenize(tokenizer, ["", "a"], 8)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from categorize.inference.parsing import INVALID, Answer, parse_strict, parse_tolerant
 from categorize.labels import Label, LabelRules, LabelSet, spell
-from categorize.prompts import PromptFormat, PromptSettings
+from categorize.prompts.format import PromptFormat, PromptSettings
+from categorize.prompts.parsing import INVALID, Answer, parse_strict, parse_tolerant
 from categorize.recipe.sections import Task
 from tests.tiny_tokenizers import build_tokenizer
 

@@ -9,12 +9,12 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from categorize.inference.causal import CausalPredictor, share_prefix
-from categorize.inference.scoring import LabelScorer, ScoringPlan, to_distribution
+from categorize.engines.label_scoring import LabelScorer, ScoringPlan, to_distribution
 from categorize.labels import Label, LabelSet
-from categorize.models.adapters import add_adapter
-from categorize.models.causal import Causal, CausalSettings
-from categorize.prompts import SYSTEMS, EncodedPrompt, PromptFormat, PromptSettings
+from categorize.methods.sft.model import Causal, CausalSettings
+from categorize.methods.sft.predictor import CausalPredictor, share_prefix
+from categorize.nn.adapters import add_adapter
+from categorize.prompts.format import SYSTEMS, EncodedPrompt, PromptFormat, PromptSettings
 from categorize.recipe.sections import AdapterSection, CausalPredictionSection
 from tests.tiny_models import DECODERS, tiny_config
 from tests.tiny_tokenizers import build_tokenizer

@@ -12,8 +12,8 @@ from categorize.data.input_spec import InputSpec
 from categorize.data.load import load_data
 from categorize.data.source import read_file
 from categorize.errors import UserError
-from categorize.inference.tables import predictions_table, write_spreadsheet
 from categorize.labels import Label, LabelSet
+from categorize.prediction.tables import predictions_table, write_spreadsheet
 from categorize.predictions import Predictions
 from categorize.recipe.data_sections import DataSection
 from categorize.recipe.sections import LabelsSection

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from categorize.errors import UserError
+from categorize.evaluate import evaluate
 from categorize.recipe.command import main
 from categorize.recipe.terminal import exit_status
-from categorize.report.evaluation import evaluate
-from categorize.training.session import train
+from categorize.train import train
 from tests.session.collections import write_collection, write_recipe
 
 Environment = pytest.MonkeyPatch
@@ -158,8 +158,8 @@ import os, signal, sys, time
 import torch
 from categorize.errors import UserError
 from categorize.recipe.terminal import exit_status
-from categorize.report.evaluation import evaluate
-from categorize.training.session import train
+from categorize.evaluate import evaluate
+from categorize.train import train
 from tests.session.collections import write_collection, write_recipe
 
 def work():

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from categorize.errors import UserError
-from categorize.models.causal import Causal, build_causal
-from categorize.models.head import build_head
+from categorize.methods.head.model import build_head
+from categorize.methods.sft.model import Causal, build_causal
 from categorize.recipe import hints
 from categorize.recipe.sections import ADAPTER_CLASSES, AdapterSection
 from categorize.recipe.upstream import load_table

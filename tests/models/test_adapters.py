@@ -11,15 +11,15 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from categorize.engines.label_scoring import LabelScorer, to_distribution
 from categorize.errors import UserError
-from categorize.inference.causal import CausalPredictor, share_prefix
-from categorize.inference.scoring import LabelScorer, to_distribution
 from categorize.labels import Label, LabelSet
-from categorize.models.causal import Causal, build_causal, load_causal, load_trained_causal
-from categorize.models.head import build_head, load_sequence_classifier, load_trained_head
-from categorize.models.precision import cpu_computes_bfloat16
-from categorize.models.quantization import quantized_within
-from categorize.prompts import PromptFormat, PromptSettings
+from categorize.methods.head.model import build_head, load_sequence_classifier, load_trained_head
+from categorize.methods.sft.model import Causal, build_causal, load_causal, load_trained_causal
+from categorize.methods.sft.predictor import CausalPredictor, share_prefix
+from categorize.nn.precision import cpu_computes_bfloat16
+from categorize.nn.quantization import quantized_within
+from categorize.prompts.format import PromptFormat, PromptSettings
 from categorize.recipe.sections import QuantizationSection, SftRecipe
 from tests.models.test_head import logits, recipe, shake
 from tests.tiny_models import DECODERS, ENCODERS

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from categorize.inference.head import compute_dtype
-from categorize.models.device import one_gpu, settle_device
-from categorize.models.precision import compute_type
+from categorize.methods.head.predictor import compute_dtype
+from categorize.nn.device import one_gpu, settle_device
+from categorize.nn.precision import compute_type
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_devices_are_settled_before_torch_looks_for_gpus(root: Path, tmp_path: P
         "model: {name_or_path: x}\ntraining: {use_cpu: true}\n"
     )
     code = (
-        "import os, runpy, sys, categorize.models.device as device\n"
+        "import os, runpy, sys, categorize.nn.device as device\n"
         "settle = device.settle_device\n"
         "def watched(*args):\n"
         "    assert 'torch' not in sys.modules\n"

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from categorize.inference.head import HeadPredictor
 from categorize.labels import LabelSet
-from categorize.models.head import Head, HeadSettings, load_sequence_classifier
-from categorize.models.tokenizer import tokenize
+from categorize.methods.head.model import Head, HeadSettings, load_sequence_classifier
+from categorize.methods.head.predictor import HeadPredictor
+from categorize.nn.tokenizer import tokenize
 from categorize.recipe.sections import LabelsSection, PredictionSection
 
 Tiny = Callable[..., Path]

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from categorize.errors import UserError
-from categorize.models.causal import build_causal, load_causal
-from categorize.models.head import build_head, load_sequence_classifier
-from categorize.models.merging import merge_adapter, refuse_unmergeable
+from categorize.methods.head.model import build_head, load_sequence_classifier
+from categorize.methods.sft.model import build_causal, load_causal
+from categorize.nn.merging import merge_adapter, refuse_unmergeable
 from tests.models.test_adapters import THREE, causal_recipe, label_probabilities
 from tests.models.test_head import logits, recipe, shake
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from categorize.errors import UserError
-from categorize.inference.load import load_predictor
 from categorize.labels import Label, LabelRules, LabelSet
-from categorize.models.head import build_head, load_trained_head
+from categorize.methods.head.model import build_head, load_trained_head
+from categorize.prediction.loading import load_predictor
 from categorize.recipe.sections import SeqclsRecipe
 
 Tiny = Callable[..., Path]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from categorize.models.fingerprint import weights_fingerprint
+from categorize.nn.fingerprint import weights_fingerprint
 from categorize.recipe.resuming import changes
 
 RECIPE = """\

@@ -21,11 +21,11 @@ from categorize.metrics.decision import DecisionRule
 from categorize.metrics.intervals import Difference, measure_with_intervals
 from categorize.metrics.measures import measure
 from categorize.predictions import Predictions
-from categorize.report.columns import count, duration, percent, rate
-from categorize.report.comparison import EvaluatedRun, best_run, compare
-from categorize.report.per_class import Confusion, confusions, per_class_text
-from categorize.report.tables import display_width, fit, text_table, wrap
-from categorize.report.write import write_comparison, write_metrics, write_report
+from categorize.reports.columns import count, duration, percent, rate
+from categorize.reports.comparison import EvaluatedRun, best_run, compare
+from categorize.reports.per_class import Confusion, confusions, per_class_text
+from categorize.reports.tables import display_width, fit, text_table, wrap
+from categorize.reports.write import write_comparison, write_metrics, write_report
 
 NAMES = ["积极", "Mild", "Irrelevant"]
 SINGLE = LabelSet("single_label", tuple(Label(name) for name in NAMES))

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from categorize.inference.tables import likeness_of_documents
 from categorize.metrics.measures import measure_unseen
+from categorize.prediction.tables import likeness_of_documents
 from tests.session.collections import write_recipe
 from tests.session.test_training_run import compare, run
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from categorize.errors import UserError
-from categorize.inference.load import load_predictor
+from categorize.evaluate import evaluate
+from categorize.prediction.loading import load_predictor
 from categorize.recipe.command import main
-from categorize.report.evaluation import evaluate
-from categorize.training.session import train
+from categorize.train import train
 from tests.session.collections import write_collection, write_recipe
 
 Tiny = Callable[..., Path]

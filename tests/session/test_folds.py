@@ -15,11 +15,11 @@ from sklearn.metrics import f1_score
 
 from categorize.data.input_spec import InputSpec
 from categorize.folds import main, plan, pooled, run_fold
-from categorize.inference.tables import predictions_table, write_predictions
 from categorize.labels import Label, LabelSet
+from categorize.prediction.tables import predictions_table, write_predictions
 from categorize.predictions import Predictions
 from categorize.recipe.data_sections import DataSection
-from categorize.runs import is_run
+from categorize.runs.folder import is_run
 from tests.session.collections import write_collection, write_recipe
 
 

@@ -18,8 +18,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from categorize.recipe.command import main
+from categorize.train import train
 from categorize.training.checkpoints import mark_complete
-from categorize.training.session import train
 from tests.session.collections import write_collection, write_recipe
 
 Tiny = Callable[..., Path]
@@ -227,10 +227,10 @@ def test_a_run_that_is_told_to_stop_is_continued_and_not_put_in_place(
 
 def test_a_run_that_is_started_twice_is_refused_while_the_first_writes_it(tmp_path: Path) -> None:
     from categorize.errors import UserError
-    from categorize.runs import RunWriter
+    from categorize.runs.folder import RunWriter
 
     code = (
-        "import sys, time\nfrom categorize.runs import RunWriter\n"
+        "import sys, time\nfrom categorize.runs.folder import RunWriter\n"
         "RunWriter(sys.argv[1], 'seed: 1\\n').stage('label_set.json').write_text('{}')\n"
         "print('writing', flush=True)\ntime.sleep(60)\n"
     )
@@ -259,7 +259,7 @@ def test_a_run_without_the_optimizers_state_is_not_continued(
 def test_an_interrupted_replacement_of_a_finished_run_is_continued(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from categorize.runs import RunWriter
+    from categorize.runs.folder import RunWriter
 
     RunWriter(tmp_path / "outputs/one", "seed: 1\n").commit({"name": "old", "method": "tfidf"})
     again = interrupted(tiny, tmp_path, monkeypatch, flags=["--overwrite"])
@@ -305,7 +305,7 @@ def test_a_full_disk_leaves_the_old_run_whole(root: Path, tiny: Tiny, tmp_path: 
         "import resource, runpy, sys\n"
         f"sys.argv = ['run_seqcls.py', {recipe.name!r}, '--overwrite', 'seed=9']\n"
         "sys.path.insert(0, " + repr(str(root)) + ")\n"
-        "import categorize.training.session, torch, transformers, sklearn.svm, pyarrow.parquet\n"
+        "import categorize.train, torch, transformers, sklearn.svm, pyarrow.parquet\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))\n"
         f"runpy.run_path({str(root / 'run_seqcls.py')!r}, run_name='__main__')\n"
     )
@@ -320,7 +320,7 @@ def test_a_full_disk_leaves_the_old_run_whole(root: Path, tiny: Tiny, tmp_path: 
 
 
 def test_a_crash_between_the_two_renames_brings_the_old_run_back(tmp_path: Path) -> None:
-    from categorize.runs import Run, RunWriter
+    from categorize.runs.folder import Run, RunWriter
 
     first = RunWriter(tmp_path / "run", "seed: 1\n")
     first.commit({"name": "old", "method": "tfidf"})

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from categorize.inference.load import load_predictor
+from categorize.merge import compare
+from categorize.prediction.loading import load_predictor
 from categorize.recipe.command import main
-from categorize.training.merge import compare
-from categorize.training.session import train
+from categorize.train import train
 from tests.session.collections import write_recipe
 from tests.session.test_sft_run import write_easy
 

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from categorize.data.load import load_recipe_data
-from categorize.inference.load import load_predictor
+from categorize.evaluate import evaluate
+from categorize.prediction.loading import load_predictor
 from categorize.recipe.command import main
 from categorize.recipe.load import load_recipe
-from categorize.report.evaluation import evaluate
-from categorize.training.session import train
+from categorize.train import train
 from tests.session.collections import write_recipe
 
 Tiny = Callable[..., Path]

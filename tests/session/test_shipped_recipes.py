@@ -10,7 +10,7 @@ import pytest
 
 from categorize.recipe.command import main
 from categorize.recipe.load import load_recipe, peek_kind
-from categorize.training.session import train
+from categorize.train import train
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = {"seqcls": "run_seqcls.py", "sft": "run_sft.py"}

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from categorize.errors import UserError
-from categorize.inference.load import load_predictor
+from categorize.evaluate import evaluate, prediction_files
+from categorize.prediction.loading import load_predictor
 from categorize.recipe.command import main
-from categorize.report.evaluation import evaluate, prediction_files
-from categorize.training.session import train
+from categorize.train import train
 from tests.session.collections import write_collection, write_recipe
 
 Tiny = Callable[..., Path]

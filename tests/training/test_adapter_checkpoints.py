@@ -13,9 +13,9 @@ from transformers import TrainerCallback
 
 from categorize.errors import UserError
 from categorize.labels import Label, LabelSet
-from categorize.models.adapters import PROMPT_ENCODER
-from categorize.models.causal import load_causal
-from categorize.models.head import load_sequence_classifier
+from categorize.methods.head.model import load_sequence_classifier
+from categorize.methods.sft.model import load_causal
+from categorize.nn.adapters import PROMPT_ENCODER
 from categorize.recipe.sections import QuantizationSection
 from categorize.training.checkpoints import last_complete
 from tests.training.test_resume import Stop, weights

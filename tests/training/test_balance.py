@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from categorize.inference.load import load_predictor
 from categorize.labels import Label, LabelSet
+from categorize.prediction.loading import load_predictor
 from categorize.recipe.command import main
+from categorize.train import train
 from categorize.training.balance import Balance, build_balance, classes_of
 from categorize.training.sampler import StepBatchSampler
-from categorize.training.session import train
 from tests.session.collections import write_collection, write_recipe
 
 MODES = ("upsample", "downsample", "weighted")

@@ -12,8 +12,8 @@ import pytest
 from categorize.errors import UserError
 from categorize.recipe.command import main
 from categorize.recipe.sections import SeqclsRecipe, SftRecipe
+from categorize.train import train
 from categorize.training.machine import check_machine
-from categorize.training.session import train
 from tests.session.collections import write_collection, write_recipe
 from tests.training.tiny_training import build_trainer
 

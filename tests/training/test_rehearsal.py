@@ -17,9 +17,9 @@ import torch
 
 from categorize.errors import UserError
 from categorize.recipe.command import main
+from categorize.train import train
 from categorize.training import preview
 from categorize.training.rehearsal import rehearse
-from categorize.training.session import train
 from tests.session.collections import write_collection, write_recipe
 from tests.training.tiny_sft import build_sft_trainer
 from tests.training.tiny_training import build_trainer

@@ -69,7 +69,7 @@ def test_without_weights_the_loss_is_that_of_stock_trl(tiny: Tiny, tmp_path: Pat
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    from categorize.models.causal import load_causal
+    from categorize.methods.sft.model import load_causal
 
     folder = str(tiny("qwen2", chat=True))
     ours = build_sft_trainer(folder, str(tmp_path / "ours"), ROWS, 1, weights=[1.0] * ROWS, num_train_epochs=1)

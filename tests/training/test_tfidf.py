@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from categorize.inference.load import load_predictor
-from categorize.inference.tfidf import Features, FeatureSettings
+from categorize.methods.tfidf.fit import build_features, word_lines
+from categorize.methods.tfidf.predictor import Features, FeatureSettings
 from categorize.metrics.decision import DecisionRule
+from categorize.prediction.loading import load_predictor
 from categorize.recipe.command import main
 from categorize.recipe.sections import TfidfModel
-from categorize.runs import Run
-from categorize.training.session import train
-from categorize.training.tfidf import build_features, word_lines
+from categorize.runs.folder import Run
+from categorize.train import train
 from tests.session.collections import write_recipe
 
 TEXTS = {"a": "apple pear", "b": "bolt nut", "c": "cloud rain"}

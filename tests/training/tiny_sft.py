@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from categorize.labels import Label, LabelSet
-from categorize.prompts import PromptFormat, PromptSettings
+from categorize.prompts.format import PromptFormat, PromptSettings
 
 ROWS = 21  # no multiple of 8: the last optimizer step is short
 LABELS = LabelSet("single_label", (Label("good"), Label("not so good"), Label("差评")))
@@ -34,8 +34,8 @@ def build_sft_trainer(
     import torch
     from trl import SFTConfig
 
-    from categorize.models.adapters import add_adapter
-    from categorize.models.causal import load_causal
+    from categorize.methods.sft.model import load_causal
+    from categorize.nn.adapters import add_adapter
     from categorize.recipe.sections import AdapterSection, QuantizationSection
     from categorize.training.sft_trainer import LabelSFTTrainer
 

@@ -36,9 +36,9 @@ def build_trainer(
     from transformers import TrainingArguments
 
     from categorize.labels import Label, LabelSet
-    from categorize.models.adapters import add_adapter
-    from categorize.models.head import load_sequence_classifier
-    from categorize.models.tokenizer import TokenizedTexts
+    from categorize.methods.head.model import load_sequence_classifier
+    from categorize.nn.adapters import add_adapter
+    from categorize.nn.tokenizer import TokenizedTexts
     from categorize.recipe.sections import AdapterSection, QuantizationSection
     from categorize.training.balance import build_balance
     from categorize.training.objectives import Objective

@@ -1,0 +1,335 @@
+"""Merged export: an adapter becomes part of its base's weights, and the result is a run of its own.
+
+Merging into quantized weights rounds the adapter away (peft's own warning), so the base is loaded anew and whole. What
+the merged run predicts is compared with what the run predicted, for a base that was quantized in training and is whole
+now is another base to its adapter.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from categorize.errors import UserError
+from categorize.processes import is_main_process
+from categorize.recipe.compatibility import PROMPT_LEARNING
+from categorize.recipe.resuming import changes
+from categorize.recipe.sections import TrainedRecipe
+from categorize.runs.card import card
+from categorize.runs.folder import (
+    DECISION_RULE,
+    INPUT,
+    LABEL_SET,
+    METRICS,
+    PROMPT,
+    RECIPE,
+    Run,
+    RunWriter,
+    disk_errors,
+    is_run,
+)
+from categorize.train import held_out, say, write_predicted
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+    from transformers import PreTrainedModel
+
+    from categorize.data.load import LoadedData
+    from categorize.recipe.command import Command
+
+ENOUGH = 0.99  # share of rows decided alike below which a merged run is not the run any more
+DIVERGED = 0.01  # nats a row, from where on merged probabilities are others
+SCORE_TOLERANCE = 0.01  # of the spread of the scores: what counts as the same score
+COPIED = (LABEL_SET, INPUT, DECISION_RULE, PROMPT, "splits.parquet")
+OF_THE_WRITING = ("started", "finished", "versions", "git_commit", "hardware", "members")
+
+
+@dataclass(frozen=True)
+class MergeComparison:
+    """What a merged run predicts against what its run predicted; `details.merge` of `run.json`.
+
+    Attributes:
+        split, rows: which rows were compared, and how many; None and 0 where nothing is held out.
+        agreement: share of rows that are decided alike; of a regression, whose score moved by at most a hundredth of
+            the spread of the scores.
+        largest_difference: of any label's probability (of any score), None where answers were generated.
+        dtype: type of the merged weights.
+        divergence: Kullback-Leibler divergence of the merged run's probabilities from the run's, in nats, mean over
+            rows; of several labels, of all of them together. By so much the log loss grows where the run was right
+            about its own doubts. None where answers were generated.
+        log_loss: of the run and of the merged run, where `metrics.json` has it.
+    """
+
+    split: str | None
+    rows: int
+    agreement: float | None
+    largest_difference: float | None
+    dtype: str
+    divergence: float | None = None
+    log_loss: tuple[float, float] | None = None
+
+    def lines(self) -> list[str]:
+        """For the terminal; with a warning where the runs differ."""
+        if self.agreement is None:
+            return [f"merged into {self.dtype} weights; no rows are held out to compare predictions on"]
+        difference = "" if self.largest_difference is None else f", largest difference {self.largest_difference:.2g}"
+        lines = [
+            f"merged into {self.dtype} weights: {self.agreement:.1%} of {self.rows:,} {self.split} rows decided as "
+            f"before{difference}"
+        ]
+        grown = (self.log_loss[1] - self.log_loss[0]) if self.log_loss else 0.0
+        if self.log_loss:
+            lines[0] += f", log loss {self.log_loss[0]:.3f} -> {self.log_loss[1]:.3f}"
+        if self.agreement >= ENOUGH and ((self.divergence or 0.0) > DIVERGED or abs(grown) > DIVERGED):
+            lines.append(
+                "warning: the merged run decides alike, but is sure of other things: compare both with run_eval.py "
+                "before you use its probabilities, or keep the adapter"
+            )
+        if self.agreement < ENOUGH:
+            lines.append(
+                f"warning: the merged run decides {1 - self.agreement:.1%} of the rows otherwise; compare both with "
+                f"run_eval.py before you use it, or keep the adapter"
+            )
+        return lines
+
+
+def merged_path(recipe: TrainedRecipe) -> Path:
+    """Folder of the merged run, beside the run."""
+    output = Path(recipe.output_path)
+    return output.with_name(f"{output.name}_merged")
+
+
+def check_merge(recipe: TrainedRecipe, *, overwrite: bool, trust_remote_code: bool = False) -> None:
+    """Refuse, before anything is trained, what cannot be merged.
+
+    Raises:
+        UserError: no adapter, an adapter that cannot become part of weights, or a merged run that is there already.
+    """
+    if recipe.adapter is None:
+        raise UserError("--merge: the recipe has no adapter, so that there is nothing to merge; remove the flag")
+    if recipe.adapter.type in PROMPT_LEARNING:
+        raise UserError(
+            f"--merge: adapter.type {recipe.adapter.type} learns tokens before the text, which cannot become part of "
+            f"weights; use lora, dora, rslora or ia3"
+        )
+    path = merged_path(recipe)
+    if is_run(path) and not overwrite:
+        raise UserError(f"{path}: a merged run is here already; remove the folder, or replace both with --overwrite")
+    from categorize.nn.merging import refuse_unmergeable
+
+    refuse_unmergeable(recipe, trust_remote_code)
+
+
+def merge_finished(command: Command) -> None:
+    """Merge the finished run that is in the output folder. Its base may have moved: the recipe's `model.name_or_path`
+    says where it is now.
+
+    Raises:
+        UserError: that run came from another recipe, or from other data.
+    """
+    from categorize.data.load import load_recipe_data
+
+    if not is_main_process():
+        return
+    recipe = command.recipe.recipe
+    assert isinstance(recipe, TrainedRecipe)
+    run = Run.open(recipe.output_path)
+    # The base may be elsewhere by now.
+    moved = ("model.name_or_path: ", "model.revision: ")
+    found = changes((run.path / RECIPE).read_text(encoding="utf-8"), command.recipe.text)
+    if changed := [one for one in found if not one.startswith(moved)]:
+        raise UserError(
+            f"{run.path / RECIPE}: the finished run had another recipe ({'; '.join(changed[:3])}); merge with that "
+            f"one, or train anew with --overwrite"
+        )
+    say("the run is finished: merging its adapter, nothing is trained")
+    merge_run(command, run, load_recipe_data(recipe, write=False))
+
+
+def merge_run(command: Command, run: Run, data: LoadedData) -> Run:
+    """Write the merged run beside the run, compare what both predict, and say so.
+
+    The weights are in `model.dtype`, where it is `auto` bfloat16, and float32 on a machine without a GPU.
+    """
+    recipe = command.recipe.recipe
+    assert isinstance(recipe, TrainedRecipe)
+    fingerprints = data.splits.fingerprints
+    if run.manifest["split_fingerprints"] != fingerprints:
+        raise UserError(f"{run.path}: its splits are not those of the data now; train it anew with --overwrite")
+    path = merged_path(recipe)
+    writer = RunWriter(path, command.recipe.text, overwrite=command.overwrite)
+    dtype = merged_dtype(recipe)
+    with disk_errors(writer.path):
+        parameters = _write_weights(run, writer, data, dtype, base_of(recipe, run), command.trust_remote_code)
+        for name in COPIED:
+            if run.has(name):
+                shutil.copy(run.path / name, writer.stage(name))
+    manifest, metrics = _predict(recipe, run, writer, data)
+    comparison = compare(run.path, writer.path, dtype, data.label_set.is_regression)
+    manifest |= {
+        "name": f"{recipe.name}_merged",
+        "parameters": parameters,
+        "notes": [*run.manifest.get("notes", []), f"merged into {dtype} weights"],
+        "details": {**run.manifest.get("details", {}), "merge": asdict(comparison)},
+    }
+    whole = {"name": manifest["name"], "output_dir": str(path), "adapter": None, "quantization": None}
+    with disk_errors(writer.path):
+        text = card(recipe.model_copy(update=whole), data, manifest, metrics)
+        writer.stage("README.md").write_text(text, encoding="utf-8")
+    merged = writer.commit(manifest)
+    for line in comparison.lines():
+        say(line)
+    say(f"merged run folder: {merged.path}")
+    return merged
+
+
+def merged_dtype(recipe: TrainedRecipe) -> str:
+    """Type of the merged weights: the recipe's, where it is `auto` bfloat16, and float32 on a machine without a GPU."""
+    import torch
+
+    named = getattr(recipe.model, "dtype", "auto")
+    if named != "auto":
+        return str(named)
+    return "bfloat16" if torch.cuda.is_available() else "float32"
+
+
+def base_of(recipe: TrainedRecipe, run: Run) -> str | None:
+    """Where the base of the run's adapter is now, if not where it was in training."""
+    named: str = recipe.model.name_or_path  # type: ignore[union-attr]  # of a model that has an adapter
+    return named if named != run.manifest.get("model") else None
+
+
+def _write_weights(
+    run: Run, writer: RunWriter, data: LoadedData, dtype: str, base: str | None, trust_remote_code: bool
+) -> int:
+    """Model, tokenizer and settings of the merged run; gives the number of its parameters."""
+    from categorize.methods.head.model import HEAD, HeadSettings, load_trained_head, parameter_counts
+    from categorize.methods.sft.model import CAUSAL, CausalSettings, load_trained_causal
+
+    if run.method == "head":
+        of_head = replace(HeadSettings(**run.read_json(HEAD)), quantization=None, dtype=dtype)
+        head = load_trained_head(str(run.path), data.label_set, of_head, base, trust_remote_code)
+        model, tokenizer = _merge(run, head.model), head.tokenizer
+        writer.write_json(HEAD, replace(of_head, base=None, base_revision=None).to_dict())
+    else:
+        from categorize.methods.sft.fit import align_end
+        from categorize.prompts.format import PromptFormat
+
+        of_causal = replace(CausalSettings(**run.read_json(CAUSAL)), quantization=None, dtype=dtype)
+        causal = load_trained_causal(str(run.path), of_causal, base, trust_remote_code)
+        causal.model = _merge(run, causal.model)
+        align_end(causal, PromptFormat.from_dict(run.read_json(PROMPT), data.label_set, causal.tokenizer))
+        model, tokenizer = causal.model, causal.tokenizer
+        writer.write_json(CAUSAL, replace(of_causal, base=None, base_revision=None).to_dict())
+    model.save_pretrained(str(writer.path))
+    tokenizer.save_pretrained(str(writer.path))
+    return parameter_counts(model)[1]
+
+
+def _merge(run: Run, model: Any) -> PreTrainedModel:
+    from categorize.nn.merging import REFUSALS, merge_adapter
+
+    try:
+        return merge_adapter(model)
+    except REFUSALS as error:  # weights that are not finite, and what earlier versions trained and cannot be merged
+        raise UserError(f"{run.path}: cannot merge the adapter: {' '.join(str(error).split())[:200]}") from error
+
+
+def _predict(
+    recipe: TrainedRecipe, run: Run, writer: RunWriter, data: LoadedData
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Predict the held-out splits with what was written, by the run's own decision rule; gives manifest and
+    measures."""
+    from categorize.metrics.decision import DecisionRule
+    from categorize.prediction.loading import run_predictor
+    from categorize.prediction.predictor import TrainedPredictor
+
+    rule = DecisionRule.load(writer.path / DECISION_RULE)
+    inner = run_predictor(Run(writer.path), run.method, recipe.prediction)
+    predictor = TrainedPredictor(inner, data.input_spec, rule, recipe.name)
+    undecided = {name: predictor.predict_segments(rows) for name, rows in held_out(data).items() if rows.num_rows}
+    with disk_errors(writer.path):
+        metrics = write_predicted(recipe, data, rule, undecided, writer)
+    writer.write_json(METRICS, metrics)
+    manifest = {key: value for key, value in run.manifest.items() if key not in OF_THE_WRITING}
+    usages = [one.predictions.usage for one in undecided.values()]
+    rows, seconds = sum(usage.rows for usage in usages), sum(usage.seconds for usage in usages)
+    before = manifest.get("prediction", {})
+    manifest["prediction"] = {
+        **before,
+        "rows_per_second": round(rows / seconds, 1) if seconds else None,
+        "documents_per_second": round(before.get("documents", rows) / seconds, 1) if seconds else None,
+    }
+    return manifest, metrics
+
+
+def compare(before: Path, after: Path, dtype: str, is_regression: bool) -> MergeComparison:
+    """Compare the predictions that two run folders hold of the validation rows, or of the test rows where there are no
+    others."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    splits = [name for name in ("validation", "test") if (after / f"predictions/{name}.parquet").is_file()]
+    if not splits:
+        return MergeComparison(None, 0, None, None, dtype)
+    split = splits[0]
+    divergence: float | None = None
+    old, new = (pq.read_table(folder / f"predictions/{split}.parquet") for folder in (before, after))
+    if is_regression:
+        scores = [table["score"].to_numpy().astype("float64") for table in (old, new)]
+        moved = np.abs(scores[0] - scores[1])
+        alike = (moved <= SCORE_TOLERANCE * np.ptp(scores[0][np.isfinite(scores[0])])) | np.isnan(scores).all(axis=0)
+        largest = float(np.nanmax(moved)) if np.isfinite(moved).any() else None
+    else:
+        alike = np.array(_decided(old)) == np.array(_decided(new))
+        largest = None
+        if None not in (columns := old["probabilities"].to_pylist()):
+            probabilities = np.array(columns), np.array(new["probabilities"].to_pylist())
+            largest = float(np.nanmax(np.abs(probabilities[0] - probabilities[1])))
+            divergence = _divergence(*probabilities)
+    return MergeComparison(
+        split, old.num_rows, float(np.mean(alike)), largest, dtype, divergence, _log_losses(before, after, split)
+    )
+
+
+def _divergence(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> float:
+    """Kullback-Leibler divergence in nats, mean over rows. Probabilities [rows, labels] that do not add up to 1 are
+    those of several labels, each for itself."""
+    import numpy as np
+    from scipy.special import rel_entr
+
+    def nats(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        smallest = np.finfo(np.float32).tiny
+        entropies: npt.NDArray[np.float64] = rel_entr(np.maximum(first, smallest), np.maximum(second, smallest))
+        return entropies
+
+    both = nats(before, after)
+    if not np.allclose(np.nansum(before, axis=1), 1, atol=1e-3):
+        both = both + nats(1 - before, 1 - after)
+    return float(np.mean(np.nansum(both, axis=1)))
+
+
+def _log_losses(before: Path, after: Path, split: str) -> tuple[float, float] | None:
+    """Log loss of both runs on a split, None where one has none."""
+    import json
+
+    found = []
+    for folder in (before, after):
+        if not (folder / METRICS).is_file():
+            return None
+        measured = json.loads((folder / METRICS).read_text(encoding="utf-8")).get(split, {})
+        if measured.get("log_loss") is None:
+            return None
+        found.append(float(measured["log_loss"]))
+    return found[0], found[1]
+
+
+def _decided(table: pa.Table) -> list[str]:
+    return [
+        repr((sorted(names), valid))
+        for names, valid in zip(table["predicted"].to_pylist(), table["valid"].to_pylist(), strict=True)
+    ]

@@ -1,0 +1,179 @@
+"""The dry run of a model: lengths, cut rows, an example as it is read, parameters, memory and time as a few
+steps show them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from categorize.methods.head.model import parameter_counts
+from categorize.methods.method import FitOptions
+from categorize.recipe.sections import SeqclsRecipe, SftRecipe, TrainedRecipe
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pyarrow as pa
+    from transformers import PreTrainedModel
+
+    from categorize.data.load import LoadedData
+
+EXAMPLE_TOKENS = 48
+LONGEST_STEP = 60.0  # seconds, estimated: above, a dry run takes no step
+GIB = 2**30
+
+
+def preview_head(recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list[str]:
+    """Lines for the terminal. Model and trainer are built and take a few steps, in a folder that goes at once."""
+    from categorize.methods.head.fit import prepare
+
+    with TemporaryDirectory() as folder:
+        session = prepare(recipe, data, Path(folder), options)
+        head, rows = session.head, session.inputs.train
+        tokens = session.rows.tokens
+        pieces = head.tokenizer.convert_ids_to_tokens(tokens[0].tolist()[:EXAMPLE_TOKENS])
+        shown = " ".join(repr(piece)[1:-1] for piece in pieces)
+        return [
+            *_lengths(tokens.lengths, tokens.truncated, head.settings.max_length),
+            f"example as the model reads it: {shown}{' ...' if len(tokens[0]) > EXAMPLE_TOKENS else ''}",
+            f"  {_target(data, rows)}; the head reads every token, the loss is on that alone",
+            *_cost(recipe, data, session.trainer, tokens.lengths),
+        ]
+
+
+def preview_sft(recipe: SftRecipe, data: LoadedData, options: FitOptions) -> list[str]:
+    """The same for a causal model, with a rendered example whose loss mask is shown."""
+    from categorize.methods.sft.fit import prepare
+
+    with TemporaryDirectory() as folder:
+        causal, prompt, trainer, _, _ = prepare(recipe, data, Path(folder), options)
+        rows, lengths = trainer.train_rows, trainer.rows.lengths
+        first = rows[0]
+        shared = sum(len(row.prefix_ids) for row in rows) / lengths.sum()
+        return [
+            *_lengths(lengths, sum(row.truncated for row in rows), causal.settings.max_length),
+            f"shared instruction: {len(prompt.prefix_ids)} tokens, {shared:.0%} of all tokens",
+            "example, no loss on this:",
+            *(f"  | {line}" for line in causal.tokenizer.decode(first.prompt_ids).splitlines()),
+            f"loss on these {len(first.completion_ids)} tokens: {causal.tokenizer.decode(first.completion_ids)!r}",
+            *_cost(recipe, data, trainer, lengths),
+        ]
+
+
+def _target(data: LoadedData, rows: pa.Table) -> str:
+    """What the first row is to be answered with."""
+    if data.label_set.is_regression:
+        return f"its score: {rows.column('gold_score')[0].as_py()}"
+    labels = rows.column("gold")[0].as_py()
+    return f"its label{'s' if data.label_set.is_multi_label else ''}: {', '.join(labels) or 'none'}"
+
+
+def _lengths(lengths: npt.NDArray[np.int64], cut: int, limit: int) -> list[str]:
+    median, high = np.percentile(lengths, [50, 95])
+    return [
+        f"tokens a row: median {median:.0f}, 95% {high:.0f}, longest {lengths.max()} (max_length {limit})",
+        f"rows that would be cut: {cut:,} of {len(lengths):,}",
+    ]
+
+
+def _cost(recipe: TrainedRecipe, data: LoadedData, trainer: Any, lengths: npt.NDArray[np.int64]) -> list[str]:
+    """Parameters, steps, memory and time: measured on a few steps where they are quick and fit, else estimated."""
+    from categorize.training.rehearsal import planned_steps, rehearse
+
+    trained, total = parameter_counts(trainer.model)
+    steps = planned_steps(trainer)
+    rows_a_step = trainer.args.train_batch_size * trainer.args.gradient_accumulation_steps * trainer.args.world_size
+    guess = estimate(recipe, trainer.model, lengths, trainer.args)
+    lines = [
+        f"parameters: {trained:,} trained of {total:,} ({trained / total:.2%})",
+        f"optimizer steps: {steps:,} of {rows_a_step} rows",
+    ]
+    if (reason := _unmeasured(guess)) is not None:
+        seconds = guess.step_seconds * steps * float(lengths.mean() / lengths.max())
+        return [
+            *lines,
+            f"memory, estimated: {guess.memory / GIB:.1f} GiB a process; time, estimated: {_duration(seconds)} on "
+            f"{guess.device}; neither is measured: {reason}",
+        ]
+    measured = rehearse(trainer)
+    rows, width = measured.batch
+    held_out = data.splits.validation.num_rows + data.splits.test.num_rows
+    predicting = measured.token_seconds * held_out * float(lengths.mean())
+    validated = "" if not measured.token_seconds else " and on validation rows"
+    return [
+        *lines,
+        f"memory, measured: {measured.memory / GIB:.2f} GiB {'on the GPU' if measured.on_gpu else 'of this process'} "
+        f"in steps on the longest batch ({rows} rows of {width} tokens){validated}",
+        f"time, measured: {measured.longest_step:.2g} s for the first step, on the longest batch, "
+        f"{measured.common_step:.2g} s for a common one",
+        f"time, extrapolated from that: training {_duration(measured.training)}"
+        + (
+            f", {measured.validations} validations {_duration(measured.validation)}, "
+            f"predictions at the end {_duration(predicting)}"
+            if measured.token_seconds
+            else ""
+        )
+        + "; loading and saving come on top",
+    ]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes of a process and seconds of an optimizer step on the longest rows, by rules of thumb."""
+
+    memory: float
+    step_seconds: float
+    device: str
+
+
+def estimate(recipe: TrainedRecipe, model: PreTrainedModel, lengths: npt.NDArray[np.int64], arguments: Any) -> Estimate:
+    """What a step may take: 2 floating-point operations a weight and token forward, 4 backward."""
+    import torch
+
+    trained, total = parameter_counts(model)
+    batch, longest = int(arguments.train_batch_size), int(lengths.max())
+    stored = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    config = model.config.get_text_config()
+    layers = int(getattr(config, "num_hidden_layers", None) or getattr(config, "num_layers", None) or 12)
+    # About 34 bytes a token, layer and unit of width in half precision (arXiv 2205.05198); with recomputation those of
+    # one layer, and of the others what goes into them.
+    recomputed = recomputes(recipe)
+    layered = 34 + 4 * layers if recomputed else 34 * layers
+    activations = layered * config.hidden_size * batch * longest
+    memory = stored + trained * 12 + activations
+    embedding = model.get_input_embeddings().weight.numel()
+    passes = (6 if trained == total else 4) + (2 if recomputed else 0)
+    work = max(total - embedding, 1) * passes * batch * longest * int(arguments.gradient_accumulation_steps)
+    if torch.cuda.is_available():
+        return Estimate(memory, work / 1e14, "GPU at 100 TFLOP/s")
+    cores = os.cpu_count() or 1
+    return Estimate(memory, work / (3e10 * cores), f"{cores} cores at 30 GFLOP/s")
+
+
+def _unmeasured(guess: Estimate) -> str | None:
+    """Why no steps should be taken; None where they are quick and fit. A GPU says by itself what does not fit."""
+    import psutil  # accelerate brings it
+    import torch
+
+    if guess.step_seconds > LONGEST_STEP:
+        return f"a step would take about {_duration(guess.step_seconds)}"
+    free = psutil.virtual_memory().available
+    if not torch.cuda.is_available() and 2 * guess.memory > free:  # activations in float32 take twice the rule
+        return f"steps may not fit into the {free / GIB:.1f} GiB that are free"
+    return None
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def recomputes(recipe: TrainedRecipe) -> bool:
+    """Whether activations are computed again for the gradients: SFT does so unless the recipe says otherwise."""
+    default = isinstance(recipe, SftRecipe) and not (recipe.adapter is not None and recipe.adapter.type == "prefix")
+    return bool(recipe.training.upstream().get("activation_checkpointing", default))

@@ -1,0 +1,211 @@
+"""The TF-IDF method: a linear model on n-gram features, by scikit-learn."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from categorize.data.segments.tokens import PlainTokens
+from categorize.errors import UserError
+from categorize.methods.method import FitOptions, FitSummary
+from categorize.methods.tfidf.predictor import UNSPACED, WORDS, Features, FeatureSettings, TfidfPredictor
+from categorize.recipe.sections import SeqclsRecipe, TfidfModel, TrainedRecipe
+from categorize.training.balance import Balance, build_balance
+from categorize.training.inputs import training_inputs
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    from categorize.data.load import LoadedData
+    from categorize.labels import LabelSet
+    from categorize.runs.folder import Run, RunWriter
+
+
+class TfidfMethod:
+    """TF-IDF and LinearSVC, logistic regression or ridge."""
+
+    name: ClassVar[str] = "tfidf"
+    kind: ClassVar[str] = "seqcls"
+    together: ClassVar[bool] = False
+
+    def fit(self, recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
+        """Fit the vocabulary and the linear model on the training rows; ridge's strength is chosen on validation."""
+        section = recipe.model
+        assert isinstance(section, TfidfModel)
+        start = time.perf_counter()
+        inputs = training_inputs(data, PlainTokens())
+        inputs.announce()
+        train = inputs.train
+        features, texts = build_features(section), train.column("text").to_pylist()
+        for line in word_lines(section, texts):
+            print(f"  {line}", flush=True)
+        matrix = fit_features(features, texts)
+        gold, weights = train.column("gold").to_pylist(), train.column("weight").to_numpy()
+        targets = data.label_set.encode(gold, train.column("gold_score").to_pylist())
+        details: dict[str, Any] = {"features": matrix.shape[1], **inputs.details()}
+        # The vocabulary is that of all rows; the linear model alone reads the balanced ones.
+        if (balance := build_balance(recipe.training.balance, data.label_set, targets)) is not None:
+            print(f"  {balance.line()}", flush=True)
+            matrix, targets, weights = balanced(balance, matrix, targets, weights, recipe.seed)
+        if data.label_set.is_regression:
+            coefficients, intercepts, details["alpha"] = _fit_ridge(
+                section, inputs.validation, features, matrix, targets[:, 0], weights
+            )
+        else:
+            coefficients, intercepts, details["estimator"] = _fit_linear(
+                section, data.label_set, matrix, targets, weights, recipe.seed
+            )
+        predictor = TfidfPredictor(data.label_set, features, coefficients, intercepts)
+        predictor.save(writer)
+        count = int(coefficients.size + intercepts.size)
+        rows = matrix.shape[0]
+        return FitSummary(count, count, time.perf_counter() - start, rows, details=details, rows_an_epoch=rows)
+
+    def load(self, run: Run) -> TfidfPredictor:
+        """The predictor of a run that this method wrote."""
+        return TfidfPredictor.load(run)
+
+    def preview(self, recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list[str]:
+        """How many features the training rows have."""
+        section = recipe.model
+        assert isinstance(section, TfidfModel)
+        inputs = training_inputs(data, PlainTokens())
+        texts = inputs.train.column("text").to_pylist()
+        matrix = fit_features(build_features(section), texts)
+        features = f"features: {matrix.shape[1]:,} n-grams, {matrix.nnz / matrix.shape[0]:.0f} in a row"
+        return [*inputs.lines(), *word_lines(section, texts), features]
+
+
+def balanced(
+    balance: Balance, matrix: Any, targets: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], seed: int
+) -> tuple[Any, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Features, targets and weights of the rows that the balance draws. `weighted` draws none here: it weighs every
+    row, which is what its draws come to on average."""
+    import numpy as np
+
+    if balance.mode == "weighted":
+        counts = np.bincount(balance.classes)
+        return matrix, targets, weights * balance.rows / (len(balance.counts) * counts[balance.classes])
+    drawn = balance.draw(np.random.default_rng((seed, 0)))
+    return matrix[drawn], targets[drawn], weights[drawn]
+
+
+def fit_features(features: Features, texts: list[str]) -> Any:
+    """The texts' features [texts, n-grams], the vocabulary learned from them. Raises UserError where no n-gram is
+    left."""
+    try:
+        return features.fit_transform(texts)
+    except ValueError as error:
+        raise UserError(f"model: no n-gram is left ({error}); lower model.min_df or use char_ngrams") from error
+
+
+def build_features(section: TfidfModel) -> Features:
+    """Unfitted vectorizers of a recipe's model section."""
+    if section.char_ngrams is None and section.word_ngrams is None:
+        raise UserError("model: char_ngrams and word_ngrams are both null; name the lengths of one")
+    return Features(
+        FeatureSettings(
+            tuple(section.char_ngrams) if section.char_ngrams else None,  # type: ignore[arg-type]
+            tuple(section.word_ngrams) if section.word_ngrams else None,  # type: ignore[arg-type]
+            section.min_df,
+            section.max_features,
+            "char_wb" if section.word_ngrams else "char",
+            WORDS,
+        )
+    )
+
+
+def word_lines(section: TfidfModel, texts: list[str]) -> list[str]:
+    """What word n-grams are made of where texts hold no spaces between words; nothing for other texts."""
+    if section.word_ngrams is None:
+        return []
+    unspaced = len(re.findall(f"[{UNSPACED}]", "".join(texts)))
+    words = len(re.findall(WORDS, "\n".join(texts)))
+    if 10 * unspaced < words:
+        return []
+    line = f"words: {unspaced / words:.0%} are single characters of scripts without spaces (Chinese, Japanese, Thai)"
+    if section.word_ngrams[1] == 1 and section.char_ngrams is None:
+        line = f"warning: {line}, alone they say little; set model.word_ngrams=[1,2] or model.char_ngrams=[1,3]"
+    return [line]
+
+
+def estimator(section: TfidfModel, label_set: LabelSet) -> str:
+    """The linear model of a classification."""
+    return section.estimator or ("logistic_regression" if label_set.is_multi_label else "linear_svc")
+
+
+def gives_margins(recipe: TrainedRecipe, label_set: LabelSet) -> bool:
+    """Whether probabilities are made of margins that no probability stands behind: of LinearSVC, or of one binary model
+    a label where a row has one label. Such probabilities are calibrated unless the recipe says otherwise."""
+    section = recipe.model
+    return isinstance(section, TfidfModel) and (
+        not label_set.is_multi_label or estimator(section, label_set) == "linear_svc"
+    )
+
+
+def _fit_linear(
+    section: TfidfModel,
+    label_set: LabelSet,
+    matrix: Any,
+    targets: npt.NDArray[np.float64],
+    weights: npt.NDArray[np.float64],
+    seed: int,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], str]:
+    """Coefficients [labels, n-grams] and intercepts [labels]; labels without a training row, or with rows of weight 0
+    alone, get a margin below all others."""
+    import numpy as np
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.svm import LinearSVC
+
+    name = estimator(section, label_set)
+    strength = section.C if section.C is not None else (0.5 if name == "linear_svc" else 5.0)
+    weighed = weights > 0  # a binary model needs both sides
+    matrix, targets, weights = matrix[weighed], targets[weighed], weights[weighed]
+    coefficients = np.zeros((len(label_set), matrix.shape[1]))
+    intercepts = np.full(len(label_set), -30.0)
+    # One binary model a label: LinearSVC does so by itself, and every label keeps its own row of coefficients.
+    for label in range(len(label_set)):
+        positive = targets[:, label] > 0
+        if positive.all():
+            intercepts[label] = 30.0
+        if not positive.any() or positive.all():
+            continue
+        if name == "linear_svc":
+            model: Any = LinearSVC(C=strength, random_state=seed)
+        else:
+            model = LogisticRegression(C=strength, solver="liblinear", random_state=seed)
+        model.fit(matrix, positive, sample_weight=weights)
+        coefficients[label], intercepts[label] = model.coef_[0], model.intercept_[0]
+    return coefficients, intercepts, name
+
+
+def _fit_ridge(
+    section: TfidfModel,
+    validation: pa.Table,
+    features: Features,
+    matrix: Any,
+    targets: npt.NDArray[np.float64],
+    weights: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
+    """Coefficients [1, n-grams], intercept [1] and the strength with the least squared error on validation segments,
+    each with its weight."""
+    import numpy as np
+    from sklearn.linear_model import Ridge
+
+    gold = np.array(validation.column("gold_score").to_pylist(), dtype=np.float64)
+    held_out = features.transform(validation.column("text").to_pylist()) if len(gold) else None
+    importance = validation.column("weight").to_numpy() if validation.column("weight").to_numpy().any() else None
+    best: tuple[float, float, Any] | None = None
+    middle = sorted(section.alpha)[len(section.alpha) // 2]  # without validation rows
+    for alpha in section.alpha:
+        model = Ridge(alpha=alpha).fit(matrix, targets, sample_weight=weights)
+        error = abs(alpha - middle)
+        if held_out is not None:
+            error = float(np.average((model.predict(held_out) - gold) ** 2, weights=importance))
+        if best is None or error < best[0]:
+            best = (error, alpha, model)
+    assert best is not None
+    return best[2].coef_.reshape(1, -1), np.array([best[2].intercept_]).reshape(1), best[1]

@@ -1,0 +1,130 @@
+"""From a run folder, a Hub id, an adapter trained elsewhere or a base model to a predictor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from categorize.data.input_spec import InputSpec
+from categorize.errors import UserError
+from categorize.labels import LabelSet
+from categorize.metrics.decision import DecisionRule
+from categorize.nn.console import quiet_loggers
+from categorize.prediction.checkpoint import checkpoint_of
+from categorize.prediction.external import load_foreign
+from categorize.prediction.predictor import Predictor, TrainedPredictor
+from categorize.recipe.sections import CausalPredictionSection, PredictionSection, PromptSection
+from categorize.runs.folder import DECISION_RULE, INPUT, LABEL_SET, MANIFEST, Run, incomplete_path
+from categorize.runs.hub import HubId, fetch
+
+
+def load_predictor(
+    path_or_hub_id: str,
+    *,
+    base: str | None = None,
+    label_set: LabelSet | None = None,
+    input_spec: InputSpec | None = None,
+    section: PredictionSection | None = None,
+    prompt: PromptSection | None = None,
+    name: str | None = None,
+    trust_remote_code: bool = False,
+) -> TrainedPredictor:
+    """Rebuild exactly what was trained; a base model gets a head that is named as untrained.
+
+    Args:
+        path_or_hub_id: a run folder, one of its checkpoints (the run at that step), a Hub id of a pushed run
+            (`owner/name`, `owner/name@revision`), an adapter folder, or a base model.
+        base: the base of an adapter, where it is not found under the name that it was trained on.
+        label_set: labels of a model that is no run; by default those that its config names.
+        input_spec: how text is prepared for a model that is no run.
+        section: batch bounds, computation type, and how a causal model predicts.
+        prompt: how a causal model that is no run is asked.
+        name: what reports call it.
+
+    Raises:
+        UserError: nothing is found there, the run is not finished or damaged, or no label set is known.
+    """
+    quiet_loggers()
+    folder = resolve_folder(path_or_hub_id)
+    if (checkpoint := checkpoint_of(folder)) is not None:
+        run = checkpoint.run
+        at_step = run_predictor(run, checkpoint.method, section, base, trust_remote_code)
+        return TrainedPredictor(
+            inner=at_step,
+            input_spec=InputSpec.load(run.path / INPUT),
+            decision_rule=DecisionRule.load(run.path / DECISION_RULE)
+            if checkpoint.finished
+            else DecisionRule.default(at_step.label_set),
+            name=name or checkpoint.name,
+            notes=checkpoint.notes,
+            facts=checkpoint.facts(),
+            fingerprints=checkpoint.fingerprints(),
+        )
+    title = name or Path(path_or_hub_id).name
+    is_model = (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file()
+    # A run that is not finished holds a model too: read as a stranger's, it would lose its text preparation and the
+    # check of its split.
+    if (folder / MANIFEST).is_file() or (folder / LABEL_SET).is_file() or not is_model:
+        run = Run.open(folder)
+        return TrainedPredictor(
+            inner=run_predictor(run, run.method, section, base, trust_remote_code),
+            input_spec=InputSpec.load(run.path / INPUT),
+            decision_rule=DecisionRule.load(run.path / DECISION_RULE),
+            name=name or str(run.manifest.get("name", title)),
+            notes=list(run.manifest.get("notes", [])),
+            facts=run.manifest,
+            fingerprints=dict(run.manifest.get("split_fingerprints", {})),
+        )
+    foreign = load_foreign(
+        folder,
+        base=base,
+        label_set=label_set,
+        section=section,
+        prompt=prompt,
+        trust_remote_code=trust_remote_code,
+    )
+    inner = foreign.predictor
+    rule = DecisionRule.default(inner.label_set)
+    return TrainedPredictor(inner, input_spec or InputSpec(), rule, title, foreign.notes, foreign.facts)
+
+
+def run_predictor(
+    run: Run,
+    method: str,
+    section: PredictionSection | None = None,
+    base: str | None = None,
+    trust_remote_code: bool = False,
+) -> Predictor:
+    """The predictor of a run that this method wrote; the run may still lack its manifest."""
+    if method == "tfidf":
+        from categorize.methods.tfidf.predictor import TfidfPredictor
+
+        return TfidfPredictor.load(run)
+    if method == "head":
+        from categorize.methods.head.predictor import HeadPredictor
+
+        return HeadPredictor.load(run, section, base, trust_remote_code)
+    if method == "sft":
+        from categorize.methods.sft.predictor import CausalPredictor
+
+        causal_section = section if isinstance(section, CausalPredictionSection) else None
+        return CausalPredictor.load(run, causal_section, base, trust_remote_code)
+    raise UserError(f"{run.path / MANIFEST}: method {method!r} is unknown here; the run was made by a newer version")
+
+
+def resolve_folder(path_or_hub_id: str) -> Path:
+    """The local folder of a path, or of a Hub id after its files were fetched.
+
+    What exists here wins over the Hub. `owner/name` in a folder `owner` that exists is a path too; with a revision,
+    `owner/name@main`, it is a Hub id in any case.
+
+    Raises:
+        UserError: neither here nor on the Hub.
+    """
+    path = Path(path_or_hub_id).expanduser()
+    if path.exists():
+        return path
+    hub_id = HubId.parse(path_or_hub_id)
+    in_a_folder = path.parent != Path() and path.parent.is_dir()
+    if hub_id is None or incomplete_path(path).exists() or (in_a_folder and hub_id.revision is None):
+        return Run.open(path).path  # says what is missing, or that the run is not finished
+    return fetch(hub_id)

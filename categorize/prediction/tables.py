@@ -1,0 +1,138 @@
+"""Predictions as the table that `predictions/<split>.parquet` holds, one row a document in input order, and as a file
+for a spreadsheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from categorize.errors import UserError
+from categorize.labels import LabelSet
+from categorize.predictions import Predictions
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from categorize.metrics.arrays import FloatArray
+
+
+def predictions_table(
+    rows: pa.Table,
+    predictions: Predictions,
+    keep: Sequence[str] = (),
+    seen_in_train: Sequence[str | None] | None = None,
+) -> pa.Table:
+    """Columns id, document_id, text, group, gold, gold_score, predicted, score, valid, probabilities, raw,
+    seen_in_train, and the kept metadata.
+
+    Args:
+        rows: documents, as many and in the same order as `predictions`.
+        keep: raw columns to carry along.
+        seen_in_train: of each document, see `likeness_of_documents`; null for all where it is not known.
+    """
+    import pyarrow as pa
+
+    n = rows.num_rows
+    nothing = [None] * n
+    probabilities = predictions.probabilities
+    columns = {
+        **{name: rows.column(name) for name in ("id", "document_id", "text", "group", "gold", "gold_score")},
+        "predicted": pa.array([list(names) for names in predictions.decided or [[]] * n], type=pa.list_(pa.string())),
+        "score": pa.array(nothing if predictions.score is None else predictions.score, type=pa.float64()),
+        "valid": pa.array(predictions.is_valid, type=pa.bool_()),
+        "probabilities": pa.array(
+            nothing if probabilities is None else list(probabilities), type=pa.list_(pa.float64())
+        ),
+        "raw": pa.array(nothing if predictions.raw is None else list(predictions.raw), type=pa.string()),
+    }
+    columns["seen_in_train"] = pa.array(nothing if seen_in_train is None else list(seen_in_train), type=pa.string())
+    fields = rows.column("fields").combine_chunks() if keep else None
+    for name in keep:
+        columns[name if name not in columns else f"data.{name}"] = fields.field(name)  # type: ignore[union-attr]
+    return pa.table(columns)
+
+
+def likeness_of_documents(rows: pa.Table, likeness: Sequence[str | None]) -> list[str | None]:
+    """`Splits.likeness_to_train` of rows as that of their documents, in the order of `InputSpec.documents`.
+
+    A document counts as seen where all its rows are (a greeting that recurs is no seen dialogue): exact where all
+    stand in train, near where some only nearly do.
+    """
+    weakest: dict[str, str | None] = {}
+    for document, like in zip(rows.column("document_id").to_pylist(), likeness, strict=True):
+        before = weakest.get(document, like)
+        weakest[document] = None if None in (before, like) else "near" if "near" in (before, like) else "exact"
+    return list(weakest.values())
+
+
+def write_predictions(path: Path, table: pa.Table) -> None:
+    """Write Parquet."""
+    import pyarrow.parquet as pq
+
+    pq.write_table(table, path, compression="zstd")
+
+
+def gold_and_predictions(table: pa.Table, label_set: LabelSet) -> tuple[FloatArray, Predictions]:
+    """The gold [rows, labels], as `LabelSet.encode` gives it, and the decided predictions of a table of
+    `predictions_table`."""
+    import numpy as np
+
+    gold = label_set.encode(table["gold"].to_pylist(), table["gold_score"].to_pylist())
+    probabilities = None if table["probabilities"].null_count else np.array(table["probabilities"].to_pylist())
+    score = table["score"].to_numpy() if label_set.is_regression else None
+    return gold, Predictions(
+        table["id"].to_pylist(), probabilities, score, table["predicted"].to_pylist(), table["valid"].to_numpy()
+    )
+
+
+def write_spreadsheet(path: str | Path, table: pa.Table, label_set: LabelSet, label_separator: str = ";") -> None:
+    """Write predictions as csv or xlsx, by the name: labels as `data.label_separator` reads them back, a column
+    `probability: <label>` for each label, no column that is empty in all rows.
+
+    Args:
+        table: of `predictions_table`, or a `predictions/<split>.parquet` that was read.
+        label_set: of the predictor or the run.
+
+    Raises:
+        UserError: another ending, a sheet cannot hold the rows, openpyxl is missing, or the file cannot be written.
+    """
+    from categorize.data.written.export import label_cells, write_rows
+    from categorize.runs.folder import disk_errors
+
+    path = Path(path)
+    if path.suffix not in (".csv", ".xlsx"):
+        raise UserError(f"{path}: a spreadsheet is written as .csv or .xlsx; name one of these")
+    columns: dict[str, list[Any]] = {}
+    for name in table.column_names:
+        values = table[name].to_pylist()
+        if values and all(value is None for value in values):
+            continue
+        if name == "probabilities":
+            for position, label in enumerate(label_set.names):
+                column = [None if row is None else row[position] for row in values]
+                columns[f"probability: {label}"] = [
+                    "" if value != value or value is None else value for value in column
+                ]
+        elif name in ("gold", "predicted"):
+            if label_set.is_multi_label:
+                columns[name] = label_cells(values, label_separator)
+            elif any(values):  # a regression decides no label
+                columns[name] = [names[0] if names else "" for names in values]
+        else:
+            columns[name] = [_plain(value) for value in values]
+    staged = path.with_name(f".writing-{path.name}")
+    try:
+        with disk_errors(path):
+            write_rows(staged, [*columns], zip(*columns.values(), strict=True), excel=True)
+            staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def _plain(value: Any) -> str | float:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, float) else str(value)
