@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from categorize.methods import preview
 from categorize.prediction.loading import load_predictor
 from categorize.recipe.command import main
 from categorize.recipe.sections import CausalPredictionSection
 from categorize.train import train
-from categorize.training import preview
 from tests.session.collections import write_recipe
 
 Tiny = Callable[..., Path]

@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from categorize.errors import UserError
+from categorize.methods import preview
 from categorize.recipe.command import main
 from categorize.train import train
-from categorize.training import preview
 from categorize.training.rehearsal import rehearse
 from tests.session.collections import write_collection, write_recipe
 from tests.training.tiny_sft import build_sft_trainer
