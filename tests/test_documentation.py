@@ -24,6 +24,6 @@ def test_the_written_order_of_imports_is_the_tested_one(root: Path, name: str) -
     assert order is not None
     steps = [set(re.findall(r"\w+", step)) for step in order[1].split("<")]
     written = {module: i for i, step in enumerate(steps) for module in step}
-    assert {"hub", "runs", "metrics", "recipe", "data"} <= set(written) <= set(LEVELS)
+    assert {"runs", "metrics", "recipe", "data"} <= set(written) <= set(LEVELS)
     for below, here in itertools.pairwise(steps):
         assert max(LEVELS[module] for module in below) < min(LEVELS[module] for module in here)
