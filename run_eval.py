@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 
+from categorize.methods.registry import METHODS
 from categorize.recipe.command import Command, main
 
 
@@ -19,4 +20,4 @@ def run(command: Command) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main("run_eval.py", "eval", run))
+    sys.exit(main("run_eval.py", "eval", run, METHODS))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 
+from categorize.methods.registry import METHODS
 from categorize.recipe.command import Command, main
 
 
@@ -20,4 +21,4 @@ def run(command: Command) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main("run_sft.py", "sft", run))
+    sys.exit(main("run_sft.py", "sft", run, METHODS))

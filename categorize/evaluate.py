@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from categorize.data.load import load_recipe_data
 from categorize.errors import UserError
 from categorize.labels import LabelSet
+from categorize.loading import load_predictor
 from categorize.metrics.baselines import baseline
 from categorize.metrics.intervals import measure_with_intervals, paired_differences
 from categorize.metrics.measures import measure_unseen
 from categorize.metrics.progress import headline
 from categorize.nn.device import free_memory
-from categorize.prediction.loading import load_predictor
 from categorize.prediction.predictor import TrainedPredictor
 from categorize.prediction.tables import likeness_of_documents, predictions_table
 from categorize.predictions import Predictions
@@ -265,7 +265,7 @@ def evaluated_run(
     metrics = measured(recipe, data, split, predictions)
     return EvaluatedRun(
         name=predictor.name,
-        method=str(facts.get("method", "head")),
+        method=str(facts["method"]),
         metrics=metrics,
         notes=tuple(notes),
         documents_per_second=speed,

@@ -22,6 +22,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from categorize.errors import StoppedEarly, UserError
+from categorize.methods.registry import METHODS
 from categorize.recipe.command import TRAINING_KINDS
 from categorize.recipe.load import LoadedRecipe, load_recipe
 from categorize.recipe.resuming import changes
@@ -122,7 +123,7 @@ def plan(path: str, overrides: Sequence[str]) -> list[Fold]:
     """
     from categorize.data.splitting.split_file import default_split_file
 
-    first = load_recipe(path, overrides).recipe
+    first = load_recipe(path, overrides, methods=METHODS).recipe
     if first.kind not in TRAINING_KINDS:
         raise UserError(f"{path}: kind {first.kind} trains nothing; folds are for kind: {' or '.join(TRAINING_KINDS)}")
     count = first.data.splits.folds or DEFAULT_FOLDS
@@ -141,7 +142,7 @@ def plan(path: str, overrides: Sequence[str]) -> list[Fold]:
             f"output_dir={json.dumps(str(base / f'fold_{number}'), ensure_ascii=False)}",
             "hub=null",  # k runs would push over each other
         )
-        result.append(Fold(number, base / f"fold_{number}", own, load_recipe(path, own)))
+        result.append(Fold(number, base / f"fold_{number}", own, load_recipe(path, own, methods=METHODS)))
     return result
 
 

@@ -8,16 +8,18 @@ now is another base to its adapter.
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from categorize.errors import UserError
-from categorize.processes import is_main_process
+from categorize.methods.method import Method
+from categorize.nn.parameters import parameter_counts
+from categorize.processes import is_main_process, print0
 from categorize.recipe.compatibility import PROMPT_LEARNING
 from categorize.recipe.resuming import changes
 from categorize.recipe.sections import TrainedRecipe
-from categorize.runs.card import card
+from categorize.runs.card import card, card_facts
 from categorize.runs.folder import (
     DECISION_RULE,
     INPUT,
@@ -30,13 +32,11 @@ from categorize.runs.folder import (
     disk_errors,
     is_run,
 )
-from categorize.train import held_out, say, write_predicted
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pyarrow as pa
-    from transformers import PreTrainedModel
 
     from categorize.data.load import LoadedData
     from categorize.recipe.command import Command
@@ -103,7 +103,12 @@ def merged_path(recipe: TrainedRecipe) -> Path:
     return output.with_name(f"{output.name}_merged")
 
 
-def check_merge(recipe: TrainedRecipe, *, overwrite: bool, trust_remote_code: bool = False) -> None:
+def only_merges(command: Command, recipe: TrainedRecipe) -> bool:
+    """Whether a finished run is there already that is merged as it is."""
+    return command.merge and is_run(Path(recipe.output_path)) and not command.overwrite
+
+
+def check_merge(command: Command, recipe: TrainedRecipe, method: Method) -> None:
     """Refuse, before anything is trained, what cannot be merged.
 
     Raises:
@@ -117,14 +122,13 @@ def check_merge(recipe: TrainedRecipe, *, overwrite: bool, trust_remote_code: bo
             f"weights; use lora, dora, rslora or ia3"
         )
     path = merged_path(recipe)
-    if is_run(path) and not overwrite:
+    if is_run(path) and not command.overwrite:
         raise UserError(f"{path}: a merged run is here already; remove the folder, or replace both with --overwrite")
-    from categorize.nn.merging import refuse_unmergeable
+    method.check_merge(recipe, command.trust_remote_code)
+    RunWriter(path, command.recipe.text, overwrite=command.overwrite, probe=True)
 
-    refuse_unmergeable(recipe, trust_remote_code)
 
-
-def merge_finished(command: Command) -> None:
+def merge_finished(command: Command, recipe: TrainedRecipe, method: Method) -> None:
     """Merge the finished run that is in the output folder. Its base may have moved: the recipe's `model.name_or_path`
     says where it is now.
 
@@ -135,8 +139,6 @@ def merge_finished(command: Command) -> None:
 
     if not is_main_process():
         return
-    recipe = command.recipe.recipe
-    assert isinstance(recipe, TrainedRecipe)
     run = Run.open(recipe.output_path)
     # The base may be elsewhere by now.
     moved = ("model.name_or_path: ", "model.revision: ")
@@ -146,17 +148,15 @@ def merge_finished(command: Command) -> None:
             f"{run.path / RECIPE}: the finished run had another recipe ({'; '.join(changed[:3])}); merge with that "
             f"one, or train anew with --overwrite"
         )
-    say("the run is finished: merging its adapter, nothing is trained")
-    merge_run(command, run, load_recipe_data(recipe, write=False))
+    print0("the run is finished: merging its adapter, nothing is trained")
+    merge_run(command, recipe, method, run, load_recipe_data(recipe, write=False))
 
 
-def merge_run(command: Command, run: Run, data: LoadedData) -> Run:
+def merge_run(command: Command, recipe: TrainedRecipe, method: Method, run: Run, data: LoadedData) -> Run:
     """Write the merged run beside the run, compare what both predict, and say so.
 
     The weights are in `model.dtype`, where it is `auto` bfloat16, and float32 on a machine without a GPU.
     """
-    recipe = command.recipe.recipe
-    assert isinstance(recipe, TrainedRecipe)
     fingerprints = data.splits.fingerprints
     if run.manifest["split_fingerprints"] != fingerprints:
         raise UserError(f"{run.path}: its splits are not those of the data now; train it anew with --overwrite")
@@ -164,11 +164,17 @@ def merge_run(command: Command, run: Run, data: LoadedData) -> Run:
     writer = RunWriter(path, command.recipe.text, overwrite=command.overwrite)
     dtype = merged_dtype(recipe)
     with disk_errors(writer.path):
-        parameters = _write_weights(run, writer, data, dtype, base_of(recipe, run), command.trust_remote_code)
+        given = method.merge(run, data.label_set, dtype, base_of(recipe, run), command.trust_remote_code)
+        given.model.save_pretrained(str(writer.path))
+        given.tokenizer.save_pretrained(str(writer.path))
+        for name, content in given.files.items():
+            writer.write_json(name, content)
+        parameters = parameter_counts(given.model)[1]
+        del given  # else the merged run is loaded beside it
         for name in COPIED:
             if run.has(name):
                 shutil.copy(run.path / name, writer.stage(name))
-    manifest, metrics = _predict(recipe, run, writer, data)
+    manifest, metrics = _predict(recipe, method, run, writer, data)
     comparison = compare(run.path, writer.path, dtype, data.label_set.is_regression)
     manifest |= {
         "name": f"{recipe.name}_merged",
@@ -177,13 +183,14 @@ def merge_run(command: Command, run: Run, data: LoadedData) -> Run:
         "details": {**run.manifest.get("details", {}), "merge": asdict(comparison)},
     }
     whole = {"name": manifest["name"], "output_dir": str(path), "adapter": None, "quantization": None}
+    whole_recipe = recipe.model_copy(update=whole)
+    text = card(whole_recipe, data, manifest, metrics, facts=card_facts(whole_recipe, method.card))
     with disk_errors(writer.path):
-        text = card(recipe.model_copy(update=whole), data, manifest, metrics)
         writer.stage("README.md").write_text(text, encoding="utf-8")
     merged = writer.commit(manifest)
     for line in comparison.lines():
-        say(line)
-    say(f"merged run folder: {merged.path}")
+        print0(line)
+    print0(f"merged run folder: {merged.path}")
     return merged
 
 
@@ -199,62 +206,25 @@ def merged_dtype(recipe: TrainedRecipe) -> str:
 
 def base_of(recipe: TrainedRecipe, run: Run) -> str | None:
     """Where the base of the run's adapter is now, if not where it was in training."""
-    named: str = recipe.model.name_or_path  # type: ignore[union-attr]  # of a model that has an adapter
+    section: Any = recipe.model  # with an adapter it names a model
+    named: str = section.name_or_path
     return named if named != run.manifest.get("model") else None
 
 
-def _write_weights(
-    run: Run, writer: RunWriter, data: LoadedData, dtype: str, base: str | None, trust_remote_code: bool
-) -> int:
-    """Model, tokenizer and settings of the merged run; gives the number of its parameters."""
-    from categorize.methods.head.model import HEAD, HeadSettings, load_trained_head, parameter_counts
-    from categorize.methods.sft.model import CAUSAL, CausalSettings, load_trained_causal
-
-    if run.method == "head":
-        of_head = replace(HeadSettings(**run.read_json(HEAD)), quantization=None, dtype=dtype)
-        head = load_trained_head(str(run.path), data.label_set, of_head, base, trust_remote_code)
-        model, tokenizer = _merge(run, head.model), head.tokenizer
-        writer.write_json(HEAD, replace(of_head, base=None, base_revision=None).to_dict())
-    else:
-        from categorize.methods.sft.fit import align_end
-        from categorize.prompts.format import PromptFormat
-
-        of_causal = replace(CausalSettings(**run.read_json(CAUSAL)), quantization=None, dtype=dtype)
-        causal = load_trained_causal(str(run.path), of_causal, base, trust_remote_code)
-        causal.model = _merge(run, causal.model)
-        align_end(causal, PromptFormat.from_dict(run.read_json(PROMPT), data.label_set, causal.tokenizer))
-        model, tokenizer = causal.model, causal.tokenizer
-        writer.write_json(CAUSAL, replace(of_causal, base=None, base_revision=None).to_dict())
-    model.save_pretrained(str(writer.path))
-    tokenizer.save_pretrained(str(writer.path))
-    return parameter_counts(model)[1]
-
-
-def _merge(run: Run, model: Any) -> PreTrainedModel:
-    from categorize.nn.merging import REFUSALS, merge_adapter
-
-    try:
-        return merge_adapter(model)
-    except REFUSALS as error:  # weights that are not finite, and what earlier versions trained and cannot be merged
-        raise UserError(f"{run.path}: cannot merge the adapter: {' '.join(str(error).split())[:200]}") from error
-
-
 def _predict(
-    recipe: TrainedRecipe, run: Run, writer: RunWriter, data: LoadedData
+    recipe: TrainedRecipe, method: Method, run: Run, writer: RunWriter, data: LoadedData
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Predict the held-out splits with what was written, by the run's own decision rule; gives manifest and
     measures."""
     from categorize.metrics.decision import DecisionRule
-    from categorize.prediction.loading import run_predictor
+    from categorize.prediction.held_out import predict_held_out, write_predicted
     from categorize.prediction.predictor import TrainedPredictor
 
     rule = DecisionRule.load(writer.path / DECISION_RULE)
-    inner = run_predictor(Run(writer.path), run.method, recipe.prediction)
+    inner = method.predictor(Run(writer.path), recipe.prediction)
     predictor = TrainedPredictor(inner, data.input_spec, rule, recipe.name)
-    undecided = {name: predictor.predict_segments(rows) for name, rows in held_out(data).items() if rows.num_rows}
-    with disk_errors(writer.path):
-        metrics = write_predicted(recipe, data, rule, undecided, writer)
-    writer.write_json(METRICS, metrics)
+    undecided = predict_held_out(predictor, data)
+    metrics = write_predicted(recipe, data, rule, undecided, writer)
     manifest = {key: value for key, value in run.manifest.items() if key not in OF_THE_WRITING}
     usages = [one.predictions.usage for one in undecided.values()]
     rows, seconds = sum(usage.rows for usage in usages), sum(usage.seconds for usage in usages)

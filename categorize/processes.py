@@ -49,6 +49,12 @@ def is_main_process() -> bool:
     return rank() == 0
 
 
+def print0(line: str) -> None:
+    """Print a line, from the first process only."""
+    if is_main_process():
+        print(line, flush=True)
+
+
 def check_launch() -> None:
     """Make what the launcher says fit to be read by torch and accelerate too, which take an empty number for an error.
 

@@ -15,11 +15,12 @@ from categorize.errors import UserError
 from categorize.recipe.load import load_recipe
 from categorize.recipe.terminal import CommandParser, exit_status, run_command
 from categorize.recipe.wording import quote
+from categorize.recipe.written import Methods
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status: 2 for what the user can mend."""
-    return exit_status(lambda: run(_parse(argv)))
+def main(methods: Methods, argv: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status: 2 for what the user can fix."""
+    return exit_status(lambda: run(_parse(argv), methods))
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -51,13 +52,13 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace, methods: Methods) -> None:
     """Load, print the tables, and write the folder where one is named.
 
     Raises:
         UserError: recipe, data or folder are at fault.
     """
-    recipe = load_recipe(options.recipe, options.overrides).recipe
+    recipe = load_recipe(options.recipe, options.overrides, methods=methods).recipe
     from categorize.data.load import load_recipe_data
     from categorize.data.report import aligned
     from categorize.data.written.export import check_folder, export_tables, write_folder
@@ -91,4 +92,6 @@ def run(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    from categorize.methods.registry import METHODS
+
+    sys.exit(run_command(lambda: main(METHODS)))

@@ -1,1 +1,1 @@
-"""methods."""
+"""How a recipe and its data become a run: a room for each method, and the registry of their names."""

@@ -1,81 +1,98 @@
-"""What a method is: from a recipe and its rows to a run, and from the run back to a predictor."""
+"""What a method is: a declaration of all that the rest of the house would have to ask for by name, and the way from a
+recipe and its rows to a run, and from the run back to a predictor.
+
+A declaration imports nothing heavy: recipes are checked by it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from categorize.recipe.written import RecipeMethod
+from categorize.runs.card import CardFacts
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
     from categorize.data.load import LoadedData
+    from categorize.labels import LabelSet
+    from categorize.prediction.external import External, ExternalModel
     from categorize.prediction.predictor import Predictor
+    from categorize.recipe.sections import PredictionSection, TrainedRecipe
     from categorize.runs.folder import Run, RunWriter
+    from categorize.training.fit_summary import FitOptions, FitSummary
 
 
 @dataclass(frozen=True)
-class FitOptions:
-    """What the command line says about fitting."""
+class Merged:
+    """A run whose adapter became part of its weights: model, tokenizer, and the JSON files of the method by name."""
 
-    resume: bool = False
-    trust_remote_code: bool = False
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    files: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class FitSummary:
-    """What fitting took.
+class Method(RecipeMethod, ABC):
+    """A way to learn categories. Not shaped after any trainer: a linear model on TF-IDF features is one too.
 
     Attributes:
-        parameters_trained, parameters: of the model.
-        seconds: wall clock of fitting alone, over all starts of an interrupted run.
-        rows: training rows (segments, where documents are cut) read, over all epochs.
-        tokens: tokens read in training, padding not counted; 0 where there are none.
-        details: the method's own facts (steps, precision, truncated rows, best checkpoint).
-        rows_an_epoch: what an epoch draws, of the balanced rows where labels are balanced.
-        seconds_before: how much of `seconds` earlier starts took.
+        files: what it leaves in a run beside weights; the first is there as soon as training begins.
+        trains: whether it needs labelled training rows.
+        together: whether the processes of a launch train together; else the first of them trains alone.
+        card: what a model card says of its runs.
     """
 
-    parameters_trained: int
-    parameters: int
-    seconds: float
-    rows: int
-    tokens: int = 0
-    details: dict[str, Any] = field(default_factory=dict)
-    rows_an_epoch: int = 0
-    seconds_before: float = 0.0
+    files: ClassVar[tuple[str, ...]]
+    trains: ClassVar[bool] = True
+    together: ClassVar[bool] = True
+    card: ClassVar[CardFacts] = CardFacts()
 
-
-class Method(Protocol):
-    """A way to learn categories. Not shaped after any trainer: a linear model on TF-IDF features is one too."""
-
-    name: ClassVar[str]
-    kind: ClassVar[str]
-    together: ClassVar[bool]  # whether the processes of a launch train together; else the first of them trains alone
-
+    @abstractmethod
     def fit(self, recipe: Any, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
         """Learn from the training rows and write everything that prediction needs into the run."""
-        ...
 
-    def load(self, run: Run) -> Predictor:
-        """The predictor of a run that this method wrote."""
-        ...
-
+    @abstractmethod
     def preview(self, recipe: Any, data: LoadedData, options: FitOptions) -> list[str]:
         """Lines of a dry run: lengths, what would be cut, an example as the model reads it, parameters, memory and
         time."""
-        ...
 
+    @abstractmethod
+    def predictor(
+        self,
+        run: Run,
+        section: PredictionSection | None = None,
+        base: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> Predictor:
+        """The predictor of a run that this method wrote; the run may still lack its manifest.
 
-def get_method(name: str) -> Method:
-    """A method by its name: `model.method` of a seqcls recipe, or `sft`."""
-    if name == "tfidf":
-        from categorize.methods.tfidf.fit import TfidfMethod
+        Args:
+            base: where the base of an adapter is now, if not where it was in training.
+        """
 
-        return TfidfMethod()
-    if name == "sft":
-        from categorize.methods.sft.fit import SftMethod
+    def gives_margins(self, recipe: TrainedRecipe, label_set: LabelSet) -> bool:
+        """Whether its probabilities are made of margins that no probability stands behind: these are calibrated unless
+        the recipe says otherwise."""
+        return False
 
-        return SftMethod()
-    if name == "head":
-        from categorize.methods.head.fit import HeadMethod
+    # ------------------------------------------------------------ models that are not runs of this project
+    def reads(self, model: ExternalModel) -> bool:
+        """Whether it is the method that predicts with such a model."""
+        return False
 
-        return HeadMethod()
-    raise KeyError(name)
+    def external(self, model: ExternalModel) -> External:
+        """The predictor of a model that it reads."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------ merging; asked only where the method uses adapters
+    def check_merge(self, recipe: TrainedRecipe, trust_remote_code: bool = False) -> None:
+        """Raises UserError, before anything is trained, where the adapter cannot become part of the weights."""
+        raise NotImplementedError
+
+    def merge(
+        self, run: Run, label_set: LabelSet, dtype: str, base: str | None = None, trust_remote_code: bool = False
+    ) -> Merged:
+        """The run's model on its base, loaded whole in `dtype`, with the adapter in its weights."""
+        raise NotImplementedError

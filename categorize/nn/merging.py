@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from categorize.errors import UserError
-from categorize.methods.head.model import OUTPUT_MODULES
 from categorize.nn.adapters import build_adapter_config
 from categorize.nn.tokenizer import loading
-from categorize.recipe.sections import HeadModel, TrainedRecipe
+from categorize.recipe.sections import TrainedRecipe
 
 if TYPE_CHECKING:
     import torch
@@ -39,33 +40,51 @@ def merge_adapter(model: PeftModel, *, check: bool = True) -> PreTrainedModel:
     return merged
 
 
-def refuse_unmergeable(recipe: TrainedRecipe, trust_remote_code: bool = False) -> None:
+def merge_or_refuse(model: Any, place: Path) -> PreTrainedModel:
+    """As `merge_adapter`, for the run at `place`.
+
+    Raises:
+        UserError: weights that are not finite, and what earlier versions trained and cannot be merged.
+    """
+    try:
+        return merge_adapter(model)
+    except REFUSALS as error:
+        raise UserError(f"{place}: cannot merge the adapter: {' '.join(str(error).split())[:200]}") from error
+
+
+def refuse_unmergeable(
+    recipe: TrainedRecipe, auto: Any, task_type: str, outputs: Sequence[str], trust_remote_code: bool = False
+) -> None:
     """Merge the adapter of a recipe into its model without weights, which tells in a second what cannot be merged.
+
+    Args:
+        auto: the class that builds the model from a config.
+        task_type: peft's.
+        outputs: names of the output modules, which are trained whole beside the adapter.
 
     Raises:
         UserError: the adapter cannot be merged, or the model cannot be found.
     """
     import peft
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
+    from transformers import AutoConfig
 
-    section, is_head = recipe.model, isinstance(recipe.model, HeadModel)
-    assert recipe.adapter is not None and not hasattr(section, "estimator")
+    section: Any = recipe.model
+    assert recipe.adapter is not None
     with loading(section.name_or_path, "the model"):
         config = AutoConfig.from_pretrained(
             section.name_or_path, revision=section.revision, trust_remote_code=trust_remote_code
         )
-    auto = AutoModelForSequenceClassification if is_head else AutoModelForCausalLM
     # Values do not matter, and some initialisations need them.
     plain = recipe.adapter.model_copy(
         update={"init_lora_weights": True} if "init_lora_weights" in recipe.adapter.upstream() else {}
     )
     with torch.device("meta"), loading(section.name_or_path, "the model"):
         base = auto.from_config(config, trust_remote_code=trust_remote_code)
-    new = [name for name, _ in base.named_children() if name in OUTPUT_MODULES] if is_head else []
+    new = [name for name, _ in base.named_children() if name in outputs]
     try:
         with torch.device("meta"):
-            adapted = peft.get_peft_model(base, build_adapter_config(plain, "SEQ_CLS" if is_head else "CAUSAL_LM", new))
+            adapted = peft.get_peft_model(base, build_adapter_config(plain, task_type, new))
     except REFUSALS:
         return  # says so itself when the model is built with its weights
     try:

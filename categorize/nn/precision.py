@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import platform
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 def cpu_computes_bfloat16() -> bool:
@@ -24,3 +28,19 @@ def compute_type() -> str:
     if torch.cuda.is_available():
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     return "bfloat16" if cpu_computes_bfloat16() else "float32"
+
+
+def resolve_dtype(name: str, trained: bool) -> torch.dtype | str:
+    """Type to load weights in.
+
+    `auto` is float32 where the weights themselves are trained (mixed precision keeps float32 masters), and elsewhere on
+    a CPU; on a GPU frozen weights keep the type they were saved in.
+    """
+    import torch
+
+    if name != "auto":
+        named: torch.dtype = getattr(torch, name)
+        return named
+    if trained or not torch.cuda.is_available():
+        return torch.float32
+    return "auto"

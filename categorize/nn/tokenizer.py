@@ -180,3 +180,18 @@ def pad(lists: Sequence[npt.NDArray[np.int32]], pad_token_id: int, multiple: int
         input_ids[i, : len(ids)] = ids
         mask[i, : len(ids)] = 1
     return {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(mask)}
+
+
+def clamp_length(max_length: int, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:
+    """The longest input that the model's positions allow, at most `max_length`."""
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+    limits = [max_length]
+    if isinstance(positions, int) and positions > 0 and not getattr(config, "relative_attention", False):
+        # RoBERTa counts positions from behind the padding token's id.
+        offset = (
+            config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert", "longformer") else 0
+        )
+        limits.append(positions - (offset if offset else 0))
+    if tokenizer.model_max_length and tokenizer.model_max_length < 10**6:
+        limits.append(int(tokenizer.model_max_length))
+    return max(1, min(limits))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from categorize.errors import UserError
-from categorize.methods.head.model import HEAD
-from categorize.methods.sft.model import CAUSAL
 from categorize.runs.folder import CHECKPOINTS, DECISION_RULE, FINGERPRINTS, LABEL_SET, MANIFEST, MARK, SPLITS, Run
 
 _STATE = "trainer_state.json"
@@ -22,19 +21,16 @@ class Checkpoint:
 
     Attributes:
         run: with the weights of the checkpoint.
+        method: name of the method that is training the run.
         step, steps: where it was saved, and how many the training has.
         finished: whether the run is; else it has no decision rule yet.
     """
 
     run: Run
+    method: str
     step: int
     steps: int
     finished: bool
-
-    @property
-    def method(self) -> str:
-        """Name of the method that is training the run."""
-        return "head" if self.run.has(HEAD) else "sft"
 
     @property
     def name(self) -> str:
@@ -69,8 +65,11 @@ class Checkpoint:
         return {} if stored is None else dict(json.loads(stored))
 
 
-def checkpoint_of(folder: Path) -> Checkpoint | None:
+def checkpoint_of(folder: Path, method_of: Callable[[Run], str | None]) -> Checkpoint | None:
     """The checkpoint that a folder is, with its run; None where it is no checkpoint of a run.
+
+    Args:
+        method_of: tells the name of the method that is training a run by its files.
 
     Raises:
         UserError: it was taken out of its run, without which its text preparation, prompt, length and label set are
@@ -91,9 +90,9 @@ def checkpoint_of(folder: Path) -> Checkpoint | None:
     if not any(folder.glob("*model*.safetensors")):
         raise UserError(f"{folder}: the checkpoint holds shards that only its training reads; name the finished run")
     finished = run.has(MANIFEST) and run.has(DECISION_RULE)
-    if not finished and not (run.has(HEAD) or run.has(CAUSAL)):
+    if (method := method_of(run)) is None:
         raise UserError(
             f"{run.path}: the run is not finished; continue it with --resume, or start anew with --overwrite"
         )
     state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-    return Checkpoint(run, int(state["global_step"]), int(state["max_steps"]), finished)
+    return Checkpoint(run, method, int(state["global_step"]), int(state["max_steps"]), finished)

@@ -1,27 +1,64 @@
-"""Predictors of models that are no run of this project: tuned elsewhere, adapters on their base, untuned bases."""
+"""Models that are not runs of this project: tuned elsewhere, adapters on their base, untuned bases.
+
+What can be told without a method stands here; the method that reads the model makes the predictor.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from categorize.errors import UserError
 from categorize.labels import Label, LabelSet
-from categorize.nn.outputs import are_generic, config_names, listed
+from categorize.nn.outputs import are_generic, config_names
 from categorize.nn.tokenizer import loading
-from categorize.recipe.sections import CausalPredictionSection, PredictionSection, PromptSection, Task
+from categorize.recipe.sections import PredictionSection, PromptSection, Task
 
 if TYPE_CHECKING:
     from categorize.prediction.predictor import Predictor
 
-HEAD_LENGTH = 512
-CAUSAL_LENGTH = 2048
+
+@dataclass(frozen=True)
+class ExternalModel:
+    """A model folder that was looked at, and how its predictor is wanted.
+
+    Attributes:
+        folder: as it was named; of an adapter, that of the adapter.
+        source: folder or Hub id of the whole model; of an adapter, its base.
+        adapter: the adapter's `adapter_config.json`; None where the model is whole.
+        config: the model's, a `PretrainedConfig`.
+        label_set: what is to be predicted.
+        section, prompt: of the evaluation recipe, where there are any.
+    """
+
+    folder: Path
+    source: str
+    adapter: dict[str, Any] | None
+    config: Any
+    label_set: LabelSet
+    section: PredictionSection | None
+    prompt: PromptSection | None
+    trust_remote_code: bool
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether it is a causal language model, which can be asked."""
+        if self.adapter is not None:
+            return bool(self.adapter.get("task_type") == "CAUSAL_LM")
+        return any(name.endswith("ForCausalLM") for name in self.config.architectures or ())
+
+    def with_adapter(self, base: Any) -> Any:
+        """The base with the adapter's weights on it."""
+        from peft import PeftModel
+
+        with loading(str(self.folder), "the adapter"):
+            return PeftModel.from_pretrained(base, str(self.folder))
 
 
 @dataclass(frozen=True)
-class Foreign:
+class External:
     """A predictor, what a reader must know of it, and facts for reports."""
 
     predictor: Predictor
@@ -29,7 +66,7 @@ class Foreign:
     facts: dict[str, Any]
 
 
-def load_foreign(
+def look_at(
     folder: Path,
     *,
     base: str | None,
@@ -37,8 +74,8 @@ def load_foreign(
     section: PredictionSection | None,
     prompt: PromptSection | None,
     trust_remote_code: bool,
-) -> Foreign:
-    """The predictor of a model folder. A causal language model is asked by `prompt`; anything else is read as a head.
+) -> ExternalModel:
+    """What a model folder holds.
 
     Raises:
         UserError: an adapter whose base is unknown, or no labels are known.
@@ -50,109 +87,10 @@ def load_foreign(
         if not source:
             raise UserError(f"{folder / 'adapter_config.json'}: names no base model; name it in the recipe as `base`")
     config = _config(source, trust_remote_code)
-    causal = (adapter or {}).get("task_type") == "CAUSAL_LM" or (
-        adapter is None and any(name.endswith("ForCausalLM") for name in config.architectures or ())
-    )
-    if label_set is None:
-        label_set = _labels_of_config(config, source)
-    if label_set is None:
-        raise UserError(f"{source}: no run, and its config names no labels; give labels in the evaluation recipe")
-    if causal:
-        return _causal(folder, source, adapter, label_set, section, prompt, trust_remote_code)
-    if adapter is not None and (order := label_set.positions(config_names(config))) is not None:
-        # The adapter's own head was most likely trained with the names of its base; the caller reorders.
-        by_output = sorted(zip(order, label_set.labels, strict=True), key=lambda pair: pair[0])
-        label_set = replace(label_set, labels=tuple(label for _, label in by_output))
-    return _head(folder, source, adapter, label_set, section, trust_remote_code)
-
-
-def _head(
-    folder: Path,
-    source: str,
-    adapter: dict[str, Any] | None,
-    label_set: LabelSet,
-    section: PredictionSection | None,
-    trust_remote_code: bool,
-) -> Foreign:
-    from categorize.methods.head.model import (
-        Head,
-        HeadSettings,
-        clamp_length,
-        load_sequence_classifier,
-        parameter_counts,
-        resolve_dtype,
-    )
-    from categorize.methods.head.predictor import HeadPredictor
-
-    dtype = resolve_dtype("auto", trained=False)
-    loaded = load_sequence_classifier(source, label_set, dtype=dtype, trust_remote_code=trust_remote_code)
-    model, untrained, outputs = loaded.model, loaded.untrained, loaded.outputs
-    notes: list[str] = []
-    if adapter is None and outputs.held:
-        if not outputs.fit:
-            raise UserError(
-                f"{source}: its head's outputs are {listed(outputs.names)}, the labels {listed(label_set.names)}: "
-                f"these do not match; write its names as aliases in labels.names ({{name: ..., aliases: [...]}})"
-            )
-        notes += [outputs.note] if outputs.note else []
-    if adapter is not None:
-        from peft import PeftModel
-
-        try:
-            with loading(str(folder), "the adapter"):
-                model = PeftModel.from_pretrained(model, str(folder))
-        except RuntimeError as error:  # a head of another size
-            if "size mismatch" not in str(error):
-                raise
-            raise UserError(
-                f"{folder}: its head is for another number of labels than {len(label_set)}, or for another base than "
-                f"{source}; the labels are {listed(label_set.names)}"
-            ) from error
-        kept = set(adapter.get("modules_to_save") or ()) | {"classifier", "score"}
-        untrained = [module for module in untrained if module not in kept and module.rpartition(".")[2] not in kept]
-        notes.append(f"adapter on {source}")
-        # Its folder names no outputs.
-        notes.append(f"the adapter's outputs have no names and are read in the order {listed(label_set.names)}")
-    if untrained:
-        notes.append(f"randomly initialised head ({', '.join(untrained)})")
-    settings = HeadSettings(clamp_length(HEAD_LENGTH, model.config, loaded.tokenizer), loaded.head_modules)
-    facts = {"method": "head", "parameters": parameter_counts(model)[1], "parameters_trained": 0}
-    return Foreign(HeadPredictor(Head(model, loaded.tokenizer, settings), label_set, section), notes, facts)
-
-
-def _causal(
-    folder: Path,
-    source: str,
-    adapter: dict[str, Any] | None,
-    label_set: LabelSet,
-    section: PredictionSection | None,
-    prompt: PromptSection | None,
-    trust_remote_code: bool,
-) -> Foreign:
-    from categorize.methods.head.model import parameter_counts, resolve_dtype
-    from categorize.methods.sft.model import load_causal
-    from categorize.methods.sft.predictor import CausalPredictor
-    from categorize.prompts.format import PromptFormat
-
-    causal = load_causal(
-        source,
-        dtype=resolve_dtype("auto", trained=False),
-        max_length=CAUSAL_LENGTH,
-        trust_remote_code=trust_remote_code,
-    )
-    notes = ["base model as published, not tuned"]
-    if adapter is not None:
-        from peft import PeftModel
-
-        with loading(str(folder), "the adapter"):
-            causal.model = PeftModel.from_pretrained(causal.model, str(folder))
-        notes = [f"adapter on {source}"]
-    asked = PromptFormat.from_section(
-        prompt or PromptSection(), label_set, causal.tokenizer, causal.settings.max_length
-    )
-    causal_section = section if isinstance(section, CausalPredictionSection) else None
-    facts = {"method": "causal", "parameters": parameter_counts(causal.model)[1], "parameters_trained": 0}
-    return Foreign(CausalPredictor(causal, asked, causal_section), notes, facts)
+    labels = label_set or _labels_of_config(config, source)
+    if labels is None:
+        raise UserError(f"{source}: not a run, and its config names no labels; give labels in the evaluation recipe")
+    return ExternalModel(folder, source, adapter, config, labels, section, prompt, trust_remote_code)
 
 
 def _adapter_config(folder: Path) -> dict[str, Any] | None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from categorize.recipe.compatibility import _Recipe
+from categorize.recipe.written import WrittenRecipe
 
 # Initialisations of LoRA that need more than the weights.
 NEEDS_DATA: Final = {
@@ -16,7 +15,7 @@ NEEDS_DATA: Final = {
 }
 
 
-def check_adapter_keys(recipe: _Recipe) -> None:
+def check_adapter_keys(recipe: WrittenRecipe) -> None:
     """Notes what is wrong with the keys of `adapter` that go to peft."""
     kind, start = recipe.value("adapter.type"), recipe.value("adapter.init_lora_weights")
     if isinstance(start, str) and start in NEEDS_DATA:
@@ -48,7 +47,7 @@ def check_adapter_keys(recipe: _Recipe) -> None:
                 recipe.refuse(f"adapter.{key}", "does nothing without encoder_reparameterization_type: LSTM; remove it")
 
 
-def check_quantization_keys(recipe: _Recipe) -> None:
+def check_quantization_keys(recipe: WrittenRecipe) -> None:
     """Notes keys of the quantization that is not used."""
     section = recipe.value("quantization")
     four, eight = recipe.true("quantization.load_in_4bit"), recipe.true("quantization.load_in_8bit")

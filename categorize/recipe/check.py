@@ -16,6 +16,7 @@ from categorize.recipe.load import load_fragment, load_recipe, peek_kind
 from categorize.recipe.problems import shown
 from categorize.recipe.sections import SCRIPT_OF_KIND
 from categorize.recipe.terminal import run_command
+from categorize.recipe.written import Methods
 
 SCHEMA_LINE = re.compile(r"# yaml-language-server: \$schema=(\S+)")
 SCHEMA_NAME = "recipe.schema.json"
@@ -38,14 +39,14 @@ def find_recipes(paths: Iterable[Path]) -> list[Path]:
     return list(dict.fromkeys(files))
 
 
-def check_file(path: Path) -> tuple[str, list[str]]:
+def check_file(path: Path, methods: Methods) -> tuple[str, list[str]]:
     """What a file is (`recipe (seqcls)` or `fragment`), and what is wrong with it, one line each."""
     try:
         kind = peek_kind(path)
         if kind is None:
-            load_fragment(path)
+            load_fragment(path, methods)
             return "fragment", []
-        load_recipe(path, environment={})
+        load_recipe(path, environment={}, methods=methods)
     except UserError as error:
         return "recipe", str(error).splitlines()
     return f"recipe ({kind})", header_problems(path, kind)
@@ -75,7 +76,7 @@ def header_problems(path: Path, kind: str) -> list[str]:
     return problems
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(methods: Methods, arguments: Sequence[str] | None = None) -> int:
     """Print a line for each file and a summary; the exit status."""
     names = list(sys.argv[1:] if arguments is None else arguments) or ["recipes"]
     try:
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     wrong = 0
     for path in files:
-        what, problems = check_file(path)
+        what, problems = check_file(path, methods)
         wrong += bool(problems)
         print(f"{'WRONG' if problems else 'ok':<6}{what:<17} {shown(path)}")
         for problem in problems:
@@ -97,4 +98,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    from categorize.methods.registry import METHODS
+
+    sys.exit(run_command(lambda: main(METHODS)))

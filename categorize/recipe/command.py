@@ -3,7 +3,7 @@
 def run(command: Command) -> None: ...
 
 if __name__ == "__main__":
-    raise SystemExit(main("run_seqcls.py", "seqcls", run))
+    raise SystemExit(main("run_seqcls.py", "seqcls", run, METHODS))
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from pydantic import BaseModel
 from categorize.errors import UserError
 from categorize.processes import check_launch
 from categorize.recipe.load import LoadedRecipe, load_recipe
-from categorize.recipe.sections import RECIPE_OF_KIND
+from categorize.recipe.sections import RECIPE_OF_KIND, TrainedRecipe, recipe_classes
 from categorize.recipe.terminal import USER_ERROR, CommandParser, exit_status, print_error, run_command
 from categorize.recipe.typecheck import is_section, members
 from categorize.recipe.wording import did_you_mean, quote
+from categorize.recipe.written import Methods
 
 FLAGS = {
     "--dry-run": "do everything but the run itself: check the recipe, load data and labels, show what would happen",
@@ -49,15 +50,19 @@ class Command:
     merge: bool = False
     trust_remote_code: bool = False
 
+    def resumes(self, recipe: TrainedRecipe) -> bool:
+        """Whether an interrupted run goes on. Together the flags continue one that is to replace a finished run."""
+        return self.resume or (recipe.training.resume == "auto" and not self.overwrite)
 
-def parse_command(script: str, kind: str, argv: Sequence[str] | None = None) -> Command:
+
+def parse_command(script: str, kind: str, methods: Methods, argv: Sequence[str] | None = None) -> Command:
     """The command line of `script`, which runs recipes of `kind`. `--help` prints and leaves.
 
     Raises:
         UserError: no recipe, an unknown flag, or anything that is wrong with the recipe.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser(script, kind)
+    parser = _parser(script, kind, methods)
     known = [flag for flag in FLAGS if _offered(flag, kind)]
     for argument in arguments:
         name = argument.partition("=")[0]
@@ -72,7 +77,7 @@ def parse_command(script: str, kind: str, argv: Sequence[str] | None = None) -> 
             f"{quote(options.recipe)} stands where the recipe belongs; run: python {script} RECIPE key=value ..."
         )
     return Command(
-        recipe=load_recipe(options.recipe, options.overrides, kind),
+        recipe=load_recipe(options.recipe, options.overrides, kind, methods=methods),
         dry_run=options.dry_run,
         resume=getattr(options, "resume", False),
         overwrite=options.overwrite,
@@ -82,18 +87,24 @@ def parse_command(script: str, kind: str, argv: Sequence[str] | None = None) -> 
     )
 
 
-def main(script: str, kind: str, run: Callable[[Command], None], argv: Sequence[str] | None = None) -> int:
-    """Parse and run; returns the exit status. The user's mistakes end in `error:` lines and 2, never in a traceback."""
+def main(
+    script: str, kind: str, run: Callable[[Command], None], methods: Methods, argv: Sequence[str] | None = None
+) -> int:
+    """Parse and run; returns the exit status. The user's mistakes end in `error:` lines and 2, never in a traceback.
+
+    Args:
+        methods: that a recipe may name.
+    """
     # Waiting threads sleep instead of spinning: on a machine that does other work too, spinning made training 20 times
     # slower. Read by OpenMP when torch is first imported, so it is set before anything else.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    return run_command(lambda: _main(script, kind, run, argv))
+    return run_command(lambda: _main(script, kind, run, methods, argv))
 
 
-def _main(script: str, kind: str, run: Callable[[Command], None], argv: Sequence[str] | None) -> int:
+def _main(script: str, kind: str, run: Callable[[Command], None], methods: Methods, argv: Sequence[str] | None) -> int:
     try:
         check_launch()
-        command = parse_command(script, kind, argv)
+        command = parse_command(script, kind, methods, argv)
     except UserError as error:
         print_error(error)
         return USER_ERROR
@@ -105,11 +116,11 @@ def _offered(flag: str, kind: str) -> bool:
     return flag not in TRAINING_FLAGS or kind in TRAINING_KINDS
 
 
-def _parser(script: str, kind: str) -> CommandParser:
+def _parser(script: str, kind: str, methods: Methods) -> CommandParser:
     parser = CommandParser(
         prog=script,
         description=_description(kind),
-        epilog=_epilog(script, kind),
+        epilog=_epilog(script, kind, methods),
         usage=f"python {script} RECIPE [key=value ...] [options]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -146,7 +157,7 @@ def _description(kind: str) -> str:
     return what.get(kind, (RECIPE_OF_KIND[kind].__doc__ or "").strip())
 
 
-def _epilog(script: str, kind: str) -> str:
+def _epilog(script: str, kind: str, methods: Methods) -> str:
     example = {
         "seqcls": "recipes/bert_base_chinese.yaml",
         "sft": "recipes/qwen3b_qlora.yaml",
@@ -162,7 +173,7 @@ def _epilog(script: str, kind: str) -> str:
     if kind in TRAINING_KINDS:
         lines.append(f"  accelerate launch --config_file accelerate_configs/multi_gpu.yaml {script} {example}")
     lines += ["", "keys and sections of the recipe:"]
-    for name, field in RECIPE_OF_KIND[kind].model_fields.items():
+    for name, field in recipe_classes(methods)[kind].model_fields.items():
         lines.append(f"  {name:<14}{_one_line(name, field.annotation, field.description)}")
     lines += ["", "docs/recipes.md explains every key; python -m categorize.recipe.check recipes checks all recipes."]
     return "\n".join(lines)

@@ -10,104 +10,40 @@ import base64
 import binascii
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from collections.abc import Mapping as AbstractMapping
 from pathlib import Path
-from typing import Any
 
 from categorize.recipe.adapter_checks import check_adapter_keys, check_quantization_keys
-from categorize.recipe.data_sections import format_of_name
-from categorize.recipe.nodes import Mapping, Node, get, key_position, nearest_position, to_plain
+from categorize.recipe.nodes import Mapping, nearest_position
 from categorize.recipe.problems import Problems
 from categorize.recipe.segment_checks import check_segments
 from categorize.recipe.template import check_templates
 from categorize.recipe.wording import did_you_mean, join, quote
+from categorize.recipe.written import RecipeMethod, WrittenRecipe
 
 PROMPT_LEARNING = ("prefix", "prompt", "p_tuning")
 
 
-class _Recipe:
-    """Reads values of the merged nodes by dotted path, and notes problems at them."""
-
-    def __init__(self, root: Mapping, environment: AbstractMapping[str, str], problems: Problems) -> None:
-        self.root = root
-        self.environment = environment
-        self.problems = problems
-
-    def node(self, path: str) -> Node | None:
-        return get(self.root, *path.split("."))
-
-    def value(self, path: str, default: Any = None) -> Any:
-        node = self.node(path)
-        return default if node is None else to_plain(node)
-
-    def holds(self, path: str) -> bool:
-        """Whether there is anything but null."""
-        return self.value(path) is not None
-
-    def true(self, path: str) -> bool:
-        return self.value(path) is True
-
-    def refuse(self, path: str, message: str, *more: str) -> None:
-        """Notes a problem at the key of a path (`more` are further parts, which may hold dots)."""
-        key = (*path.split("."), *more)
-        self.problems.add(key_position(self.root, *key) or self.root.position, key, message)
-
-    @property
-    def quantized(self) -> str | None:
-        """The key that quantizes the weights, or None."""
-        return next((p for p in ("quantization.load_in_4bit", "quantization.load_in_8bit") if self.true(p)), None)
-
-    @property
-    def label_names(self) -> list[str] | None:
-        """Names of the declared labels, groups left out; None where they come from the data."""
-        names = self.value("labels.names")
-        return list(_leaves(names)) if isinstance(names, list) else None
-
-    @property
-    def lacks_validation(self) -> bool:
-        """Whether no row is held out for validation (a Hub dataset may bring its own split)."""
-        source, share = self.value("data.source"), self.value("data.splits.validation")
-        if share != 0 or isinstance(share, bool):
-            return False
-        if isinstance(source, dict):
-            return source.get("validation") is None
-        return bool(self.formats) and not self.formats & {"hub", "dataset"}
-
-    @property
-    def formats(self) -> set[str]:
-        """Formats of the source as far as the recipe tells them; empty where only a look at the source would."""
-        if form := self.value("data.format"):
-            return {str(form)}
-        source = self.value("data.source")
-        paths = source.values() if isinstance(source, dict) else [source]
-        forms = {format_of_name(path) if isinstance(path, str) else None for path in paths}
-        return set() if None in forms else {form for form in forms if form}
-
-
-def _leaves(names: list[Any]) -> Iterator[str]:
-    for entry in names:
-        if isinstance(entry, str):
-            yield entry
-        elif isinstance(entry, dict):
-            inner = entry.get("labels")
-            if isinstance(inner, list):
-                yield from _leaves(inner)
-            elif isinstance(entry.get("name"), str):
-                yield entry["name"]
-
-
 def check_compatibility(
-    root: Mapping, problems: Problems, environment: AbstractMapping[str, str] | None = None
+    root: Mapping,
+    problems: Problems,
+    method: RecipeMethod | None = None,
+    environment: AbstractMapping[str, str] | None = None,
 ) -> None:
-    """Adds what cannot work to `problems`. `environment` (by default the process's) tells of DeepSpeed's ZeRO stage."""
-    recipe = _Recipe(root, os.environ if environment is None else environment, problems)
-    for check in CHECKS:
+    """Adds what cannot work to `problems`: in any recipe, and in one of its method.
+
+    Args:
+        method: of the recipe, None where it has none or names one that there is not.
+        environment: tells of DeepSpeed's ZeRO stage; by default the process's.
+    """
+    recipe = WrittenRecipe(root, os.environ if environment is None else environment, problems, method)
+    for check in (*CHECKS, *(method.checks if method is not None else ())):
         check(recipe)
 
 
 # ---------------------------------------------------------------- quantization and adapters
-def _quantization(recipe: _Recipe) -> None:
+def _quantization(recipe: WrittenRecipe) -> None:
     if recipe.true("quantization.load_in_4bit") and recipe.true("quantization.load_in_8bit"):
         recipe.refuse("quantization.load_in_8bit", "cannot go with load_in_4bit; keep one of them")
     if isinstance(recipe.value("quantization"), dict) and recipe.quantized is None:
@@ -126,7 +62,7 @@ def _quantization(recipe: _Recipe) -> None:
         recipe.refuse(recipe.quantized, message)
 
 
-def _adapter(recipe: _Recipe) -> None:
+def _adapter(recipe: WrittenRecipe) -> None:
     if not recipe.holds("adapter"):
         return
     kind = recipe.value("adapter.type")
@@ -145,7 +81,7 @@ def _adapter(recipe: _Recipe) -> None:
         )
 
 
-def _attention(recipe: _Recipe) -> None:
+def _attention(recipe: WrittenRecipe) -> None:
     implementation = recipe.value("model.attn_implementation")
     if isinstance(implementation, str) and "/" in implementation:
         recipe.refuse(
@@ -155,7 +91,7 @@ def _attention(recipe: _Recipe) -> None:
 
 
 # ---------------------------------------------------------------- training
-def _precision(recipe: _Recipe) -> None:
+def _precision(recipe: WrittenRecipe) -> None:
     if recipe.true("training.bf16") and recipe.true("training.fp16"):
         recipe.refuse("training.fp16", "cannot go with bf16; keep one of them")
     if recipe.true("training.fp16") and recipe.value("model.dtype") == "float16" and not recipe.holds("adapter"):
@@ -164,7 +100,7 @@ def _precision(recipe: _Recipe) -> None:
         )
 
 
-def _amounts(recipe: _Recipe) -> None:
+def _amounts(recipe: WrittenRecipe) -> None:
     """Numbers that upstream takes as they come, and stumbles over when training begins or has no effect."""
     at_least_one = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
     for key in at_least_one:
@@ -185,7 +121,7 @@ def _amounts(recipe: _Recipe) -> None:
         )
 
 
-def _without_effect(recipe: _Recipe) -> None:
+def _without_effect(recipe: WrittenRecipe) -> None:
     """Keys that do nothing, or stop upstream, unless another is set."""
     workers = recipe.value("training.dataloader_num_workers", 0)
     for key in ("persistent_workers", "prefetch_factor", "multiprocessing_context"):
@@ -212,7 +148,7 @@ def _without_effect(recipe: _Recipe) -> None:
             recipe.refuse(f"training.{key}", f"does nothing without training.{other}: true")
 
 
-def _early_stopping(recipe: _Recipe) -> None:
+def _early_stopping(recipe: WrittenRecipe) -> None:
     never = recipe.value("training.eval_strategy") == "no"
     if recipe.holds("training.early_stopping"):
         if never:
@@ -235,20 +171,24 @@ def _early_stopping(recipe: _Recipe) -> None:
             )
 
 
-def _tfidf(recipe: _Recipe) -> None:
-    if recipe.value("model.method") != "tfidf":
+def _unused(recipe: WrittenRecipe) -> None:
+    """Sections and keys that the recipe's method does not read."""
+    method = recipe.method
+    if method is None:
         return
-    wants = "works on a pretrained model, but model.method is tfidf; remove it (write null where it is inherited)"
-    for section in ("adapter", "quantization", "prompt"):
-        if recipe.holds(section):
+    wants = f"is not read by model.method {method.name}; remove it (write null where it is inherited)"
+    for section in ("adapter", "quantization", "prompt", "training"):
+        if section in method.uses or not recipe.holds(section):
+            continue
+        keys = [key.removeprefix(f"{section}.") for key in method.uses if key.startswith(f"{section}.")]
+        if not keys:
             recipe.refuse(section, wants)
-    training = recipe.value("training")
-    if isinstance(training, dict) and (others := [key for key in training if key != "balance"]):
-        recipe.refuse("training", f"{wants}: {', '.join(others)}")
+        elif others := [key for key in recipe.value(section) if key not in keys]:
+            recipe.refuse(section, f"{wants}: {', '.join(others)}")
 
 
 # ---------------------------------------------------------------- data
-def _cleaning(recipe: _Recipe) -> None:
+def _cleaning(recipe: WrittenRecipe) -> None:
     steps = recipe.value("data.cleaning")
     for i, item in enumerate(steps if isinstance(steps, list) else ()):
         key = ("data", "cleaning", i)
@@ -268,7 +208,7 @@ USERS = {
 }
 
 
-def _source(recipe: _Recipe) -> None:
+def _source(recipe: WrittenRecipe) -> None:
     """Keys that the source's format has no use for."""
     formats = recipe.formats
     for key, users in USERS.items():
@@ -279,7 +219,7 @@ def _source(recipe: _Recipe) -> None:
         recipe.refuse("data.danmu", "does nothing without data.format: danmu")
 
 
-def _splits(recipe: _Recipe) -> None:
+def _splits(recipe: WrittenRecipe) -> None:
     splits = "data.splits"
     folds, fold = recipe.value(f"{splits}.folds"), recipe.value(f"{splits}.fold")
     if isinstance(fold, int) and folds is None and fold != 0:
@@ -304,12 +244,12 @@ def _splits(recipe: _Recipe) -> None:
 
 
 # ---------------------------------------------------------------- labels
-def _balance(recipe: _Recipe) -> None:
+def _balance(recipe: WrittenRecipe) -> None:
     if recipe.holds("training.balance") and recipe.holds("training.class_weights"):
         recipe.refuse("training.balance", "cannot go with class_weights, which even the labels out again; keep one")
 
 
-def _labels(recipe: _Recipe) -> None:
+def _labels(recipe: WrittenRecipe) -> None:
     task, names = recipe.value("labels.task", "single_label"), recipe.label_names
     if task == "regression":
         for path in ("labels.codes", "training.class_weights", "training.balance", "training.label_smoothing_factor"):
@@ -338,7 +278,7 @@ def _labels(recipe: _Recipe) -> None:
             recipe.refuse("labels.codes", f"{quote(name)} is {declared}{did_you_mean(name, names)}", code)
 
 
-def _decision(recipe: _Recipe) -> None:
+def _decision(recipe: WrittenRecipe) -> None:
     task = recipe.value("labels.task", "single_label")
     for key in ("thresholds", "fallback"):
         if recipe.holds(f"decision.{key}") and task != "multi_label":
@@ -352,26 +292,7 @@ def _decision(recipe: _Recipe) -> None:
                 recipe.refuse(f"decision.{key}", "is fitted on validation rows, but data.splits.validation is 0")
 
 
-def _answers(recipe: _Recipe) -> None:
-    """What does nothing, or cannot be done, with a model that writes its answers."""
-    if recipe.value("kind") != "sft":
-        return
-    if recipe.value("training.label_smoothing_factor"):
-        recipe.refuse(
-            "training.label_smoothing_factor",
-            "smooths a head's labels; answers are learned as they are; remove it",
-        )
-    task = recipe.value("labels.task", "single_label")
-    several = task in ("multi_label", "regression")
-    if several and recipe.value("prediction.mode") == "scoring":
-        recipe.refuse("prediction.mode", f"scoring chooses one label, but labels.task is {task}; write generation")
-    elif several or recipe.value("prediction.mode") == "generation":
-        for key, nothing in (("thresholds", None), ("fallback", "none"), ("calibration", "none")):
-            if recipe.holds(f"decision.{key}") and recipe.value(f"decision.{key}") != nothing and task != "regression":
-                recipe.refuse(f"decision.{key}", "works on probabilities, which generated answers lack; remove it")
-
-
-CHECKS: tuple[Callable[[_Recipe], None], ...] = (
+CHECKS: tuple[Callable[[WrittenRecipe], None], ...] = (
     _quantization,
     check_quantization_keys,
     _adapter,
@@ -381,7 +302,7 @@ CHECKS: tuple[Callable[[_Recipe], None], ...] = (
     _amounts,
     _without_effect,
     _early_stopping,
-    _tfidf,
+    _unused,
     _cleaning,
     _source,
     _splits,
@@ -390,7 +311,6 @@ CHECKS: tuple[Callable[[_Recipe], None], ...] = (
     _labels,
     _balance,
     _decision,
-    _answers,
 )
 
 

@@ -30,10 +30,14 @@ from categorize.recipe.wording import found, similar
 
 @dataclass
 class NodeLoader:
-    """Reads files into nodes; `files` are those read, in the order in which they were first opened."""
+    """Reads files into nodes; `files` are those read, in the order in which they were first opened.
+
+    `implied` is the method of a `model` section without one, see `merge`.
+    """
 
     problems: Problems
     files: list[Path] = field(default_factory=list)
+    implied: str | None = None
 
     def load(
         self, path: Path, chain: tuple[Path, ...] = (), named_at: Position | None = None, what: str = "a recipe"
@@ -58,7 +62,7 @@ class NodeLoader:
         merged = without(mapping, "extends")
         below: Node | None = None
         for base in bases:
-            below = base if below is None else merge(below, base)
+            below = base if below is None else merge(below, base, implied=self.implied)
         return self.lay_over(expect_mapping(below, what), merged, what) if below is not None else merged
 
     def lay_over(self, below: Mapping, top: Mapping, what: str) -> Mapping:
@@ -74,7 +78,7 @@ class NodeLoader:
             for name in held:
                 labels = without(labels, name)
             below = replace(below, entries={**below.entries, "labels": Entry(labels, below.entries["labels"].key)})
-        return expect_mapping(merge(below, top), what)
+        return expect_mapping(merge(below, top, implied=self.implied), what)
 
     def _schema(self, root: Mapping) -> Mapping | None:
         """What the file under `labels.schema` holds, or None where there is none."""

@@ -25,9 +25,17 @@ from categorize.recipe.nodes import (
 from categorize.recipe.overrides import parse_overrides
 from categorize.recipe.problems import COMMAND_LINE, Key, Position, Problems, shown
 from categorize.recipe.scalars import dump
-from categorize.recipe.sections import RECIPE_OF_KIND, SCRIPT_OF_KIND, LabelsSection, Recipe
+from categorize.recipe.sections import (
+    RECIPE_OF_KIND,
+    SCRIPT_OF_KIND,
+    LabelsSection,
+    Recipe,
+    implied_method,
+    recipe_classes,
+)
 from categorize.recipe.typecheck import LOADER_KEYS, TypeCheck, refuse_powers
 from categorize.recipe.wording import did_you_mean, found, join
+from categorize.recipe.written import Methods, RecipeMethod, working
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,8 @@ def load_recipe(
     overrides: Iterable[str] = (),
     kind: str | None = None,
     environment: AbstractMapping[str, str] | None = None,
+    *,
+    methods: Methods,
 ) -> LoadedRecipe:
     """Read, merge and check a recipe.
 
@@ -64,17 +74,21 @@ def load_recipe(
         overrides: `key=value` arguments, laid over the file.
         kind: the kind that the calling script runs; None for any.
         environment: environment variables, for what `accelerate launch` says; the process's by default.
+        methods: that there are, by name: their `model` sections and checks.
 
     Raises:
         UserError: one line for each thing that is wrong, `file:line: section.key: what is wrong, what was meant`.
     """
     problems = Problems()
-    loader = NodeLoader(problems)
+    implied = implied_method(methods)
+    loader = NodeLoader(problems, implied=implied)
     overrides = tuple(overrides)
     root = _merged(loader, Path(path), overrides, problems)
-    model = _model(root, kind, str(path), problems)
-    values = TypeCheck(problems).section(root, model)
-    check_compatibility(root, problems, environment)
+    classes = recipe_classes(methods)
+    own = _kind(root, kind, str(path), problems)
+    model, method = classes[own], _method(root, own, implied, methods)
+    values = TypeCheck(problems, tuple(classes.values())).section(root, model)
+    check_compatibility(root, problems, method, environment)
     problems.raise_if_any()
     recipe = build(model, values, root, problems)
     sources = (*dict.fromkeys(shown(file) for file in loader.files), *([COMMAND_LINE] if overrides else []))
@@ -94,8 +108,8 @@ def _merged(loader: NodeLoader, path: Path, overrides: tuple[str, ...], problems
     return expect_mapping(refuse_powers(root, problems), "a recipe")
 
 
-def _model(root: Mapping, kind: str | None, path: str, problems: Problems) -> type[BaseModel]:
-    """The class of the recipe's kind. Under another kind than the script's all else is meaningless."""
+def _kind(root: Mapping, kind: str | None, path: str, problems: Problems) -> str:
+    """The recipe's kind. Under another kind than the script's all else is meaningless."""
     node = get(root, "kind")
     file = Position(root.position.file)
     kinds = join(list(RECIPE_OF_KIND))
@@ -106,13 +120,24 @@ def _model(root: Mapping, kind: str | None, path: str, problems: Problems) -> ty
     written = to_plain(node)
     if isinstance(written, str) and written in RECIPE_OF_KIND:
         if kind is None or written == kind:
-            return RECIPE_OF_KIND[written]
+            return written
         script = SCRIPT_OF_KIND[written]
         raise UserError(f"{node.position}: kind: {written} belongs to {script}; run: python {script} {path}")
     mend = did_you_mean(written, RECIPE_OF_KIND) if isinstance(written, str) else ""
     problems.add(node.position, ("kind",), f"expected {kinds}, found {found(written)}{mend}")
     problems.raise_if_any()
     raise AssertionError("unreachable")
+
+
+def _method(root: Mapping, kind: str, implied: str | None, methods: Methods) -> RecipeMethod | None:
+    """The method of a recipe of this kind: the named one, the implied one, or the only one of the kind; None where it
+    names one that there is not, and where the kind has no methods. Raises UserError where it cannot be imported."""
+    node = get(root, "model", "method")
+    named = None if node is None else to_plain(node)
+    if isinstance(named, str) and named in methods:
+        return methods[named] if methods[named].kind == kind else None
+    of_kind = {one.name: one for one in working(methods) if one.kind == kind}
+    return None if named is not None else of_kind.get(implied or "", next(iter(of_kind.values()), None))
 
 
 def build(model: type[BaseModel], values: dict[str, Any], root: Mapping, problems: Problems) -> Any:
@@ -141,7 +166,7 @@ def _data_key(location: tuple[str | int, ...], values: dict[str, Any]) -> Key:
 
 
 # ---------------------------------------------------------------- fragments
-def load_fragment(path: str | Path) -> dict[str, Any]:
+def load_fragment(path: str | Path, methods: Methods) -> dict[str, Any]:
     """Read and check a part of a recipe: sections without `kind` (a task), or the keys of `labels` alone (a schema).
 
     Keys may be missing; types, names and values are checked.
@@ -150,13 +175,13 @@ def load_fragment(path: str | Path) -> dict[str, Any]:
         UserError: as `load_recipe`.
     """
     problems = Problems()
-    loader = NodeLoader(problems)
+    recipes = tuple(recipe_classes(methods).values())
+    loader = NodeLoader(problems, implied=implied_method(methods))
     root = _merged(loader, Path(path), (), problems)
-    model = LabelsSection if is_label_schema(root) else fragment_model()
-    if model is LabelsSection:
-        wrapped = TypeCheck(problems, partial=True).section(root, LabelsSection, ("labels",))
+    if is_label_schema(root):
+        wrapped = TypeCheck(problems, recipes, partial=True).section(root, LabelsSection, ("labels",))
     else:
-        wrapped = TypeCheck(problems, partial=True).section(root, model)
+        wrapped = TypeCheck(problems, recipes, partial=True).section(root, fragment_model(recipes))
     problems.raise_if_any()
     return wrapped
 
@@ -174,10 +199,10 @@ def is_label_schema(root: Mapping) -> bool:
     return bool(names & (set(LabelsSection.model_fields) | set(LOADER_KEYS["labels"]))) and not names & top
 
 
-def fragment_model() -> type[BaseModel]:
+def fragment_model(recipes: Iterable[type[BaseModel]]) -> type[BaseModel]:
     """A class with the sections of every kind."""
     fields: dict[str, Any] = {}
-    for model in RECIPE_OF_KIND.values():
+    for model in recipes:
         for name, info in model.model_fields.items():
             if name != "kind":
                 fields.setdefault(name, (info.annotation, None))

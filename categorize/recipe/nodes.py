@@ -229,24 +229,26 @@ def compose(text: str, file: str, problems: Problems) -> Node | None:
 
 # A changed value of these keys makes the old siblings meaningless: they belonged to the other type.
 DECIDING_KEYS = ("type", "method")
-IMPLIED: dict[Key, str] = {("model", "method"): "head"}
 
 
-def merge(base: Node, top: Node, key: Key = ()) -> Node:
+def merge(base: Node, top: Node, key: Key = (), implied: str | None = None) -> Node:
     """`top` laid over `base`: mappings merge, lists and scalars replace, null deletes.
 
     A changed `type` or `method` drops the old siblings. A null that meets something inherited is kept, with `erases`
     set: where the key may be null it says null, elsewhere it deletes (the type check decides).
+
+    Args:
+        implied: the method that a `model` section without `method` has.
     """
     if not (isinstance(base, Mapping) and isinstance(top, Mapping)):
         return replace(top, erases=True) if isinstance(top, Scalar) and top.value is None else top
-    entries = {} if _changes_type(base, top, key) else dict(base.entries)
+    entries = {} if _changes_type(base, top, implied if key == ("model",) else None) else dict(base.entries)
     for name, entry in top.entries.items():
         if name in base.entries:
             inherited = base.entries[name].value
             keep = name in entries
             null = isinstance(entry.value, Scalar) and entry.value.value is None
-            value = merge(inherited, entry.value, (*key, name)) if keep or null else entry.value
+            value = merge(inherited, entry.value, (*key, name), implied) if keep or null else entry.value
             entries[name] = Entry(value, entry.key)
         else:
             entries[name] = entry
@@ -254,13 +256,12 @@ def merge(base: Node, top: Node, key: Key = ()) -> Node:
     return Mapping(entries, position, 1 + sum(entry.value.size for entry in entries.values()))
 
 
-def _changes_type(base: Mapping, top: Mapping, key: Key) -> bool:
+def _changes_type(base: Mapping, top: Mapping, implied: str | None) -> bool:
     for name in DECIDING_KEYS:
         new = top.entries.get(name)
         old = base.entries.get(name)
         if new is None or not isinstance(new.value, Scalar):
             continue
-        implied = IMPLIED.get((*key, name))
         was = old.value.value if old is not None and isinstance(old.value, Scalar) else implied
         now = new.value.value if new.value.value is not None else implied
         if was is not None and was != now:

@@ -11,7 +11,7 @@ from pydantic_core import PydanticUndefined
 
 from categorize.recipe import hints, upstream
 from categorize.recipe.section import UpstreamSection
-from categorize.recipe.sections import ADAPTER_CLASSES, RECIPE_OF_KIND, SCRIPT_OF_KIND, AdapterSection
+from categorize.recipe.sections import ADAPTER_CLASSES, SCRIPT_OF_KIND, AdapterSection, RecipeBase, recipe_classes
 from categorize.recipe.typecheck import (
     LOADER_KEYS,
     branches_of,
@@ -22,6 +22,7 @@ from categorize.recipe.typecheck import (
     members,
     origin,
 )
+from categorize.recipe.written import Methods
 
 LIBRARY_OF = {
     "TrainingArguments": (
@@ -93,30 +94,31 @@ Whatever gives power away is a flag of the command line and never a recipe key: 
 """
 
 
-def markdown() -> str:
+def markdown(methods: Methods) -> str:
     """The whole page."""
-    titles = _titles()
+    recipes = recipe_classes(methods)
+    titles = _titles(recipes)
     scripts = "\n".join(
         f"* `kind: {kind}`: `{SCRIPT_OF_KIND[kind]}`. Sections: "
         + ", ".join(
             f"[{name}](#{_anchor(titles[kind, name])})" for name in model.model_fields if (kind, name) in titles
         )
         + "."
-        for kind, model in RECIPE_OF_KIND.items()
+        for kind, model in recipes.items()
     )
-    parts = [INTRODUCTION.format(scripts=scripts), "## Top level\n\n" + _table(_top_level(), LOADER_KEYS[""])]
+    parts = [INTRODUCTION.format(scripts=scripts), "## Top level\n\n" + _table(_top_level(recipes), LOADER_KEYS[""])]
     seen: set[type[BaseModel]] = set()
-    for kind, model in RECIPE_OF_KIND.items():
+    for kind, model in recipes.items():
         for name, field in model.model_fields.items():
             parts += _sections(name, field.annotation, seen, level=2, title=titles.get((kind, name)))
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
 
-def _titles() -> dict[tuple[str, str], str]:
+def _titles(recipes: dict[str, type[RecipeBase]]) -> dict[tuple[str, str], str]:
     """The heading of each section of each kind: its name, with the kind where another kind's section is another."""
     kinds: dict[str, dict[frozenset[Any], list[str]]] = {}
     of_section: dict[tuple[str, str], frozenset[Any]] = {}
-    for kind, model in RECIPE_OF_KIND.items():
+    for kind, model in recipes.items():
         for name, field in model.model_fields.items():
             if classes := frozenset(branch for branch, _ in members(field.annotation) if is_section(branch)):
                 of_section[kind, name] = classes
@@ -132,9 +134,9 @@ def _anchor(title: str) -> str:
     return "".join(c for c in title.lower().replace(" ", "-") if c.isalnum() or c in "-_")
 
 
-def _top_level() -> dict[str, FieldInfo]:
+def _top_level(recipes: dict[str, type[RecipeBase]]) -> dict[str, FieldInfo]:
     fields: dict[str, FieldInfo] = {}
-    for model in RECIPE_OF_KIND.values():
+    for model in recipes.values():
         for name, field in model.model_fields.items():
             if not any(is_section(branch) for branch, _ in members(field.annotation)) and name != "kind":
                 fields.setdefault(name, field)

@@ -18,9 +18,10 @@ from pydantic.json_schema import models_json_schema
 from categorize.recipe import hints, upstream
 from categorize.recipe.reference import markdown
 from categorize.recipe.section import UpstreamSection
-from categorize.recipe.sections import ADAPTER_CLASSES, RECIPE_OF_KIND, AdapterSection
+from categorize.recipe.sections import ADAPTER_CLASSES, AdapterSection, recipe_classes
 from categorize.recipe.terminal import run_command
 from categorize.recipe.typecheck import LOADER_KEYS, discriminator, filled_class, is_section, members
+from categorize.recipe.written import Methods
 
 ROOT = Path(__file__).parents[2]
 SCHEMA_FILE = ROOT / "recipes" / "recipe.schema.json"
@@ -38,15 +39,16 @@ JSON_TYPES = {
 Schema = dict[str, Any]
 
 
-def json_schema() -> Schema:
+def json_schema(methods: Methods) -> Schema:
     """The schema of every kind of recipe and of fragments without `kind`."""
-    models = list(RECIPE_OF_KIND.values())
+    recipes = recipe_classes(methods)
+    models = list(recipes.values())
     _, generated = models_json_schema([(model, "validation") for model in models], ref_template="#/$defs/{model}")
     definitions: dict[str, Schema] = generated["$defs"]
     classes, in_lists = _classes(models)
     for name, cls in classes.items():
         _loosen(definitions[name], cls, keep_required=name in in_lists)
-    for kind, model in RECIPE_OF_KIND.items():
+    for kind, model in recipes.items():
         properties = definitions[model.__name__]["properties"]
         properties["kind"] = {"const": kind, "description": "Which script runs the recipe."}
         properties["extends"] = {
@@ -61,14 +63,14 @@ def json_schema() -> Schema:
             "if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]},
             "then": {"$ref": f"#/$defs/{model.__name__}", "if": {"required": ["extends"]}, "else": _required(model)},
         }
-        for kind, model in RECIPE_OF_KIND.items()
+        for kind, model in recipes.items()
     ]
     by_kind.append({"if": {"not": {"required": ["kind"]}}, "then": {"$ref": "#/$defs/Fragment"}})
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Recipe of categorize",
         "type": "object",
-        "properties": {"kind": {"enum": list(RECIPE_OF_KIND), "description": "Which script runs the recipe."}},
+        "properties": {"kind": {"enum": list(recipes), "description": "Which script runs the recipe."}},
         "allOf": by_kind,
         "$defs": dict(sorted(definitions.items())),
     }
@@ -218,17 +220,19 @@ def _required(model: type[BaseModel]) -> Schema:
     return schema
 
 
-def schema_text() -> str:
+def schema_text(methods: Methods) -> str:
     """The schema as it is stored."""
-    return json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(json_schema(methods), indent=1, ensure_ascii=False) + "\n"
 
 
-def main() -> None:
+def main(methods: Methods) -> None:
     """Write the schema and the reference page."""
-    for path, text in ((SCHEMA_FILE, schema_text()), (REFERENCE_FILE, markdown())):
+    for path, text in ((SCHEMA_FILE, schema_text(methods)), (REFERENCE_FILE, markdown(methods))):
         path.write_text(text, encoding="utf-8")
         print(f"wrote {path.relative_to(ROOT)}", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    from categorize.methods.registry import METHODS
+
+    sys.exit(run_command(lambda: main(METHODS)))

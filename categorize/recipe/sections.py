@@ -9,9 +9,11 @@ imported.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Iterable
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, Union
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
 from categorize.recipe.data_sections import DataSection
 from categorize.recipe.section import (
@@ -25,16 +27,11 @@ from categorize.recipe.section import (
     UpstreamSection,
 )
 from categorize.recipe.wording import quote
+from categorize.recipe.written import Methods, working
 
 Task = Literal["single_label", "multi_label", "ordinal", "regression"]
 LONGEST_NAME = 200  # bytes; file systems take 255, and the run's temporary folders have longer names
 AdapterType = Literal["lora", "dora", "rslora", "ia3", "prefix", "prompt", "p_tuning"]
-
-
-def _rising(values: list[int]) -> list[int]:
-    if values[0] > values[1]:
-        raise ValueError(f"the shortest comes first: [{values[1]}, {values[0]}]")
-    return values
 
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -65,9 +62,6 @@ def _path(text: str) -> str:
     if not text.strip() or "\0" in text:
         raise ValueError(f"{quote(text)} cannot be a path")
     return text
-
-
-NgramRange = Annotated[list[PositiveInt], Field(min_length=2, max_length=2), AfterValidator(_rising)]
 
 
 # ---------------------------------------------------------------- labels
@@ -116,80 +110,7 @@ class PromptSection(Section):
     shots: list[dict[str, str]] = Field(default_factory=list, description="Worked examples: {text: ..., label: ...}.")
 
 
-# ---------------------------------------------------------------- model
-class HeadModel(Section):
-    """A classification or regression head on an encoder or a decoder."""
-
-    method: Literal["head"] = "head"
-    name_or_path: str = Field(description="Hub id or folder of the model.")
-    revision: str | None = Field(None, description="Revision of a Hub model.")
-    dtype: DType = Field("auto", description="Weights' type; auto: float32 where they are trained, else the saved one.")
-    attn_implementation: str | None = Field(
-        None, description="eager, sdpa, flash_attention_2, ...; the model's own by default."
-    )
-    max_length: PositiveInt = Field(
-        128, description="Longest input in tokens, special tokens included; longer ones are cut and counted."
-    )
-    freeze: bool = Field(False, description="Train the head alone: a linear probe.")
-    pooling: Literal["default", "mean"] = Field(
-        "default",
-        description="What the head reads. default: the token that the architecture reads; mean: the mean over all "
-        "tokens, better for models trained as sentence encoders.",
-    )
-
-
-class TfidfModel(Section):
-    """TF-IDF features and a linear model."""
-
-    method: Literal["tfidf"]
-    char_ngrams: NgramRange | None = Field(
-        default_factory=lambda: [1, 3], description="Lengths of character n-grams; null for none."
-    )
-    word_ngrams: NgramRange | None = Field(
-        None,
-        description="Lengths of word n-grams; null for none. A Chinese, Japanese or Thai character counts as a word.",
-    )
-    min_df: PositiveInt = Field(1, description="Leave out n-grams that fewer rows hold.")
-    max_features: PositiveInt | None = Field(None, description="Keep the most frequent n-grams only.")
-    estimator: Literal["linear_svc", "logistic_regression"] | None = Field(
-        None, description="By default linear_svc, logistic_regression for multi-label; a regression uses ridge."
-    )
-    C: PositiveFloat | None = Field(
-        None, description="Inverse strength of regularisation; by default 0.5 for linear_svc, 5 else."
-    )
-    alpha: list[PositiveFloat] = Field(
-        default_factory=lambda: [0.1, 0.3, 1.0, 3.0, 10.0],
-        min_length=1,
-        description="Strengths of ridge tried on validation.",
-    )
-
-
-def _default_method(value: Any) -> Any:
-    """A model section without `method` is a head."""
-    return {"method": "head", **value} if isinstance(value, dict) and "method" not in value else value
-
-
-class CausalModel(Section):
-    """A causal language model that answers with a label."""
-
-    name_or_path: str = Field(description="Hub id or folder of the model.")
-    revision: str | None = Field(None, description="Revision of a Hub model.")
-    dtype: DType = Field(
-        "auto",
-        description="Weights' type; auto: float32 where they are trained, else the saved one (float32 on a CPU).",
-    )
-    attn_implementation: str | None = Field(
-        None, description="eager, sdpa, flash_attention_2, ...; the model's own by default."
-    )
-    max_length: PositiveInt = Field(
-        1024,
-        description="Longest prompt and answer in tokens; a row's text is shortened and counted, never its answer.",
-    )
-
-
-Model = Annotated[Annotated[HeadModel | TfidfModel, Field(discriminator="method")], BeforeValidator(_default_method)]
-
-
+# ---------------------------------------------------------------- quantization and adapters
 class QuantizationSection(UpstreamSection):
     """`transformers.BitsAndBytesConfig`, by its own keys."""
 
@@ -365,7 +286,7 @@ class SeqclsRecipe(RecipeBase):
     """`run_seqcls.py`: a head or a linear model."""
 
     kind: Literal["seqcls"]
-    model: Model
+    model: Section
     prompt: PromptSection | None = Field(
         None, description="Renders the rows for a decoder; without it the text itself is read."
     )
@@ -381,7 +302,7 @@ class SftRecipe(RecipeBase):
     """`run_sft.py`: a causal language model that is tuned to answer with labels."""
 
     kind: Literal["sft"]
-    model: CausalModel
+    model: Section
     prompt: PromptSection = Field(default_factory=lambda: PromptSection())
     quantization: QuantizationSection | None = Field(
         None, description="Quantized base weights, by bitsandbytes (QLoRA)."
@@ -414,3 +335,40 @@ SCRIPT_OF_KIND: dict[str, str] = {
     "label": "run_label.py",
 }
 RECIPE_OF_KIND: dict[str, type[RecipeBase]] = {"seqcls": SeqclsRecipe, "sft": SftRecipe, "eval": EvalRecipe}
+
+
+# ---------------------------------------------------------------- the model sections of the methods
+def recipe_classes(methods: Methods) -> dict[str, type[RecipeBase]]:
+    """The class of each kind's recipes, with the `model` sections of the methods of that kind."""
+    return {
+        kind: _with_models(cls, tuple(one.section for one in working(methods) if one.kind == kind))
+        for kind, cls in RECIPE_OF_KIND.items()
+    }
+
+
+def implied_method(methods: Methods) -> str | None:
+    """The method of a `model` section without `method`: the one whose section has a default there."""
+    return _implied(one.section for one in working(methods))
+
+
+def _implied(sections: Iterable[type[Section]]) -> str | None:
+    keys = [one.model_fields["method"] for one in sections if "method" in one.model_fields]
+    return next((key.default for key in keys if not key.is_required()), None)
+
+
+@cache
+def _with_models(cls: type[RecipeBase], sections: tuple[type[Section], ...]) -> type[RecipeBase]:
+    if not sections:
+        return cls
+    model: Any = sections[0]
+    if len(sections) > 1:
+        implied = _implied(sections)
+
+        def name_method(value: Any) -> Any:
+            return {"method": implied, **value} if isinstance(value, dict) and "method" not in value else value
+
+        model = Annotated[
+            Annotated[Union[sections], Field(discriminator="method")],  # noqa: UP007
+            BeforeValidator(name_method),
+        ]
+    return create_model(cls.__name__, __base__=cls, __doc__=cls.__doc__, model=(model, ...))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any, TypeGuard
 
 from categorize.recipe.nodes import nearest_position
-
-if TYPE_CHECKING:
-    from categorize.recipe.compatibility import _Recipe
+from categorize.recipe.written import WrittenRecipe
 
 ONE_PART = ("head", "tail", "head_tail", "random_sentences")
 
 
-def check_segments(recipe: _Recipe) -> None:
+def check_segments(recipe: WrittenRecipe) -> None:
     """Notes what is wrong with `data.segments`, and with speakers that it would have to cut by."""
     by = recipe.value("data.segments.by", "document")
     for key, homes in (
@@ -32,10 +30,14 @@ def check_segments(recipe: _Recipe) -> None:
         recipe.refuse("data.segments.by", "minutes needs data.segments.minutes, the length of a segment, such as 5")
     if _is_count(most) and _is_count(stride) and stride >= most:
         recipe.refuse("data.segments.stride", f"{stride} tokens shared of {most} never end; write a smaller number")
-    if recipe.value("model.method") == "tfidf":
+    method = recipe.method
+    if method is not None and method.unit == "document" and by != "document":
+        recipe.refuse("data.segments.by", f"model.method {method.name} reads whole documents; write document")
+    elif method is not None and "max_length" not in method.section.model_fields:
         if by in ("tokens", "packed", *ONE_PART) and most is None:
             recipe.refuse(
-                "data.segments.by", f"{by} needs data.segments.max_tokens: model.method tfidf reads texts of any length"
+                "data.segments.by",
+                f"{by} needs data.segments.max_tokens: model.method {method.name} reads texts of any length",
             )
     elif _is_count(most) and _is_count(length := recipe.value("model.max_length")) and most > length:
         recipe.refuse(

@@ -6,10 +6,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from categorize.recipe.compatibility import _Recipe
+from categorize.recipe.written import WrittenRecipe
 
 _PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
@@ -57,7 +55,7 @@ def escaped(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def check_templates(recipe: _Recipe) -> None:
+def check_templates(recipe: WrittenRecipe) -> None:
     """Notes templates that break the syntax, lack the row, or hold its answer."""
     texts, label = recipe.value("data.columns.text", "text"), recipe.value("data.columns.label", "label")
     columns = [texts] if isinstance(texts, str) else texts if isinstance(texts, list) else []

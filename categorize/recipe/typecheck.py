@@ -22,9 +22,10 @@ from categorize.recipe import hints, upstream
 from categorize.recipe.nodes import Entry, Mapping, Node, Scalar, Sequence, erased, key_position, to_plain
 from categorize.recipe.problems import COMMAND_LINE, Key, Problems
 from categorize.recipe.section import UpstreamSection
-from categorize.recipe.sections import ADAPTER_CLASSES, RECIPE_OF_KIND, AdapterSection
+from categorize.recipe.sections import ADAPTER_CLASSES, AdapterSection
 from categorize.recipe.wording import did_you_mean, found, join, similar, way_out
 
+Recipes = tuple[type[BaseModel], ...]  # the class of each kind's recipes
 INVALID: Any = object()  # a value that was refused, or deleted
 MANY_KEYS = 12
 
@@ -115,7 +116,7 @@ def _broken(constraint: Any, value: Any) -> str | None:
 
 # ---------------------------------------------------------------- where keys are at home
 @cache
-def homes() -> AbstractMapping[str, tuple[str, ...]]:
+def homes(recipes: Recipes) -> AbstractMapping[str, tuple[str, ...]]:
     """Key -> the sections that have it, over all kinds of recipes, such as `learning_rate` -> (`training`,)."""
     index: dict[str, dict[str, None]] = {}
 
@@ -134,23 +135,23 @@ def homes() -> AbstractMapping[str, tuple[str, ...]]:
                     if not hints.owned(prefix, key):
                         index.setdefault(key, {})[prefix] = None
 
-    for model in RECIPE_OF_KIND.values():
+    for model in recipes:
         walk(model, "")
     return {key: tuple(sections) for key, sections in index.items()}
 
 
-def explain_unknown(section: str, key: str, own: Iterable[str]) -> str:
+def explain_unknown(recipes: Recipes, section: str, key: str, own: Iterable[str]) -> str:
     """What was most likely meant by a key that `section` does not have; `own` are the keys that it has."""
     if message := hints.owned(section, key):
         return message
-    elsewhere = [home for home in homes().get(key, ()) if home != section]
+    elsewhere = [home for home in homes(recipes).get(key, ()) if home != section]
     if elsewhere and len(elsewhere) <= 3:
         return f"belongs {join([f'under {home}' if home else 'at the top level' for home in elsewhere])}"
     known = list(own)
     if guess := similar(key, known):
         return f"unknown key; did you mean {guess}?"
-    if guess := similar(key, homes(), cutoff=0.85):
-        return f"unknown key; did you mean {join([f'{home}.{guess}'.lstrip('.') for home in homes()[guess]])}?"
+    if guess := similar(key, homes(recipes), cutoff=0.85):
+        return f"unknown key; did you mean {join([f'{home}.{guess}'.lstrip('.') for home in homes(recipes)[guess]])}?"
     listed = f"; keys here: {', '.join(known)}" if len(known) <= MANY_KEYS else "; docs/recipes.md lists the keys"
     return f"unknown key{did_you_mean(key, known) or listed}"
 
@@ -159,11 +160,13 @@ def explain_unknown(section: str, key: str, own: Iterable[str]) -> str:
 class TypeCheck:
     """Checks nodes and gives plain data back; what is wrong goes to `problems`.
 
-    `partial` is for fragments (a task that recipes extend): keys of sections may be missing there.
+    `recipes` are those that a key may be at home in; `partial` is for fragments (a task that recipes extend): keys of
+    sections may be missing there.
     """
 
-    def __init__(self, problems: Problems, partial: bool = False) -> None:
+    def __init__(self, problems: Problems, recipes: Recipes, partial: bool = False) -> None:
         self.problems = problems
+        self.recipes = recipes
         self.partial = partial
 
     def section(self, node: Mapping, model: type[BaseModel], key: Key = ()) -> dict[str, Any]:
@@ -180,7 +183,9 @@ class TypeCheck:
                 value = INVALID
                 own = [*model.model_fields, *LOADER_KEYS.get(section, {})]
                 if not _removes_inherited(entry):
-                    message = _other_variant(key, name) or explain_unknown(section, name, own)
+                    message = _other_variant(self.recipes, key, name) or explain_unknown(
+                        self.recipes, section, name, own
+                    )
                     self.problems.add(entry.key, here, message)
             if value is not INVALID:
                 values[name] = value
@@ -280,7 +285,7 @@ class TypeCheck:
             # Without a valid type no class is known; that is one problem of its own, so only impossible keys are named.
             if any(name in table[known] for known in ADAPTER_CLASSES.values()):
                 return INVALID
-            message = explain_unknown(section, name, model.model_fields)
+            message = explain_unknown(self.recipes, section, name, model.model_fields)
         elif message is None and cls is not None and name not in table[cls]:
             own = [*model.model_fields, *(field for field in table[cls] if not hints.owned(section, field))]
             others = (
@@ -291,7 +296,7 @@ class TypeCheck:
             message = (
                 f"belongs to adapter.type: {join(others)}; this one is {kind}"
                 if others
-                else explain_unknown(section, name, own)
+                else explain_unknown(self.recipes, section, name, own)
             )
         if message is not None or cls is None:
             if not _removes_inherited(entry):
@@ -333,11 +338,11 @@ def _removes_inherited(entry: Entry) -> bool:
     return erased(entry.value) and entry.key.file != COMMAND_LINE
 
 
-def _other_variant(key: Key, name: str) -> str | None:
+def _other_variant(recipes: Recipes, key: Key, name: str) -> str | None:
     """Says of a key that another `method` of the same section has it."""
     if len(key) != 1:
         return None
-    for recipe in RECIPE_OF_KIND.values():
+    for recipe in recipes:
         field = recipe.model_fields.get(str(key[0]))
         models = [branch for branch, _ in members(field.annotation) if is_section(branch)] if field else []
         if len(models) > 1:

@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from categorize.recipe.sections import SftRecipe, TrainedRecipe
+from categorize.recipe.sections import TrainedRecipe
 from categorize.runs.hub import is_hub_model
 
 if TYPE_CHECKING:
     from categorize.data.load import LoadedData
 
 
-def card(recipe: TrainedRecipe, data: LoadedData, manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
+@dataclass(frozen=True)
+class CardFacts:
+    """What a method says of its models to the Hub.
+
+    Attributes:
+        library: that loads them; `library_name` of the card.
+        tags: beside those of every run, its method and its task.
+    """
+
+    library: str = "categorize"
+    tags: tuple[str, ...] = ()
+
+
+def card_facts(recipe: TrainedRecipe, of_method: CardFacts) -> CardFacts:
+    """The facts of a run: those of its method, and of its adapter, which peft loads."""
+    if recipe.adapter is None:
+        return of_method
+    return CardFacts("peft", (recipe.adapter.type.replace("_", "-"), *of_method.tags))
+
+
+def card(
+    recipe: TrainedRecipe, data: LoadedData, manifest: dict[str, Any], metrics: dict[str, Any], *, facts: CardFacts
+) -> str:
     """What was trained, on what, how well, and how to predict with it, below the metadata of `front_matter`."""
     import yaml
 
@@ -20,7 +43,7 @@ def card(recipe: TrainedRecipe, data: LoadedData, manifest: dict[str, Any], metr
     measured = flat(metrics.get("test") or metrics.get("validation") or {})
     lines = [
         "---",
-        yaml.safe_dump(front_matter(recipe, manifest), allow_unicode=True, sort_keys=False).rstrip("\n"),
+        yaml.safe_dump(front_matter(manifest, facts), allow_unicode=True, sort_keys=False).rstrip("\n"),
         "---",
         "",
         f"# {recipe.name}",
@@ -39,7 +62,7 @@ def card(recipe: TrainedRecipe, data: LoadedData, manifest: dict[str, Any], metr
         *(f"| {_cell(label.name)} | {_cell(label.description)} |" for label in data.label_set.labels),
         "",
         "```python",
-        "from categorize.prediction.loading import load_predictor",
+        "from categorize import load_predictor",
         f'load_predictor("{recipe.output_path}").predict_texts(["..."]).decided',
         "```",
         "",
@@ -61,24 +84,19 @@ def _segments(recipe: TrainedRecipe, manifest: dict[str, Any]) -> list[str]:
     ]
 
 
-def front_matter(recipe: TrainedRecipe, manifest: dict[str, Any]) -> dict[str, Any]:
+def front_matter(manifest: dict[str, Any], facts: CardFacts) -> dict[str, Any]:
     """The metadata that the Hub reads at the top of a card: library, task, base model and tags.
 
     The base is named only where it is a model of the Hub; a folder of this machine says nothing there.
     Source: https://huggingface.co/docs/hub/model-cards.
     """
-    adapter = recipe.adapter
-    library = "categorize" if manifest["method"] == "tfidf" else "transformers" if adapter is None else "peft"
-    tags = ["categorize", manifest["method"], manifest["task"].replace("_", "-")]
-    if adapter is not None:
-        tags.append(adapter.type.replace("_", "-"))
-    metadata: dict[str, Any] = {"library_name": library, "pipeline_tag": "text-classification"}
     base = manifest["model"]
-    if base is not None and is_hub_model(base):
-        metadata["base_model"] = base
-    if isinstance(recipe, SftRecipe):
-        tags.append("text-generation")
-    return {**metadata, "tags": tags}
+    return {
+        "library_name": facts.library,
+        "pipeline_tag": "text-classification",
+        **({"base_model": base} if base is not None and is_hub_model(base) else {}),
+        "tags": ["categorize", manifest["method"], manifest["task"].replace("_", "-"), *facts.tags],
+    }
 
 
 def _cell(text: str) -> str:

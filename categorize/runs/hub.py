@@ -14,7 +14,7 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -25,7 +25,7 @@ from categorize.connection import from_cache_where_unreachable, one_line, reason
 from categorize.errors import UserError
 from categorize.recipe.sections import HubSection, TrainedRecipe
 from categorize.recipe.terminal import run_command
-from categorize.runs.folder import PROMPT, RECIPE, Run
+from categorize.runs.folder import RECIPE, Run
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -36,18 +36,14 @@ NAMES = (RECIPE, README, "vocab.txt", "merges.txt", "dict.txt")
 ENDINGS = (".json", ".safetensors", ".model", ".spm", ".codes", ".tiktoken", ".jinja", ".py")
 FOLDERS = ("additional_chat_templates",)
 PREDICTIONS = "predictions"
-# Of an earlier push to the same repository: files that would be read beside the new run, or instead of its own.
+# Of an earlier push to the same repository: files that would be read beside the new run, or instead of its own; those
+# of the methods come to them.
 STALE = (
     "*.safetensors",
     "*.safetensors.index.json",
     "adapter_config.json",
-    "causal.json",
     "config.json",
     "generation_config.json",
-    "head.json",
-    PROMPT,
-    "tfidf.json",
-    "vocabulary.json",
     f"{PREDICTIONS}/*.parquet",
 )
 # What loading reads; a popular base model has its weights in four more formats beside.
@@ -157,11 +153,14 @@ def _ask(section: HubSection) -> tuple[ModelInfo | None, str | None]:
 
 
 # ---------------------------------------------------------------- push
-def push_run(run: Run, section: HubSection) -> str:
+def push_run(run: Run, section: HubSection, method_files: Collection[str]) -> str:
     """Push a finished run as one commit and return the address of its repository.
 
     The repository is made where there is none. What an earlier push left there and this run does not have (weights of
     another method, an adapter's config, predictions) is removed by the same commit; all other files stay.
+
+    Args:
+        method_files: names of the files that methods leave in a run beside weights.
 
     Raises:
         UserError: no token, no network, no permission, or a public repository where a private one was asked for. The
@@ -180,7 +179,7 @@ def push_run(run: Run, section: HubSection) -> str:
         there = api.model_info(section.repo_id)
         if section.private and there.private is False:
             raise PermissionError("it is public and the recipe says private; make it private, or say private: false")
-        operations: list[Any] = [CommitOperationDelete(name) for name in _stale(there, names)]
+        operations: list[Any] = [CommitOperationDelete(name) for name in _stale(there, names, method_files)]
         for name in names:
             source: Any = _readme(run, section.repo_id) if name == README else run.path / name
             operations.append(CommitOperationAdd(name, source))
@@ -212,14 +211,16 @@ def files_to_push(folder: Path, predictions: bool = False) -> list[str]:
     return sorted(names)
 
 
-def _stale(there: ModelInfo, names: Sequence[str]) -> list[str]:
+def _stale(there: ModelInfo, names: Sequence[str], method_files: Collection[str]) -> list[str]:
     found = [sibling.rfilename for sibling in there.siblings or ()]
     return [
         name
         for name in found
         if name not in names
         # A pattern's `*` would match a slash too, and the weights in a folder of somebody's own are not ours.
-        and any(fnmatchcase(name, pattern) and name.count("/") == pattern.count("/") for pattern in STALE)
+        and any(
+            fnmatchcase(name, pattern) and name.count("/") == pattern.count("/") for pattern in (*STALE, *method_files)
+        )
     ]
 
 
@@ -304,7 +305,7 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; python -m categorize.runs.hub --help explains")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(method_files: Collection[str], argv: Sequence[str] | None = None) -> int:
     """Push a finished run; returns the exit status."""
     parser = _Parser(prog="python -m categorize.runs.hub", description="Push a finished run to the Hugging Face Hub.")
     parser.add_argument("run", metavar="RUN_FOLDER", help="a finished run, such as outputs/mine")
@@ -319,7 +320,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         section = HubSection(repo_id=options.repo_id, private=not options.public, predictions=options.predictions)
         run = Run.open(options.run)
         print(describe_push(run, section), flush=True)
-        print(f"pushed: {push_run(run, section)}")
+        print(f"pushed: {push_run(run, section, method_files)}")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -327,4 +328,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    from categorize.methods.registry import METHODS
+
+    sys.exit(run_command(lambda: main(METHODS.files)))

@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from categorize.errors import UserError
-from categorize.recipe.sections import SftRecipe, TrainedRecipe
+from categorize.recipe.sections import TrainedRecipe
 from categorize.recipe.upstream import load_table
 from categorize.recipe.wording import did_you_mean
 from categorize.training.arguments import DEFAULTS, built_for, check_loggers
@@ -20,16 +20,14 @@ if TYPE_CHECKING:
 
 def check_machine(recipe: TrainedRecipe) -> None:
     """Raises UserError for what the recipe asks for and this machine, or a package that is not installed, lacks."""
-    if getattr(recipe.model, "method", None) == "tfidf":
-        return
     _check_attention(getattr(recipe.model, "attn_implementation", None))
-    cls = "SFTConfig" if isinstance(recipe, SftRecipe) else "TrainingArguments"
+    cls = type(recipe.training).upstream_class
     upstream = {name: field["default"] for name, field in load_table()[cls].items()}
     values: dict[str, Any] = {**upstream, **DEFAULTS, **recipe.training.upstream()}
     check_loggers(values["report_to"])
     _check_hardware(values)
     _check_compilation(values)
-    _check_checkpointing(values, selective=isinstance(recipe, SftRecipe))
+    _check_checkpointing(values, selective=cls == "SFTConfig")
     _check_optimizer(values)
     _check_scheduler(values)
 

@@ -24,8 +24,8 @@ from categorize.data.reading.progress import Progress
 from categorize.data.reading.raw import RawTable
 from categorize.data.reading.sheets import _hidden
 from categorize.errors import UserError
-from categorize.recipe.load import load_recipe
 from tests.data.test_readers import fails, read, section, spreadsheet
+from tests.recipes import load_recipe
 
 PARSERS = (parse_csv, parse_tsv, parse_jsonl, parse_json)
 

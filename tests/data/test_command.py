@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,14 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from categorize.data.__main__ import main
+from categorize.data import __main__ as command
 from categorize.data.load import LoadedData, load_recipe_data
 from categorize.data.reading.files import read_file
 from categorize.data.written.charts import bins, overview_svg
 from categorize.data.written.datasheet import reload_section
 from categorize.data.written.export import Exported
-from categorize.recipe.load import load_recipe
+from categorize.methods.registry import METHODS
+from tests.recipes import load_recipe
 
+main = partial(command.main, METHODS)
 SPLITS = ("train", "validation", "test", "unlabeled")
 Row = dict[str, Any]
 LABELS = {"names": ["Price", "Fault", "Praise"], "codes": {"0": "Price", "1": "Fault", "2": "Praise"}}

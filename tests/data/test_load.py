@@ -16,7 +16,8 @@ from categorize.data.report import display_width
 from categorize.data.splitting.shares import Fractions
 from categorize.errors import UserError
 from categorize.recipe.data_sections import Columns, DataSection, SourceFiles, SplitSettings
-from categorize.recipe.sections import LabelsSection, SftRecipe
+from categorize.recipe.sections import LabelsSection
+from tests.recipes import SftRecipe
 
 SPLITS = ("train", "validation", "test", "unlabeled")
 Row = dict[str, Any]

@@ -28,7 +28,7 @@ TEXTS = ["good movie 1", "讨厌 这个 视频", "bad text bad", ""]
 PREDICT = """
 import json, sys
 from categorize.errors import UserError
-from categorize.prediction.loading import load_predictor
+from categorize import load_predictor
 try:
     predictor = load_predictor(sys.argv[1])
 except UserError as error:

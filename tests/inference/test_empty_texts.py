@@ -20,8 +20,9 @@ from categorize.nn.tokenizer import tokenize
 from categorize.prediction.predictor import Predictor, TrainedPredictor
 from categorize.prompts.format import PromptFormat, PromptSettings
 from categorize.recipe.data_sections import Columns, Segments
-from categorize.recipe.sections import SeqclsRecipe, Task
+from categorize.recipe.sections import Task
 from tests.inference.test_scoring import build_model, predictor
+from tests.recipes import SeqclsRecipe
 from tests.tiny_tokenizers import build_tokenizer
 
 Tiny = Callable[..., Path]

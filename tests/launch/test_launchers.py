@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from categorize.prediction.loading import load_predictor
+from categorize import load_predictor
 from tests.session.collections import write_collection, write_recipe
 
 pytestmark = pytest.mark.slow

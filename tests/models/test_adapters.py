@@ -20,8 +20,9 @@ from categorize.methods.sft.predictor import CausalPredictor, share_prefix
 from categorize.nn.precision import cpu_computes_bfloat16
 from categorize.nn.quantization import quantized_within
 from categorize.prompts.format import PromptFormat, PromptSettings
-from categorize.recipe.sections import QuantizationSection, SftRecipe
+from categorize.recipe.sections import QuantizationSection
 from tests.models.test_head import logits, recipe, shake
+from tests.recipes import SftRecipe
 from tests.tiny_models import DECODERS, ENCODERS
 
 Tiny = Callable[..., Path]

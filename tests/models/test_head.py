@@ -13,9 +13,10 @@ import torch
 
 from categorize.errors import UserError
 from categorize.labels import Label, LabelSet
-from categorize.methods.head.model import Head, build_head, load_trained_head, parameter_counts
+from categorize.methods.head.model import Head, build_head, load_trained_head
+from categorize.nn.parameters import parameter_counts
 from categorize.nn.tokenizer import ensure_pad_token, tokenize
-from categorize.recipe.sections import SeqclsRecipe
+from tests.recipes import SeqclsRecipe
 from tests.tiny_models import ARCHITECTURES, DECODERS
 
 Tiny = Callable[..., Path]

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from categorize import load_predictor
 from categorize.errors import UserError
 from categorize.labels import Label, LabelRules, LabelSet
 from categorize.methods.head.model import build_head, load_trained_head
-from categorize.prediction.loading import load_predictor
-from categorize.recipe.sections import SeqclsRecipe
+from tests.recipes import SeqclsRecipe
 
 Tiny = Callable[..., Path]
 TEXTS = ["good movie", "bad 讨厌", "fine text label"]

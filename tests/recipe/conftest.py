@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from categorize.errors import UserError
-from categorize.recipe.load import LoadedRecipe, load_recipe
+from categorize.recipe.load import LoadedRecipe
+from tests.recipes import load_recipe
 
 MINIMAL = """\
 kind: seqcls

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
-from categorize.recipe.check import main
+from categorize.methods.registry import METHODS
+from categorize.recipe import check
 
 from .conftest import MINIMAL, Write
+
+main = partial(check.main, METHODS)
 
 HEADER = "# yaml-language-server: $schema={schema}\n# For tests. Run: python run_seqcls.py {path}\n"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from categorize.errors import UserError
+from categorize.methods.registry import METHODS
 from categorize.recipe.command import Command, main, parse_command
 from categorize.recipe.terminal import run_command
 
@@ -18,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def parse(*arguments: str, kind: str = "seqcls") -> Command:
-    return parse_command("run_seqcls.py", kind, arguments)
+    return parse_command("run_seqcls.py", kind, METHODS, arguments)
 
 
 def refusal(*arguments: str, kind: str = "seqcls") -> str:
@@ -60,7 +61,7 @@ def test_an_evaluation_has_no_flags_of_training(write: Write) -> None:
 
 def test_main_prints_errors_as_lines_and_returns_2(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(write("r.yaml", MINIMAL + "sed: 1\ntraning: {}\n"))
-    assert main("run_seqcls.py", "seqcls", lambda command: None, [path]) == 2
+    assert main("run_seqcls.py", "seqcls", lambda command: None, METHODS, [path]) == 2
     assert capsys.readouterr().err.splitlines() == [
         "error: r.yaml:7: sed: unknown key; did you mean seed?",
         "error: r.yaml:8: traning: unknown key; did you mean training?",
@@ -78,11 +79,11 @@ def test_main_turns_the_run_s_user_errors_and_interrupts_into_one_line(
     def interrupted(command: Command) -> None:
         raise KeyboardInterrupt
 
-    assert main("run_seqcls.py", "seqcls", wrong, [path]) == 2
+    assert main("run_seqcls.py", "seqcls", wrong, METHODS, [path]) == 2
     assert capsys.readouterr().err == "error: comments.csv: no such file\n"
-    assert main("run_seqcls.py", "seqcls", interrupted, [path]) == 130
+    assert main("run_seqcls.py", "seqcls", interrupted, METHODS, [path]) == 130
     assert capsys.readouterr().err == "interrupted; --resume continues it\n"
-    assert main("run_seqcls.py", "seqcls", lambda command: None, [path]) == 0
+    assert main("run_seqcls.py", "seqcls", lambda command: None, METHODS, [path]) == 0
 
 
 def test_help_shows_examples_flags_and_sections(capsys: pytest.CaptureFixture[str]) -> None:

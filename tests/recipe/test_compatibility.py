@@ -11,7 +11,8 @@ import pytest
 
 from categorize.errors import UserError
 from categorize.recipe.compatibility import zero_stage
-from categorize.recipe.load import LoadedRecipe, load_recipe
+from categorize.recipe.load import LoadedRecipe
+from tests.recipes import load_recipe
 
 from .conftest import Errors, Write
 

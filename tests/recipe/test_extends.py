@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from categorize.errors import UserError
-from categorize.recipe.load import load_recipe
+from tests.recipes import load_recipe
 
 from .conftest import MINIMAL, Write
 

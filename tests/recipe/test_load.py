@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from categorize.errors import UserError
-from categorize.recipe.load import LoadedRecipe, load_recipe
-from categorize.recipe.sections import EvalRecipe, HeadModel, SeqclsRecipe, TfidfModel
+from categorize.methods.head.section import HeadModel
+from categorize.methods.tfidf.section import TfidfModel
+from categorize.recipe.load import LoadedRecipe
+from categorize.recipe.sections import EvalRecipe, SeqclsRecipe
+from tests.recipes import load_recipe
 
 from .conftest import MINIMAL, Errors, Write
 

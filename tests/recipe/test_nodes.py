@@ -182,7 +182,7 @@ def test_an_alias_bomb_is_refused() -> None:
 
 # ---------------------------------------------------------------- merging
 def merged(base: str, top: str) -> Any:
-    return to_plain(merge(read(base, "base.yaml"), read(top, "top.yaml")))
+    return to_plain(merge(read(base, "base.yaml"), read(top, "top.yaml"), implied="head"))
 
 
 def test_mappings_merge_while_lists_and_scalars_replace() -> None:

@@ -10,11 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from categorize.errors import UserError
-from categorize.recipe.load import load_recipe
+from categorize.methods.registry import METHODS
 from categorize.recipe.scalars import dump
+from categorize.recipe.sections import recipe_classes
 from categorize.recipe.typecheck import homes
+from tests.recipes import load_recipe
 
-KEYS = st.sampled_from(sorted(homes())) | st.text("abc.", min_size=1, max_size=3)
+KEYS = st.sampled_from(sorted(homes(tuple(recipe_classes(METHODS).values())))) | st.text("abc.", min_size=1, max_size=3)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["x", "no", "lora", "tfidf", "1"])
 VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=10

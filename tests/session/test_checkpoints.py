@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from categorize import load_predictor
 from categorize.errors import UserError
 from categorize.evaluate import evaluate
-from categorize.prediction.loading import load_predictor
+from categorize.methods.registry import METHODS
 from categorize.recipe.command import main
 from categorize.train import train
 from tests.session.collections import write_collection, write_recipe
@@ -52,7 +53,7 @@ def test_a_checkpoint_predicts_as_its_run_did_at_that_step(
 ) -> None:
     model = {"name_or_path": str(tiny("bert")), "pooling": "mean", "max_length": 12}
     recipe = write_recipe(folder / "one.yaml", model=model, **SCORES)
-    assert main("run_seqcls.py", "seqcls", train, [str(recipe), "training.keep_checkpoints=true"]) == 0
+    assert main("run_seqcls.py", "seqcls", train, METHODS, [str(recipe), "training.keep_checkpoints=true"]) == 0
     best, other = best_and_other("outputs/one")
     expected = answers("outputs/one")
     np.testing.assert_array_equal(answers(best), expected)
@@ -60,7 +61,7 @@ def test_a_checkpoint_predicts_as_its_run_did_at_that_step(
     table = write_recipe(
         folder / "t.yaml", kind="eval", evaluation={"runs": ["outputs/one", best, other]}, training=None, **SCORES
     )
-    assert main("run_eval.py", "eval", evaluate, [str(table)]) == 0
+    assert main("run_eval.py", "eval", evaluate, METHODS, [str(table)]) == 0
     step = Path(best).name.removeprefix("checkpoint-")
     runs = {one["name"]: one for one in json.loads(Path("outputs/t/comparison.json").read_text())["runs"]}
     at_step = runs[f"one at step {step}"]
@@ -96,7 +97,7 @@ def test_an_adapters_checkpoint_is_asked_by_its_runs_prompt(folder: Path, tiny: 
         adapter={"type": "lora"},
         training={"keep_checkpoints": True, "activation_checkpointing": False},
     )
-    assert main("run_sft.py", "sft", train, [str(recipe)]) == 0
+    assert main("run_sft.py", "sft", train, METHODS, [str(recipe)]) == 0
     best, other = best_and_other("outputs/one")
     np.testing.assert_array_equal(answers(best), answers("outputs/one"))
     assert not np.allclose(answers(other), answers("outputs/one"))
@@ -106,7 +107,7 @@ def test_a_finished_run_keeps_no_checkpoints_unless_told(
     folder: Path, tiny: Tiny, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = write_recipe(folder / "one.yaml", model={"name_or_path": str(tiny("bert"))})
-    assert main("run_seqcls.py", "seqcls", train, [str(recipe)]) == 0
+    assert main("run_seqcls.py", "seqcls", train, METHODS, [str(recipe)]) == 0
     assert not Path("outputs/one/checkpoints").exists() and Path("outputs/one/model.safetensors").is_file()
     shown = capsys.readouterr().out
     assert "deleted 2 checkpoints (" in shown and "training.keep_checkpoints: true keeps them" in shown

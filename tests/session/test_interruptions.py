@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from categorize.methods.registry import METHODS
 from categorize.recipe.command import main
 from categorize.train import train
 from categorize.training.checkpoints import mark_complete
@@ -136,7 +137,7 @@ def interrupted(
     monkeypatch.chdir(folder)
     with monkeypatch.context() as patch:
         patch.setattr("categorize.training.step_batches.mark_complete", mark)
-        assert main("run_seqcls.py", "seqcls", train, [recipe.name, *flags]) == status
+        assert main("run_seqcls.py", "seqcls", train, METHODS, [recipe.name, *flags]) == status
     return [recipe.name, "--resume"]
 
 
@@ -144,7 +145,7 @@ def test_a_resumed_run_ends_though_training_deletes_the_checkpoint_it_began_from
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     again = interrupted(tiny, tmp_path, monkeypatch, save_total_limit=1)
-    assert main("run_seqcls.py", "seqcls", train, again) == 0
+    assert main("run_seqcls.py", "seqcls", train, METHODS, again) == 0
     assert not (tmp_path / "outputs/one/checkpoints/checkpoint-4").exists()
     manifest = json.loads((tmp_path / "outputs/one/run.json").read_text())
     assert manifest["details"]["resumed_from"] == "checkpoint-4"
@@ -163,8 +164,8 @@ def test_what_a_resumed_run_took_is_that_of_all_its_starts(
     )
     (checkpoint / "complete.json").unlink()
     mark_complete(checkpoint)
-    assert main("run_seqcls.py", "seqcls", train, again) == 0
-    assert main("run_seqcls.py", "seqcls", train, [again[0], "output_dir=outputs/whole"]) == 0
+    assert main("run_seqcls.py", "seqcls", train, METHODS, again) == 0
+    assert main("run_seqcls.py", "seqcls", train, METHODS, [again[0], "output_dir=outputs/whole"]) == 0
     one, whole = (json.loads((tmp_path / f"outputs/{name}/run.json").read_text()) for name in ("one", "whole"))
     counted = ("rows", "rows_an_epoch", "tokens")
     assert [one["training"][name] for name in counted] == [whole["training"][name] for name in counted]
@@ -190,10 +191,10 @@ def test_a_run_is_continued_in_another_place_with_another_prediction(
         "decision.calibration=temperature",
     ]  # fmt: skip
     capsys.readouterr()
-    assert main("run_seqcls.py", "seqcls", train, [*again, *changed, "training.learning_rate=1e-5"]) == 2
+    assert main("run_seqcls.py", "seqcls", train, METHODS, [*again, *changed, "training.learning_rate=1e-5"]) == 2
     said = "the interrupted run had another recipe (training.learning_rate: 1.0e-05, was 0.005); undo the change"
     assert said in capsys.readouterr().err
-    assert main("run_seqcls.py", "seqcls", train, [again[0], *changed]) == 0
+    assert main("run_seqcls.py", "seqcls", train, METHODS, [again[0], *changed]) == 0
     assert "batch_size: 3" in (tmp_path / "disk/two/recipe.yaml").read_text(encoding="utf-8")
     assert json.loads((tmp_path / "disk/two/run.json").read_text())["details"]["resumed_from"] == "checkpoint-4"
 
@@ -206,10 +207,10 @@ def test_an_adapter_is_not_continued_on_another_base(
     before = (base / "model.safetensors").read_bytes()
     weights = load_file(base / "model.safetensors")
     save_file({name: value + 0.01 for name, value in weights.items()}, base / "model.safetensors", {"format": "pt"})
-    assert main("run_seqcls.py", "seqcls", train, again) == 2
+    assert main("run_seqcls.py", "seqcls", train, METHODS, again) == 2
     assert "base: its weights are not those that the interrupted run began with" in capsys.readouterr().err
     (base / "model.safetensors").write_bytes(before)
-    assert main("run_seqcls.py", "seqcls", train, again) == 0
+    assert main("run_seqcls.py", "seqcls", train, METHODS, again) == 0
     assert len(json.loads((tmp_path / "outputs/one/run.json").read_text())["details"]["base_fingerprint"]) == 64
 
 
@@ -221,7 +222,7 @@ def test_a_run_that_is_told_to_stop_is_continued_and_not_put_in_place(
     error = capsys.readouterr().err
     assert "checkpoint-5: training was stopped by SIGTERM behind step 5 of " in error and "--resume" in error
     assert not (tmp_path / "outputs/one").exists()
-    assert main("run_seqcls.py", "seqcls", train, again) == 0
+    assert main("run_seqcls.py", "seqcls", train, METHODS, again) == 0
     assert json.loads((tmp_path / "outputs/one/run.json").read_text())["details"]["resumed_from"] == "checkpoint-5"
 
 
@@ -252,7 +253,7 @@ def test_a_run_without_the_optimizers_state_is_not_continued(
 ) -> None:
     """It would go on with another learning rate and end with other weights."""
     again = interrupted(tiny, tmp_path, monkeypatch, save_only_model=True)
-    assert main("run_seqcls.py", "seqcls", train, again) == 2
+    assert main("run_seqcls.py", "seqcls", train, METHODS, again) == 2
     assert "checkpoint-4: training.save_only_model left out the optimizer" in capsys.readouterr().err
 
 
@@ -263,11 +264,11 @@ def test_an_interrupted_replacement_of_a_finished_run_is_continued(
 
     RunWriter(tmp_path / "outputs/one", "seed: 1\n").commit({"name": "old", "method": "tfidf"})
     again = interrupted(tiny, tmp_path, monkeypatch, flags=["--overwrite"])
-    assert main("run_seqcls.py", "seqcls", train, again) == 2
+    assert main("run_seqcls.py", "seqcls", train, METHODS, again) == 2
     assert "replace it with --overwrite --resume" in capsys.readouterr().err
-    assert main("run_seqcls.py", "seqcls", train, [*again, "--overwrite", "seed=2"]) == 2
+    assert main("run_seqcls.py", "seqcls", train, METHODS, [*again, "--overwrite", "seed=2"]) == 2
     assert "another recipe" in capsys.readouterr().err
-    assert main("run_seqcls.py", "seqcls", train, [*again, "--overwrite"]) == 0
+    assert main("run_seqcls.py", "seqcls", train, METHODS, [*again, "--overwrite"]) == 0
     manifest = json.loads((tmp_path / "outputs/one/run.json").read_text())
     assert manifest["name"] == "one" and manifest["details"]["resumed_from"] == "checkpoint-4"
 
@@ -284,7 +285,7 @@ def test_an_interrupted_run_is_not_continued_on_other_rows(
         rows.reverse()
     (tmp_path / "rows.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
     capsys.readouterr()
-    assert main("run_seqcls.py", "seqcls", train, again) == (0 if change == "nothing" else 2)
+    assert main("run_seqcls.py", "seqcls", train, METHODS, again) == (0 if change == "nothing" else 2)
     error = capsys.readouterr().err
     assert ("rows.csv was changed since" in error and "--overwrite" in error) == (change != "nothing")
 

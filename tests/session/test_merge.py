@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from categorize import load_predictor
 from categorize.merge import compare
-from categorize.prediction.loading import load_predictor
+from categorize.methods.registry import METHODS
 from categorize.recipe.command import main
 from categorize.train import train
 from tests.session.collections import write_recipe
@@ -51,7 +52,7 @@ def sft_recipe(folder: Path, model: Path, adapter: dict[str, Any] | None, **sect
 
 
 def run(kind: str, *argv: str) -> int:
-    return main(f"run_{kind}.py", kind, train, list(argv))
+    return main(f"run_{kind}.py", kind, train, METHODS, list(argv))
 
 
 def check_merged(folder: Path, kind: str) -> dict[str, Any]:

@@ -13,12 +13,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from categorize import load_predictor
 from categorize.data.load import load_recipe_data
 from categorize.evaluate import evaluate
-from categorize.prediction.loading import load_predictor
+from categorize.methods.registry import METHODS
 from categorize.recipe.command import main
-from categorize.recipe.load import load_recipe
 from categorize.train import train
+from tests.recipes import load_recipe
 from tests.session.collections import write_recipe
 
 Tiny = Callable[..., Path]
@@ -91,13 +92,13 @@ def test_tfidf_with_every_aggregation_is_compared_per_document(
         assert manifest["details"]["segments"]["train"]["by"] == by
         names.append(f"outputs/{by}")
     whole = write_recipe(folder / "whole.yaml", data=DATA, model={"method": "tfidf"}, training=None)
-    assert main("run_seqcls.py", "seqcls", train, [str(whole)]) == 0
+    assert main("run_seqcls.py", "seqcls", train, METHODS, [str(whole)]) == 0
     capsys.readouterr()
     section = {"runs": [*names, "outputs/whole"], "bootstrap": 20}
     recipe = write_recipe(
         folder / "eval.yaml", kind="eval", data=DATA, labels=LABELS, evaluation=section, training=None
     )
-    assert main("run_eval.py", "eval", evaluate, [str(recipe)]) == 0
+    assert main("run_eval.py", "eval", evaluate, METHODS, [str(recipe)]) == 0
     said = " ".join(capsys.readouterr().out.split())
     test = load_recipe_data(load_recipe(recipe).recipe).splits.test.num_rows
     assert f"4 runs on the test split, {test} documents" in said
@@ -144,7 +145,7 @@ def test_the_dry_run_counts_segments(folder: Path, tiny: Tiny, capsys: pytest.Ca
     recipe = write_recipe(folder / "mine.yaml", data=data, labels=LABELS, model=model)
     rows = folder / "rows.csv"
     rows.write_text(rows.read_text(encoding="utf-8").replace("Bob:", "BOBBY:"), encoding="utf-8")
-    assert main("run_seqcls.py", "seqcls", train, [str(recipe), "--dry-run"]) == 0
+    assert main("run_seqcls.py", "seqcls", train, METHODS, [str(recipe), "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "train: 24 documents in" in said and "(tokens, at most 14 tokens)" in said
     assert "rows that would be cut: 0" in said
@@ -193,7 +194,7 @@ def test_real_dialogues_are_decided_by_their_turns(root: Path, tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     segments = "data.segments={by: turns, aggregation: max}"
     recipe = str(root / "benchmarks/recipes/crosswoz_tfidf.yaml")
-    assert main("run_seqcls.py", "seqcls", train, [recipe, f"data.source={json.dumps(files)}", segments]) == 0
+    assert main("run_seqcls.py", "seqcls", train, METHODS, [recipe, f"data.source={json.dumps(files)}", segments]) == 0
     measured = json.loads((tmp_path / "outputs/crosswoz_tfidf/metrics.json").read_text())["test"]
     assert measured["rows"] == 200
     assert measured["macro"]["f1"] > 0.96

@@ -14,11 +14,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from categorize.methods import preview
-from categorize.prediction.loading import load_predictor
+from categorize import load_predictor
+from categorize.methods.registry import METHODS
 from categorize.recipe.command import main
 from categorize.recipe.sections import CausalPredictionSection
 from categorize.train import train
+from categorize.training import costs
 from tests.session.collections import write_recipe
 
 Tiny = Callable[..., Path]
@@ -59,7 +60,7 @@ def sft(folder: Path, name: str, model: Path, *argv: str, **sections: Any) -> di
             "training": {**TRAINING, **sections.get("training", {})},
         },
     )
-    assert main("run_sft.py", "sft", train, [str(recipe), *argv]) == 0
+    assert main("run_sft.py", "sft", train, METHODS, [str(recipe), *argv]) == 0
     return dict(json.loads((folder / "outputs" / name / "run.json").read_text()))
 
 
@@ -199,7 +200,7 @@ def test_a_dry_run_shows_what_is_learned(folder: Path, tiny: Tiny, capsys: pytes
         model={"name_or_path": str(tiny("qwen2", chat=True)), "max_length": 90},
         prompt={"system": "Mood of the text."},
     )
-    assert main("run_sft.py", "sft", train, [str(recipe), "--dry-run"]) == 0
+    assert main("run_sft.py", "sft", train, METHODS, [str(recipe), "--dry-run"]) == 0
     shown = capsys.readouterr().out
     for part in ("shared instruction:", "rows that would be cut:", "no loss on this:", "| <|im_start|>system"):
         assert part in shown
@@ -211,7 +212,7 @@ def test_a_dry_run_counts_on_activations_that_are_computed_again(
     folder: Path, tiny: Tiny, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else its estimate, where no step is taken, would be several times the memory that a recipe's header says."""
-    monkeypatch.setattr(preview, "LONGEST_STEP", 0.0)
+    monkeypatch.setattr(costs, "LONGEST_STEP", 0.0)
     recipe = write_recipe(
         folder / "one.yaml",
         kind="sft",
@@ -221,7 +222,7 @@ def test_a_dry_run_counts_on_activations_that_are_computed_again(
     )
     needed = {}
     for said in ([], ["training.activation_checkpointing=true"], ["training.activation_checkpointing=false"]):
-        assert main("run_sft.py", "sft", train, [str(recipe), "--dry-run", *said]) == 0
+        assert main("run_sft.py", "sft", train, METHODS, [str(recipe), "--dry-run", *said]) == 0
         found = re.search(r"memory, estimated: ([\d.]+) GiB", capsys.readouterr().out)
         assert found is not None
         needed[tuple(said)] = float(found[1])

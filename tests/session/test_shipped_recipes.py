@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from categorize.recipe.command import main
-from categorize.recipe.load import load_recipe, peek_kind
+from categorize.recipe.load import peek_kind
 from categorize.train import train
+from tests.recipes import load_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = {"seqcls": "run_seqcls.py", "sft": "run_sft.py"}

@@ -14,9 +14,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from categorize import load_predictor
 from categorize.errors import UserError
 from categorize.evaluate import evaluate, prediction_files
-from categorize.prediction.loading import load_predictor
+from categorize.methods.registry import METHODS
 from categorize.recipe.command import main
 from categorize.train import train
 from tests.session.collections import write_collection, write_recipe
@@ -42,11 +43,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*argv: str) -> int:
-    return main("run_seqcls.py", "seqcls", train, list(argv))
+    return main("run_seqcls.py", "seqcls", train, METHODS, list(argv))
 
 
 def compare(*argv: str) -> int:
-    return main("run_eval.py", "eval", evaluate, list(argv))
+    return main("run_eval.py", "eval", evaluate, METHODS, list(argv))
 
 
 def check_run(path: Path, task: str) -> dict[str, Any]:

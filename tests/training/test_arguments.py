@@ -9,8 +9,9 @@ import pytest
 
 from categorize.errors import UserError
 from categorize.labels import Group, Label, LabelSet
-from categorize.recipe.sections import SftRecipe, Task, TrainingSection
+from categorize.recipe.sections import Task, TrainingSection
 from categorize.training.arguments import build_arguments, build_sft_arguments
+from tests.recipes import SftRecipe
 
 TASKS: tuple[Task, ...] = ("single_label", "multi_label", "ordinal", "regression")
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from categorize import load_predictor
 from categorize.labels import Label, LabelSet
-from categorize.prediction.loading import load_predictor
+from categorize.methods.registry import METHODS
 from categorize.recipe.command import main
 from categorize.train import train
 from categorize.training.balance import Balance, build_balance, classes_of
@@ -99,7 +100,7 @@ def test_steps_are_the_same_rows_over_any_processes(
 
 
 def run(*argv: str) -> int:
-    return main("run_seqcls.py", "seqcls", train, list(argv))
+    return main("run_seqcls.py", "seqcls", train, METHODS, list(argv))
 
 
 @pytest.mark.parametrize("mode", MODES)

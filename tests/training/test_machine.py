@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from categorize.errors import UserError
+from categorize.methods.registry import METHODS
 from categorize.recipe.command import main
-from categorize.recipe.sections import SeqclsRecipe, SftRecipe
 from categorize.train import train
 from categorize.training.machine import check_machine
+from tests.recipes import SeqclsRecipe, SftRecipe
 from tests.session.collections import write_collection, write_recipe
 from tests.training.tiny_training import build_trainer
 
@@ -207,7 +208,7 @@ def test_a_dry_run_refuses_what_the_run_would_refuse_in_the_same_words(
     before = sorted(folder.iterdir())
     said = []
     for flags in (["--dry-run"], []):
-        assert main("run_seqcls.py", "seqcls", train, [recipe, asked, *flags]) == 2
+        assert main("run_seqcls.py", "seqcls", train, METHODS, [recipe, asked, *flags]) == 2
         said.append(capsys.readouterr().err)
         if flags:
             assert sorted(folder.iterdir()) == before
@@ -224,5 +225,5 @@ def test_a_dry_run_refuses_a_merged_runs_place_too(
     (folder / "taken_merged").mkdir()
     (folder / "taken_merged/thesis.docx").touch()
     for asked, message in (("output_dir=taken", "taken_merged: "), ("output_dir=" + "x" * 240, "File name too long")):
-        assert main("run_seqcls.py", "seqcls", train, [recipe, asked, "--merge", "--dry-run"]) == 2
+        assert main("run_seqcls.py", "seqcls", train, METHODS, [recipe, asked, "--merge", "--dry-run"]) == 2
         assert message in capsys.readouterr().err

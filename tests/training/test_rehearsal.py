@@ -16,9 +16,10 @@ import pytest
 import torch
 
 from categorize.errors import UserError
-from categorize.methods import preview
+from categorize.methods.registry import METHODS
 from categorize.recipe.command import main
 from categorize.train import train
+from categorize.training import costs
 from categorize.training.rehearsal import rehearse
 from tests.session.collections import write_collection, write_recipe
 from tests.training.tiny_sft import build_sft_trainer
@@ -112,10 +113,10 @@ def test_half_an_epoch_of_a_regression_shows_its_steps_and_a_score(
     folder: Path, tiny: Tiny, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = regression(folder, tiny("bert"), num_train_epochs=0.5)
-    assert main("run_seqcls.py", "seqcls", train, [recipe, "--dry-run"]) == 0
+    assert main("run_seqcls.py", "seqcls", train, METHODS, [recipe, "--dry-run"]) == 0
     shown = capsys.readouterr().out
     assert re.search(r"its score: (3\.5|3\.75|1\.5);", shown)
-    assert main("run_seqcls.py", "seqcls", train, [recipe]) == 0
+    assert main("run_seqcls.py", "seqcls", train, METHODS, [recipe]) == 0
     steps = json.loads((folder / "outputs/score/run.json").read_text())["details"]["steps"]
     assert f"optimizer steps: {steps} of 8 rows" in shown
 
@@ -123,9 +124,9 @@ def test_half_an_epoch_of_a_regression_shows_its_steps_and_a_score(
 def test_a_model_that_is_slow_here_is_estimated_and_said_to_be(
     folder: Path, tiny: Tiny, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preview, "LONGEST_STEP", 0.0)
+    monkeypatch.setattr(costs, "LONGEST_STEP", 0.0)
     recipe = str(write_recipe(folder / "one.yaml", model={"name_or_path": str(tiny("bert"))}))
-    assert main("run_seqcls.py", "seqcls", train, [recipe, "--dry-run"]) == 0
+    assert main("run_seqcls.py", "seqcls", train, METHODS, [recipe, "--dry-run"]) == 0
     shown = capsys.readouterr().out
     assert "neither is measured: a step would take about" in shown and "memory, estimated:" in shown
     assert "measured:" not in shown.replace("neither is measured:", "")

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from categorize import load_predictor
+from categorize.methods.registry import METHODS
 from categorize.methods.tfidf.fit import build_features, word_lines
 from categorize.methods.tfidf.predictor import Features, FeatureSettings
+from categorize.methods.tfidf.section import TfidfModel
 from categorize.metrics.decision import DecisionRule
-from categorize.prediction.loading import load_predictor
 from categorize.recipe.command import main
-from categorize.recipe.sections import TfidfModel
 from categorize.runs.folder import Run
 from categorize.train import train
 from tests.session.collections import write_recipe
@@ -37,7 +38,7 @@ def fit(folder: Path, weights: dict[str, int], estimator: str, task: str = "sing
         data={"columns": {"id": "id", "text": "text", "label": "mood", "weight": "w"}},
         labels={"task": task, "names": list(TEXTS)},
     )
-    assert main("run_seqcls.py", "seqcls", train, [recipe.name, "--overwrite"]) == 0
+    assert main("run_seqcls.py", "seqcls", train, METHODS, [recipe.name, "--overwrite"]) == 0
     found = load_predictor("outputs/one").predict_texts(list(TEXTS.values()))
     assert found.probabilities is not None
     return np.asarray(found.probabilities)
@@ -78,7 +79,7 @@ def test_a_label_that_training_never_saw_is_not_given_to_every_document(
         labels={"task": "multi_label", "names": ["fruit", "car", "train"]},
         decision={"thresholds": "per_label"},
     )
-    assert main("run_seqcls.py", "seqcls", train, [recipe.name]) == 0
+    assert main("run_seqcls.py", "seqcls", train, METHODS, [recipe.name]) == 0
     measured = Run.open("outputs/one").read_json("metrics.json")["test"]
     assert measured["accuracy"] == 1.0 and measured["per_class"][2]["predicted"] == 0
     printed = capsys.readouterr().out
@@ -108,14 +109,16 @@ def test_chinese_clauses_are_not_words_and_margins_are_calibrated(
         labels={"names": [*signs]},
         data={"splits": {"test": 0.25, "validation": 0.25}},
     )
-    assert main("run_seqcls.py", "seqcls", train, [recipe.name]) == 0
+    assert main("run_seqcls.py", "seqcls", train, METHODS, [recipe.name]) == 0
     assert "words: 100% are single characters of scripts without spaces" in capsys.readouterr().out
     run = Run.open("outputs/one")
     calibrated = run.read_json("metrics.json")["test"]
     assert calibrated["accuracy"] > 0.7  # with clauses as words 1 of 8, by chance
     assert DecisionRule.load(run.path / "decision_rule.json").temperature < 0.5
     # Said otherwise, probabilities are the margins'.
-    assert main("run_seqcls.py", "seqcls", train, [recipe.name, "decision.calibration=none", "--overwrite"]) == 0
+    assert (
+        main("run_seqcls.py", "seqcls", train, METHODS, [recipe.name, "decision.calibration=none", "--overwrite"]) == 0
+    )
     plain = run.read_json("metrics.json")["test"]
     assert plain["accuracy"] == calibrated["accuracy"]
     assert calibrated["expected_calibration_error"] < 0.15 < 0.4 < plain["expected_calibration_error"]

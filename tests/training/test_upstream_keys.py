@@ -22,9 +22,9 @@ from transformers.integrations import integration_utils
 
 from categorize.errors import UserError
 from categorize.recipe import hints, upstream
-from categorize.recipe.load import load_recipe
 from categorize.training.sft_trainer import LabelSFTTrainer
 from categorize.training.trainer import HeadTrainer
+from tests.recipes import load_recipe
 from tests.session.collections import write_recipe
 from tests.training.tiny_sft import build_sft_trainer
 from tests.training.tiny_training import build_trainer

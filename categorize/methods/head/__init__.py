@@ -1,1 +1,1 @@
-"""head."""
+"""A classification or regression head on an encoder or a decoder."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from categorize.methods.head.model import HEAD, Head, HeadSettings, build_head
-from categorize.methods.head.predictor import HeadPredictor, encode_texts, to_probabilities
-from categorize.methods.method import FitOptions, FitSummary
+from categorize.methods.head.predictor import encode_texts, to_probabilities
+from categorize.methods.head.section import HeadModel
 from categorize.metrics.decision import DecisionRule
 from categorize.metrics.measures import measure
 from categorize.metrics.progress import flat
@@ -18,8 +18,8 @@ from categorize.prediction.predictor import SegmentPredictions
 from categorize.predictions import Predictions
 from categorize.processes import is_main_process
 from categorize.prompts.format import PromptFormat
-from categorize.recipe.sections import HeadModel, SeqclsRecipe
-from categorize.runs.folder import PROMPT, Run, RunWriter
+from categorize.recipe.sections import SeqclsRecipe
+from categorize.runs.folder import PROMPT, RunWriter
 from categorize.training.arguments import (
     ADAPTER_DEFAULTS,
     HEAD_ONLY_DEFAULTS,
@@ -27,6 +27,7 @@ from categorize.training.arguments import (
     check_metric,
 )
 from categorize.training.balance import build_balance
+from categorize.training.fit_summary import FitOptions, FitSummary
 from categorize.training.fitting import fit_with_trainer
 from categorize.training.inputs import Inputs, training_inputs
 from categorize.training.objectives import Objective, class_weights, named_weights, weights_line
@@ -41,48 +42,31 @@ if TYPE_CHECKING:
     from categorize.training.trainer import EncodedRows, HeadTrainer
 
 
-class HeadMethod:
-    """A head on an encoder or decoder, trained by gradient descent."""
-
-    name: ClassVar[str] = "head"
-    kind: ClassVar[str] = "seqcls"
-    together: ClassVar[bool] = True
-
-    def fit(self, recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
-        """Train, and write model or adapter, tokenizer, head settings and prompt into the run."""
-        session = prepare(recipe, data, writer.checkpoints, options)
-        files = {HEAD: session.head.settings.to_dict()}
-        if session.prompt is not None:
-            files[PROMPT] = session.prompt.to_dict()
-        return fit_with_trainer(
-            session.trainer,
-            writer,
-            options,
-            files=files,
-            lengths=session.rows.tokens.lengths,
-            precision=session.precision,
-            base=session.head.settings.base,
-            details={
-                "truncated_rows": session.truncated,
-                **({"head": session.head.note} if session.head.note else {}),
-                **({"class_weights": session.class_weights} if session.class_weights else {}),
-                **session.inputs.details(),
-            },
-        )
-
-    def load(self, run: Run) -> HeadPredictor:
-        """The predictor of a run that this method wrote."""
-        return HeadPredictor.load(run)
-
-    def preview(self, recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list[str]:
-        """Lengths in tokens, rows that would be cut, one example, parameters, and estimates of memory and time."""
-        from categorize.methods.preview import preview_head
-
-        return preview_head(recipe, data, options)
+def fit(recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
+    """Train, and write model or adapter, tokenizer, head settings and prompt into the run."""
+    prepared = prepare(recipe, data, writer.checkpoints, options)
+    files = {HEAD: prepared.head.settings.to_dict()}
+    if prepared.prompt is not None:
+        files[PROMPT] = prepared.prompt.to_dict()
+    return fit_with_trainer(
+        prepared.trainer,
+        writer,
+        options,
+        files=files,
+        lengths=prepared.rows.tokens.lengths,
+        precision=prepared.precision,
+        base=prepared.head.settings.base,
+        details={
+            "truncated_rows": prepared.truncated,
+            **({"head": prepared.head.note} if prepared.head.note else {}),
+            **({"class_weights": prepared.class_weights} if prepared.class_weights else {}),
+            **prepared.inputs.details(),
+        },
+    )
 
 
 @dataclass(frozen=True)
-class Session:
+class Prepared:
     """Everything that training a head needs, built from a recipe and its rows."""
 
     head: Head
@@ -95,7 +79,7 @@ class Session:
     class_weights: dict[str, float]
 
 
-def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: FitOptions) -> Session:
+def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: FitOptions) -> Prepared:
     """Model, tokenized rows and trainer of a recipe. Seeds every generator first, so that a new head is the same
     each time."""
     from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, set_seed
@@ -170,7 +154,7 @@ def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: 
     )
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
-    return Session(head, prompt, rows, trainer, precision.reason, rows.tokens.truncated, inputs, named)
+    return Prepared(head, prompt, rows, trainer, precision.reason, rows.tokens.truncated, inputs, named)
 
 
 def _targets(label_set: LabelSet, rows: pa.Table) -> npt.NDArray[np.float64]:

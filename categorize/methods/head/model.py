@@ -4,24 +4,29 @@ folder."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from categorize.errors import UserError
 from categorize.labels import LabelSet
+from categorize.methods.head.section import HeadModel
+from categorize.methods.method import Merged
 from categorize.nn.adapters import add_adapter, load_adapter
 from categorize.nn.console import quiet_libraries
+from categorize.nn.merging import merge_or_refuse
 from categorize.nn.outputs import Outputs, config_names, follow_labels
 from categorize.nn.pooling import pool_by_mean, pool_last_token
+from categorize.nn.precision import resolve_dtype
 from categorize.nn.quantization import build_quantization, keep_layout, quantized_within
 from categorize.nn.sharding import prepare_for_fsdp
 from categorize.nn.sparse_attention import keep_sparse_attention
-from categorize.nn.tokenizer import ensure_pad_token, load_tokenizer, loading
-from categorize.recipe.sections import HeadModel, QuantizationSection, SeqclsRecipe
+from categorize.nn.tokenizer import clamp_length, ensure_pad_token, load_tokenizer, loading
+from categorize.recipe.sections import QuantizationSection, SeqclsRecipe
+from categorize.runs.folder import Run
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 HEAD = "head.json"
 OUTPUT_MODULES = ("classifier", "score", "classification_head")
@@ -224,38 +229,6 @@ def freeze_base(model: PreTrainedModel, heads: Iterable[str]) -> None:
             parameter.data = parameter.data.float()
 
 
-def resolve_dtype(name: str, trained: bool) -> torch.dtype | str:
-    """Type to load weights in.
-
-    `auto` is float32 where the weights themselves are trained (mixed precision keeps float32 masters), and elsewhere
-    on a
-    CPU; on a GPU frozen weights keep the type they were saved in.
-    """
-    import torch
-
-    if name != "auto":
-        named: torch.dtype = getattr(torch, name)
-        return named
-    if trained or not torch.cuda.is_available():
-        return torch.float32
-    return "auto"
-
-
-def clamp_length(max_length: int, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:
-    """The longest input that the model's positions allow, at most `max_length`."""
-    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
-    limits = [max_length]
-    if isinstance(positions, int) and positions > 0 and not getattr(config, "relative_attention", False):
-        # RoBERTa counts positions from behind the padding token's id.
-        offset = (
-            config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert", "longformer") else 0
-        )
-        limits.append(positions - (offset if offset else 0))
-    if tokenizer.model_max_length and tokenizer.model_max_length < 10**6:
-        limits.append(int(tokenizer.model_max_length))
-    return max(1, min(limits))
-
-
 def load_trained_head(
     folder: str, label_set: LabelSet, settings: HeadSettings, base: str | None = None, trust_remote_code: bool = False
 ) -> Head:
@@ -302,15 +275,9 @@ def load_trained_head(
     return Head(model, tokenizer, settings)
 
 
-def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
-    """(trained, all) parameters; 4-bit weights are counted as what they stand for."""
-    trained = total = 0
-    for parameter in model.parameters():
-        count = parameter.numel()
-        if parameter.__class__.__name__ == "Params4bit":
-            count *= 2
-        if hasattr(parameter, "ds_numel"):
-            count = parameter.ds_numel
-        total += count
-        trained += count if parameter.requires_grad else 0
-    return trained, total
+def merge(run: Run, label_set: LabelSet, dtype: str, base: str | None, trust_remote_code: bool) -> Merged:
+    """The head of a run with its adapter in the weights of its base, loaded whole in `dtype`."""
+    settings = replace(HeadSettings(**run.read_json(HEAD)), quantization=None, dtype=dtype)
+    head = load_trained_head(str(run.path), label_set, settings, base, trust_remote_code)
+    whole = replace(settings, base=None, base_revision=None)
+    return Merged(merge_or_refuse(head.model, run.path), head.tokenizer, {HEAD: whole.to_dict()})

@@ -1,1 +1,1 @@
-"""sft."""
+"""A causal language model that is tuned to answer with labels."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from categorize.engines.label_scoring import LabelScorer, to_distribution
 from categorize.errors import UserError
 from categorize.methods.head.predictor import model_inputs
-from categorize.methods.method import FitOptions, FitSummary
-from categorize.methods.sft.model import CAUSAL, Causal, build_causal
+from categorize.methods.sft.model import CAUSAL, Causal, align_end, build_causal
 from categorize.methods.sft.predictor import CausalPredictor, prediction_mode, share_prefix
 from categorize.metrics.decision import DecisionRule
 from categorize.metrics.measures import measure
@@ -22,9 +21,10 @@ from categorize.predictions import Predictions
 from categorize.processes import is_main_process
 from categorize.prompts.format import EncodedPrompt, PromptFormat
 from categorize.recipe.sections import CausalPredictionSection, SftRecipe
-from categorize.runs.folder import PROMPT, Run, RunWriter
+from categorize.runs.folder import PROMPT, RunWriter
 from categorize.training.arguments import build_sft_arguments, check_metric
 from categorize.training.balance import build_balance
+from categorize.training.fit_summary import FitOptions, FitSummary
 from categorize.training.fitting import fit_with_trainer
 from categorize.training.inputs import Inputs, training_inputs
 from categorize.training.objectives import class_weights, named_weights, weights_line
@@ -39,42 +39,25 @@ if TYPE_CHECKING:
     from categorize.training.sft_trainer import LabelSFTTrainer
 
 
-class SftMethod:
-    """A causal model that answers with labels."""
-
-    name: ClassVar[str] = "sft"
-    kind: ClassVar[str] = "sft"
-    together: ClassVar[bool] = True
-
-    def fit(self, recipe: SftRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
-        """Train, and write model or adapter, tokenizer, settings and prompt into the run."""
-        causal, prompt, trainer, precision, inputs = prepare(recipe, data, writer.checkpoints, options)
-        named = named_weights(recipe, data.label_set, inputs.train)
-        return fit_with_trainer(
-            trainer,
-            writer,
-            options,
-            files={CAUSAL: causal.settings.to_dict(), PROMPT: prompt.to_dict()},
-            lengths=trainer.rows.lengths,
-            precision=precision,
-            base=causal.settings.base,
-            details={
-                "truncated_rows": sum(row.truncated for row in trainer.train_rows),
-                "prefix_tokens": len(prompt.prefix_ids),
-                **({"class_weights": named} if named else {}),
-                **inputs.details(),
-            },
-        )
-
-    def load(self, run: Run) -> CausalPredictor:
-        """The predictor of a run that this method wrote."""
-        return CausalPredictor.load(run)
-
-    def preview(self, recipe: SftRecipe, data: LoadedData, options: FitOptions) -> list[str]:
-        """Lengths in tokens, rows that would be shortened, a rendered example with its loss mask, parameters, costs."""
-        from categorize.methods.preview import preview_sft
-
-        return preview_sft(recipe, data, options)
+def fit(recipe: SftRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
+    """Train, and write model or adapter, tokenizer, settings and prompt into the run."""
+    causal, prompt, trainer, precision, inputs = prepare(recipe, data, writer.checkpoints, options)
+    named = named_weights(recipe, data.label_set, inputs.train)
+    return fit_with_trainer(
+        trainer,
+        writer,
+        options,
+        files={CAUSAL: causal.settings.to_dict(), PROMPT: prompt.to_dict()},
+        lengths=trainer.rows.lengths,
+        precision=precision,
+        base=causal.settings.base,
+        details={
+            "truncated_rows": sum(row.truncated for row in trainer.train_rows),
+            "prefix_tokens": len(prompt.prefix_ids),
+            **({"class_weights": named} if named else {}),
+            **inputs.details(),
+        },
+    )
 
 
 def prepare(
@@ -130,17 +113,6 @@ def prepare(
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     return causal, prompt, trainer, precision.reason, inputs
-
-
-def align_end(causal: Causal, prompt: PromptFormat) -> None:
-    """Make the answer's end token one that ends generation, so that a tuned model stops where it learned to."""
-    config = causal.model.generation_config
-    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
-    config.eos_token_id = sorted({prompt.end_id, *(end for end in ends if end is not None)})
-    # Sampling defaults of the base are of no use to a model that answers with labels, and are refused with greedy
-    # search.
-    config.do_sample, config.temperature, config.top_p, config.top_k = False, None, None, None
-    config.repetition_penalty = None
 
 
 def encode_rows(prompt: PromptFormat, rows: pa.Table) -> list[EncodedPrompt]:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from categorize.methods.head.model import clamp_length, resolve_dtype
+from categorize.labels import LabelSet
+from categorize.methods.method import Merged
+from categorize.methods.sft.section import CausalModel
 from categorize.nn.adapters import add_adapter, load_adapter
 from categorize.nn.console import quiet_libraries
+from categorize.nn.merging import merge_or_refuse
+from categorize.nn.precision import resolve_dtype
 from categorize.nn.quantization import build_quantization, keep_layout
 from categorize.nn.sharding import prepare_for_fsdp
-from categorize.nn.tokenizer import ensure_pad_token, load_tokenizer, loading
+from categorize.nn.tokenizer import clamp_length, ensure_pad_token, load_tokenizer, loading
+from categorize.prompts.format import PromptFormat
 from categorize.recipe.sections import QuantizationSection, SftRecipe
+from categorize.runs.folder import PROMPT, Run
 
 if TYPE_CHECKING:
     import torch
@@ -58,6 +64,7 @@ def build_causal(recipe: SftRecipe, trust_remote_code: bool = False) -> Causal:
         UserError: the model is missing or the adapter does not fit it.
     """
     section = recipe.model
+    assert isinstance(section, CausalModel)
     whole = recipe.adapter is None and recipe.quantization is None
     causal = load_causal(
         section.name_or_path,
@@ -144,3 +151,24 @@ def load_trained_causal(
     causal.settings = settings
     causal.model.eval()
     return causal
+
+
+def align_end(causal: Causal, prompt: PromptFormat) -> None:
+    """Make the answer's end token one that ends generation, so that a tuned model stops where it learned to."""
+    config = causal.model.generation_config
+    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    config.eos_token_id = sorted({prompt.end_id, *(end for end in ends if end is not None)})
+    # Sampling defaults of the base are of no use to a model that answers with labels, and are refused with greedy
+    # search.
+    config.do_sample, config.temperature, config.top_p, config.top_k = False, None, None, None
+    config.repetition_penalty = None
+
+
+def merge(run: Run, label_set: LabelSet, dtype: str, base: str | None, trust_remote_code: bool) -> Merged:
+    """The model of a run with its adapter in the weights of its base, loaded whole in `dtype`."""
+    settings = replace(CausalSettings(**run.read_json(CAUSAL)), quantization=None, dtype=dtype)
+    causal = load_trained_causal(str(run.path), settings, base, trust_remote_code)
+    causal.model = merge_or_refuse(causal.model, run.path)
+    align_end(causal, PromptFormat.from_dict(run.read_json(PROMPT), label_set, causal.tokenizer))
+    whole = replace(settings, base=None, base_revision=None)
+    return Merged(causal.model, causal.tokenizer, {CAUSAL: whole.to_dict()})

@@ -1,1 +1,1 @@
-"""tfidf."""
+"""TF-IDF features and a linear model."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from categorize.data.segments.tokens import PlainTokens
 from categorize.errors import UserError
-from categorize.methods.method import FitOptions, FitSummary
 from categorize.methods.tfidf.predictor import UNSPACED, WORDS, Features, FeatureSettings, TfidfPredictor
-from categorize.recipe.sections import SeqclsRecipe, TfidfModel, TrainedRecipe
+from categorize.methods.tfidf.section import TfidfModel
+from categorize.recipe.sections import SeqclsRecipe
 from categorize.training.balance import Balance, build_balance
+from categorize.training.fit_summary import FitSummary
 from categorize.training.inputs import training_inputs
 
 if TYPE_CHECKING:
@@ -21,62 +22,52 @@ if TYPE_CHECKING:
 
     from categorize.data.load import LoadedData
     from categorize.labels import LabelSet
-    from categorize.runs.folder import Run, RunWriter
+    from categorize.runs.folder import RunWriter
 
 
-class TfidfMethod:
-    """TF-IDF and LinearSVC, logistic regression or ridge."""
+def fit(recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter) -> FitSummary:
+    """Fit the vocabulary and the linear model on the training rows; ridge's strength is chosen on validation."""
+    section = recipe.model
+    assert isinstance(section, TfidfModel)
+    start = time.perf_counter()
+    inputs = training_inputs(data, PlainTokens())
+    inputs.announce()
+    train = inputs.train
+    features, texts = build_features(section), train.column("text").to_pylist()
+    for line in word_lines(section, texts):
+        print(f"  {line}", flush=True)
+    matrix = fit_features(features, texts)
+    gold, weights = train.column("gold").to_pylist(), train.column("weight").to_numpy()
+    targets = data.label_set.encode(gold, train.column("gold_score").to_pylist())
+    details: dict[str, Any] = {"features": matrix.shape[1], **inputs.details()}
+    # The vocabulary is that of all rows; the linear model alone reads the balanced ones.
+    if (balance := build_balance(recipe.training.balance, data.label_set, targets)) is not None:
+        print(f"  {balance.line()}", flush=True)
+        matrix, targets, weights = balanced(balance, matrix, targets, weights, recipe.seed)
+    if data.label_set.is_regression:
+        coefficients, intercepts, details["alpha"] = _fit_ridge(
+            section, inputs.validation, features, matrix, targets[:, 0], weights
+        )
+    else:
+        coefficients, intercepts, details["estimator"] = _fit_linear(
+            section, data.label_set, matrix, targets, weights, recipe.seed
+        )
+    predictor = TfidfPredictor(data.label_set, features, coefficients, intercepts)
+    predictor.save(writer)
+    count = int(coefficients.size + intercepts.size)
+    rows = matrix.shape[0]
+    return FitSummary(count, count, time.perf_counter() - start, rows, details=details, rows_an_epoch=rows)
 
-    name: ClassVar[str] = "tfidf"
-    kind: ClassVar[str] = "seqcls"
-    together: ClassVar[bool] = False
 
-    def fit(self, recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
-        """Fit the vocabulary and the linear model on the training rows; ridge's strength is chosen on validation."""
-        section = recipe.model
-        assert isinstance(section, TfidfModel)
-        start = time.perf_counter()
-        inputs = training_inputs(data, PlainTokens())
-        inputs.announce()
-        train = inputs.train
-        features, texts = build_features(section), train.column("text").to_pylist()
-        for line in word_lines(section, texts):
-            print(f"  {line}", flush=True)
-        matrix = fit_features(features, texts)
-        gold, weights = train.column("gold").to_pylist(), train.column("weight").to_numpy()
-        targets = data.label_set.encode(gold, train.column("gold_score").to_pylist())
-        details: dict[str, Any] = {"features": matrix.shape[1], **inputs.details()}
-        # The vocabulary is that of all rows; the linear model alone reads the balanced ones.
-        if (balance := build_balance(recipe.training.balance, data.label_set, targets)) is not None:
-            print(f"  {balance.line()}", flush=True)
-            matrix, targets, weights = balanced(balance, matrix, targets, weights, recipe.seed)
-        if data.label_set.is_regression:
-            coefficients, intercepts, details["alpha"] = _fit_ridge(
-                section, inputs.validation, features, matrix, targets[:, 0], weights
-            )
-        else:
-            coefficients, intercepts, details["estimator"] = _fit_linear(
-                section, data.label_set, matrix, targets, weights, recipe.seed
-            )
-        predictor = TfidfPredictor(data.label_set, features, coefficients, intercepts)
-        predictor.save(writer)
-        count = int(coefficients.size + intercepts.size)
-        rows = matrix.shape[0]
-        return FitSummary(count, count, time.perf_counter() - start, rows, details=details, rows_an_epoch=rows)
-
-    def load(self, run: Run) -> TfidfPredictor:
-        """The predictor of a run that this method wrote."""
-        return TfidfPredictor.load(run)
-
-    def preview(self, recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list[str]:
-        """How many features the training rows have."""
-        section = recipe.model
-        assert isinstance(section, TfidfModel)
-        inputs = training_inputs(data, PlainTokens())
-        texts = inputs.train.column("text").to_pylist()
-        matrix = fit_features(build_features(section), texts)
-        features = f"features: {matrix.shape[1]:,} n-grams, {matrix.nnz / matrix.shape[0]:.0f} in a row"
-        return [*inputs.lines(), *word_lines(section, texts), features]
+def preview(recipe: SeqclsRecipe, data: LoadedData) -> list[str]:
+    """How many features the training rows have."""
+    section = recipe.model
+    assert isinstance(section, TfidfModel)
+    inputs = training_inputs(data, PlainTokens())
+    texts = inputs.train.column("text").to_pylist()
+    matrix = fit_features(build_features(section), texts)
+    features = f"features: {matrix.shape[1]:,} n-grams, {matrix.nnz / matrix.shape[0]:.0f} in a row"
+    return [*inputs.lines(), *word_lines(section, texts), features]
 
 
 def balanced(
@@ -135,15 +126,6 @@ def word_lines(section: TfidfModel, texts: list[str]) -> list[str]:
 def estimator(section: TfidfModel, label_set: LabelSet) -> str:
     """The linear model of a classification."""
     return section.estimator or ("logistic_regression" if label_set.is_multi_label else "linear_svc")
-
-
-def gives_margins(recipe: TrainedRecipe, label_set: LabelSet) -> bool:
-    """Whether probabilities are made of margins that no probability stands behind: of LinearSVC, or of one binary model
-    a label where a row has one label. Such probabilities are calibrated unless the recipe says otherwise."""
-    section = recipe.model
-    return isinstance(section, TfidfModel) and (
-        not label_set.is_multi_label or estimator(section, label_set) == "linear_svc"
-    )
 
 
 def _fit_linear(

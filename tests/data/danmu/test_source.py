@@ -13,9 +13,9 @@ from categorize.data.load import load_data
 from categorize.data.source import read_source
 from categorize.errors import UserError
 from categorize.recipe.data_sections import DataSection
-from categorize.recipe.load import load_recipe
 from categorize.recipe.sections import LabelsSection
 from demo.generate_danmu import Plan, write
+from tests.recipes import load_recipe
 from tests.session.collections import write_recipe
 
 

@@ -1,78 +1,27 @@
-"""The dry run of a model: lengths, cut rows, an example as it is read, parameters, memory and time as a few
-steps show them."""
+"""What a dry run says of a training: lengths, cut rows, parameters, memory and time as a few steps show them."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from categorize.methods.head.model import parameter_counts
-from categorize.methods.method import FitOptions
-from categorize.recipe.sections import SeqclsRecipe, SftRecipe, TrainedRecipe
+from categorize.nn.parameters import parameter_counts
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import pyarrow as pa
     from transformers import PreTrainedModel
 
     from categorize.data.load import LoadedData
 
-EXAMPLE_TOKENS = 48
 LONGEST_STEP = 60.0  # seconds, estimated: above, a dry run takes no step
 GIB = 2**30
 
 
-def preview_head(recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list[str]:
-    """Lines for the terminal. Model and trainer are built and take a few steps, in a folder that goes at once."""
-    from categorize.methods.head.fit import prepare
-
-    with TemporaryDirectory() as folder:
-        session = prepare(recipe, data, Path(folder), options)
-        head, rows = session.head, session.inputs.train
-        tokens = session.rows.tokens
-        pieces = head.tokenizer.convert_ids_to_tokens(tokens[0].tolist()[:EXAMPLE_TOKENS])
-        shown = " ".join(repr(piece)[1:-1] for piece in pieces)
-        return [
-            *_lengths(tokens.lengths, tokens.truncated, head.settings.max_length),
-            f"example as the model reads it: {shown}{' ...' if len(tokens[0]) > EXAMPLE_TOKENS else ''}",
-            f"  {_target(data, rows)}; the head reads every token, the loss is on that alone",
-            *_cost(recipe, data, session.trainer, tokens.lengths),
-        ]
-
-
-def preview_sft(recipe: SftRecipe, data: LoadedData, options: FitOptions) -> list[str]:
-    """The same for a causal model, with a rendered example whose loss mask is shown."""
-    from categorize.methods.sft.fit import prepare
-
-    with TemporaryDirectory() as folder:
-        causal, prompt, trainer, _, _ = prepare(recipe, data, Path(folder), options)
-        rows, lengths = trainer.train_rows, trainer.rows.lengths
-        first = rows[0]
-        shared = sum(len(row.prefix_ids) for row in rows) / lengths.sum()
-        return [
-            *_lengths(lengths, sum(row.truncated for row in rows), causal.settings.max_length),
-            f"shared instruction: {len(prompt.prefix_ids)} tokens, {shared:.0%} of all tokens",
-            "example, no loss on this:",
-            *(f"  | {line}" for line in causal.tokenizer.decode(first.prompt_ids).splitlines()),
-            f"loss on these {len(first.completion_ids)} tokens: {causal.tokenizer.decode(first.completion_ids)!r}",
-            *_cost(recipe, data, trainer, lengths),
-        ]
-
-
-def _target(data: LoadedData, rows: pa.Table) -> str:
-    """What the first row is to be answered with."""
-    if data.label_set.is_regression:
-        return f"its score: {rows.column('gold_score')[0].as_py()}"
-    labels = rows.column("gold")[0].as_py()
-    return f"its label{'s' if data.label_set.is_multi_label else ''}: {', '.join(labels) or 'none'}"
-
-
-def _lengths(lengths: npt.NDArray[np.int64], cut: int, limit: int) -> list[str]:
+def length_lines(lengths: npt.NDArray[np.int64], cut: int, limit: int) -> list[str]:
+    """Tokens a row, and how many rows are longer than the model reads."""
     median, high = np.percentile(lengths, [50, 95])
     return [
         f"tokens a row: median {median:.0f}, 95% {high:.0f}, longest {lengths.max()} (max_length {limit})",
@@ -80,14 +29,14 @@ def _lengths(lengths: npt.NDArray[np.int64], cut: int, limit: int) -> list[str]:
     ]
 
 
-def _cost(recipe: TrainedRecipe, data: LoadedData, trainer: Any, lengths: npt.NDArray[np.int64]) -> list[str]:
+def cost_lines(data: LoadedData, trainer: Any, lengths: npt.NDArray[np.int64]) -> list[str]:
     """Parameters, steps, memory and time: measured on a few steps where they are quick and fit, else estimated."""
     from categorize.training.rehearsal import planned_steps, rehearse
 
     trained, total = parameter_counts(trainer.model)
     steps = planned_steps(trainer)
     rows_a_step = trainer.args.train_batch_size * trainer.args.gradient_accumulation_steps * trainer.args.world_size
-    guess = estimate(recipe, trainer.model, lengths, trainer.args)
+    guess = estimate(trainer.model, lengths, trainer.args)
     lines = [
         f"parameters: {trained:,} trained of {total:,} ({trained / total:.2%})",
         f"optimizer steps: {steps:,} of {rows_a_step} rows",
@@ -130,7 +79,7 @@ class Estimate:
     device: str
 
 
-def estimate(recipe: TrainedRecipe, model: PreTrainedModel, lengths: npt.NDArray[np.int64], arguments: Any) -> Estimate:
+def estimate(model: PreTrainedModel, lengths: npt.NDArray[np.int64], arguments: Any) -> Estimate:
     """What a step may take: 2 floating-point operations a weight and token forward, 4 backward."""
     import torch
 
@@ -141,7 +90,7 @@ def estimate(recipe: TrainedRecipe, model: PreTrainedModel, lengths: npt.NDArray
     layers = int(getattr(config, "num_hidden_layers", None) or getattr(config, "num_layers", None) or 12)
     # About 34 bytes a token, layer and unit of width in half precision (arXiv 2205.05198); with recomputation those of
     # one layer, and of the others what goes into them.
-    recomputed = recomputes(recipe)
+    recomputed = bool(arguments.activation_checkpointing)
     layered = 34 + 4 * layers if recomputed else 34 * layers
     activations = layered * config.hidden_size * batch * longest
     memory = stored + trained * 12 + activations
@@ -171,9 +120,3 @@ def _duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
-def recomputes(recipe: TrainedRecipe) -> bool:
-    """Whether activations are computed again for the gradients: SFT does so unless the recipe says otherwise."""
-    default = isinstance(recipe, SftRecipe) and not (recipe.adapter is not None and recipe.adapter.type == "prefix")
-    return bool(recipe.training.upstream().get("activation_checkpointing", default))

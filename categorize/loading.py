@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from categorize.data.input_spec import InputSpec
-from categorize.errors import UserError
 from categorize.labels import LabelSet
+from categorize.methods.registry import METHODS
 from categorize.metrics.decision import DecisionRule
 from categorize.nn.console import quiet_loggers
 from categorize.prediction.checkpoint import checkpoint_of
-from categorize.prediction.external import load_foreign
-from categorize.prediction.predictor import Predictor, TrainedPredictor
-from categorize.recipe.sections import CausalPredictionSection, PredictionSection, PromptSection
+from categorize.prediction.external import look_at
+from categorize.prediction.predictor import TrainedPredictor
+from categorize.recipe.sections import PredictionSection, PromptSection
+from categorize.recipe.written import working
 from categorize.runs.folder import DECISION_RULE, INPUT, LABEL_SET, MANIFEST, Run, incomplete_path
 from categorize.runs.hub import HubId, fetch
 
@@ -45,9 +46,9 @@ def load_predictor(
     """
     quiet_loggers()
     folder = resolve_folder(path_or_hub_id)
-    if (checkpoint := checkpoint_of(folder)) is not None:
+    if (checkpoint := checkpoint_of(folder, METHODS.name_by_files)) is not None:
         run = checkpoint.run
-        at_step = run_predictor(run, checkpoint.method, section, base, trust_remote_code)
+        at_step = METHODS[checkpoint.method].predictor(run, section, base, trust_remote_code)
         return TrainedPredictor(
             inner=at_step,
             input_spec=InputSpec.load(run.path / INPUT),
@@ -66,7 +67,7 @@ def load_predictor(
     if (folder / MANIFEST).is_file() or (folder / LABEL_SET).is_file() or not is_model:
         run = Run.open(folder)
         return TrainedPredictor(
-            inner=run_predictor(run, run.method, section, base, trust_remote_code),
+            inner=METHODS.of_run(run).predictor(run, section, base, trust_remote_code),
             input_spec=InputSpec.load(run.path / INPUT),
             decision_rule=DecisionRule.load(run.path / DECISION_RULE),
             name=name or str(run.manifest.get("name", title)),
@@ -74,7 +75,7 @@ def load_predictor(
             facts=run.manifest,
             fingerprints=dict(run.manifest.get("split_fingerprints", {})),
         )
-    foreign = load_foreign(
+    model = look_at(
         folder,
         base=base,
         label_set=label_set,
@@ -82,33 +83,10 @@ def load_predictor(
         prompt=prompt,
         trust_remote_code=trust_remote_code,
     )
-    inner = foreign.predictor
+    external = next(one for one in working(METHODS) if one.reads(model)).external(model)
+    inner = external.predictor
     rule = DecisionRule.default(inner.label_set)
-    return TrainedPredictor(inner, input_spec or InputSpec(), rule, title, foreign.notes, foreign.facts)
-
-
-def run_predictor(
-    run: Run,
-    method: str,
-    section: PredictionSection | None = None,
-    base: str | None = None,
-    trust_remote_code: bool = False,
-) -> Predictor:
-    """The predictor of a run that this method wrote; the run may still lack its manifest."""
-    if method == "tfidf":
-        from categorize.methods.tfidf.predictor import TfidfPredictor
-
-        return TfidfPredictor.load(run)
-    if method == "head":
-        from categorize.methods.head.predictor import HeadPredictor
-
-        return HeadPredictor.load(run, section, base, trust_remote_code)
-    if method == "sft":
-        from categorize.methods.sft.predictor import CausalPredictor
-
-        causal_section = section if isinstance(section, CausalPredictionSection) else None
-        return CausalPredictor.load(run, causal_section, base, trust_remote_code)
-    raise UserError(f"{run.path / MANIFEST}: method {method!r} is unknown here; the run was made by a newer version")
+    return TrainedPredictor(inner, input_spec or InputSpec(), rule, title, external.notes, external.facts)
 
 
 def resolve_folder(path_or_hub_id: str) -> Path:

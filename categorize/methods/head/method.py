@@ -1,0 +1,82 @@
+"""The head method: fine-tune an encoder or decoder with a classification or regression head, whole, by adapter, or
+head alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from categorize.methods.head.section import HeadModel
+from categorize.methods.method import Merged, Method
+from categorize.recipe.section import Section
+from categorize.runs.card import CardFacts
+
+if TYPE_CHECKING:
+    from categorize.data.load import LoadedData
+    from categorize.labels import LabelSet
+    from categorize.prediction.external import External, ExternalModel
+    from categorize.prediction.predictor import Predictor
+    from categorize.recipe.sections import PredictionSection, SeqclsRecipe, TrainedRecipe
+    from categorize.runs.folder import Run, RunWriter
+    from categorize.training.fit_summary import FitOptions, FitSummary
+
+
+class HeadMethod(Method):
+    """A head on an encoder or decoder, trained by gradient descent."""
+
+    name: ClassVar[str] = "head"
+    kind: ClassVar[str] = "seqcls"
+    section: ClassVar[type[Section]] = HeadModel
+    uses: ClassVar[tuple[str, ...]] = ("adapter", "prompt", "quantization", "training")
+    files: ClassVar[tuple[str, ...]] = ("head.json", "prompt.json")
+    card: ClassVar[CardFacts] = CardFacts("transformers")
+
+    def fit(self, recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
+        """Train, and write model or adapter, tokenizer, settings and prompt into the run."""
+        from categorize.methods.head.fit import fit
+
+        return fit(recipe, data, writer, options)
+
+    def preview(self, recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list[str]:
+        """Lengths in tokens, rows that would be cut, one example, parameters, memory and time."""
+        from categorize.methods.head.preview import preview
+
+        return preview(recipe, data, options)
+
+    def predictor(
+        self,
+        run: Run,
+        section: PredictionSection | None = None,
+        base: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> Predictor:
+        """The predictor of a run that this method wrote."""
+        from categorize.methods.head.predictor import HeadPredictor
+
+        return HeadPredictor.load(run, section, base, trust_remote_code)
+
+    def reads(self, model: ExternalModel) -> bool:
+        """Any model but a causal one, which is asked instead."""
+        return not model.is_causal
+
+    def external(self, model: ExternalModel) -> External:
+        """The predictor of a sequence classifier, or of a base with a new head."""
+        from categorize.methods.head.external import external
+
+        return external(model)
+
+    def check_merge(self, recipe: TrainedRecipe, trust_remote_code: bool = False) -> None:
+        """Raises UserError where the adapter cannot become part of the weights."""
+        from transformers import AutoModelForSequenceClassification
+
+        from categorize.methods.head.model import OUTPUT_MODULES
+        from categorize.nn.merging import refuse_unmergeable
+
+        refuse_unmergeable(recipe, AutoModelForSequenceClassification, "SEQ_CLS", OUTPUT_MODULES, trust_remote_code)
+
+    def merge(
+        self, run: Run, label_set: LabelSet, dtype: str, base: str | None = None, trust_remote_code: bool = False
+    ) -> Merged:
+        """The run's model on its base, with the adapter in its weights."""
+        from categorize.methods.head.model import merge
+
+        return merge(run, label_set, dtype, base, trust_remote_code)

@@ -1,0 +1,30 @@
+"""The `model` section of a head."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from categorize.recipe.section import DType, PositiveInt, Section
+
+
+class HeadModel(Section):
+    """A classification or regression head on an encoder or a decoder."""
+
+    method: Literal["head"] = "head"
+    name_or_path: str = Field(description="Hub id or folder of the model.")
+    revision: str | None = Field(None, description="Revision of a Hub model.")
+    dtype: DType = Field("auto", description="Weights' type; auto: float32 where they are trained, else the saved one.")
+    attn_implementation: str | None = Field(
+        None, description="eager, sdpa, flash_attention_2, ...; the model's own by default."
+    )
+    max_length: PositiveInt = Field(
+        128, description="Longest input in tokens, special tokens included; longer ones are cut and counted."
+    )
+    freeze: bool = Field(False, description="Train the head alone: a linear probe.")
+    pooling: Literal["default", "mean"] = Field(
+        "default",
+        description="What the head reads. default: the token that the architecture reads; mean: the mean over all "
+        "tokens, better for models trained as sentence encoders.",
+    )

@@ -1,0 +1,85 @@
+"""The SFT method: tune a causal language model to answer with labels, whole, by adapter, or on quantized weights
+(QLoRA)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from categorize.methods.method import Merged, Method
+from categorize.methods.sft.checks import check_answers
+from categorize.methods.sft.section import CausalModel
+from categorize.recipe.section import Section
+from categorize.recipe.sections import CausalPredictionSection
+from categorize.runs.card import CardFacts
+
+if TYPE_CHECKING:
+    from categorize.data.load import LoadedData
+    from categorize.labels import LabelSet
+    from categorize.prediction.external import External, ExternalModel
+    from categorize.prediction.predictor import Predictor
+    from categorize.recipe.sections import PredictionSection, SftRecipe, TrainedRecipe
+    from categorize.runs.folder import Run, RunWriter
+    from categorize.training.fit_summary import FitOptions, FitSummary
+
+
+class SftMethod(Method):
+    """A causal model that answers with labels."""
+
+    name: ClassVar[str] = "sft"
+    kind: ClassVar[str] = "sft"
+    section: ClassVar[type[Section]] = CausalModel
+    uses: ClassVar[tuple[str, ...]] = ("adapter", "prompt", "quantization", "training")
+    checks = (check_answers,)
+    files: ClassVar[tuple[str, ...]] = ("causal.json", "prompt.json")
+    card: ClassVar[CardFacts] = CardFacts("transformers", ("text-generation",))
+
+    def fit(self, recipe: SftRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
+        """Train, and write model or adapter, tokenizer, settings and prompt into the run."""
+        from categorize.methods.sft.fit import fit
+
+        return fit(recipe, data, writer, options)
+
+    def preview(self, recipe: SftRecipe, data: LoadedData, options: FitOptions) -> list[str]:
+        """Lengths in tokens, rows that would be shortened, a rendered example with its loss mask, parameters, costs."""
+        from categorize.methods.sft.preview import preview
+
+        return preview(recipe, data, options)
+
+    def predictor(
+        self,
+        run: Run,
+        section: PredictionSection | None = None,
+        base: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> Predictor:
+        """The predictor of a run that this method wrote; labels are scored or answers generated as `section` says."""
+        from categorize.methods.sft.predictor import CausalPredictor
+
+        causal = section if isinstance(section, CausalPredictionSection) else None
+        return CausalPredictor.load(run, causal, base, trust_remote_code)
+
+    def reads(self, model: ExternalModel) -> bool:
+        """Causal language models: they are asked by a prompt."""
+        return model.is_causal
+
+    def external(self, model: ExternalModel) -> External:
+        """The predictor of a causal model, as it was published or with an adapter."""
+        from categorize.methods.sft.external import external
+
+        return external(model)
+
+    def check_merge(self, recipe: TrainedRecipe, trust_remote_code: bool = False) -> None:
+        """Raises UserError where the adapter cannot become part of the weights."""
+        from transformers import AutoModelForCausalLM
+
+        from categorize.nn.merging import refuse_unmergeable
+
+        refuse_unmergeable(recipe, AutoModelForCausalLM, "CAUSAL_LM", (), trust_remote_code)
+
+    def merge(
+        self, run: Run, label_set: LabelSet, dtype: str, base: str | None = None, trust_remote_code: bool = False
+    ) -> Merged:
+        """The run's model on its base, with the adapter in its weights."""
+        from categorize.methods.sft.model import merge
+
+        return merge(run, label_set, dtype, base, trust_remote_code)

@@ -1,0 +1,45 @@
+"""The held-out splits of a run: predicted, decided, measured and written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from categorize.metrics.measures import measure, measure_unseen
+from categorize.prediction.predictor import SegmentPredictions, TrainedPredictor
+from categorize.prediction.tables import likeness_of_documents, predictions_table, write_predictions
+from categorize.recipe.sections import TrainedRecipe
+from categorize.runs.folder import METRICS, RunWriter, disk_errors
+
+if TYPE_CHECKING:
+    from categorize.data.load import LoadedData
+    from categorize.metrics.decision import DecisionRule
+
+
+def predict_held_out(predictor: TrainedPredictor, data: LoadedData) -> dict[str, SegmentPredictions]:
+    """Undecided predictions of validation and test, where they have rows."""
+    splits = {"validation": data.splits.validation, "test": data.splits.test}
+    return {name: predictor.predict_segments(rows) for name, rows in splits.items() if rows.num_rows}
+
+
+def write_predicted(
+    recipe: TrainedRecipe,
+    data: LoadedData,
+    rule: DecisionRule,
+    undecided: dict[str, SegmentPredictions],
+    writer: RunWriter,
+) -> dict[str, Any]:
+    """Decide and write the predictions of each split, and the measures of all, which it gives."""
+    metrics: dict[str, Any] = {}
+    for name, segments in undecided.items():
+        rows = data.input_spec.documents(data.splits[name])
+        decided = segments.decide(rule)
+        gold = data.label_set.encode(rows.column("gold").to_pylist(), rows.column("gold_score").to_pylist())
+        metrics[name] = measure(data.label_set, gold, decided)
+        seen = likeness_of_documents(data.splits[name], data.splits.likeness_to_train(name))
+        if (unseen := measure_unseen(data.label_set, gold, decided, seen)) is not None:
+            metrics[name]["unseen"] = unseen
+        table = predictions_table(rows, decided, recipe.data.columns.keep, seen)
+        with disk_errors(writer.path):
+            write_predictions(writer.stage(f"predictions/{name}.parquet"), table)
+    writer.write_json(METRICS, metrics)
+    return metrics
