@@ -13,6 +13,7 @@ import pytest
 
 from categorize.errors import UserError
 from categorize.evaluate import evaluate
+from categorize.methods.registry import METHODS
 from categorize.recipe.command import main
 from categorize.recipe.terminal import exit_status
 from categorize.train import train
@@ -52,7 +53,7 @@ def test_of_all_processes_that_find_the_same_mistake_one_says_it(
 ) -> None:
     for number in (1, 0):
         file = be_process(monkeypatch, number, tmp_path)
-        assert main("run_sft.py", "sft", lambda command: None, [str(tmp_path / "missing.yaml")]) == 2
+        assert main("run_sft.py", "sft", lambda command: None, METHODS, [str(tmp_path / "missing.yaml")]) == 2
         text = f"{tmp_path / 'missing.yaml'}: no such file"
         # torchrun's report shows this as the root cause, in place of an advice how to get a traceback
         assert json.loads(file.read_text())["message"]["extraInfo"]["py_callstack"] == text
@@ -95,10 +96,10 @@ def test_an_empty_number_of_a_process_is_none_at_all_and_others_are_refused(
     for other in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
         monkeypatch.delenv(other, raising=False)
     monkeypatch.setenv(name, "")
-    assert main("run_sft.py", "sft", lambda command: None, ["missing.yaml"]) == 2
+    assert main("run_sft.py", "sft", lambda command: None, METHODS, ["missing.yaml"]) == 2
     assert name not in os.environ  # accelerate reads it too, and cannot read ""
     monkeypatch.setenv(name, "first")
-    assert main("run_sft.py", "sft", lambda command: None, ["missing.yaml"]) == 2
+    assert main("run_sft.py", "sft", lambda command: None, METHODS, ["missing.yaml"]) == 2
     said = capsys.readouterr().err.splitlines()
     assert said[0] == MISSING
     assert said[1].startswith(f"error: {name}: 'first' is not a number; ")
@@ -110,7 +111,7 @@ def test_a_process_that_the_launch_does_not_have_is_refused(
     """It would train and write nothing, without a word."""
     monkeypatch.setenv("RANK", "1")
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert main("run_sft.py", "sft", lambda command: None, ["missing.yaml"]) == 2
+    assert main("run_sft.py", "sft", lambda command: None, METHODS, ["missing.yaml"]) == 2
     assert capsys.readouterr().err.startswith("error: RANK is 1 and WORLD_SIZE 1: no such process; ")
 
 
@@ -129,11 +130,11 @@ def test_of_several_processes_one_fits_a_linear_model_and_one_compares(
         ("run_eval.py", "eval", evaluate, compared, "eval"),
     ):
         be_process(monkeypatch, 1, tmp_path)
-        assert main(script, kind, work, [str(recipe)]) == 0
+        assert main(script, kind, work, METHODS, [str(recipe)]) == 0
         assert capsys.readouterr() == ("", "")
         assert not list((tmp_path / "outputs").glob(f"{folder}*"))
         be_process(monkeypatch, 0, tmp_path)
-        assert main(script, kind, work, [str(recipe)]) == 0
+        assert main(script, kind, work, METHODS, [str(recipe)]) == 0
         assert (tmp_path / "outputs" / folder).is_dir() and capsys.readouterr().out
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from categorize.errors import UserError
 from categorize.methods.head.model import build_head, load_sequence_classifier
+from categorize.methods.registry import METHODS
 from categorize.methods.sft.model import build_causal, load_causal
-from categorize.nn.merging import merge_adapter, refuse_unmergeable
+from categorize.nn.merging import merge_adapter
 from tests.models.test_adapters import THREE, causal_recipe, label_probabilities
 from tests.models.test_head import logits, recipe, shake
 
@@ -33,7 +34,7 @@ def test_a_merged_head_predicts_as_base_and_adapter_did(
     tiny: Tiny, tmp_path: Path, architecture: str, adapter: dict[str, Any]
 ) -> None:
     wanted = recipe(tiny(architecture), adapter=adapter)
-    refuse_unmergeable(wanted)
+    METHODS.of(wanted).check_merge(wanted)
     head = build_head(wanted, THREE)
     before = logits(head)
     shake(head)
@@ -69,6 +70,7 @@ def test_a_bias_that_the_base_has_no_place_for_is_refused_before_weights_are_loa
     folder = tiny("llama", chat=True)
     wanted: Any = recipe(folder) if kind == "head" else causal_recipe(folder, "lora", None)
     adapter = causal_recipe(folder, "lora", None).adapter.model_copy(update={"lora_bias": True})  # type: ignore[union-attr]
+    wanted = wanted.model_copy(update={"adapter": adapter})
     with pytest.raises(UserError, match=r"^--merge: adapter.type lora .* Llama.*the base layer has no bias") as error:
-        refuse_unmergeable(wanted.model_copy(update={"adapter": adapter}))
+        METHODS.of(wanted).check_merge(wanted)
     assert "\n" not in str(error.value)

@@ -57,7 +57,7 @@ def run(folder: Path, name: str, script: str = "run_seqcls.py", *argv: str, **se
     kind = "sft" if script == "run_sft.py" else "seqcls"
     data = {**DATA, **sections.pop("data")}
     recipe = write_recipe(folder / f"{name}.yaml", kind=kind, **{"labels": LABELS, "data": data, **sections})
-    assert main(script, kind, train, [str(recipe), *argv]) == 0
+    assert main(script, kind, train, METHODS, [str(recipe), *argv]) == 0
     path = folder / "outputs" / name
     manifest = json.loads((path / "run.json").read_text())
     written = pq.read_table(path / "predictions/test.parquet")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from categorize.methods.registry import METHODS
 from categorize.recipe.command import main
 from categorize.recipe.load import peek_kind
 from categorize.train import train
@@ -56,7 +57,7 @@ def test_a_shipped_recipe_takes_two_optimizer_steps(
     corpus = [*TEXTS, *(path.parent / "tasks").joinpath("gender_comments.yaml").read_text().split("\n")] * 2
     build_tiny(tmp_path / "model", architecture(recipe.model.name_or_path), chat=kind == "sft", width=64, corpus=corpus)
     overrides = ["model.name_or_path=./model", "data.source=rows.csv", "training.max_steps=2"]
-    assert main(SCRIPTS[kind], kind, train, [str(path), *overrides]) == 0
+    assert main(SCRIPTS[kind], kind, train, METHODS, [str(path), *overrides]) == 0
     manifest = json.loads((tmp_path / recipe.output_path / "run.json").read_text())
     assert manifest["details"]["steps"] == 2
     assert manifest["parameters_trained"] > 0
