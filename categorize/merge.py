@@ -184,7 +184,7 @@ def merge_run(command: Command, recipe: TrainedRecipe, method: Method, run: Run,
     }
     whole = {"name": manifest["name"], "output_dir": str(path), "adapter": None, "quantization": None}
     whole_recipe = recipe.model_copy(update=whole)
-    text = card(whole_recipe, data, manifest, metrics, facts=card_facts(whole_recipe, method.card))
+    text = card(whole_recipe, data.label_set, manifest, metrics, facts=card_facts(whole_recipe, method.card))
     with disk_errors(writer.path):
         writer.stage("README.md").write_text(text, encoding="utf-8")
     merged = writer.commit(manifest)

@@ -16,6 +16,7 @@ from categorize.recipe.sections import TrainedRecipe
 from categorize.runs.card import card, card_facts
 from categorize.runs.folder import CHECKPOINTS, DECISION_RULE, Run, RunWriter, disk_errors
 from categorize.runs.hub import describe_push, push_run
+from categorize.runs.summary import summary_lines
 from categorize.training.beginning import check_labelled, check_same_rows, write_beginning
 from categorize.training.checkpoints import remove_all
 from categorize.training.fit_summary import FitOptions, FitSummary
@@ -92,7 +93,6 @@ def _finish(
     from categorize.metrics.decision import DecisionRule
     from categorize.prediction.held_out import predict_held_out, write_predicted
     from categorize.prediction.predictor import TrainedPredictor
-    from categorize.training.summary import summary_lines
 
     release_launcher()
     inner = method.predictor(Run(writer.path), recipe.prediction)
@@ -104,7 +104,7 @@ def _finish(
         rule.save(writer.stage(DECISION_RULE))
     metrics = write_predicted(recipe, data, rule, undecided, writer)
     manifest = build_manifest(recipe, data, method.name, summary, undecided, time.perf_counter() - start)
-    text = card(recipe, data, manifest, metrics, facts=card_facts(recipe, method.card))
+    text = card(recipe, data.label_set, manifest, metrics, facts=card_facts(recipe, method.card))
     with disk_errors(writer.path):
         writer.stage("README.md").write_text(text, encoding="utf-8")
     run = writer.commit(manifest)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from categorize.errors import UserError
 from categorize.nn.adapters import build_adapter_config
+from categorize.nn.console import quiet_libraries
 from categorize.nn.tokenizer import loading
 from categorize.recipe.sections import TrainedRecipe
 
@@ -69,6 +70,7 @@ def refuse_unmergeable(
     import torch
     from transformers import AutoConfig
 
+    quiet_libraries()
     section: Any = recipe.model
     assert recipe.adapter is not None
     with loading(section.name_or_path, "the model"):

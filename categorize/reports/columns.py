@@ -9,6 +9,9 @@ from categorize.metrics.progress import AVERAGES
 from categorize.recipe.sections import Task
 
 UNDEFINED = "-"
+VALID_ONLY = "_valid_only"
+_REGRESSION = {"pearson": "Pearson r", "spearman": "Spearman", "mae": "MAE", "rmse": "RMSE", "r2": "R2"}
+_ORDINAL = {"quadratic_weighted_kappa": "kappa (quadr.)", "mae": "MAE (ranks)"}
 
 
 @dataclass(frozen=True)
@@ -23,57 +26,44 @@ class Measure:
 
 
 def measures(task: Task) -> list[Measure]:
-    """Every measure of a task, in the order of a report. The short table shows the first with its interval."""
+    """Every measure of a task, in the order of a report. The short table shows the first with its interval.
+
+    >>> [measure.title for measure in measures("ordinal") if measure.terminal]
+    ['accuracy', 'kappa (quadr.)', 'MAE (ranks)', 'macro-F1']
+    """
     if task == "regression":
-        return [
-            Measure("pearson", "Pearson r", True),
-            Measure("spearman", "Spearman", True),
-            Measure("mae", "MAE", True),
-            Measure("rmse", "RMSE", True),
-            Measure("r2", "R2", True),
-            *(
-                Measure(f"{name}_valid_only", f"{title}, valid rows only", of_valid=name == "pearson")
-                for name, title in (
-                    ("pearson", "Pearson r"),
-                    ("spearman", "Spearman"),
-                    ("mae", "MAE"),
-                    ("rmse", "RMSE"),
-                    ("r2", "R2"),
-                )
-            ),
-        ]
+        return [*_with_valid_only(_REGRESSION, of_valid="pearson")]
     multi = task == "multi_label"
-    shown = {"macro_f1", "weighted_f1"} | ({"micro_f1"} if multi else set())
-    if task == "ordinal":
-        shown = {"macro_f1"}
+    shown = {"macro_f1"} if task == "ordinal" else {"macro_f1", "weighted_f1", *(["micro_f1"] if multi else [])}
     accuracy = "subset acc." if multi else "accuracy"
-    columns = [
-        Measure("accuracy", accuracy, True),
-        Measure("accuracy_valid_only", f"{accuracy}, valid rows only", of_valid=True),
-    ]
+    columns = _with_valid_only({"accuracy": accuracy}, of_valid="accuracy")
     if task == "ordinal":
-        columns += [
-            Measure("quadratic_weighted_kappa", "kappa (quadr.)", True),
-            Measure("mae", "MAE (ranks)", True),
-            Measure("quadratic_weighted_kappa_valid_only", "kappa (quadr.), valid rows only"),
-            Measure("mae_valid_only", "MAE (ranks), valid rows only"),
-        ]
+        columns += _with_valid_only(_ORDINAL)
     for average in AVERAGES if multi else AVERAGES[:3]:
-        for score, title in (("precision", "precision"), ("recall", "recall"), ("f1", "F1")):
+        for score, title in (("precision", " precision"), ("recall", " recall"), ("f1", "-F1")):
             name = f"{average}_{score}"
-            columns.append(
-                Measure(name, f"{average}-{title}" if score == "f1" else f"{average} {title}", name in shown)
-            )
+            columns.append(Measure(name, average + title, name in shown))
     if multi:
         columns.append(Measure("hamming_loss", "Hamming loss"))
-    columns += [
+    return [
+        *columns,
         Measure("group_accuracy", f"groups: {accuracy}"),
         Measure("group_macro_f1", "groups: macro-F1"),
         Measure("group_micro_f1", "groups: micro-F1"),
         Measure("log_loss", "log loss"),
         Measure("expected_calibration_error", "calibration error (ECE)"),
     ]
-    return columns
+
+
+def _with_valid_only(titles: dict[str, str], of_valid: str = "") -> list[Measure]:
+    """Measures of the short table, then the same of the valid rows alone, of which that shows `of_valid`."""
+    return [
+        *(Measure(name, title, terminal=True) for name, title in titles.items()),
+        *(
+            Measure(name + VALID_ONLY, f"{title}, valid rows only", of_valid=name == of_valid)
+            for name, title in titles.items()
+        ),
+    ]
 
 
 def number(value: float | None) -> str:
@@ -87,31 +77,39 @@ def interval(bounds: Sequence[float] | None) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A share; 100% only where nothing is missing."""
-    if value is None:
-        return UNDEFINED
-    return "100%" if value == 1.0 else f"{min(value, 0.999):.1%}"
+    """A share; 100% only where nothing is missing.
+
+    >>> percent(1.0), percent(0.99999)
+    ('100%', '99.9%')
+    """
+    return UNDEFINED if value is None else "100%" if value == 1.0 else f"{min(value, 0.999):.1%}"
 
 
 def rate(value: float | None) -> str:
     """Documents per second."""
-    if value is None:
-        return UNDEFINED
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+    return UNDEFINED if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
 def count(value: int | None) -> str:
-    """A number of parameters: 1,234, 56.7k, 22.7M, 1.2B."""
+    """A number of parameters.
+
+    >>> [count(n) for n in (1_234, 56_700, 22_713_216, 1_234_567_890)]
+    ['1,234', '56.7k', '22.7M', '1.2B']
+    """
     if value is None:
         return UNDEFINED
-    for size, letter in ((10**9, "B"), (10**6, "M"), (10**4, "k")):
-        if value >= size:
-            return f"{value / (1000 if letter == 'k' else size):.1f}{letter}"
+    for least, size, letter in ((10**9, 10**9, "B"), (10**6, 10**6, "M"), (10**4, 1000, "k")):
+        if value >= least:
+            return f"{value / size:.1f}{letter}"
     return f"{value:,}"
 
 
 def duration(seconds: float | None) -> str:
-    """Wall clock: 8.4 s, 3 min 20 s, 2 h 05 min."""
+    """Wall clock.
+
+    >>> [duration(s) for s in (8.4, 200.4, 7500)]
+    ['8.4 s', '3 min 20 s', '2 h 05 min']
+    """
     if seconds is None:
         return UNDEFINED
     if seconds < 60:

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from categorize.reports.tables import GAP, display_width, fit, markdown_table, text_table
+from categorize.reports.comparison import EvaluatedRun
+from categorize.reports.tables import GAP, Table, display_width, fit, text_table
 
+COLUMNS = ("label", "support", "run", "precision", "recall", "f1", "predicted")
 NARROWEST = 10  # columns of the terminal that a run's F1 takes at least, for a name that can still be told apart
 WIDEST = 24
-
-
-class Named(Protocol):
-    """What this module needs of a run."""
-
-    @property
-    def name(self) -> str:
-        """How the comparison names the run."""
-
-    @property
-    def metrics(self) -> Mapping[str, Any]:
-        """Of `metrics.measures.measure`."""
 
 
 @dataclass(frozen=True)
@@ -34,41 +24,46 @@ class Confusion:
     share: float
 
 
-def per_class_text(runs: Sequence[Named], width: int = 120) -> str:
-    """Labels with support and the F1 of each run, for a terminal; runs that do not fit are named below."""
-    header, rows, align = _table(runs)
+def f1_table(runs: Sequence[EvaluatedRun]) -> Table:
+    """Labels with support and the F1 of each run; without rows for a regression."""
+    rows = [
+        [by_run[0]["label"], f"{by_run[0]['support']:,}", *(f"{row['f1']:.3f}" for row in by_run)]
+        for by_run in _by_label(runs)
+    ]
+    return Table(["label", "support", *(run.name for run in runs)], rows, "l" + "r" * (len(runs) + 1))
+
+
+def per_class_text(runs: Sequence[EvaluatedRun], width: int = 120) -> str:
+    """`f1_table` for a terminal; runs that do not fit are named below."""
+    header, rows, align = f1_table(runs)
     if not rows:
         return ""
-    label = min(WIDEST, max(display_width(row[0]) for row in rows))
-    fitting = max(1, (width - label - len(GAP) - len("support")) // (NARROWEST + len(GAP)))
-    room = (width - label - len(GAP) - len("support")) // min(fitting, len(runs)) - len(GAP)
-    header = [*header[:2], *(fit(name, min(room, WIDEST)) for name in header[2:])][: 2 + fitting]
-    table = text_table(header, [row[: 2 + fitting] for row in rows], align[: 2 + fitting], width=width)
+    label = min(WIDEST, max(display_width(str(row[0])) for row in rows))
+    room = width - label - len(GAP) - len("support")
+    fitting = max(1, room // (NARROWEST + len(GAP)))
+    each = min(WIDEST, room // min(fitting, len(runs)) - len(GAP))
+    header = [*header[:2], *(fit(name, each) for name in header[2 : 2 + fitting])]
+    table = text_table(header, [row[: 2 + fitting] for row in rows], align, width=width)
     hidden = [run.name for run in runs[fitting:]]
     return table + (f"\nnot shown for lack of room: {', '.join(hidden)}" if hidden else "")
 
 
-def per_class_markdown(runs: Sequence[Named]) -> str:
-    """The same table as Markdown, with all runs."""
-    return markdown_table(*_table(runs))
-
-
-def per_class_rows(runs: Sequence[Named]) -> list[dict[str, Any]]:
-    """One row for each label and run, for a spreadsheet: label, support, run, precision, recall, f1, predicted."""
+def per_class_rows(runs: Sequence[EvaluatedRun]) -> list[dict[str, Any]]:
+    """One row of `COLUMNS` for each label and run, for a spreadsheet."""
     return [
-        {
-            "label": row["label"],
-            "support": row["support"],
-            "run": run.name,
-            **{name: row[name] for name in ("precision", "recall", "f1", "predicted")},
-        }
-        for by_run in zip(*(run.metrics.get("per_class", ()) for run in runs), strict=True)
+        {name: run.name if name == "run" else row[name] for name in COLUMNS}
+        for by_run in _by_label(runs)
         for run, row in zip(runs, by_run, strict=True)
     ]
 
 
 def confusions(metrics: Mapping[str, Any], top: int = 10) -> list[Confusion]:
-    """The most frequent wrong answers, invalid ones among them; nothing for a task without a confusion matrix."""
+    """The most frequent wrong answers, invalid ones among them; nothing for a task without a confusion matrix.
+
+    >>> matrix = {"gold": ["a", "b"], "predicted": ["a", "b", "(invalid)"], "counts": [[2, 1, 1], [0, 4, 0]]}
+    >>> confusions({"confusion": matrix}, top=1)
+    [Confusion(gold='a', predicted='b', rows=1, share=0.25)]
+    """
     confusion = metrics.get("confusion")
     if not confusion:
         return []
@@ -81,21 +76,16 @@ def confusions(metrics: Mapping[str, Any], top: int = 10) -> list[Confusion]:
     return sorted(found, key=lambda one: -one.rows)[:top]  # sorting is stable: label order among equals
 
 
-def confusions_markdown(runs: Sequence[Named], top: int = 5) -> str:
-    """A table of the most frequent confusions of each run; empty where there are none."""
+def confusion_table(runs: Sequence[EvaluatedRun], top: int = 5) -> Table:
+    """The most frequent confusions of each run."""
     rows = [
         [run.name, one.gold, one.predicted, f"{one.rows:,}", f"{one.share:.1%}"]
         for run in runs
         for one in confusions(run.metrics, top)
     ]
-    header = ["run", "gold", "predicted", "rows", "of the gold's rows"]
-    return markdown_table(header, rows, "lllrr") if rows else ""
+    return Table(["run", "gold", "predicted", "rows", "of the gold's rows"], rows, "lllrr")
 
 
-def _table(runs: Sequence[Named]) -> tuple[list[str], list[list[str]], str]:
-    header = ["label", "support", *(run.name for run in runs)]
-    rows = [
-        [by_run[0]["label"], f"{by_run[0]['support']:,}", *(f"{row['f1']:.3f}" for row in by_run)]
-        for by_run in zip(*(run.metrics.get("per_class", ()) for run in runs), strict=True)
-    ]
-    return header, rows, "l" + "r" * (len(header) - 1)
+def _by_label(runs: Sequence[EvaluatedRun]) -> Iterator[tuple[Mapping[str, Any], ...]]:
+    """The measures of each label, one of every run."""
+    return zip(*(run.metrics.get("per_class", ()) for run in runs), strict=True)

@@ -1,15 +1,17 @@
-"""The README.md of a run: a short model card that the Hub reads too."""
+"""The README.md of a run: a short model card that the Hub reads too. Its text is `card.md.jinja`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+from categorize.labels import LabelSet
 from categorize.recipe.sections import TrainedRecipe
+from categorize.recipe.wording import counted
 from categorize.runs.hub import is_hub_model
 
-if TYPE_CHECKING:
-    from categorize.data.load import LoadedData
+TEMPLATE = Path(__file__).with_name("card.md.jinja")
 
 
 @dataclass(frozen=True)
@@ -33,55 +35,36 @@ def card_facts(recipe: TrainedRecipe, of_method: CardFacts) -> CardFacts:
 
 
 def card(
-    recipe: TrainedRecipe, data: LoadedData, manifest: dict[str, Any], metrics: dict[str, Any], *, facts: CardFacts
+    recipe: TrainedRecipe, label_set: LabelSet, manifest: dict[str, Any], metrics: dict[str, Any], *, facts: CardFacts
 ) -> str:
     """What was trained, on what, how well, and how to predict with it, below the metadata of `front_matter`."""
     import yaml
+    from jinja2 import Environment, StrictUndefined
 
     from categorize.metrics.progress import flat, spoken
 
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters["cell"] = _cell
     measured = flat(metrics.get("test") or metrics.get("validation") or {})
-    lines = [
-        "---",
-        yaml.safe_dump(front_matter(manifest, facts), allow_unicode=True, sort_keys=False).rstrip("\n"),
-        "---",
-        "",
-        f"# {recipe.name}",
-        "",
-        f"A {manifest['task'].replace('_', '-')} classifier ({manifest['method']}"
-        + (f", on `{manifest['model']}`" if manifest["model"] else "")
-        + f") with {len(data.label_set)} outputs, trained on {manifest['rows']['train']:,} rows.",
-        *_segments(recipe, manifest),
-        "",
-        "| measure | " + ("test" if "test" in metrics else "validation") + " |",
-        "|---|---|",
-        *(f"| {spoken(name, manifest['task'])} | {value:.4f} |" for name, value in measured.items()),
-        "",
-        "| label | description |",
-        "|---|---|",
-        *(f"| {_cell(label.name)} | {_cell(label.description)} |" for label in data.label_set.labels),
-        "",
-        "```python",
-        "from categorize import load_predictor",
-        f'load_predictor("{recipe.output_path}").predict_texts(["..."]).decided',
-        "```",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _segments(recipe: TrainedRecipe, manifest: dict[str, Any]) -> list[str]:
-    """How documents are read, where they are not read whole."""
-    counts = manifest["details"].get("segments", {}).get("train")
-    if counts is None:
-        return []
-    limit = f", at most {counts['limit']:,} tokens" if counts["limit"] is not None else ""
-    how = recipe.data.segments.aggregation
-    return [
-        "",
-        f"Documents are read in segments (by {counts['by']}{limit}), {counts['segments']:,} in training, whose "
-        f"predictions become the document's ({how}). The measures are of documents.",
-    ]
+    metadata = front_matter(manifest, facts)
+    text: str = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        front_matter=yaml.safe_dump(metadata, allow_unicode=True, sort_keys=False).rstrip("\n"),
+        name=recipe.name,
+        task=manifest["task"].replace("_", "-"),
+        method=manifest["method"],
+        model=manifest["model"],
+        outputs=counted(len(label_set), "output"),
+        rows=counted(manifest["rows"]["train"], "row"),
+        segments=manifest["details"].get("segments", {}).get("train"),
+        aggregation=recipe.data.segments.aggregation,
+        split="test" if "test" in metrics else "validation",
+        measures={spoken(name, manifest["task"]): value for name, value in measured.items()},
+        labels=label_set.labels,
+        path=recipe.output_path,
+    )
+    return text
 
 
 def front_matter(manifest: dict[str, Any], facts: CardFacts) -> dict[str, Any]:

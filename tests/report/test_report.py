@@ -22,10 +22,11 @@ from categorize.metrics.intervals import Difference, measure_with_intervals
 from categorize.metrics.measures import measure
 from categorize.predictions import Predictions
 from categorize.reports.columns import count, duration, percent, rate
-from categorize.reports.comparison import EvaluatedRun, best_run, compare
+from categorize.reports.comparison import EvaluatedRun, best_run, compare, load_comparison
 from categorize.reports.per_class import Confusion, confusions, per_class_text
+from categorize.reports.rendering import as_markdown, as_text
 from categorize.reports.tables import display_width, fit, text_table, wrap
-from categorize.reports.write import write_comparison, write_metrics, write_report
+from categorize.reports.write import write_comparison
 
 NAMES = ["积极", "Mild", "Irrelevant"]
 SINGLE = LabelSet("single_label", tuple(Label(name) for name in NAMES))
@@ -81,7 +82,7 @@ qwen  accuracy      -0.250  [-0.500, +0.125]  no"""
 
 def test_the_terminal_table_reads_as_it_should(runs: list[EvaluatedRun]) -> None:
     difference = Difference("qwen", "微调 bert", "accuracy", -0.25, -0.5, 0.125)
-    assert compare(runs, differences=[difference]).text() == TEXT
+    assert as_text(compare(runs, differences=[difference])) == TEXT
 
 
 MARKDOWN = """\
@@ -135,7 +136,7 @@ test split: 8 rows; macro over 2 labels; best: in bold
 
 
 def test_the_markdown_report_reads_as_it_should(runs: list[EvaluatedRun]) -> None:
-    assert compare(runs[:2]).markdown() == MARKDOWN
+    assert as_markdown(compare(runs[:2])) == MARKDOWN
 
 
 def test_what_was_predicted_of_labels_without_gold_is_told() -> None:
@@ -148,7 +149,7 @@ def test_what_was_predicted_of_labels_without_gold_is_told() -> None:
             ("eager", [["fruit", "train"], ["car", "train"]]),
         )
     ]
-    text = compare(runs).text()
+    text = as_text(compare(runs))
     assert "macro over 2 labels" in text
     assert "split: train; predicted, which no macro average counts: eager 2 times" in text
     assert [run.numbers["macro_f1"] for run in runs] == [0.5, 1.0]
@@ -171,8 +172,8 @@ def test_no_run_is_the_best_by_its_calibration_error() -> None:
 
 def test_a_run_that_trained_on_fewer_rows_is_told() -> None:
     runs = [evaluated("all", "pppmmmmm", training_rows=1000), evaluated("tenth", "pppppmmm", training_rows=100)]
-    assert "\ntenth: trained on 100 rows, all on 1,000\n" in compare(runs).text()
-    assert "trained on" not in compare([runs[0], evaluated("foreign", "pppppmmm")]).text()
+    assert "\ntenth: trained on 100 rows, all on 1,000\n" in as_text(compare(runs))
+    assert "trained on" not in as_text(compare([runs[0], evaluated("external", "pppppmmm")]))
     assert compare(runs).to_dict()["runs"][1]["training_rows"] == 100
 
 
@@ -180,17 +181,17 @@ def test_intervals_stand_beside_the_first_measure_and_all_of_them_in_markdown() 
     metrics = measure_with_intervals(SINGLE, GOLD, decided("pppmmmmm"), resamples=200, seed=1)
     low, high = metrics["intervals"]["measures"]["accuracy"]
     comparison = compare([EvaluatedRun("bert", "head", metrics)])
-    assert f"0.875 [{low:.3f}, {high:.3f}]" in comparison.text()
-    assert "[95% interval] of 200 resamples of rows" in comparison.text()
+    assert f"0.875 [{low:.3f}, {high:.3f}]" in as_text(comparison)
+    assert "[95% interval] of 200 resamples of rows" in as_text(comparison)
     low, high = metrics["intervals"]["measures"]["weighted_f1"]
-    assert f"| weighted-F1 | 0.873 [{low:.3f}, {high:.3f}] |" in comparison.markdown()
+    assert f"| weighted-F1 | 0.873 [{low:.3f}, {high:.3f}] |" in as_markdown(comparison)
 
 
 def test_a_regression_shows_its_measures_and_why_one_is_undefined() -> None:
     gold, ids = np.array([[1.0], [2.0], [4.0]]), list("abc")
     mean = EvaluatedRun("mean score", "baseline", measure(REGRESSION, gold, Predictions(ids, score=np.full(3, 2.0))))
     ridge = EvaluatedRun("ridge", "tfidf", measure(REGRESSION, gold, Predictions(ids, score=np.array([1.0, 2.5, 4.0]))))
-    text = compare([mean, ridge]).text()
+    text = as_text(compare([mean, ridge]))
     assert "mean score: predictions are constant, so that pearson is undefined" in text
     header, _, first, second = text.splitlines()[2:6]
     assert header.split("  ")[0] == "run" and all(
@@ -198,7 +199,7 @@ def test_a_regression_shows_its_measures_and_why_one_is_undefined() -> None:
     )
     assert first.split()[3:] == ["-", "-", "1.000", "1.291", "-0.071", "100%", "-", "-"]
     assert second.split()[2:7] == ["0.982*", "1.000*", "0.167*", "0.289*", "0.946*"]
-    assert "## F1 by label" not in compare([mean, ridge]).markdown()
+    assert "## F1 by label" not in as_markdown(compare([mean, ridge]))
 
 
 def test_lower_is_better_for_errors_and_ties_share_the_mark(runs: list[EvaluatedRun]) -> None:
@@ -232,7 +233,7 @@ def test_a_terminal_line_never_exceeds_120_columns() -> None:
         for run in long
     ]
     comparison = compare(long, differences=[Difference(long[0].name, long[1].name, "macro_f1", 0.1, None, None)])
-    for line in (*comparison.text().splitlines(), *per_class_text(long).splitlines()):
+    for line in (*as_text(comparison).splitlines(), *per_class_text(long).splitlines()):
         assert display_width(line) <= 120, line
 
 
@@ -254,11 +255,11 @@ def test_runs_that_were_not_measured_alike_are_refused(runs: list[EvaluatedRun])
 
 def test_a_split_without_gold_is_reported_as_such() -> None:
     empty = EvaluatedRun("bert", "head", measure(SINGLE, np.full((8, 3), np.nan), decided("pppppppp")))
-    text = compare([empty]).text()
+    text = as_text(compare([empty]))
     assert (
         "no row of this split has a gold label: nothing was measured" in text and "8 more without gold left out" in text
     )
-    assert compare([empty]).markdown()
+    assert as_markdown(compare([empty]))
 
 
 def test_confusions_are_the_most_frequent_and_hold_invalid_answers(runs: list[EvaluatedRun]) -> None:
@@ -283,11 +284,10 @@ def test_labels_stand_side_by_side_and_runs_without_room_are_named(runs: list[Ev
 
 
 def test_the_files_hold_what_was_measured(runs: list[EvaluatedRun], tmp_path: Path) -> None:
-    written = write_report(tmp_path / "new" / "folder", compare(runs))
+    folder = tmp_path / "new" / "folder"
+    written = write_comparison(folder, compare(runs), [])
     assert [path.name for path in written] == ["comparison.md", "per_class.csv", "comparison.json"]
-    assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == sorted(
-        path.name for path in written
-    )
+    assert {path.name for path in folder.iterdir()} == {"predictions", *(path.name for path in written)}
     data = json.loads(written[2].read_text(encoding="utf-8"))
     assert [run["name"] for run in data["runs"]] == [run.name for run in runs]
     assert data["runs"][1]["metrics"]["accuracy"] == 0.875 and data["best"]["accuracy"] == ["微调 bert"]
@@ -295,21 +295,60 @@ def test_the_files_hold_what_was_measured(runs: list[EvaluatedRun], tmp_path: Pa
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 * 3 and rows[1]["label"] == "积极" and rows[1]["run"] == "微调 bert"
     assert float(rows[1]["f1"]) == pytest.approx(6 / 7) and rows[1]["support"] == "4"
-    path = write_metrics(tmp_path, runs[0].metrics)
-    assert json.loads(path.read_text(encoding="utf-8")) == runs[0].metrics
 
 
-def test_nan_is_never_written_and_the_old_file_stays_whole(tmp_path: Path) -> None:
-    write_metrics(tmp_path, {"accuracy": 1.0})
+def test_a_comparison_reads_back_as_it_was_written(runs: list[EvaluatedRun], tmp_path: Path) -> None:
+    of_split = measure_with_intervals(SINGLE, GOLD, decided("pppmmmmm"), resamples=20)
+    gold = np.array([[1.0], [2.0], [4.0]])
+    score = measure(REGRESSION, gold, Predictions(list("abc"), score=np.full(3, 2.0)))  # has undefined measures
+    for comparison in (
+        compare(runs, differences=[Difference("qwen", "微调 bert", "accuracy", -0.25, None, None)], unit="documents"),
+        compare([replace(runs[1], metrics=of_split)], split="validation"),
+        compare([EvaluatedRun("mean", "baseline", score)]),
+    ):
+        written = write_comparison(tmp_path, comparison, [])[-1]
+        again = load_comparison(written)
+        assert again == comparison
+        assert as_text(again) == as_text(comparison) and as_markdown(again) == as_markdown(comparison)
+
+
+def test_a_comparison_of_an_earlier_version_reads_back_and_is_written_as_it_was() -> None:
+    file = Path(__file__).with_name("comparison.json")  # written before `unit` was
+    earlier = file.read_text(encoding="utf-8")
+    comparison = load_comparison(file)
+    task = '  "task": "single_label",\n'
+    assert comparison.to_json() == earlier.replace(task, task + '  "unit": "rows",\n', 1)
+    assert "qwen: lora\nthe text of 1 row stands in train" in as_text(comparison)
+    assert comparison.differences[0].is_clear and comparison.best["accuracy"] == ["bert 微调"]
+
+
+def test_a_file_that_is_not_a_comparison_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "comparison.json"
+    with pytest.raises(UserError, match=r"comparison\.json: cannot be read \(No such file"):
+        load_comparison(file)
+    for text, said in (
+        ("{", "not a comparison: its content: Invalid JSON: "),
+        ('{"split": "test", "runs": [{"name": "a"}]}', r"not a comparison: runs\.0\.method: Field required"),
+        ("[]", "not a comparison: its content: "),
+    ):
+        file.write_text(text)
+        with pytest.raises(UserError, match=rf"comparison\.json: {said}"):
+            load_comparison(file)
+
+
+def test_nan_is_never_written_and_the_earlier_comparison_stays(runs: list[EvaluatedRun], tmp_path: Path) -> None:
+    write_comparison(tmp_path, compare(runs), [])
+    before = (tmp_path / "comparison.json").read_bytes()
+    broken = {**runs[0].metrics, "accuracy": float("nan")}
     with pytest.raises(ValueError, match="JSON"):
-        write_metrics(tmp_path, {"accuracy": float("nan")})
-    assert json.loads((tmp_path / "metrics.json").read_text()) == {"accuracy": 1.0}
+        write_comparison(tmp_path, compare([replace(runs[0], metrics=broken)]), [])
+    assert (tmp_path / "comparison.json").read_bytes() == before
 
 
 def test_a_place_that_cannot_be_written_to_is_named(runs: list[EvaluatedRun], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"comparison\.md: cannot be written"):
-        write_report(tmp_path / "file", compare(runs))
+    with pytest.raises(UserError, match=rf"{tmp_path / 'file'}: cannot write: Not a directory"):
+        write_comparison(tmp_path / "file", compare(runs), [])
 
 
 def write_all(folder: Path, runs: list[EvaluatedRun], rows: int = 8) -> list[Path]:

@@ -16,9 +16,11 @@ import pytest
 
 from categorize import load_predictor
 from categorize.errors import UserError
-from categorize.evaluate import evaluate, prediction_files
+from categorize.evaluate import evaluate
 from categorize.methods.registry import METHODS
 from categorize.recipe.command import main
+from categorize.reports.comparison import load_comparison
+from categorize.reports.write import prediction_files
 from categorize.train import train
 from tests.session.collections import write_collection, write_recipe
 
@@ -164,7 +166,9 @@ def test_tfidf_and_a_linear_probe_and_their_comparison(
     differences = shown.partition("Difference from ")[2].partition("F1 by label")[0]
     for measured in ("accuracy", "macro-F1", "weighted-F1"):
         assert differences.count(f" {measured} ") == 2, "of each run but the best one"
-    table = json.loads((folder / "outputs/table/comparison.json").read_text())
+    written = (folder / "outputs/table/comparison.json").read_text()
+    assert load_comparison(folder / "outputs/table/comparison.json").to_json() == written
+    table = json.loads(written)
     by_name = {one["name"]: one["metrics"]["accuracy"] for one in table["runs"]}
     assert by_name["linear"] == json.loads((folder / "outputs/linear/metrics.json").read_text())["test"]["accuracy"]
     for one in (one for one in table["runs"] if one["method"] != "baseline"):

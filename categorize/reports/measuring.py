@@ -1,0 +1,88 @@
+"""From the predictions of every run to the comparison: measures, the baseline's, differences from the best run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from categorize.labels import LabelSet
+from categorize.metrics.baselines import baseline
+from categorize.metrics.intervals import Difference, measure_with_intervals, paired_differences
+from categorize.metrics.measures import measure_unseen
+from categorize.metrics.progress import headline
+from categorize.predictions import Predictions
+from categorize.recipe.sections import EvalRecipe
+from categorize.reports.columns import measures
+from categorize.reports.comparison import Comparison, EvaluatedRun, best_run, compare
+from categorize.reports.predicting import RunPredictions
+from categorize.reports.split import EvaluatedSplit
+from categorize.reports.write import prediction_files
+
+
+def compare_predictions(
+    predicted: Sequence[RunPredictions], recipe: EvalRecipe, split: EvaluatedSplit, train: pa.Table
+) -> Comparison:
+    """Measure what every run predicted; the baseline of the training rows stands first where the recipe wants it."""
+    files = prediction_files(one.name for one in predicted)
+    runs = [
+        EvaluatedRun(
+            name=one.name,
+            method=str(one.facts.get("method", "head")),
+            metrics=measured(one.predictions, recipe, split),
+            notes=one.notes,
+            documents_per_second=one.documents_per_second,
+            parameters_trained=one.facts.get("parameters_trained"),
+            parameters_total=one.facts.get("parameters"),
+            training_rows=(one.facts.get("rows") or {}).get("train"),
+            training_seconds=(one.facts.get("training") or {}).get("seconds"),
+            predictions=files[one.name],
+        )
+        for one in predicted
+    ]
+    differences = differences_from_best(runs, predicted, recipe, split)
+    if recipe.evaluation.majority:
+        runs.insert(0, baseline_run(train, recipe, split))
+    unit = "documents" if any(one.in_parts for one in predicted) else "rows"
+    return compare(runs, split=split.name, differences=differences, unit=unit)
+
+
+def measured(predictions: Predictions, recipe: EvalRecipe, split: EvaluatedSplit) -> dict[str, Any]:
+    """Measures with intervals, and those of the rows whose text is not in train where some are."""
+    metrics = measure_with_intervals(split.label_set, split.gold, predictions, **_resampling(recipe, split))
+    unseen = measure_unseen(split.label_set, split.gold, predictions, split.train_overlap)
+    return metrics if unseen is None else {**metrics, "unseen": unseen}
+
+
+def differences_from_best(
+    runs: Sequence[EvaluatedRun], predicted: Sequence[RunPredictions], recipe: EvalRecipe, split: EvaluatedSplit
+) -> list[Difference]:
+    """Every run minus the best by the headline measure, in each measure that has intervals."""
+    if len(runs) < 2 or not recipe.evaluation.bootstrap:
+        return []
+    return paired_differences(
+        split.label_set,
+        split.gold,
+        {one.name: one.predictions for one in predicted},
+        reference=best_run(runs, headline(split.label_set)),
+        measures=[one.name for one in measures(split.label_set.task) if one.name in runs[0].intervals],
+        **_resampling(recipe, split),
+    )
+
+
+def baseline_run(train: pa.Table, recipe: EvalRecipe, split: EvaluatedSplit) -> EvaluatedRun:
+    """What predicting the most frequent label (or the mean score) of the training rows would score."""
+    gold = split.label_set.encode(train.column("gold").to_pylist(), train.column("gold_score").to_pylist())
+    predictions = baseline(split.label_set, gold, split.documents.column("id").to_pylist())
+    metrics = measured(predictions, recipe, split)
+    return EvaluatedRun(baseline_name(split.label_set), "baseline", metrics, parameters_trained=0)
+
+
+def baseline_name(label_set: LabelSet) -> str:
+    """What a comparison calls its baseline."""
+    return "mean score" if label_set.is_regression else "majority label"
+
+
+def _resampling(recipe: EvalRecipe, split: EvaluatedSplit) -> dict[str, Any]:
+    return {"resamples": recipe.evaluation.bootstrap, "seed": recipe.seed, "groups": split.groups}

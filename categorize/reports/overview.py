@@ -1,0 +1,154 @@
+"""What a comparison shows, for every renderer: its heading, its tables but those by label, its notes."""
+
+from __future__ import annotations
+
+from categorize.metrics.progress import greater_is_better
+from categorize.recipe.wording import counted
+from categorize.reports import columns
+from categorize.reports.comparison import Comparison, EvaluatedRun
+from categorize.reports.tables import Cell, Table, Value
+
+LABELS_NAMED = 10  # in one note
+_EXPLAINED = ("macro", "pearson", "r2", "quadratic_weighted_kappa")  # measures whose being undefined is told
+
+
+def heading(comparison: Comparison, mark: str) -> str:
+    """Split, rows, resamples and labels of the macro averages, and how the best value is marked."""
+    metrics = comparison.runs[0].metrics
+    pieces = [f"{comparison.split} split: {metrics['rows']:,} {comparison.unit}"]
+    if metrics["rows_without_gold"]:
+        pieces.append(f"{metrics['rows_without_gold']:,} more without gold left out")
+    if intervals := next((run.metrics["intervals"] for run in comparison.runs if run.metrics.get("intervals")), None):
+        unit = f"{intervals['units']:,} {intervals['unit']}s" if intervals["unit"] == "group" else "rows"
+        pieces.append(f"[95% interval] of {intervals['resamples']:,} resamples of {unit}")
+    if macro := metrics.get("labels_in_macro"):
+        pieces.append(f"macro over {counted(macro, 'label')}")
+    if comparison.best:
+        pieces.append(f"best: {mark}")
+    return "; ".join(pieces)
+
+
+def short_table(comparison: Comparison) -> Table:
+    """A line for each run: the measures of the terminal, the first with its interval; valid rate, speed, parameters."""
+    shown = comparison.in_short
+    titles = ["of valid" if measure.of_valid else measure.title for measure in shown]
+    header = ["run", "method", *titles, "valid", "documents/s", "trained"]
+    rows: list[list[Cell]] = []
+    for run in comparison.runs:
+        trained, valid = columns.count(run.parameters_trained), columns.percent(run.metrics["valid_rate"])
+        if run.parameters_total is not None and run.parameters_trained is not None:
+            trained += f" of {columns.count(run.parameters_total)}"
+        if run.metrics["invalid"]:
+            valid = f"{run.metrics['valid']:,} ({valid})"
+        values = [_value(comparison, run, measure.name, with_interval=i == 0) for i, measure in enumerate(shown)]
+        rows.append([run.name, run.method, *values, valid, columns.rate(run.documents_per_second), trained])
+    return Table(header, rows, "ll" + "r" * (len(header) - 2))
+
+
+def all_measures(comparison: Comparison) -> Table:
+    """A line for each measure, with its interval, a column for each run."""
+    runs = comparison.runs
+    rows: list[list[Cell]] = [
+        [measure.title, *(_value(comparison, run, measure.name, with_interval=True) for run in runs)]
+        for measure in comparison.measured
+    ]
+    rows += [
+        ["valid rate", *(columns.percent(run.metrics["valid_rate"]) for run in runs)],
+        ["documents/s", *(columns.rate(run.documents_per_second) for run in runs)],
+        ["parameters trained", *(columns.count(run.parameters_trained) for run in runs)],
+        ["parameters", *(columns.count(run.parameters_total) for run in runs)],
+        ["training time", *(columns.duration(run.training_seconds) for run in runs)],
+    ]
+    return Table(["measure", *(run.name for run in runs)], rows, "l" + "r" * len(runs))
+
+
+def difference_title(comparison: Comparison) -> str:
+    """What stands above `difference_table`."""
+    return f"Difference from {comparison.differences[0].reference} on the same rows (paired bootstrap):"
+
+
+def difference_table(comparison: Comparison, shown: list[columns.Measure]) -> Table:
+    """A line for each difference in one of the measures `shown`."""
+    titles = {
+        measure.name: measure.title + ("" if greater_is_better(measure.name) else " (lower is better)")
+        for measure in shown
+    }
+    rows = [
+        [
+            one.run,
+            titles[one.measure],
+            f"{one.estimate:+.3f}",
+            columns.UNDEFINED if one.low is None or one.high is None else f"[{one.low:+.3f}, {one.high:+.3f}]",
+            "yes" if one.is_clear else "no",
+        ]
+        for one in comparison.differences
+        if one.measure in titles
+    ]
+    return Table(["run", "measure", "difference", "95% interval", "clear"], rows, "llrrl")
+
+
+def _value(comparison: Comparison, run: EvaluatedRun, measure: str, *, with_interval: bool) -> Value:
+    return Value(
+        columns.number(run.numbers.get(measure)),
+        run.name in comparison.best.get(measure, ()),
+        columns.interval(run.intervals.get(measure)) if with_interval else "",
+    )
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """One line each: the runs' own notes, undefined measures, rows whose text stands in train, unequal training sets,
+    labels without a row."""
+    runs = comparison.runs
+    return [
+        *(f"{run.name}: {note}" for run in runs for note in run.notes),
+        *(
+            f"{run.name}: {why}, so that {name} is undefined"
+            for run in runs
+            for name, why in (run.metrics.get("undefined") or {}).items()
+            if name in _EXPLAINED
+        ),
+        *_unseen(comparison),
+        *_fewer_training_rows(comparison),
+        *([] if runs[0].metrics["rows"] else ["no row of this split has a gold label: nothing was measured"]),
+        *_without_support(comparison),
+    ]
+
+
+def _unseen(comparison: Comparison) -> list[str]:
+    """The scores without the rows that training has seen, of all runs in one line, where there are such rows."""
+    measured = [run for run in comparison.runs if run.metrics.get("unseen")]
+    if not measured:
+        return []
+    unseen = measured[0].metrics["unseen"]
+    seen = f"the text of {counted(unseen['exact'], 'row')} stands in train, nearly that of {unseen['near']:,}"
+    name = "pearson" if comparison.task == "regression" else "macro_f1"
+    scores = [
+        f"{run.name} {run.metrics['unseen'][name]:.4f} (of all: {run.numbers[name]:.4f})"
+        for run in measured
+        if name in run.metrics["unseen"] and name in run.numbers
+    ]
+    return [f"{seen}; {name} of the other {counted(unseen['rows'], 'row')}: {', '.join(scores)}" if scores else seen]
+
+
+def _fewer_training_rows(comparison: Comparison) -> list[str]:
+    trained = {run.name: run.training_rows for run in comparison.runs if run.training_rows is not None}
+    most = max(trained, key=trained.__getitem__, default="")
+    return [
+        f"{name}: trained on {rows:,} rows, {most} on {trained[most]:,}"
+        for name, rows in trained.items()
+        if rows != trained[most]
+    ]
+
+
+def _without_support(comparison: Comparison) -> list[str]:
+    missing = comparison.runs[0].metrics.get("labels_without_support")
+    if not missing:
+        return []
+    more = f" and {len(missing) - LABELS_NAMED} more" if len(missing) > LABELS_NAMED else ""
+    named = f"labels without a row in this split: {', '.join(missing[:LABELS_NAMED])}{more}"
+    given = {
+        run.name: sum(row["predicted"] for row in run.metrics["per_class"] if not row["support"])
+        for run in comparison.runs
+    }
+    wrong = [f"{run} {counted(times, 'time')}" for run, times in given.items() if times]
+    return [named + ("; predicted, which no macro average counts: " + ", ".join(wrong) if wrong else "")]

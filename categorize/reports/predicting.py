@@ -1,0 +1,120 @@
+"""Predict one split with every run, one model at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from categorize.data.input_spec import InputSpec
+from categorize.labels import LabelSet
+from categorize.loading import load_predictor
+from categorize.nn.device import free_memory
+from categorize.prediction.predictor import TrainedPredictor
+from categorize.predictions import Predictions
+from categorize.recipe.sections import EvalRecipe, RunReference
+from categorize.reports.checks import RunCheck
+from categorize.reports.split import EvaluatedSplit
+
+
+@dataclass(frozen=True)
+class RunPredictions:
+    """What one run predicted of the split.
+
+    Attributes:
+        predictions: decided, one a document; probabilities in the order of the evaluation's labels.
+        in_parts: whether documents were read in parts.
+        notes: what a reader must know of the run and of how it read the documents.
+        facts: of the predictor: method, parameters, rows and the like.
+    """
+
+    name: str
+    predictions: Predictions
+    documents_per_second: float
+    in_parts: bool
+    notes: tuple[str, ...]
+    facts: Mapping[str, Any]
+
+
+def predict_with_runs(
+    references: Iterable[RunReference],
+    recipe: EvalRecipe,
+    split: EvaluatedSplit,
+    input_spec: InputSpec,
+    check: RunCheck,
+    trust_remote_code: bool,
+) -> Iterator[RunPredictions]:
+    """What each run predicts, as it becomes ready; its speed is printed.
+
+    Args:
+        input_spec: how text is prepared for a model that is not a run.
+
+    Raises:
+        UserError: a run cannot be loaded, or does not pass the check.
+    """
+    for one in references:
+        predictor = load_predictor(
+            one.run,
+            base=one.base,
+            label_set=split.label_set,
+            input_spec=input_spec,
+            section=recipe.prediction.model_copy(update={"mode": one.mode or recipe.prediction.mode}),
+            prompt=recipe.prompt,
+            name=one.name,
+            trust_remote_code=trust_remote_code,
+        )
+        found = predictor.label_set
+        check.check(one.run, predictor.name, found.task, found.names, predictor.fingerprints)
+        predicted = predict_split(predictor, split)
+        del predictor  # else the next model is loaded beside this one
+        free_memory()
+        print(f"  {predicted.name}: {predicted.documents_per_second:,.0f} documents/s", flush=True)
+        yield predicted
+
+
+def predict_split(predictor: TrainedPredictor, split: EvaluatedSplit) -> RunPredictions:
+    """Predict the split with a predictor of its labels."""
+    start = time.perf_counter()
+    predictions = in_order_of(split.label_set, predictor.predict_rows(split.rows), predictor.label_set)
+    speed = len(predictions) / (time.perf_counter() - start)
+    parts = segment_notes(predictor, predictions)
+    notes = (*predictor.notes, *parts, *reading_notes(predictor, predictions))
+    return RunPredictions(predictor.name, predictions, speed, bool(parts), notes, predictor.facts)
+
+
+def in_order_of(wanted: LabelSet, predictions: Predictions, found: LabelSet) -> Predictions:
+    """Predictions of the label set `found` with probabilities in the order of `wanted`, which has the same labels."""
+    if predictions.probabilities is None or found.names == wanted.names:
+        return predictions
+    order = [found.index[name] for name in wanted.names]
+    return replace(predictions, probabilities=predictions.probabilities[:, order])
+
+
+def segment_notes(predictor: TrainedPredictor, predictions: Predictions) -> list[str]:
+    """How documents were read, where they were not read whole."""
+    cut, rows = predictor.input_spec.segments, predictions.usage.rows
+    if not predictor.input_spec.is_cut and rows == len(predictions):
+        return []
+    together = "" if rows == len(predictions) else f", aggregated by {cut.aggregation}"
+    by = cut.by if predictor.input_spec.is_cut else "row"
+    return [f"measured on {len(predictions):,} documents, read as {rows:,} segments (by {by}{together})"]
+
+
+def reading_notes(predictor: TrainedPredictor, predictions: Predictions) -> list[str]:
+    """What a reader must know of how answers were read: both valid rates of generated ones, and texts that were cut."""
+    notes = []
+    inner: Any = predictor.inner
+    # The answers of several segments stand in one text.
+    if predictions.raw is not None and hasattr(inner, "read_answers") and predictions.usage.rows == len(predictions):
+        raw = [text or "" for text in predictions.raw]
+        strict, tolerant = (
+            inner.read_answers(predictions.ids, raw, parsing).is_valid.mean() for parsing in ("strict", "tolerant")
+        )
+        notes.append(
+            f"answers were generated: {strict:.1%} are a label to the letter, "
+            f"{tolerant:.1%} can be read (the table reads {inner.section.parsing})"
+        )
+    if predictions.usage.truncated_rows:
+        notes.append(f"{predictions.usage.truncated_rows:,} texts were cut to the model's longest input")
+    return notes
