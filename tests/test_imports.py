@@ -37,8 +37,6 @@ LEVELS = {
     "evaluate": 23,
     "folds": 24,
 }
-# To go with the batching that engines and methods share.
-ALLOWED_FOR_NOW = {("engines", "methods")}
 HEAVY = ("torch", "transformers", "datasets", "peft", "trl", "sklearn", "evaluate", "accelerate")
 # Modules that define a subclass of a heavy library's class; nothing imports them at its top.
 HEAVY_BY_NATURE = {
@@ -88,8 +86,6 @@ def test_imports_run_one_way(root: Path) -> None:
                 continue
             if there[1] not in LEVELS:
                 assert there[1] == "__version__", f"{path} imports {name}, which has no level in this test"
-            elif (parts[0], there[1]) in ALLOWED_FOR_NOW:
-                continue
             elif LEVELS[there[1]] >= here and not {parts[0], there[1]} <= {"labels", "predictions"}:
                 wrong.append(f"{path.relative_to(root)} imports {name}")
     assert not wrong, wrong
@@ -153,7 +149,7 @@ def test_the_rooms_of_a_package_import_one_way(root: Path) -> None:
         for other in others:
             here, there = name.split("."), other.split(".")
             shared = next((i for i, (a, b) in enumerate(zip(here, there, strict=False)) if a != b), None)
-            if shared is not None and (here[shared], there[shared]) not in ALLOWED_FOR_NOW:
+            if shared is not None:
                 folder = needs.setdefault(".".join(here[:shared]), {})
                 folder.setdefault(here[shared], set()).add(there[shared])
     for rooms in needs.values():

@@ -1,9 +1,8 @@
 """The probability of every label as a causal model's answer, with the shared instruction computed once.
 
 A label's score is the summed log-probability of its completion's tokens behind the prompt. The end token counts only
-where
-one label's tokens begin another's: elsewhere the label is decided before it. With single-token codes one forward pass
-of a row gives all labels.
+where one label's tokens begin another's: elsewhere the label is decided before it. With single-token codes one forward
+pass of a row gives all labels.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from categorize.methods.head.predictor import length_sorted_batches
+from categorize.engines.batching import length_sorted_batches
+from categorize.nn.adapters import is_prompt_learning, virtual_tokens
 from categorize.prompts.format import EncodedPrompt, PromptFormat
 
 if TYPE_CHECKING:
@@ -193,16 +193,6 @@ class LabelScorer:
         np.add.at(result, (row_of, wanted[:, 3]), found.double().cpu().numpy())
 
 
-def virtual_tokens(model: Any) -> int:
-    """Embeddings that a learned prompt puts before every row; a learned prefix comes as keys and values instead."""
-    configs = getattr(getattr(model, "module", model), "peft_config", None) or {}
-    learned = [one for one in configs.values() if one.is_prompt_learning and one.peft_type != "PREFIX_TUNING"]
-    return sum(int(one.num_virtual_tokens) for one in learned)
-
-
-def to_distribution(log_probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Probabilities of the labels given that one of them is the answer; float64 [rows, labels]."""
-    import numpy as np
-
-    shifted = np.exp(log_probabilities - log_probabilities.max(axis=1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+def share_prefix(model: Any) -> bool:
+    """Whether the shared prefix may be cached: not with adapters that bring a cache or tokens of their own."""
+    return not is_prompt_learning(model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from categorize.data.input_spec import InputSpec
 from categorize.data.segments.tokens import TokenCounter
@@ -18,24 +18,20 @@ if TYPE_CHECKING:
 ROWS_A_BLOCK = 16384
 
 
-@dataclass(frozen=True)
-class Capabilities:
-    """What a predictor can give: probabilities of the labels, a score, generated text."""
-
-    probabilities: bool = True
-    score: bool = False
-    raw: bool = False
-
-
 class Predictor(Protocol):
-    """Turns blocks of rows into blocks of predictions, in order, one row each."""
+    """Turns blocks of rows into blocks of predictions, in order, one a row, or one a document where that is its unit.
+
+    Attributes:
+        unit: `row`: any rows make a block. `document`: a block holds whole documents, whose rows follow each other.
+        tokens: what the texts that it reads are counted by, to cut documents.
+    """
 
     label_set: LabelSet
-    capabilities: Capabilities
-    tokens: TokenCounter  # what the texts that it reads are counted by, to cut documents
+    unit: Literal["row", "document"]
+    tokens: TokenCounter
 
     def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
-        """Predictions of each record batch of rows, as they become ready."""
+        """Predictions of each record batch of rows, as they become ready; of no rows where a batch has none."""
         ...
 
 
@@ -96,6 +92,8 @@ class TrainedPredictor:
         fingerprints: of the splits of the run, by name; empty for a model that is no run of this project.
     """
 
+    unit: ClassVar[Literal["document"]] = "document"
+
     inner: Predictor
     input_spec: InputSpec
     decision_rule: DecisionRule
@@ -110,38 +108,28 @@ class TrainedPredictor:
         return self.inner.label_set
 
     @property
-    def capabilities(self) -> Capabilities:
-        """What the inner predictor gives."""
-        return self.inner.capabilities
-
-    @property
     def tokens(self) -> TokenCounter:
         """What segments are counted by."""
         return self.inner.tokens
 
     def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
-        """Decided predictions, one a document, for each record batch; a batch holds whole documents."""
-        import pyarrow as pa
+        """Decided predictions, one a document, from batches of any size, in blocks of about 16,384 rows.
 
-        for batch in batches:
-            yield self.predict_rows(pa.Table.from_batches([batch]))
+        A stream of any length is predicted in the memory of a block. The rows of a document follow each other in it;
+        they may stand in several batches.
+        """
+        for rows in whole_documents(batches):
+            yield self.predict_segments(rows).decide(self.decision_rule)
 
     def predict_segments(self, rows: pa.Table) -> SegmentPredictions:
-        """Undecided predictions of whole documents, cut into the segments that training would have cut."""
+        """Undecided predictions of whole documents, cut into the segments that training would have cut; of documents
+        where these are the predictor's unit."""
         segments = self.input_spec.expand(rows, self.inner.tokens)
-        blocks = self.inner.predict(segments.combine_chunks().to_batches(max_chunksize=ROWS_A_BLOCK))
-        found = Predictions.concatenate(blocks) if segments.num_rows else self._nothing()
-        return SegmentPredictions(found, segments, self.input_spec)
-
-    def _nothing(self) -> Predictions:
-        """Undecided predictions of no rows."""
-        import numpy as np
-
-        can = self.inner.capabilities
-        probabilities = np.zeros((0, len(self.label_set))) if can.probabilities else None
-        score = np.zeros(0) if can.score else None
-        decided: list[list[str]] | None = None if can.probabilities or can.score else []
-        return Predictions([], probabilities, score, decided, raw=[] if can.raw else None)
+        blocks = batches_of(segments)
+        if self.inner.unit == "document":
+            blocks = [batch for table in whole_documents(blocks) for batch in batches_of(table, table.num_rows)]
+            segments = self.input_spec.documents(segments)
+        return SegmentPredictions(Predictions.concatenate(self.inner.predict(blocks)), segments, self.input_spec)
 
     def probabilities(self, rows: pa.Table) -> Predictions:
         """Undecided predictions of whole documents: those of their segments, aggregated."""
@@ -150,9 +138,55 @@ class TrainedPredictor:
         return self.input_spec.aggregate(found.predictions, found.segments, multi_label=several)
 
     def predict_rows(self, rows: pa.Table) -> Predictions:
-        """Decided predictions of a table of rows, one a document in order of first appearance."""
-        return self.predict_segments(rows).decide(self.decision_rule)
+        """Decided predictions of a table of rows, one a document in order of first appearance; its rows may stand
+        anywhere in the table."""
+        return Predictions.concatenate(self.predict(batches_of(together(rows))))
 
     def predict_texts(self, texts: Sequence[str]) -> Predictions:
         """Decided predictions of plain texts, prepared as training prepared its own."""
         return self.predict_rows(self.input_spec.rows_from_texts(list(texts)))
+
+
+def batches_of(rows: pa.Table, most: int = ROWS_A_BLOCK) -> list[pa.RecordBatch]:
+    """The rows in batches of at most so many; one without rows where there are none."""
+    import pyarrow as pa
+
+    whole = rows.combine_chunks().to_batches(max_chunksize=max(most, 1))
+    return whole or [pa.RecordBatch.from_pylist([], rows.schema)]
+
+
+def together(rows: pa.Table) -> pa.Table:
+    """The rows with those of a document behind each other, documents in order of first appearance."""
+    import numpy as np
+    import pyarrow as pa
+
+    codes = rows["document_id"].combine_chunks().dictionary_encode()  # numbered as they appear
+    codes = codes.combine_chunks() if isinstance(codes, pa.ChunkedArray) else codes
+    order = np.asarray(codes.indices)
+    if (np.diff(order) >= 0).all():
+        return rows
+    return rows.take(pa.array(np.argsort(order, kind="stable")))
+
+
+def whole_documents(batches: Iterable[pa.RecordBatch], rows: int = ROWS_A_BLOCK) -> Iterator[pa.Table]:
+    """Tables of at least so many rows, but for the last, whose documents are whole: a document whose rows go on in the
+    next batch waits for them. An empty stream with a schema gives one empty table."""
+    import numpy as np
+    import pyarrow as pa
+
+    waiting: list[pa.Table] = []
+    given = False
+    for batch in batches:
+        waiting.append(pa.Table.from_batches([batch]))
+        if sum(table.num_rows for table in waiting) <= rows:
+            continue
+        table = pa.concat_tables(waiting)
+        documents = table["document_id"].to_numpy()
+        ends = np.flatnonzero(documents[1:] != documents[:-1]) + 1
+        start = 0
+        while (at := int(np.searchsorted(ends, start + rows))) < len(ends):
+            yield table.slice(start, int(ends[at]) - start)
+            given, start = True, int(ends[at])
+        waiting = [table.slice(start)]
+    if waiting and (sum(table.num_rows for table in waiting) or not given):
+        yield pa.concat_tables(waiting)

@@ -12,7 +12,6 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from categorize.nn.tokenizer import TokenizedTexts, pad
 from categorize.training.arguments import building_trainer
-from categorize.training.objectives import Objective
 from categorize.training.step_batches import ROWS, WEIGHTS, StepBatches, StepRows
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from categorize.training.balance import Balance
 
 Measures = Callable[["npt.NDArray[np.float64]"], dict[str, float]]
+Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]  # logits, targets, weights: a sum over rows
 
 
 class _Items:
@@ -78,7 +78,7 @@ class HeadTrainer(StepBatches, Trainer):  # type: ignore[misc]
     def __init__(
         self,
         *args: Any,
-        objective: Objective,
+        objective: Loss,
         measures: Measures,
         train_dataset: EncodedRows,
         eval_dataset: EncodedRows | None = None,

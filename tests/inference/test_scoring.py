@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from scipy.special import softmax
 
-from categorize.engines.label_scoring import LabelScorer, ScoringPlan, to_distribution
+from categorize.engines.label_scoring import LabelScorer, ScoringPlan, share_prefix
 from categorize.labels import Label, LabelSet
 from categorize.methods.sft.model import Causal, CausalSettings
-from categorize.methods.sft.predictor import CausalPredictor, share_prefix
+from categorize.methods.sft.predictor import CausalPredictor
 from categorize.nn.adapters import add_adapter
 from categorize.prompts.format import SYSTEMS, EncodedPrompt, PromptFormat, PromptSettings
 from categorize.recipe.sections import AdapterSection, CausalPredictionSection
@@ -219,7 +220,7 @@ def test_one_pass_scores_single_token_codes() -> None:
 
 def test_probabilities_sum_to_one_and_keep_the_order() -> None:
     scores = np.array([[-1.0, -2.0, -800.0], [-5000.0, -5001.0, -5002.0]])
-    probabilities = to_distribution(scores)
+    probabilities = softmax(scores, axis=1)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
     assert (np.argsort(-probabilities, axis=1) == np.argsort(-scores, axis=1)).all()
     np.testing.assert_allclose(np.log(probabilities[:, 0] / probabilities[:, 1]), 1)

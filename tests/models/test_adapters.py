@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from scipy.special import softmax
 
-from categorize.engines.label_scoring import LabelScorer, to_distribution
+from categorize.engines.label_scoring import LabelScorer, share_prefix
 from categorize.errors import UserError
 from categorize.labels import Label, LabelSet
 from categorize.methods.head.model import build_head, load_sequence_classifier, load_trained_head
 from categorize.methods.sft.model import Causal, build_causal, load_causal, load_trained_causal
-from categorize.methods.sft.predictor import CausalPredictor, share_prefix
+from categorize.methods.sft.predictor import CausalPredictor
 from categorize.nn.precision import cpu_computes_bfloat16
 from categorize.nn.quantization import quantized_within
 from categorize.prompts.format import PromptFormat, PromptSettings
@@ -62,7 +63,7 @@ def label_probabilities(causal: Causal) -> npt.NDArray[np.float64]:
     """[texts, labels], as prediction computes them."""
     prompt = PromptFormat(PromptSettings("Say how it was.\n{labels}"), LABELS, causal.tokenizer, 300)
     rows = [prompt.encode({"text": text}) for text in ("good movie", "讨厌 这个 视频", "", "word " * 20)]
-    return to_distribution(CausalPredictor(causal, prompt).log_probabilities(rows))
+    return softmax(CausalPredictor(causal, prompt).log_probabilities(rows), axis=1)
 
 
 # ---------------------------------------------------------------- causal models

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from categorize.methods.head.predictor import compute_dtype
+from categorize.engines.batching import compute_dtype
 from categorize.nn.device import one_gpu, settle_device
 from categorize.nn.precision import compute_type
 

@@ -31,7 +31,7 @@ def predictor(folder: Path, **section: Any) -> HeadPredictor:
 
 
 def logits(one: HeadPredictor, texts: list[str]) -> Any:
-    return one.logits(tokenize(one.head.tokenizer, texts, 128))
+    return one.engine.outputs(tokenize(one.head.tokenizer, texts, 128))
 
 
 # BigBird's last block is global, be it padding: its recipe predicts texts one by one.

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from categorize.labels import Label, LabelSet
+from categorize.methods.registry import METHODS
 from categorize.metrics.measures import measure
 from categorize.predictions import Predictions
-from categorize.methods.registry import METHODS
 from categorize.recipe.load import load_recipe
 from categorize.recipe.sections import TrainedRecipe
 from categorize.runs.card import CardFacts, card, card_facts
@@ -69,9 +69,8 @@ def written(root: Path, recipe: str, model: str | None, details: dict[str, Any] 
     loaded = load_recipe(root / "recipes/demo" / recipe, ["name=mine"], methods=METHODS).recipe
     assert isinstance(loaded, TrainedRecipe)
     method = METHODS.of(loaded)
-    manifest = {
-        "task": "single_label", "method": method.name, "model": model, "rows": {"train": 1200}, "details": details or {},
-    }  # fmt: skip
+    manifest = {"task": "single_label", "method": method.name, "model": model, "rows": {"train": 1200}}
+    manifest["details"] = details or {}
     gold = np.eye(2)[[0, 0, 1, 1]]
     metrics = {"test": measure(LABELS, gold, Predictions(list("1234"), decided=[["a|b"], ["a|b"], ["a|b"], ["好"]]))}
     return card(loaded, LABELS, manifest, metrics, facts=card_facts(loaded, method.card))

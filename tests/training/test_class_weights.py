@@ -9,7 +9,7 @@ import pytest
 
 from categorize.labels import Label, LabelSet
 from categorize.recipe.sections import LabelsSection
-from categorize.training.objectives import class_weights
+from categorize.training.class_weights import class_weights
 
 
 @pytest.mark.parametrize("task", ["single_label", "multi_label"])

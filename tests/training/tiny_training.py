@@ -38,10 +38,10 @@ def build_trainer(
     from categorize.labels import Label, LabelSet
     from categorize.methods.head.model import load_sequence_classifier
     from categorize.nn.adapters import add_adapter
+    from categorize.nn.head_output import head_output
     from categorize.nn.tokenizer import TokenizedTexts
     from categorize.recipe.sections import AdapterSection, QuantizationSection
     from categorize.training.balance import build_balance
-    from categorize.training.objectives import Objective
     from categorize.training.trainer import Collator, EncodedRows, HeadTrainer
 
     names = ("score",) if task == "regression" else ("a", "b", "c")
@@ -90,7 +90,7 @@ def build_trainer(
         train_dataset=data,
         eval_dataset=data,
         data_collator=Collator(loaded.model.config.pad_token_id),
-        objective=Objective(task, 0.1),
+        objective=head_output(label_set, label_smoothing=0.1).loss,
         balance=build_balance(balance, label_set, targets),
         measures=lambda logits: {"sum": float(np.abs(logits).sum())},
     )

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from categorize.methods.head.model import HEAD, Head, HeadSettings, build_head
-from categorize.methods.head.predictor import encode_texts, to_probabilities
+from categorize.methods.head.model import HEAD, Head, build_head
+from categorize.methods.head.predictor import encode_texts
 from categorize.methods.head.section import HeadModel
 from categorize.metrics.decision import DecisionRule
 from categorize.metrics.measures import measure
 from categorize.metrics.progress import flat
+from categorize.nn.head_output import Output
 from categorize.nn.text_tokens import text_tokens
 from categorize.prediction.predictor import SegmentPredictions
-from categorize.predictions import Predictions
 from categorize.processes import is_main_process
 from categorize.prompts.format import PromptFormat
 from categorize.recipe.sections import SeqclsRecipe
@@ -27,10 +27,10 @@ from categorize.training.arguments import (
     check_metric,
 )
 from categorize.training.balance import build_balance
+from categorize.training.class_weights import class_weights, named_weights, weights_line
 from categorize.training.fit_summary import FitOptions, FitSummary
 from categorize.training.fitting import fit_with_trainer
 from categorize.training.inputs import Inputs, training_inputs
-from categorize.training.objectives import Objective, class_weights, named_weights, weights_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -117,12 +117,13 @@ def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: 
     balance = build_balance(recipe.training.balance, data.label_set, targets)
     if balance is not None and is_main_process():
         print(f"  {balance.line()}", flush=True)
-    rows = _encode(head, prompt, train, targets, weights)
-    held_out = (
-        _encode(head, prompt, validation, _targets(data.label_set, validation), None) if validation.num_rows else None
-    )
+    smoothing = float(recipe.training.upstream().get("label_smoothing_factor", 0.0))
+    output = head.output(data.label_set, label_smoothing=smoothing, positive_weight=positive)
+    rows = _encode(head, output, prompt, train, targets, weights)
+    held_out = None
+    if validation.num_rows:
+        held_out = _encode(head, output, prompt, validation, _targets(data.label_set, validation), None)
 
-    values = recipe.training.upstream()
     defaults = ADAPTER_DEFAULTS if recipe.adapter else HEAD_ONLY_DEFAULTS if section.freeze else {}
     arguments, precision = build_arguments(
         recipe.training,
@@ -147,8 +148,8 @@ def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: 
         data_collator=Collator(head.model.config.pad_token_id, 8 if torch.cuda.is_available() else 1),
         processing_class=head.tokenizer,
         callbacks=callbacks,
-        objective=Objective(data.label_set.task, float(values.get("label_smoothing_factor", 0.0)), positive),
-        measures=_measures(data, validation, head.settings),
+        objective=output.loss,
+        measures=_measures(data, validation, output),
         grouping=recipe.training.length_grouping,
         balance=balance,
     )
@@ -163,6 +164,7 @@ def _targets(label_set: LabelSet, rows: pa.Table) -> npt.NDArray[np.float64]:
 
 def _encode(
     head: Head,
+    output: Output,
     prompt: PromptFormat | None,
     rows: pa.Table,
     targets: npt.NDArray[np.float64],
@@ -171,15 +173,14 @@ def _encode(
     """Tokenized rows with (standardised) targets; weight 1 each where none are given."""
     import numpy as np
 
-    from categorize.methods.head.predictor import model_inputs
+    from categorize.engines.batching import model_inputs
     from categorize.training.trainer import EncodedRows
 
     tokens = encode_texts(head, model_inputs(rows, prompt), prompt)
-    scaled = (targets - head.settings.target_mean) / head.settings.target_std
-    return EncodedRows(tokens, scaled, weights if weights is not None else np.ones(rows.num_rows))
+    return EncodedRows(tokens, output.scaled(targets), weights if weights is not None else np.ones(rows.num_rows))
 
 
-def _measures(data: LoadedData, segments: pa.Table, settings: HeadSettings) -> Any:
+def _measures(data: LoadedData, segments: pa.Table, output: Output) -> Any:
     """From logits of the validation rows to the measures that are logged and choose the best checkpoint: those of
     documents, as in an evaluation, decided by the default rule."""
     label_set, spec = data.label_set, data.input_spec
@@ -188,15 +189,7 @@ def _measures(data: LoadedData, segments: pa.Table, settings: HeadSettings) -> A
     rule = DecisionRule.default(label_set)
 
     def compute(logits: npt.NDArray[np.float64]) -> dict[str, float]:
-        import numpy as np
-
-        finite = np.asarray(np.isfinite(logits).all(axis=1))  # as `HeadPredictor` has it
-        if label_set.is_regression:
-            predictions = Predictions(
-                ids, score=logits[:, 0] * settings.target_std + settings.target_mean, valid=finite
-            )
-        else:
-            predictions = Predictions(ids, probabilities=to_probabilities(logits, label_set), valid=finite)
+        predictions = output.predictions(ids, logits)
         return flat(measure(label_set, gold, SegmentPredictions(predictions, segments, spec).decide(rule)))
 
     return compute

@@ -13,6 +13,7 @@ from categorize.methods.head.section import HeadModel
 from categorize.methods.method import Merged
 from categorize.nn.adapters import add_adapter, load_adapter
 from categorize.nn.console import quiet_libraries
+from categorize.nn.head_output import Output, head_output
 from categorize.nn.merging import merge_or_refuse
 from categorize.nn.outputs import Outputs, config_names, follow_labels
 from categorize.nn.pooling import pool_by_mean, pool_last_token
@@ -30,12 +31,6 @@ if TYPE_CHECKING:
 
 HEAD = "head.json"
 OUTPUT_MODULES = ("classifier", "score", "classification_head")
-PROBLEM_TYPES = {
-    "single_label": "single_label_classification",
-    "ordinal": "single_label_classification",
-    "multi_label": "multi_label_classification",
-    "regression": "regression",
-}
 
 
 @dataclass(frozen=True)
@@ -93,6 +88,10 @@ class Head:
     tokenizer: PreTrainedTokenizerBase
     settings: HeadSettings
     note: str | None = None
+
+    def output(self, label_set: LabelSet, **options: Any) -> Output:
+        """What the head gives, scaled as its targets were in training; options are `Output`'s."""
+        return head_output(label_set, mean=self.settings.target_mean, std=self.settings.target_std, **options)
 
 
 def build_head(recipe: SeqclsRecipe, label_set: LabelSet, trust_remote_code: bool = False) -> Head:
@@ -157,7 +156,7 @@ def load_sequence_classifier(
         config.num_labels = len(label_set)
         config.id2label = dict(enumerate(label_set.names))
         config.label2id = dict(label_set.index)
-        config.problem_type = PROBLEM_TYPES[label_set.task]
+        config.problem_type = head_output(label_set).problem_type
         ensure_pad_token(tokenizer, config)
         skip = OUTPUT_MODULES
         extra: dict[str, Any] = {}

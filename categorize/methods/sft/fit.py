@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from categorize.engines.label_scoring import LabelScorer, to_distribution
+from categorize.engines.batching import model_inputs
+from categorize.engines.label_scoring import LabelScorer, share_prefix
 from categorize.errors import UserError
-from categorize.methods.head.predictor import model_inputs
 from categorize.methods.sft.model import CAUSAL, Causal, align_end, build_causal
-from categorize.methods.sft.predictor import CausalPredictor, prediction_mode, share_prefix
+from categorize.methods.sft.predictor import CausalPredictor, prediction_mode
 from categorize.metrics.decision import DecisionRule
 from categorize.metrics.measures import measure
 from categorize.metrics.progress import flat
@@ -24,10 +24,10 @@ from categorize.recipe.sections import CausalPredictionSection, SftRecipe
 from categorize.runs.folder import PROMPT, RunWriter
 from categorize.training.arguments import build_sft_arguments, check_metric
 from categorize.training.balance import build_balance
+from categorize.training.class_weights import class_weights, named_weights, weights_line
 from categorize.training.fit_summary import FitOptions, FitSummary
 from categorize.training.fitting import fit_with_trainer
 from categorize.training.inputs import Inputs, training_inputs
-from categorize.training.objectives import class_weights, named_weights, weights_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -142,16 +142,18 @@ def answers_of(causal: Causal, prompt: PromptFormat, section: CausalPredictionSe
     keys and values of long rows, would not fit where the loss of the batch does. Several processes take whole
     sequences, in equally many passes: a sharded model must make the same ones everywhere.
     """
+    from scipy.special import softmax
+
     mode = prediction_mode(section, prompt.label_set)
     alone = arguments.world_size == 1
 
     def score(model: Any, rows: list[EncodedPrompt]) -> list[Any]:
         scorer = LabelScorer(model, prompt, arguments.device, alone and share_prefix(causal.model))
         if alone:
-            return list(to_distribution(scorer.in_batches(rows, section.batch_size, section.batch_tokens)))
+            return list(softmax(scorer.in_batches(rows, section.batch_size, section.batch_tokens), axis=1))
         bound = max(1, min(section.batch_size, section.batch_tokens // prompt.max_length))
         sequences = arguments.eval_batch_size * len(scorer.plan.contexts)
-        return list(to_distribution(scorer.in_passes(rows, -(-sequences // bound))))
+        return list(softmax(scorer.in_passes(rows, -(-sequences // bound)), axis=1))
 
     def generate(model: Any, rows: list[EncodedPrompt]) -> list[Any]:
         predictor = CausalPredictor(causal, prompt, section, arguments.device)

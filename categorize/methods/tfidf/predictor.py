@@ -6,12 +6,11 @@ import json
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from categorize.data.segments.tokens import PlainTokens, TokenCounter
 from categorize.labels import LabelSet
-from categorize.methods.head.predictor import to_probabilities
-from categorize.prediction.predictor import Capabilities
+from categorize.nn.head_output import head_output
 from categorize.predictions import Predictions, Usage
 from categorize.runs.folder import LABEL_SET, Run, RunWriter, disk_errors
 
@@ -94,6 +93,8 @@ class TfidfPredictor:
         intercepts: float [outputs].
     """
 
+    unit: Literal["row", "document"] = "row"
+
     def __init__(
         self,
         label_set: LabelSet,
@@ -105,7 +106,7 @@ class TfidfPredictor:
         self.features = features
         self.coefficients, self.intercepts = coefficients, intercepts
         self.tokens: TokenCounter = PlainTokens()
-        self.capabilities = Capabilities(probabilities=not label_set.is_regression, score=label_set.is_regression)
+        self.output = head_output(label_set)
 
     def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
         """Predictions of each record batch. Probabilities are a softmax (or sigmoids) of the margins: an order, not
@@ -114,14 +115,11 @@ class TfidfPredictor:
 
         for batch in batches:
             start = time.perf_counter()
-            matrix = self.features.transform(batch.column("text").to_pylist())
-            margins = np.asarray(matrix @ self.coefficients.T) + self.intercepts
-            ids = batch.column("id").to_pylist()
+            margins = np.tile(self.intercepts, (batch.num_rows, 1))
+            if batch.num_rows:  # scikit-learn refuses none
+                margins += self.features.transform(batch.column("text").to_pylist()) @ self.coefficients.T
             usage = Usage(rows=batch.num_rows, seconds=time.perf_counter() - start)
-            if self.label_set.is_regression:
-                yield Predictions(ids, score=margins[:, 0], usage=usage)
-            else:
-                yield Predictions(ids, probabilities=to_probabilities(margins, self.label_set), usage=usage)
+            yield self.output.predictions(batch.column("id").to_pylist(), margins, usage)
 
     def save(self, writer: RunWriter) -> None:
         """Write settings, vocabularies with their weights, and the linear model into the run."""

@@ -1,9 +1,7 @@
-"""Losses as sums over rows, each row with its weight: the trainer divides by the weights of the whole optimizer
-step."""
+"""Class weights: what each label, or each row of it, counts in the loss."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from categorize.errors import UserError
@@ -14,56 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pyarrow as pa
-    import torch
 
 SHOWN = 20  # weights that the terminal shows
-
-
-@dataclass(frozen=True)
-class Objective:
-    """The loss of a head.
-
-    Single-label and ordinal: cross-entropy. Multi-label: binary cross-entropy, mean over labels. Regression: squared
-    error
-    on standardised targets.
-
-    Attributes:
-        task: of the label set.
-        label_smoothing: share of the target spread evenly over labels.
-        positive_weight: float [labels] for the positive side of a multi-label loss, or None.
-    """
-
-    task: str
-    label_smoothing: float = 0.0
-    positive_weight: tuple[float, ...] | None = None
-
-    def __call__(self, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        """Weighted sum of the rows' losses, a float32 scalar.
-
-        Args:
-            logits: [rows, labels].
-            targets: float [rows, labels] as `LabelSet.encode` gives them (standardised for a regression).
-            weights: float [rows].
-        """
-        import torch
-        from torch.nn import functional
-
-        logits = logits.float()
-        if self.task == "regression":
-            loss = (logits[:, 0] - targets[:, 0]).square()
-        elif self.task == "multi_label":
-            smoothed = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
-            positive = torch.tensor(self.positive_weight, device=logits.device) if self.positive_weight else None
-            loss = functional.binary_cross_entropy_with_logits(
-                logits, smoothed, pos_weight=positive, reduction="none"
-            ).mean(dim=1)
-        else:
-            # A row's class weight scales its whole loss. torch weighs the smoothed classes one by one instead, which
-            # pulls predictions towards heavy classes in rows that are not theirs.
-            log_probabilities = functional.log_softmax(logits, dim=-1)
-            hit = -(log_probabilities * targets).sum(dim=-1)
-            loss = (1 - self.label_smoothing) * hit - self.label_smoothing * log_probabilities.mean(dim=-1)
-        return (loss * weights).sum()
 
 
 def class_weights(

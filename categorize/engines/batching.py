@@ -1,0 +1,92 @@
+"""What every engine does with rows: distinct ones once, sorted by length, in batches that a token budget bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from categorize.prompts.format import PromptFormat
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+    import torch
+
+MAX_PADDING = 0.25  # largest share of padding in a batch: a token budget alone lets one long text pad many short ones
+
+
+def model_inputs(rows: pa.Table | pa.RecordBatch, prompt: PromptFormat | None) -> list[Any]:
+    """What the model reads of each row: its text, or the fields that its prompt is rendered from."""
+    texts = rows.column("text").to_pylist()
+    if prompt is None:
+        return list(texts)
+    fields = rows.column("fields").to_pylist()
+    return [{**(raw or {}), "text": text} for raw, text in zip(fields, texts, strict=True)]
+
+
+def distinct_inputs(inputs: list[Any], prompt: PromptFormat | None) -> tuple[list[Any], npt.NDArray[np.int64]]:
+    """The distinct inputs, and for each row which of them it is, int64 [rows]."""
+    import numpy as np
+
+    keys = inputs if prompt is None else [tuple(one.get(column) for column in prompt.columns) for one in inputs]
+    first: dict[Any, int] = {}
+    inverse = np.fromiter((first.setdefault(key, len(first)) for key in keys), dtype=np.int64, count=len(keys))
+    distinct: list[Any] = [None] * len(first)
+    for one, position in zip(inputs, inverse, strict=True):
+        distinct[position] = one
+    return distinct, inverse
+
+
+def length_sorted_batches(
+    lengths: npt.NDArray[np.int64], batch_size: int, batch_tokens: int
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Positions in batches of like length, longest first, so that a memory shortage shows at once.
+
+    A batch holds at most `batch_size` rows, `batch_tokens` tokens with padding, and a share of `MAX_PADDING` padding.
+    """
+    import numpy as np
+
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        width = max(1, int(lengths[order[start]]))
+        end, tokens = start, 0
+        while end < len(order) and end - start < batch_size and width * (end - start + 1) <= max(batch_tokens, width):
+            tokens += int(lengths[order[end]])
+            if 1 - tokens / (width * (end - start + 1)) > MAX_PADDING and end > start:
+                break
+            end += 1
+        yield order[start:end]
+        start = end
+
+
+def compute_dtype(name: str, model: torch.nn.Module, device: torch.device) -> torch.dtype | None:
+    """Half precision to compute in, or None for the weights' own type.
+
+    `auto` is bfloat16 on a GPU that has it, and where any weights are in half precision already; float16 for bfloat16
+    weights on a GPU that has no bfloat16.
+    """
+    import torch
+
+    if name == "float32":
+        return None
+    if name in ("bfloat16", "float16"):
+        half: torch.dtype = getattr(torch, name)
+        return half
+    # bitsandbytes turns biases into its compute type in the first forward pass: matrices alone tell.
+    matrices = {parameter.dtype for parameter in model.parameters() if parameter.ndim > 1}
+    halves = matrices & {torch.bfloat16, torch.float16}
+    has_bfloat16 = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+    if halves:
+        return torch.bfloat16 if torch.bfloat16 in halves and has_bfloat16 else torch.float16
+    return torch.bfloat16 if device.type == "cuda" and has_bfloat16 else None
+
+
+def autocast(name: str, model: torch.nn.Module, device: torch.device) -> AbstractContextManager[Any]:
+    """Context that computes in `compute_dtype` of these arguments."""
+    import torch
+
+    dtype = compute_dtype(name, model, device)
+    return torch.autocast(device.type, dtype=dtype) if dtype is not None else nullcontext()

@@ -1,0 +1,56 @@
+"""Computes a model's outputs for tokenized texts; an engine is whatever does that (torch here)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from categorize.engines.batching import autocast, length_sorted_batches
+from categorize.nn.tokenizer import TokenizedTexts, pad
+from categorize.recipe.sections import PredictionSection
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+class Engine(Protocol):
+    """Computes outputs; texts come as token ids, results in their order."""
+
+    def outputs(self, texts: TokenizedTexts) -> npt.NDArray[np.float64]:
+        """The model's outputs, float64 [texts, width]."""
+        ...
+
+
+class TorchEngine:
+    """A torch model that gives one row of logits a text.
+
+    Args:
+        model: takes `input_ids` and `attention_mask`; its config names the pad token.
+        width: outputs of a text.
+        section: batch bounds and the type of the computation.
+        placed: the weights are where they belong (quantized ones); else they go to a GPU where there is one.
+    """
+
+    def __init__(self, model: Any, width: int, section: PredictionSection, placed: bool = False) -> None:
+        import torch
+
+        self.model, self.width, self.section = model, width, section
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not placed:
+            model.to(self.device)
+        model.eval()
+
+    def outputs(self, texts: TokenizedTexts) -> npt.NDArray[np.float64]:
+        """The model's logits, float64 [texts, width]."""
+        import numpy as np
+        import torch
+
+        result = np.zeros((len(texts), self.width), dtype=np.float64)
+        multiple = 8 if self.device.type == "cuda" else 1
+        pad_token_id, section = self.model.config.pad_token_id, self.section
+        with torch.inference_mode(), autocast(section.dtype, self.model, self.device):
+            for at in length_sorted_batches(texts.lengths, section.batch_size, section.batch_tokens):
+                inputs = pad([texts[i] for i in at], pad_token_id, multiple)
+                output = self.model(**{key: value.to(self.device) for key, value in inputs.items()})
+                result[at] = output.logits.float().cpu().numpy()
+        return result

@@ -1,0 +1,88 @@
+"""Answers that a causal model writes: greedy, batched by length, cut at whatever ends an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from categorize.engines.batching import autocast, length_sorted_batches
+from categorize.nn.adapters import is_prompt_learning
+from categorize.prompts.format import EncodedPrompt, PromptFormat
+from categorize.recipe.sections import CausalPredictionSection
+
+if TYPE_CHECKING:
+    import torch
+
+SPARE_TOKENS = 8
+
+
+def generate_answers(
+    model: Any,
+    prompt: PromptFormat,
+    rows: Sequence[EncodedPrompt],
+    section: CausalPredictionSection,
+    device: torch.device,
+    *,
+    in_step: bool = False,
+) -> tuple[list[str], int]:
+    """Greedy answers, and how many tokens were generated.
+
+    Args:
+        in_step: one batch, written on until every process's answers have ended: those that share a model must make the
+            same passes.
+    """
+    import numpy as np
+    import torch
+
+    pad_token_id = int(prompt.tokenizer.pad_token_id)
+    config = _config(model, prompt, section, pad_token_id)
+    answers: list[str] = [""] * len(rows)
+    generated = 0
+    lengths = np.array([len(row.prompt_ids) for row in rows])
+    sorted_batches = length_sorted_batches(lengths, section.batch_size, section.batch_tokens)
+    # Sharded weights cannot be gathered in inference mode.
+    with torch.no_grad() if in_step else torch.inference_mode(), autocast(section.dtype, model, device):
+        for at in [np.arange(len(rows))] if in_step else sorted_batches:
+            width = int(lengths[at].max())
+            ids = torch.full((len(at), width), pad_token_id, dtype=torch.int64)
+            mask = torch.zeros_like(ids)
+            for line, i in enumerate(at):
+                ids[line, width - lengths[i] :] = torch.tensor(rows[i].prompt_ids)
+                mask[line, width - lengths[i] :] = 1
+            output = model.generate(
+                input_ids=ids.to(device),
+                attention_mask=mask.to(device),
+                generation_config=config,
+                **({"synced_gpus": True} if in_step else {}),
+            )
+            # Prompt-learning adapters give back the answer alone.
+            new = output[:, width:] if output.shape[1] > width or not is_prompt_learning(model) else output
+            for line, i in enumerate(at):
+                tokens = new[line].tolist()
+                end = next((k for k, token in enumerate(tokens) if token in config.eos_token_id), len(tokens))
+                generated += min(end + 1, len(tokens))
+                answers[i] = prompt.tokenizer.decode(
+                    tokens[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False
+                )
+    return answers, generated
+
+
+def _config(model: Any, prompt: PromptFormat, section: CausalPredictionSection, pad_token_id: int) -> Any:
+    """Greedy search up to the longest answer. A base's own settings stay out: a repetition penalty punishes the labels
+    that the instruction lists."""
+    from transformers import GenerationConfig
+
+    longest = max(map(len, prompt.completions.values()), default=8)
+    if prompt.label_set.is_multi_label:
+        longest = sum(len(ids) + 1 for ids in prompt.completions.values())
+    own = model.generation_config.eos_token_id  # chat models have several
+    ends = [prompt.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])]
+    return GenerationConfig(
+        max_new_tokens=section.max_new_tokens or longest + SPARE_TOKENS,
+        do_sample=False,
+        num_beams=1,
+        repetition_penalty=1.0,
+        no_repeat_ngram_size=0,
+        eos_token_id=sorted({prompt.end_id, *(int(end) for end in ends if end is not None)}),
+        pad_token_id=pad_token_id,
+    )

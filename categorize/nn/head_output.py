@@ -1,0 +1,147 @@
+"""What a head gives for a text: how many numbers, how they are learned, and how they become predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from categorize.labels import LabelSet
+from categorize.predictions import Predictions, Usage
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+
+
+@dataclass(frozen=True)
+class Output:
+    """The outputs of a head for a label set. A task is a subclass and a line in `OUTPUTS`.
+
+    Attributes:
+        label_set: what is predicted.
+        label_smoothing: share of the target spread evenly over labels in training.
+        positive_weight: float [labels] for the positive side of a multi-label loss, or None.
+        mean, std: targets are learned as `(target - mean) / std`.
+    """
+
+    problem_type: ClassVar[str]  # by transformers' name, for the config of the model
+
+    label_set: LabelSet
+    label_smoothing: float = 0.0
+    positive_weight: tuple[float, ...] | None = None
+    mean: float = 0.0
+    std: float = 1.0
+
+    @property
+    def width(self) -> int:
+        """Outputs of a text."""
+        return len(self.label_set)
+
+    def loss(self, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """Weighted sum of the rows' losses, a float32 scalar.
+
+        Args:
+            logits: [rows, width].
+            targets: float [rows, labels] as `LabelSet.encode` gives them, scaled by `scaled`.
+            weights: float [rows].
+        """
+        return (self.row_losses(logits.float(), targets) * weights).sum()
+
+    def row_losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Loss of each row [rows], from float32 logits."""
+        raise NotImplementedError
+
+    def scaled(self, targets: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Targets as they are learned."""
+        return (targets - self.mean) / self.std
+
+    def predictions(
+        self, ids: Sequence[str], logits: npt.NDArray[np.float64], usage: Usage | None = None
+    ) -> Predictions:
+        """Undecided predictions from logits [rows, width]; a row that is not finite is not valid."""
+        import numpy as np
+
+        finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(logits).all(axis=1))
+        return Predictions(ids, valid=finite, usage=usage or Usage(), **self.read(logits))
+
+    def read(self, logits: npt.NDArray[np.float64]) -> dict[str, Any]:
+        """`probabilities` [rows, labels] or `score` [rows] of `Predictions`."""
+        raise NotImplementedError
+
+
+class SingleLabelOutput(Output):
+    """One label a row, by softmax and cross-entropy; ordered labels too."""
+
+    problem_type = "single_label_classification"
+
+    def row_losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy. A row's class weight scales its whole loss: torch weighs the smoothed classes one by one
+        instead, which pulls predictions towards heavy classes in rows that are not theirs."""
+        from torch.nn import functional
+
+        log_probabilities = functional.log_softmax(logits, dim=-1)
+        hit = -(log_probabilities * targets).sum(dim=-1)
+        return (1 - self.label_smoothing) * hit - self.label_smoothing * log_probabilities.mean(dim=-1)
+
+    def read(self, logits: npt.NDArray[np.float64]) -> dict[str, Any]:
+        """Softmax over labels."""
+        from scipy.special import softmax
+
+        return {"probabilities": softmax(logits, axis=1)}
+
+
+class MultiLabelOutput(Output):
+    """Any labels a row, by a sigmoid and binary cross-entropy each, mean over labels."""
+
+    problem_type = "multi_label_classification"
+
+    def row_losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Binary cross-entropy, mean over labels."""
+        import torch
+        from torch.nn import functional
+
+        smoothed = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
+        positive = torch.tensor(self.positive_weight, device=logits.device) if self.positive_weight else None
+        losses = functional.binary_cross_entropy_with_logits(logits, smoothed, pos_weight=positive, reduction="none")
+        return losses.mean(dim=1)
+
+    def read(self, logits: npt.NDArray[np.float64]) -> dict[str, Any]:
+        """A sigmoid for each label."""
+        from scipy.special import expit
+
+        return {"probabilities": expit(logits)}
+
+
+class RegressionOutput(Output):
+    """A score, by squared error on standardised targets."""
+
+    problem_type = "regression"
+
+    def row_losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Squared error."""
+        return (logits[:, 0] - targets[:, 0]).square()
+
+    def read(self, logits: npt.NDArray[np.float64]) -> dict[str, Any]:
+        """The score, in the units of the data."""
+        return {"score": logits[:, 0] * self.std + self.mean}
+
+
+OUTPUTS: dict[str, type[Output]] = {
+    "single_label": SingleLabelOutput,
+    "ordinal": SingleLabelOutput,
+    "multi_label": MultiLabelOutput,
+    "regression": RegressionOutput,
+}
+
+
+def head_output(label_set: LabelSet, **options: Any) -> Output:
+    """The output that the label set's task asks for; options are `Output`'s attributes.
+
+    >>> from categorize.labels import Label, LabelSet
+    >>> output = head_output(LabelSet("single_label", (Label("good"), Label("bad"))))
+    >>> output.width, output.problem_type
+    (2, 'single_label_classification')
+    """
+    return OUTPUTS[label_set.task](label_set, **options)
