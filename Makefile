@@ -43,7 +43,7 @@ demo-run-%:
 
 demo-full: $(INSTALLED) ## From raw danmu collections to rows to a classifier, then the demo
 	$(BIN)/python -m demo.generate_danmu outputs/demo_danmu --labels
-	$(BIN)/python -m categorize.data.danmu outputs/demo_danmu/raw --write outputs/demo_danmu/parquet --overwrite
+	$(BIN)/python -m categorize.danmu outputs/demo_danmu/raw --write outputs/demo_danmu/parquet --overwrite
 	$(TRAIN) recipes/demo/danmu_tfidf.yaml --overwrite
 	$(BIN)/python run_eval.py recipes/demo/danmu_eval.yaml --overwrite
 	$(BIN)/python -m demo.check outputs/demo_danmu_eval/comparison.json

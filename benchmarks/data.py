@@ -4,7 +4,7 @@
     CATEGORIZE_DATA=path/to/data python benchmarks/data.py
 
 Generates collections of 1 and of 5.8 million comments in hourly records, reads each with `python -m
-categorize.data.danmu` as a user does, compares the counts with the generator's, and writes the measured table to
+categorize.danmu` as a user does, compares the counts with the generator's, and writes the measured table to
 `benchmarks/RESULTS.md`. The generated files are deleted. The exit status is 1 where a target is missed.
 """
 
@@ -114,7 +114,7 @@ def ingest(source: str, folder: Path, megabytes: float) -> Measured:
     """Run the command and watch its memory."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.monotonic()
-    arguments = [sys.executable, "-m", "categorize.data.danmu", source, "--write", str(folder)]
+    arguments = [sys.executable, "-m", "categorize.danmu", source, "--write", str(folder)]
     process = subprocess.Popen(arguments, cwd=ROOT)
     peak = 0
     while process.poll() is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from pkgutil import resolve_name
 
 from categorize.data.reading.files import read_file
 from categorize.data.reading.published import is_saved_dataset, may_be_hub_id, read_hub, read_saved
@@ -10,6 +12,11 @@ from categorize.data.reading.raw import SPLIT_NAMES, RawTable, Source
 from categorize.recipe.data_sections import DataSection, SourceFiles
 
 __all__ = ["read_file", "read_source"]
+
+Reader = Callable[[str, DataSection, str | Path], RawTable]
+# Formats with a package of their own, which stands on `data`: the function that reads `data.source`, looked up by name
+# when a recipe asks for the format.
+PACKAGES = {"danmu": "categorize.danmu:read_danmu"}
 
 
 def read_source(data: DataSection, outputs: str | Path = "outputs") -> Source:
@@ -22,18 +29,17 @@ def read_source(data: DataSection, outputs: str | Path = "outputs") -> Source:
         UserError: a file is missing, empty, broken, of an unknown format or in another encoding; see `formats`.
     """
     source = data.source
+    package: Reader | None = resolve_name(PACKAGES[data.format]) if data.format in PACKAGES else None
     if isinstance(source, SourceFiles):
         paths = {name: getattr(source, name) for name in SPLIT_NAMES}
         tables = {
-            name: _read_danmu(path, data, outputs)
-            if data.format == "danmu"
-            else read_file(path, data, f"data.source.{name}")
+            name: package(path, data, outputs) if package else read_file(path, data, f"data.source.{name}")
             for name, path in paths.items()
             if path is not None
         }
         return Source(tables, tuple(note for table in tables.values() for note in table.notes))
-    if data.format == "danmu":
-        table = _read_danmu(source, data, outputs)
+    if package is not None:
+        table = package(source, data, outputs)
         return Source({Source.ALL: table}, table.notes)
     path = Path(source)
     if data.format == "hub" or (data.format is None and not path.exists() and may_be_hub_id(source)):
@@ -42,9 +48,3 @@ def read_source(data: DataSection, outputs: str | Path = "outputs") -> Source:
         return read_saved(path)
     table = read_file(source, data, "data.source")
     return Source({Source.ALL: table}, table.notes)
-
-
-def _read_danmu(source: str, data: DataSection, outputs: str | Path) -> RawTable:
-    from categorize.data.danmu.source import read_danmu
-
-    return read_danmu(source, data, outputs)

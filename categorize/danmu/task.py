@@ -10,12 +10,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from categorize.data.danmu.collections import Chunk, Rejected
-from categorize.data.danmu.counts import Counts
-from categorize.data.danmu.files import Reading, read_chunks, stem_of
-from categorize.data.danmu.merge import SCHEMA, merge
-from categorize.data.danmu.opening import TextFile
-from categorize.data.danmu.spill import FILE_BITS, RECORD_BITS, Columns, Spill, read_partitions
+from categorize.danmu.collections import Chunk, Rejected
+from categorize.danmu.counts import Counts
+from categorize.danmu.files import Reading, read_chunks, stem_of
+from categorize.danmu.merge import SCHEMA, merge
+from categorize.danmu.opening import TextFile
+from categorize.danmu.spill import FILE_BITS, RECORD_BITS, Columns, Spill, read_partitions
 from categorize.recipe.data_sections import CleaningOptions
 
 COLLECTIONS = pa.schema(

@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from categorize.data.danmu.task import Done, Tell
+from categorize.danmu.task import Done, Tell
 from categorize.errors import UserError
 
 _MOST = 4  # processes; each takes some hundred megabytes

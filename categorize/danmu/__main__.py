@@ -1,4 +1,4 @@
-"""Raw danmu to Parquet files: `python -m categorize.data.danmu SOURCE --write FOLDER`.
+"""Raw danmu to Parquet files: `python -m categorize.danmu SOURCE --write FOLDER`.
 
 SOURCE is a file, a folder or a pattern: collections (json, jsonl, csv, parquet), XML files, tables of comments; gzipped
 or not. FOLDER gets `comments/` and `apart/` (Parquet), `collections.parquet`, `rejects.jsonl` and `danmu.json`.
@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from categorize.data.danmu.ingest import Settings, ingest
+from categorize.danmu.folder import Settings, ingest
 from categorize.recipe.data_sections import DEFAULT_CLEANING
 from categorize.recipe.terminal import CommandParser, exit_status, run_command
 
@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(argv: Sequence[str] | None) -> None:
     """Ingest and print the count table."""
     parser = CommandParser(
-        prog="python -m categorize.data.danmu",
+        prog="python -m categorize.danmu",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

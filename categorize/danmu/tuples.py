@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 
-from categorize.data.danmu import fields
+from categorize.danmu import fields
 
 # In a list, where shapes have to tell a tuple from text, a time is one that a clock gives today.
 SHAPES = (*fields.SHAPES[:4], r"(?:0|\d{9,17})(?:\.\d{1,9})?", *fields.SHAPES[5:])

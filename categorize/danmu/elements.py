@@ -10,8 +10,8 @@ import re
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
-from categorize.data.danmu.fields import SHAPES, wrong_field
-from categorize.data.danmu.opening import TextFile
+from categorize.danmu.fields import SHAPES, wrong_field
+from categorize.danmu.opening import TextFile
 
 _BATCH = 4 << 20  # characters that are cut at once
 _LONGEST = 64 << 20  # an element that does not end by then is given up

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from categorize.data.danmu.tuples import cut, learn
+from categorize.danmu.tuples import cut, learn
 
 HEADS = [
     ["12.3", "1", "25", "16777215", "1626077354", "0", "a2d376ad", "51870527213010951"],

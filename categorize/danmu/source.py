@@ -9,10 +9,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from categorize.danmu.files import stem_of
+from categorize.danmu.folder import REJECTS, Ingested, Settings, ingest
+from categorize.danmu.task import APART_FOLDER, COMMENTS_FOLDER
 from categorize.data.columns import rounded
-from categorize.data.danmu.files import stem_of
-from categorize.data.danmu.ingest import REJECTS, Ingested, Settings, ingest
-from categorize.data.danmu.task import APART_FOLDER, COMMENTS_FOLDER
 from categorize.data.reading.raw import RawTable, from_arrow
 from categorize.errors import UserError
 from categorize.recipe.data_sections import DataSection

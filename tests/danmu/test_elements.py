@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from categorize.data.danmu.elements import ElementReader, head
-from categorize.data.danmu.opening import TextFile
+from categorize.danmu.elements import ElementReader, head
+from categorize.danmu.opening import TextFile
 
 P = "12.3,1,25,16777215,1626077354,0,a2d376ad,51870527213010951"
 
@@ -114,7 +114,7 @@ def test_a_truncated_file_keeps_what_is_whole(tmp_path: Path) -> None:
 
 
 def test_elements_across_pieces_of_a_large_file_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from categorize.data.danmu import elements, opening
+    from categorize.danmu import elements, opening
 
     monkeypatch.setattr(elements, "_BATCH", 50)
     monkeypatch.setattr(opening, "_CHUNK", 37)

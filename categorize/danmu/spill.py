@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from categorize.data.danmu.collections import Chunk
-from categorize.data.danmu.fields import count_unnamed, odd_colors, sent_milliseconds
+from categorize.danmu.collections import Chunk
+from categorize.danmu.fields import count_unnamed, odd_colors, sent_milliseconds
 
 PARTITIONS = 64
 SCHEMA = pa.schema(
@@ -134,7 +134,7 @@ class Columns:
         return pc.replace_with_mask(ids, missing, pa.array(made, pa.string()))
 
     def _count(self, arrays: dict[str, pa.Array]) -> None:
-        from categorize.data.danmu.fields import MODES, POOLS
+        from categorize.danmu.fields import MODES, POOLS
 
         for name, names in (("mode", MODES), ("pool", POOLS)):
             for code, n in count_unnamed(arrays[name], names).items():

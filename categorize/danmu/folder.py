@@ -20,11 +20,11 @@ from typing import Any, TextIO
 
 import pyarrow as pa
 
-from categorize.data.danmu.counts import Counts
-from categorize.data.danmu.files import Reading, find_files, form_of
-from categorize.data.danmu.pool import Pool
-from categorize.data.danmu.spill import PARTITIONS
-from categorize.data.danmu.task import (
+from categorize.danmu.counts import Counts
+from categorize.danmu.files import Reading, find_files, form_of
+from categorize.danmu.pool import Pool
+from categorize.danmu.spill import PARTITIONS
+from categorize.danmu.task import (
     APART_FOLDER,
     COLLECTIONS,
     COMMENTS_FOLDER,

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from categorize.data.danmu.fields import ALIASES, collect_time, wrong_field
-from categorize.data.danmu.json_objects import Item
-from categorize.data.danmu.tuples import Style, Tuples, cut, learn
+from categorize.danmu.fields import ALIASES, collect_time, wrong_field
+from categorize.danmu.json_objects import Item
+from categorize.danmu.tuples import Style, Tuples, cut, learn
 
 LIST = "danmu_list"
 COLUMNS = ("video_id", "collect_YMDH", "chat_id", "maxlimit", LIST)

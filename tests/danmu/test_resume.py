@@ -14,14 +14,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from categorize.data.danmu import ingest as module
-from categorize.data.danmu.ingest import Settings, ingest
+from categorize.danmu import folder as module
+from categorize.danmu.folder import Settings, ingest
 from categorize.errors import UserError
 from demo.generate_danmu import Plan, write
 
 SCRIPT = """
 import sys
-from categorize.data.danmu import ingest
+from categorize.danmu import folder as ingest
 ingest._TASK_BYTES = 1
 ingest.ingest(sys.argv[1], sys.argv[2], ingest.Settings())
 """
@@ -143,7 +143,7 @@ def test_rows_of_other_settings_and_foreign_folders_are_not_overwritten(tmp_path
 
 
 def test_the_command_prints_the_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from categorize.data.danmu.__main__ import main
+    from categorize.danmu.__main__ import main
 
     source = files(tmp_path, 2, 500)
     assert main([str(source), "--write", str(tmp_path / "out")]) == 0

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from categorize.data.danmu.collections import COLUMNS, Chunk, described
-from categorize.data.danmu.elements import head
-from categorize.data.danmu.fields import ALIASES, wrong_field
+from categorize.danmu.collections import COLUMNS, Chunk, described
+from categorize.danmu.elements import head
+from categorize.danmu.fields import ALIASES, wrong_field
 from categorize.errors import UserError
 
 _BATCH = 20_000  # rows that are held

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from categorize.data.danmu.opening import TextFile, lines
+from categorize.danmu.opening import TextFile, lines
 
 _BATCH = 8 << 20
 _LONGEST = 256 << 20  # characters; what does not end by then is given up

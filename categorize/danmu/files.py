@@ -9,12 +9,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from categorize.data.danmu.collections import LIST, Chunk, Rejected, chunks_of_records
-from categorize.data.danmu.csv_rows import CsvRows
-from categorize.data.danmu.elements import ElementReader
-from categorize.data.danmu.json_objects import Item, json_lines, json_values
-from categorize.data.danmu.opening import TextFile
-from categorize.data.danmu.table_rows import Naming, chunks_of_rows
+from categorize.danmu.collections import LIST, Chunk, Rejected, chunks_of_records
+from categorize.danmu.csv_rows import CsvRows
+from categorize.danmu.elements import ElementReader
+from categorize.danmu.json_objects import Item, json_lines, json_values
+from categorize.danmu.opening import TextFile
+from categorize.danmu.table_rows import Naming, chunks_of_rows
 from categorize.errors import UserError
 
 FORMS = {

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from categorize.data.danmu.ingest import Ingested, Settings, ingest
+from categorize.danmu.folder import Ingested, Settings, ingest
 from categorize.errors import UserError
 
 HEAD = "12.3,1,25,16777215,1626077354,0,a2d376ad"
@@ -147,7 +147,7 @@ def test_an_id_that_comes_again_is_one_row_with_its_count(tmp_path: Path) -> Non
 
 
 def test_rows_of_several_collections_may_stand_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from categorize.data.danmu import spill, table_rows
+    from categorize.danmu import spill, table_rows
 
     monkeypatch.setattr(table_rows, "_BATCH", 7)
     monkeypatch.setattr(spill, "_TABLE_ROWS", 10)
@@ -171,7 +171,7 @@ def test_rows_of_several_collections_may_stand_mixed(tmp_path: Path, monkeypatch
 def test_a_large_xml_file_that_reached_its_limit_flags_all_its_comments(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from categorize.data.danmu import elements
+    from categorize.danmu import elements
 
     monkeypatch.setattr(elements, "_BATCH", 500)
     body = "".join(f'<d p="{HEAD},{i + 10**10}">x{i}</d>' for i in range(40))

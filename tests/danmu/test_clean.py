@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from categorize.danmu.clean import clean
 from categorize.data.cleaning.steps import cleaner
-from categorize.data.danmu.clean import clean
 from demo.generate_danmu import NASTY
 
 USUAL = ("nfkc", "control_characters", "whitespace")

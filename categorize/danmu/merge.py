@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from categorize.data.danmu.clean import Cleaning, clean
-from categorize.data.danmu.counts import Counts
-from categorize.data.danmu.fields import (
+from categorize.danmu.clean import Cleaning, clean
+from categorize.danmu.counts import Counts
+from categorize.danmu.fields import (
     CUSTOM_SIZE,
     FONT_SIZES,
     MODES,

@@ -7,7 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 
-from categorize.data.danmu.opening import TextFile, lines
+from categorize.danmu.opening import TextFile, lines
 
 _REFUSES_NUL = sys.version_info < (3, 11)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from categorize.data.danmu.ingest import Ingested, Settings, ingest
+from categorize.danmu.folder import Ingested, Settings, ingest
 from demo.generate_danmu import Plan, Truth, write
 
 CLEANING = ("nfkc", "control_characters", "whitespace")
@@ -76,7 +76,7 @@ def test_a_named_joint_needs_no_detection(tmp_path: Path) -> None:
 
 
 def test_the_result_does_not_depend_on_the_number_of_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from categorize.data.danmu import ingest as module
+    from categorize.danmu import folder as module
 
     truth = write(Plan(8000, 3), tmp_path)
     one = ingest(str(tmp_path / "raw"), tmp_path / "one", Settings())
