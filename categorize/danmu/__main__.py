@@ -10,13 +10,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from categorize.danmu.folder import Settings, ingest
+from categorize.danmu import Settings, ingest
 from categorize.recipe.data_sections import DEFAULT_CLEANING
 from categorize.recipe.terminal import CommandParser, exit_status, run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status: 2 for what the user can mend, 130 where it was interrupted."""
+    """Run the command; the exit status: 2 for what the user can fix, 130 where it was interrupted."""
     return exit_status(lambda: run(argv), "interrupted; the same command goes on from there")
 
 

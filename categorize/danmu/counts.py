@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 _SHOWN = 8
@@ -49,16 +49,14 @@ class Counts:
     notes: Counter[str] = field(default_factory=Counter)
     remarks: list[str] = field(default_factory=list)
 
-    def add(self, other: Counts) -> None:
-        """Add the counts of other files or rows."""
-        for item in fields(self):
-            mine, more = getattr(self, item.name), getattr(other, item.name)
+    def add(self, more: dict[str, Any]) -> None:
+        """Add the counts of other files or rows, as `to_dict` gave them."""
+        for name, value in more.items():
+            mine = getattr(self, name)
             if isinstance(mine, Counter):
-                mine.update(more)
-            elif isinstance(mine, list):
-                mine.extend(more)
+                mine.update(value)
             else:
-                setattr(self, item.name, mine + more)
+                setattr(self, name, mine + value)
 
     def check(self) -> None:
         """Raises AssertionError where a comment got lost between files and tables."""
@@ -69,36 +67,30 @@ class Counts:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
-        return {name: dict(value) if isinstance(value, Counter) else value for name, value in values.items()}
+        return {name: dict(value) if isinstance(value, Counter) else value for name, value in vars(self).items()}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Counts:
-        """What `to_dict` gave."""
-        counters = {"set_apart", "rejected", "notes"}
-        values: dict[str, Any] = {name: Counter(v) if name in counters else v for name, v in data.items()}
-        return cls(**values)
+    def of(cls, *parts: dict[str, Any]) -> Counts:
+        """The sum of what `to_dict` gave."""
+        whole = cls()
+        for part in parts:
+            whole.add(part)
+        return whole
 
     def table(self) -> list[tuple[str, int, str]]:
         """Lines of the count table: what, how many, and more in words."""
         apart, rejected = sum(self.set_apart.values()), sum(self.rejected.values())
+        broken = "nothing could be had of them; see the rejects" if self.broken_records else ""
+        again = f"came again; {self.conflicts} of all that did with another text" if self.merged else ""
         return [
             ("files", self.files, ""),
             ("collections", self.records, f"{self.cut_collections} reached their maxlimit: possibly cut"),
-            (
-                "  broken",
-                self.broken_records,
-                "nothing could be had of them; see the rejects" * bool(self.broken_records),
-            ),
+            ("  broken", self.broken_records, broken),
             ("comments found", self.elements, ""),
             ("  set apart", apart, _listed(self.set_apart)),
             ("  rejected", rejected, _listed(self.rejected)),
             ("  parsed", self.parsed, ""),
-            (
-                "    merged",
-                self.merged,
-                f"came again; {self.conflicts} of all that did with another text" * bool(self.merged),
-            ),
+            ("    merged", self.merged, again),
             ("rows", self.rows, f"cleaning changed {self.changed} texts and left {self.emptied} empty"),
             ("rows set apart", self.rows_apart, ""),
         ]

@@ -6,13 +6,19 @@ and row id. Files write them as `12.3,1,25,16777215,1486615832,0,f4b0b794,297841
 
 from __future__ import annotations
 
+import html
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+LIST = "danmu_list"  # the key of a collection's comments
 FIELDS = ("onset_time", "mode", "font_size", "color", "sent_at", "pool", "sender_id", "row_id")
 # What exports call the fields.
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -39,6 +45,14 @@ SHAPES = (
 )
 _WORDS = ("a number of seconds", "a mode", "a font size", "a colour", "a time", "a pool", "a hexadecimal id", "digits")
 _CHECKED = tuple(re.compile(shape, re.ASCII) for shape in SHAPES)
+_WHOLE = re.compile(r"(-?\d+)\.0*", re.ASCII)
+_HEX_COLOR = re.compile("(?:#|0x)([0-9a-f]{6})", re.IGNORECASE)
+_P = re.compile("(" + ",".join(SHAPES) + r")(?:,-?\d{1,9})?", re.ASCII)
+# row id, 0, milliseconds, mode, size, colour, sent, pool, sender: another order, seen in newer archives.
+_P_ROW_ID_FIRST = re.compile(
+    rf"({SHAPES[7]}),\d,(\d{{1,12}}),({SHAPES[1]}),({SHAPES[2]}),({SHAPES[3]}),({SHAPES[4]}),({SHAPES[5]}),({SHAPES[6]})",
+    re.ASCII,
+)
 
 MODES = {
     1: "scroll", 2: "scroll", 3: "scroll", 4: "bottom", 5: "top", 6: "reverse",
@@ -56,12 +70,104 @@ _LARGEST_COLOR = 0xFFFFFF
 _YMDH = re.compile(r"(\d{4})\D?(\d{2})\D?(\d{2})\D?(\d{2})(?:\D.*)?", re.ASCII | re.DOTALL)
 
 
+@dataclass
+class Comments:
+    """Comments that were found together.
+
+    Attributes:
+        heads: the eight fields of each comment as written, joined by commas.
+        texts: of the same length.
+        rejected: (number of the element, reason, raw text) of what is not a whole comment.
+        embedded: texts that hold eight whole fields without the joint before them; they stay texts.
+    """
+
+    heads: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    rejected: list[tuple[int, str, str]] = field(default_factory=list)
+    embedded: int = 0
+
+    @property
+    def elements(self) -> int:
+        """Comments found, whole or not."""
+        return len(self.texts) + len(self.rejected)
+
+
 def wrong_field(values: list[str]) -> str | None:
     """What is wrong with eight fields as written, in words; None where each has its shape."""
     for name, value, shape, word in zip(FIELDS, values, _CHECKED, _WORDS, strict=True):
         if shape.fullmatch(value) is None:
             return f"{name} is not {word}: {value[:40]!r}" if value else f"{name} is empty"
     return None
+
+
+def joined(values: list[str]) -> tuple[str, str]:
+    """Fields as written, `25.0` as 25 and `#FFFFFF` as a number, joined; and what is wrong with one, or nothing."""
+    if len(values) != 8:
+        return "", f"{len(values)} fields before the text, not 8"
+    if wrong_field(values) is not None:
+        values = [values[0], *(match.group(1) if (match := _WHOLE.fullmatch(v)) else v for v in values[1:7]), values[7]]
+        if match := _HEX_COLOR.fullmatch(values[3]):
+            values[3] = str(int(match.group(1), 16))
+        if wrong := wrong_field(values):
+            if re.search(r"[.eE]", values[7]):
+                wrong = f"row_id {values[7][:40]!r} has lost its last digits: a spreadsheet took it for a number"
+            return "", wrong
+    return ",".join(values), ""
+
+
+def head(written: str) -> tuple[str, str]:
+    """The eight fields of a `p` attribute in our order, joined by commas; and what is wrong with it, or nothing."""
+    if match := _P.fullmatch(written):
+        return match.group(1), ""
+    if match := _P_ROW_ID_FIRST.fullmatch(written):
+        row_id, milliseconds, *rest, sender = match.groups()
+        return ",".join((str(int(milliseconds) / 1000), *rest, sender, row_id)), ""
+    values = [value.strip() for value in html.unescape(written).split(",")]
+    if len(values) not in (8, 9):
+        return "", f"p has {len(values)} fields, not 8 or 9"
+    if wrong := wrong_field(values[:8]):
+        return "", wrong
+    if len(values) == 9 and not re.fullmatch(r"-?\d{1,9}", values[8]):
+        return "", f"the weight is not a number: {values[8][:40]!r}"
+    return ",".join(values[:8]), ""
+
+
+def as_text(value: Any) -> str | None:
+    """A value as written; None for nothing."""
+    if value is None or isinstance(value, dict | list):
+        return None
+    text = value if isinstance(value, str) else str(value).strip()
+    return text if text.strip() else None
+
+
+@lru_cache(maxsize=256)
+def naming(columns: tuple[str, ...]) -> tuple[dict[str, str], str]:
+    """Which column or key holds which field, `p` all of them; and what is wrong with the columns, or nothing."""
+    folded = {column.strip().casefold(): column for column in columns}
+    aliases = {"p": ("p",), **ALIASES}
+    names = {name: next((folded[a] for a in called if a in folded), "") for name, called in aliases.items()}
+    missing = [name for name, column in names.items() if not column and name != "p"]
+    if names["p"]:
+        missing = [name for name in missing if name == "text"]
+    if missing == ["text"]:
+        return names, f"no text: no column {' or '.join(ALIASES['text'])} among {', '.join(map(repr, columns))}"
+    if missing:
+        there = ", ".join(map(repr, columns))
+        return names, f"no column {', '.join(map(repr, missing))} (and no danmu_list); columns: {there}"
+    return names, ""
+
+
+def comment_of(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """The fields of a comment that is a row or an object, joined, its text, and what is wrong with it, or nothing."""
+    names, wrong = naming(tuple(row))
+    if wrong:
+        return "", "", wrong
+    text = row[names["text"]]
+    if names["p"]:
+        fields, wrong = head(str(row[names["p"]] or ""))
+    else:
+        fields, wrong = joined([(as_text(row[names[name]]) or "").strip() for name in FIELDS])
+    return fields, "" if text is None else str(text), wrong
 
 
 def collect_time(written: object, utc_offset: float) -> int | None:
@@ -90,18 +196,15 @@ def sent_milliseconds(values: pa.Array) -> pa.Array:
     return pa.array(result, mask=(result <= 0))
 
 
-def color_hex(values: pa.Array) -> pa.Array:
-    """Strings `#RRGGBB` of colour numbers; the low 24 bits where a file wrote more (an alpha channel, a sign)."""
-    encoded = values.dictionary_encode()
-    names = [f"#{code & _LARGEST_COLOR:06X}" for code in encoded.dictionary.to_pylist()]
-    return pa.array(names, pa.string()).take(encoded.indices)
-
-
-def named(codes: pa.Array, names: dict[int, str], other: str) -> pa.Array:
-    """Names of codes; a code without a name becomes `other` with the code in the place of `{}`."""
+def named(codes: pa.Array, name: Callable[[int], str]) -> pa.Array:
+    """Strings that `name` gives the codes."""
     encoded = codes.dictionary_encode()
-    words = [names.get(code, other.format(code)) for code in encoded.dictionary.to_pylist()]
-    return pa.array(words, pa.string()).take(encoded.indices)
+    return pa.array(map(name, encoded.dictionary.to_pylist()), pa.string()).take(encoded.indices)
+
+
+def color_hex(code: int) -> str:
+    """`#RRGGBB` of a colour number; the low 24 bits where a file wrote more (an alpha channel, a sign)."""
+    return f"#{code & _LARGEST_COLOR:06X}"
 
 
 def odd_colors(values: pa.Array) -> int:

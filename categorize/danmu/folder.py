@@ -9,79 +9,64 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from functools import partial
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, TextIO
 
 import pyarrow as pa
+from filelock import FileLock
 
 from categorize.danmu.counts import Counts
-from categorize.danmu.files import Reading, find_files, form_of
+from categorize.danmu.files import Settings, find_files
 from categorize.danmu.pool import Pool
 from categorize.danmu.spill import PARTITIONS
-from categorize.danmu.task import (
+from categorize.danmu.tasks import (
     APART_FOLDER,
     COLLECTIONS,
     COMMENTS_FOLDER,
+    REJECTS,
     SPILL_FOLDER,
     Done,
-    FileReader,
     FileTask,
     MergeTask,
-    run_merge,
+    merge_part,
+    read_files,
 )
 from categorize.data.placing import put_in_place
 from categorize.data.reading.progress import Progress
 from categorize.errors import UserError
-from categorize.recipe.data_sections import CleaningOptions
 
 VERSION = 2
 MANIFEST = "danmu.json"
-REJECTS = "rejects.jsonl"
+REJECTS_FILE = "rejects.jsonl"
 COLLECTIONS_FILE = "collections.parquet"
+_COLLECTIONS = pa.schema(
+    [
+        ("file", pa.string()),
+        ("record", pa.int64()),
+        ("video_id", pa.string()),
+        ("chat_id", pa.string()),
+        ("collected", pa.timestamp("ms", "UTC")),
+        ("maxlimit", pa.int64()),
+        ("elements", pa.int64()),
+        ("rejected", pa.int64()),
+        ("possibly_cut", pa.bool_()),
+    ]
+)
 _JOURNAL = "journal.jsonl"
-_OURS = {
-    SPILL_FOLDER, COMMENTS_FOLDER, APART_FOLDER, MANIFEST, REJECTS, COLLECTIONS_FILE, _JOURNAL
-}  # fmt: skip
+_FOLDERS = (SPILL_FOLDER, COMMENTS_FOLDER, APART_FOLDER)
+_OURS = {*_FOLDERS, MANIFEST, REJECTS_FILE, COLLECTIONS_FILE, _JOURNAL}
 _TASK_BYTES = 16 << 20  # small files are read together up to this
 _SMALL = 8 << 20  # bytes of input that need no second process
 _ROWS_OF_A_PART = 150_000
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the result depends on besides the files.
-
-    Attributes:
-        joint, utc_offset: see `files.Reading`.
-        keep_scripted: whether positioned and scripted comments are rows as others.
-        cleaning: names of the cleaning steps that make `clean_text`.
-    """
-
-    joint: str | None = None
-    utc_offset: float = 8.0
-    keep_scripted: bool = False
-    cleaning: tuple[str | CleaningOptions, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        steps = [step if isinstance(step, str) else step.to_dict() for step in self.cleaning]
-        return {
-            "joint": self.joint,
-            "utc_offset": self.utc_offset,
-            "keep_scripted": self.keep_scripted,
-            "cleaning": steps,
-        }
-
-    @property
-    def reading(self) -> Reading:
-        """What reading the files depends on."""
-        return Reading(self.joint, self.utc_offset)
+_COLLECTIONS_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True)
@@ -118,66 +103,37 @@ def ingest(
     """
     folder = Path(folder)
     base, files = find_files(source)
-    for file in files:
-        if form_of(file) is None:
-            raise UserError(f"{file}: the name does not tell the form: .xml, .csv, .tsv, .json, .jsonl, .parquet")
     inputs = [[_relative(file, base), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
     wanted = {"version": VERSION, "settings": settings.to_dict(), "inputs": inputs}
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder):
-            finished = _finished(folder, wanted)
-            if finished is not None:
-                return finished
-            _check_place(folder, overwrite)
+        # One ingestion at a time: processes of a distributed start wait, then find the folder finished.
+        with FileLock(folder.with_name(f".{folder.name}.lock")):
+            manifest = _manifest(folder)
+            if manifest is not None and all(manifest.get(key) == value for key, value in wanted.items()):
+                return Ingested(folder, Counts.of(manifest["counts"]), manifest["seconds"], reused=True)
+            if folder.exists():
+                if not folder.is_dir() or (manifest is None and any(folder.iterdir())):
+                    raise UserError(f"{folder}: there is something else; name another folder")
+                if manifest is not None and not overwrite:
+                    way_out = "use --overwrite or name another folder"
+                    raise UserError(f"{folder}: holds rows of other files or settings; {way_out}")
             return _ingest(files, folder, settings, wanted, progress)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror or error}; free space or name another") from None
 
 
-def read_manifest(folder: Path) -> dict[str, Any] | None:
+def _manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of a finished folder, or None."""
     try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return manifest if isinstance(manifest, dict) and "counts" in manifest else None
 
 
-def _finished(folder: Path, wanted: dict[str, Any]) -> Ingested | None:
-    manifest = read_manifest(folder)
-    if manifest is None or any(manifest.get(key) != value for key, value in wanted.items()):
-        return None
-    return Ingested(folder, Counts.from_dict(manifest["counts"]), manifest["seconds"], reused=True)
-
-
-def _check_place(folder: Path, overwrite: bool) -> None:
-    if not folder.exists():
-        return
-    if not folder.is_dir() or (any(folder.iterdir()) and read_manifest(folder) is None):
-        raise UserError(f"{folder}: there is something else; name another folder")
-    if any(folder.iterdir()) and not overwrite:
-        raise UserError(f"{folder}: holds rows of other files or settings; use --overwrite or name another folder")
-
-
 def _relative(file: Path, base: Path) -> str:
-    try:
-        return file.relative_to(base).as_posix()
-    except ValueError:
-        return file.as_posix()
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One ingestion at a time: processes of a distributed start wait, then find the folder finished."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        yield
-        return
-    with folder.with_name(f".{folder.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    return (file.relative_to(base) if file.is_relative_to(base) else file).as_posix()
 
 
 # ---------------------------------------------------------------- the work
@@ -186,114 +142,63 @@ def _ingest(
 ) -> Ingested:
     start = time.monotonic()
     work = folder.with_name(folder.name + ".incomplete")
-    spill = work / SPILL_FOLDER
-    known = _journal(work, wanted)
-    for name in (SPILL_FOLDER, COMMENTS_FOLDER, APART_FOLDER):
-        (work / name).mkdir(parents=True, exist_ok=True)
-    if not (work / _JOURNAL).exists():
-        _append(work, {"settings": wanted["settings"], "version": VERSION})
+    known = _journal(work, {"settings": wanted["settings"], "version": VERSION})
     tasks = _file_tasks(files, wanted["inputs"])
     missing = [task for task in tasks if task.stem not in known]
-    _clear(spill, {name for done in known.values() for name in done.segments}, set(known))
-    total = sum(size for _, size, _ in wanted["inputs"])
+    resumed = len(tasks) - len(missing)
+    total, left = sum(task.size for task in tasks), sum(task.size for task in missing)
     with Pool(1 if total < _SMALL else len(missing) + 1) as pool:
-        read = Progress("reading", total, "comments", alike=False, stream=stream)
-        skipped = {task.stem for task in tasks} - {task.stem for task in missing}
-        read.done = total - _bytes(missing, files, wanted["inputs"])
-        try:
-            for done in pool.run([_reading(spill, task, settings.reading) for task in missing], read.advance):
-                known[done.stem] = done
-                _append(work, asdict(done))
-        finally:
-            read.finish()
-        ordered = [known[task.stem] for task in tasks]
-        counts = Counts()
-        for done in ordered:
-            counts.add(Counts.from_dict(done.counts))
+        shown = Progress("reading", total, "comments", alike=False, stream=stream)
+        shown.done = total - left
+        for done in pool.run(partial(read_files, work, settings), missing, shown):
+            known[done.stem] = done
+            _append(work, asdict(done))
+        read = [known[task.stem] for task in tasks]
+        counts = Counts.of(*(done.counts for done in read))
         _check_found(counts, files)
-        merges = _merge_tasks(ordered, settings, counts.elements)
-        for name in (COMMENTS_FOLDER, APART_FOLDER):
-            for old in (work / name).iterdir():
-                old.unlink()
         shown = Progress("merging", counts.elements, "comments", alike=False, stream=stream)
-        parts = []
-        try:
-            for done in pool.run([_merging(work, merge) for merge in merges], lambda _, n: shown.advance(n, n)):
-                parts.append(done)
-                counts.add(Counts.from_dict(done.counts))
-        finally:
-            shown.finish()
+        merged = list(pool.run(partial(merge_part, work, settings), _merge_tasks(read, counts.elements), shown))
+    for done in merged:
+        counts.add(done.counts)
     counts.check()
-    _join_rejects(work, [done.stem for done in ordered] + sorted(done.stem for done in parts))
-    _join_collections(work, [done.stem for done in ordered])
+    stems = [done.stem for done in read]
+    with (work / REJECTS_FILE).open("wb") as target:
+        for stem in (*stems, *sorted(done.stem for done in merged)):
+            with (work / SPILL_FOLDER / REJECTS.format(stem)).open("rb") as part:
+                shutil.copyfileobj(part, target)
+    _write_collections(work, stems)
     seconds = time.monotonic() - start
-    manifest = {**wanted, "counts": counts.to_dict(), "seconds": round(seconds, 3)}
-    shutil.rmtree(spill)
+    shutil.rmtree(work / SPILL_FOLDER)
     (work / _JOURNAL).unlink()
-    if not any((work / APART_FOLDER).iterdir()):
+    if not counts.rows_apart:
         (work / APART_FOLDER).rmdir()
+    manifest = {**wanted, "counts": counts.to_dict(), "seconds": round(seconds, 3)}
     (work / MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     put_in_place(work, folder)
-    return Ingested(folder, counts, seconds, resumed=len(skipped))
-
-
-def _reading(spill: Path, task: FileTask, reading: Reading) -> Callable[[Any], Done]:
-    return _ReadCall(spill, task, reading)
-
-
-def _merging(work: Path, task: MergeTask) -> Callable[[Any], Done]:
-    return _MergeCall(work, task)
-
-
-@dataclass(frozen=True)
-class _ReadCall:
-    spill: Path
-    task: FileTask
-    reading: Reading
-
-    def __call__(self, tell: Any) -> Done:
-        return FileReader(self.spill, self.task, self.reading, tell).run()
-
-
-@dataclass(frozen=True)
-class _MergeCall:
-    work: Path
-    task: MergeTask
-
-    def __call__(self, tell: Any) -> Done:
-        return run_merge(self.work, self.task, tell)
+    return Ingested(folder, counts, seconds, resumed=resumed)
 
 
 def _file_tasks(files: Sequence[Path], inputs: Sequence[Sequence[Any]]) -> list[FileTask]:
     """Small files together, large ones alone; a task's name tells its files, as they lie on the disk."""
     tasks: list[FileTask] = []
-    start, size = 0, 0
-    for i, item in enumerate(inputs):
-        size += item[1]
-        if size >= _TASK_BYTES or i == len(inputs) - 1 or size + inputs[i + 1][1] > 2 * _TASK_BYTES:
-            named = tuple(
-                (str(file), item[0]) for file, item in zip(files[start : i + 1], inputs[start:], strict=False)
-            )
-            key = hashlib.sha256(json.dumps([start, inputs[start : i + 1]]).encode()).hexdigest()[:16]
-            tasks.append(FileTask(f"files-{start:06d}-{key}", start, named))
-            start, size = i + 1, 0
+    start = size = 0
+    for end, (_, more, _) in enumerate(inputs, 1):
+        size += more
+        following = inputs[end][1] if end < len(inputs) else math.inf
+        if size >= _TASK_BYTES or size + following > 2 * _TASK_BYTES:
+            named = tuple((str(files[i]), inputs[i][0]) for i in range(start, end))
+            key = hashlib.sha256(json.dumps([start, inputs[start:end]]).encode()).hexdigest()[:16]
+            tasks.append(FileTask(f"files-{start:06d}-{key}", start, named, size))
+            start, size = end, 0
     return tasks
 
 
-def _bytes(tasks: Sequence[FileTask], files: Sequence[Path], inputs: Sequence[Sequence[Any]]) -> int:
-    sizes = {str(file): item[1] for file, item in zip(files, inputs, strict=True)}
-    return sum(sizes[path] for task in tasks for path, _ in task.files)
-
-
-def _merge_tasks(done: Sequence[Done], settings: Settings, elements: int) -> list[MergeTask]:
+def _merge_tasks(read: Sequence[Done], elements: int) -> list[MergeTask]:
     parts = max(1, min(PARTITIONS, -(-elements // _ROWS_OF_A_PART)))
-    segments = tuple(name for item in done for name in item.segments)
-    late_cut = tuple(number for item in done for number in item.late_cut)
     bounds = [PARTITIONS * i // parts for i in range(parts + 1)]
-    return [
-        MergeTask(i, first, last, segments, settings.cleaning, settings.keep_scripted, late_cut)
-        for i, (first, last) in enumerate(pairwise(bounds))
-    ]
+    segments = tuple(name for done in read for name in done.segments)
+    late_cut = tuple(number for done in read for number in done.late_cut)
+    return [MergeTask(i, first, last, segments, late_cut) for i, (first, last) in enumerate(pairwise(bounds))]
 
 
 def _check_found(counts: Counts, files: Sequence[Path]) -> None:
@@ -307,40 +212,47 @@ def _check_found(counts: Counts, files: Sequence[Path]) -> None:
     raise UserError(f"{which}: no whole comment: {reasons}{broken}{remarks}; see data.format and data.danmu.joint")
 
 
+def _write_collections(work: Path, stems: Sequence[str]) -> None:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetWriter(work / COLLECTIONS_FILE, _COLLECTIONS) as writer:
+        for stem in stems:
+            with (work / SPILL_FOLDER / COLLECTIONS.format(stem)).open(encoding="utf-8") as lines:
+                while some := [json.loads(line) for line in islice(lines, _COLLECTIONS_AT_ONCE)]:
+                    writer.write_table(pa.Table.from_pylist(some, _COLLECTIONS))
+
+
 # ---------------------------------------------------------------- resuming
-def _journal(work: Path, wanted: dict[str, Any]) -> dict[str, Done]:
-    """Finished tasks of an interrupted ingestion with the same settings, by name; else the folder is emptied.
+def _journal(work: Path, head: dict[str, Any]) -> dict[str, Done]:
+    """Finished tasks of an interrupted ingestion with the same settings, by name; what else it left is taken away.
 
     Raises:
         UserError: the folder holds what no ingestion wrote, such as an interrupted training run.
     """
-    done: dict[str, Done] = {}
+    spill, done = work / SPILL_FOLDER, {}
     if foreign := sorted({path.name for path in work.iterdir()} - _OURS) if work.is_dir() else []:
         raise UserError(
-            f"{work}: holds {foreign[0]!r}, which no reading of danmu left; name another folder, or move it"
+            f"{work}: holds {foreign[0]!r}, which reading danmu did not leave; name another folder, or move it"
         )
-    try:
-        lines = (work / _JOURNAL).read_text(encoding="utf-8").splitlines()
-        head = json.loads(lines[0])
-        if head == {"settings": wanted["settings"], "version": VERSION}:
-            for line in lines[1:]:
-                with contextlib.suppress(ValueError):  # the last line of a killed process
-                    item = Done(**json.loads(line))
-                    names = (*item.segments, f"{item.stem}.rejects.jsonl", f"{item.stem}.collections.parquet")
-                    if all((work / SPILL_FOLDER / name).is_file() for name in names):
-                        done[item.stem] = item
-    except (OSError, ValueError, IndexError, TypeError):
-        pass
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        written_head, *lines = (work / _JOURNAL).read_text(encoding="utf-8").splitlines()
+        for line in lines if json.loads(written_head) == head else []:
+            with contextlib.suppress(ValueError):  # the last line of a killed process
+                item = Done(**json.loads(line))
+                names = {*item.segments, REJECTS.format(item.stem), COLLECTIONS.format(item.stem)}
+                if all((spill / name).is_file() for name in names):
+                    done[item.stem] = (item, names)
     if not done and work.exists():
         shutil.rmtree(work)
-    return done
-
-
-def _clear(spill: Path, segments: set[str], stems: set[str]) -> None:
-    """Take away what an interrupted task left."""
-    for path in spill.iterdir():
-        if path.name not in segments and path.name.split(".")[0] not in stems:
+    for folder in _FOLDERS:
+        (work / folder).mkdir(parents=True, exist_ok=True)
+    if not done:
+        _append(work, head)
+    kept = {name for _, names in done.values() for name in names}
+    for path in (path for folder in _FOLDERS for path in (work / folder).iterdir()):
+        if path.name not in kept:
             path.unlink()
+    return {stem: item for stem, (item, _) in done.items()}
 
 
 def _append(work: Path, line: dict[str, Any]) -> None:
@@ -348,21 +260,3 @@ def _append(work: Path, line: dict[str, Any]) -> None:
         file.write(json.dumps(line, ensure_ascii=False) + "\n")
         file.flush()
         os.fsync(file.fileno())
-
-
-# ---------------------------------------------------------------- what is joined at the end
-def _join_rejects(work: Path, stems: Sequence[str]) -> None:
-    with (work / REJECTS).open("wb") as target:
-        for stem in stems:
-            with (work / SPILL_FOLDER / f"{stem}.rejects.jsonl").open("rb") as part:
-                shutil.copyfileobj(part, target)
-
-
-def _join_collections(work: Path, stems: Sequence[str]) -> None:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetWriter(work / COLLECTIONS_FILE, COLLECTIONS) as writer:
-        for stem in stems:
-            with pq.ParquetFile(work / SPILL_FOLDER / f"{stem}.collections.parquet") as file:
-                for batch in file.iter_batches():
-                    writer.write_table(pa.Table.from_batches([batch], COLLECTIONS))

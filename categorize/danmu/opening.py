@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import codecs
-import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
 from pathlib import Path
 
+from categorize.data.reading.opening import InputFile
 from categorize.errors import UserError
 
 _CHUNK = 1 << 20
-_GZIP = b"\x1f\x8b"
 _MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 
 
-@dataclass
 class TextFile:
     """One file, read once from its beginning.
 
     Attributes:
-        path: the file.
         encoding: told from its bytes, final when it is read.
         replaced: characters that no encoding explained, now U+FFFD.
-        broken: what is wrong with the file as a whole, such as a gzip stream that is cut off.
+        damage: what is wrong with the file as a whole, such as a gzip stream that is cut off.
         bytes_read: of the file as it lies on the disk, for progress.
     """
 
-    path: Path
-    encoding: str = "utf-8"
-    replaced: int = 0
-    broken: str | None = None
-    bytes_read: int = 0
-    _ascii_so_far: bool = field(default=True, repr=False)
-    _tolerant: bool = field(default=False, repr=False)
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.encoding = "utf-8"
+        self.replaced = self.bytes_read = 0
+        self.damage: list[str] = []
 
     def chunks(self) -> Iterator[str]:
         """The text in pieces of about a megabyte.
@@ -41,103 +36,48 @@ class TextFile:
         Raises:
             UserError: the file cannot be read.
         """
-        decoder: codecs.IncrementalDecoder | None = None
-        kept = b""  # bytes that the decoder holds: an incomplete character
-        for block in self._bytes():
-            if decoder is None:
-                block = self._mark(block)
-                decoder = codecs.getincrementaldecoder(self.encoding)("strict")
-            try:
-                text = decoder.decode(block)
-            except UnicodeDecodeError as error:
-                before = bytes(error.object[: error.start])
-                decoder = self._other_decoder(kept + block, before)
-                text = decoder.decode(kept + block)
-            kept = decoder.getstate()[0]
-            self._ascii_so_far = self._ascii_so_far and text.isascii()
-            self._count(text)
-            yield text
-        if decoder is not None:
-            rest = self._last(decoder, kept)
-            self._count(rest)
-            yield rest
+        file, decoder, only_ascii = InputFile(self.path), None, True
+        try:
+            with file.open(self.damage) as stream:
+                while True:
+                    block = stream.read(_CHUNK)
+                    if decoder is None:
+                        block = self._without_mark(block)
+                        decoder = codecs.getincrementaldecoder(self.encoding)()
+                    begun = decoder.getstate()[0]  # bytes of a character that goes on in this block
+                    try:
+                        text = decoder.decode(block, not block)
+                    except UnicodeDecodeError as error:
+                        decoder = self._other_decoder(error, only_ascii)
+                        text = decoder.decode(begun + block, not block)
+                    if decoder.errors == "replace":
+                        self.replaced += text.count("\ufffd")
+                    only_ascii = only_ascii and text.isascii()
+                    self.bytes_read = file.position()
+                    yield text
+                    if not block:
+                        return
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be read: {error.strerror or error}") from None
 
-    def _count(self, text: str) -> None:
-        if self._tolerant:
-            self.replaced += text.count("\ufffd")
-
-    def _mark(self, block: bytes) -> bytes:
+    def _without_mark(self, block: bytes) -> bytes:
         for mark, encoding in _MARKS:
             if block.startswith(mark):
                 self.encoding = encoding
                 return block[len(mark) :]
         return block
 
-    def _other_decoder(self, block: bytes, before: bytes) -> codecs.IncrementalDecoder:
+    def _other_decoder(self, error: UnicodeDecodeError, only_ascii: bool) -> codecs.IncrementalDecoder:
         """GB 18030 where no UTF-8 came before and the block is such; else what came, with U+FFFD.
 
-        `before` is valid UTF-8. Two bytes may be so by chance, the three of a Chinese character are not.
+        Two bytes may be UTF-8 by chance, the three of a Chinese character are not.
         """
-        is_utf8 = not self._ascii_so_far or any(character > "\u07ff" for character in before.decode(errors="ignore"))
-        if self.encoding == "utf-8" and not is_utf8:
-            try:
-                codecs.getincrementaldecoder("gb18030")("strict").decode(block)
+        before = error.object[: error.start].decode(errors="ignore")
+        if self.encoding == "utf-8" and only_ascii and max(before, default="") <= "\u07ff":
+            with suppress(UnicodeDecodeError):
+                codecs.getincrementaldecoder("gb18030")().decode(error.object)
                 self.encoding = "gb18030"
-            except UnicodeDecodeError:
-                pass
-        self._tolerant = True
         return codecs.getincrementaldecoder(self.encoding)("replace")
-
-    def _last(self, decoder: codecs.IncrementalDecoder, kept: bytes) -> str:
-        try:
-            return decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            decoder = self._other_decoder(kept, b"")
-            return decoder.decode(kept, final=True)
-
-    # ------------------------------------------------------------ bytes
-    def _bytes(self) -> Iterator[bytes]:
-        try:
-            with self.path.open("rb") as file:
-                first = file.read(_CHUNK)
-                blocks = _blocks(file, first, self)
-                yield from self._unzipped(blocks) if first.startswith(_GZIP) else blocks
-        except OSError as error:
-            raise UserError(f"{self.path} cannot be read: {error.strerror or error}") from None
-
-    def _unzipped(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        """What can be had of a gzip file, member by member, up to where it is cut off or damaged."""
-        stream = zlib.decompressobj(wbits=31)
-        begun = False
-        for block in blocks:
-            while block:
-                if not begun and not (block := block.lstrip(b"\0")):  # padding between members
-                    break
-                begun = True
-                try:
-                    text = stream.decompress(block, _CHUNK)
-                except zlib.error as error:
-                    self.broken = f"the gzip stream is damaged ({error})"
-                    return
-                if text:
-                    yield text
-                if stream.eof:
-                    block, stream, begun = stream.unused_data, zlib.decompressobj(wbits=31), False
-                else:
-                    block = stream.unconsumed_tail
-        if begun:
-            if rest := stream.flush():
-                yield rest
-            if not stream.eof:
-                self.broken = "the gzip stream is cut off"
-
-
-def _blocks(file: object, first: bytes, source: TextFile) -> Iterator[bytes]:
-    block = first
-    while block:
-        source.bytes_read += len(block)
-        yield block
-        block = file.read(_CHUNK)  # type: ignore[attr-defined]
 
 
 def lines(source: TextFile, keep_return: bool = False) -> Iterator[str]:

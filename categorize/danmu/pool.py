@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
-import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from categorize.danmu.task import Done, Tell
+from categorize.danmu.tasks import Done, Tell
+from categorize.data.reading.progress import Progress
 from categorize.errors import UserError
 
 _MOST = 4  # processes; each takes some hundred megabytes
 _EVERY = 0.2  # seconds between two looks at what the processes tell
 
-Call = Callable[[Tell], Done]
-_told: Any = None  # in a worker: the queue to the parent
+Work = Callable[[Any, Tell], Done]
+_told: Any = None  # in a worker: the bytes and comments that the parent has not heard of
 
 
 class Pool:
@@ -31,14 +30,12 @@ class Pool:
     """
 
     def __init__(self, wanted: int) -> None:
-        self.processes = min(wanted, _MOST, _cpus())
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._executor: ProcessPoolExecutor | None = None
-        self._queue: Any = None
-        if self.processes > 1:
-            # Not forked: the parent may have threads.
-            context = multiprocessing.get_context("spawn")
-            self._queue = context.Queue()
-            self._executor = ProcessPoolExecutor(self.processes, context, _begin, (self._queue,))
+        if (processes := min(wanted, _MOST, cpus)) > 1:
+            context = multiprocessing.get_context("spawn")  # not forked: the parent may have threads
+            self._told = context.Array("q", 2)
+            self._executor = ProcessPoolExecutor(processes, context, _begin, (self._told,))
 
     def __enter__(self) -> Pool:
         return self
@@ -46,41 +43,28 @@ class Pool:
     def __exit__(self, *error: object) -> None:
         if self._executor is not None:
             self._executor.shutdown(wait=True, cancel_futures=True)
-            self._queue.close()
 
-    def run(self, calls: Sequence[Call], tell: Tell) -> Iterator[Done]:
+    def run(self, work: Work, tasks: Sequence[Any], progress: Progress) -> Iterator[Done]:
         """Results as they come, in any order.
 
         Raises:
             UserError: a task raised it, or a process died.
         """
-        if self._executor is None:
-            for call in calls:
-                yield call(tell)
-            return
-        waiting: set[Future[Done]] = {self._executor.submit(_call, call) for call in calls}
         try:
+            if self._executor is None:
+                yield from (work(task, progress.advance) for task in tasks)
+                return
+            waiting = {self._executor.submit(_call, work, task) for task in tasks}
             while waiting:
                 finished, waiting = wait(waiting, _EVERY, FIRST_COMPLETED)
-                self._pass_on(tell)
-                for future in finished:
-                    yield future.result()
+                with self._told:
+                    told, self._told[:] = self._told[:], [0, 0]
+                progress.advance(*told)
+                yield from (future.result() for future in finished)
         except BrokenProcessPool:
             raise UserError("a reading process died (out of memory?); start again: what is done is kept") from None
         finally:
-            for future in waiting:
-                future.cancel()
-
-    def _pass_on(self, tell: Tell) -> None:
-        with contextlib.suppress(queue.Empty):
-            while True:
-                tell(*self._queue.get_nowait())
-
-
-def _cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+            progress.finish()
 
 
 def _begin(told: Any) -> None:
@@ -100,5 +84,11 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _call(call: Call) -> Done:
-    return call(lambda done, comments: _told.put((done, comments)))
+def _call(work: Work, task: Any) -> Done:
+    return work(task, _tell)
+
+
+def _tell(done: int, comments: int) -> None:
+    with _told:
+        _told[0] += done
+        _told[1] += comments

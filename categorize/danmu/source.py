@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from categorize.danmu.files import stem_of
-from categorize.danmu.folder import REJECTS, Ingested, Settings, ingest
-from categorize.danmu.task import APART_FOLDER, COMMENTS_FOLDER
+from categorize.danmu.files import Settings, stem_of
+from categorize.danmu.folder import REJECTS_FILE, Ingested, ingest
+from categorize.danmu.tasks import APART_FOLDER, COMMENTS_FOLDER
 from categorize.data.columns import rounded
 from categorize.data.reading.raw import RawTable, from_arrow
 from categorize.errors import UserError
@@ -19,12 +19,6 @@ from categorize.recipe.data_sections import DataSection
 
 ROW_ID = "row_id"
 _EXAMPLES = 3
-
-
-def settings_of(data: DataSection) -> Settings:
-    """What the ingestion of a `data` section depends on."""
-    options = data.danmu
-    return Settings(options.joint, options.utc_offset, options.scripted == "keep", tuple(data.cleaning))
 
 
 def default_folder(source: str, settings: Settings, outputs: str | Path) -> Path:
@@ -43,7 +37,7 @@ def read_danmu(source: str, data: DataSection, outputs: str | Path) -> RawTable:
     Raises:
         UserError: see `ingest`; or the labels have no row_id, one twice, or none of these comments.
     """
-    settings = settings_of(data)
+    settings = Settings.from_section(data)
     options = data.danmu
     folder = Path(options.folder) if options.folder is not None else default_folder(source, settings, outputs)
     done = ingest(source, folder, settings)
@@ -79,7 +73,7 @@ def _notes(source: str, done: Ingested) -> list[str]:
     ]
     if rejected or counts.broken_records or counts.conflicts:
         notes.append(
-            f"{done.folder / REJECTS}: {rejected} broken comments, {counts.broken_records} broken records and "
+            f"{done.folder / REJECTS_FILE}: {rejected} broken comments, {counts.broken_records} broken records and "
             f"{counts.conflicts} that came again with another text, each with its reason"
         )
     if counts.cut_collections:

@@ -5,7 +5,7 @@ A partition holds every appearance of its row ids, so that partitions are merged
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -16,135 +16,87 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from categorize.danmu.collections import Chunk
-from categorize.danmu.fields import count_unnamed, odd_colors, sent_milliseconds
+from categorize.danmu.chunks import Chunk
+from categorize.danmu.fields import MODES, POOLS, count_unnamed, odd_colors, sent_milliseconds
+from categorize.data.reading.raw import text_array
 
 PARTITIONS = 64
-SCHEMA = pa.schema(
-    [
-        ("order", pa.int64()),  # place among all comments: file, then place in the file
-        ("record", pa.int64()),  # the collection: file, then number in the file
-        ("row_id", pa.string()),
-        ("video_id", pa.string()),
-        ("chat_id", pa.string()),
-        ("text", pa.string()),
-        ("onset_time", pa.float64()),
-        ("mode", pa.int16()),
-        ("font_size", pa.int32()),
-        ("color", pa.int64()),
-        ("sent_at", pa.int64()),  # milliseconds
-        ("pool", pa.int16()),
-        ("sender_id", pa.string()),
-        ("collected", pa.int64()),  # seconds
-        ("cut", pa.bool_()),
-    ]
-)
 FILE_BITS, RECORD_BITS = 40, 32
 _FLUSH_ROWS = 250_000  # rows of a segment
 _TABLE_ROWS = 20_000  # rows that are Python strings at a time
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_KINDS = {
+_HEAD = {
     "onset_time": pa.float64(), "mode": pa.int16(), "font_size": pa.int32(), "color": pa.int64(),
     "sent_at": pa.float64(), "pool": pa.int16(), "sender_id": pa.string(), "row_id": pa.string(),
 }  # fmt: skip
 
 
 class Columns:
-    """Chunks of files gathered into tables of `SCHEMA`.
+    """Chunks of files gathered into tables.
+
+    Their columns: the eight fields (`sent_at` in milliseconds) and `text`; `video_id`, `chat_id`, `collected` (in
+    seconds), `record` and `cut` of the collection, see `add`; `order`, the place among all comments.
 
     Attributes:
         odd: what was odd about values, by kind.
     """
 
     def __init__(self) -> None:
-        self.odd: dict[str, int] = {}
-        self._heads: list[str] = []
-        self._texts: list[str] = []
-        self._repeated: list[tuple[int, str | None, str | None, int | None, bool]] = []
-        self._lengths: list[int] = []
-        self._starts: list[int] = []
-        self._prefixes: list[str] = []
+        self.odd: Counter[str] = Counter()
+        self._chunks: list[tuple[Chunk, int, int, bool, str]] = []
+        self._rows = 0
 
-    def __len__(self) -> int:
-        return len(self._texts)
-
-    def add(self, chunk: Chunk, start: int, record: int, cut: bool, prefix: str) -> None:
+    def add(self, chunk: Chunk, start: int, record: int, cut: bool, file: str) -> None:
         """Add the whole comments of a chunk.
 
         Args:
             start: `order` of the first one.
             record: number of the collection among all.
             cut: whether the collection reached its `maxlimit`.
-            prefix: stands before the made id of a comment that has none.
+            file: stands before the made id of a comment that has none.
         """
-        if not chunk.texts:
-            return
-        self._heads += chunk.heads
-        self._texts += chunk.texts
-        self._repeated.append((record, chunk.video_id, chunk.chat_id, chunk.collected, cut))
-        self._lengths.append(len(chunk.texts))
-        self._starts.append(start)
-        self._prefixes.append(prefix)
+        if chunk.texts:
+            self._chunks.append((chunk, start, record, cut, file))
+            self._rows += len(chunk.texts)
+
+    def __len__(self) -> int:
+        return self._rows
 
     @property
     def is_full(self) -> bool:
         """Whether it is time to make a table: Python strings are large."""
-        return len(self._texts) >= _TABLE_ROWS
+        return self._rows >= _TABLE_ROWS
 
     def table(self) -> pa.Table:
         """What was added, as a table; then there is nothing."""
-        arrays = _fields(self._heads)
-        arrays["text"] = self._text_array()
-        lengths = np.array(self._lengths)
+        chunks, starts, records, cuts, files = zip(*self._chunks, strict=True)
+        self._chunks, self._rows = [], 0
+        arrays = _fields([head for chunk in chunks for head in chunk.heads])
+        arrays["text"], broken = text_array([text for chunk in chunks for text in chunk.texts])
+        self.odd["a text holds half a character (a lone surrogate), now U+FFFD"] += broken
+        lengths = np.array([len(chunk.texts) for chunk in chunks])
         which = np.repeat(np.arange(len(lengths)), lengths)
-        first = np.repeat(np.cumsum(lengths) - lengths, lengths)
-        arrays["order"] = pa.array(np.array(self._starts, dtype=np.int64)[which] + np.arange(len(which)) - first)
-        taken = pa.array(which)
-        kinds = (("record", pa.int64()), ("video_id", pa.string()), ("chat_id", pa.string()),
-                 ("collected", pa.int64()), ("cut", pa.bool_()))  # fmt: skip
-        for (name, kind), values in zip(kinds, zip(*self._repeated, strict=True), strict=True):
-            arrays[name] = pa.array([_valid(v) if isinstance(v, str) else v for v in values], kind).take(taken)
-        arrays["row_id"] = self._with_made_ids(arrays["row_id"], arrays["order"], which)
+        order = np.array(starts)[which] + np.arange(len(which)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        for name, values in (
+            ("video_id", text_array([chunk.video_id for chunk in chunks])[0]),
+            ("chat_id", text_array([chunk.chat_id for chunk in chunks])[0]),
+            ("collected", pa.array([chunk.collected for chunk in chunks], pa.int64())),
+            ("record", pa.array(records)),
+            ("cut", pa.array(cuts)),
+        ):
+            arrays[name] = values.take(pa.array(which))
+        arrays["order"] = pa.array(order)
+        # Comments without an id are not duplicates of each other.
+        missing = pc.equal(pc.utf8_ltrim(arrays["row_id"], "0"), "")
+        made = [f"{files[which[i]]}#{order[i] & ((1 << FILE_BITS) - 1):06d}" for i in np.flatnonzero(missing)]
+        self.odd["the row_id is 0: the comment has an id made of file and place, and is never merged"] += len(made)
+        arrays["row_id"] = pc.replace_with_mask(arrays["row_id"], missing, text_array(made)[0])
         arrays["sent_at"] = sent_milliseconds(arrays["sent_at"])
-        self._count(arrays)
-        self._heads, self._texts, self._repeated, self._lengths, self._starts, self._prefixes = [], [], [], [], [], []
-        return pa.table([arrays[name] for name in SCHEMA.names], schema=SCHEMA)
-
-    def _text_array(self) -> pa.Array:
-        try:
-            return pa.array(self._texts, pa.string())
-        except UnicodeEncodeError:
-            fixed = [_valid(text) for text in self._texts]
-            self._note(
-                "a text holds half a character (a lone surrogate), now U+FFFD",
-                sum(a != b for a, b in zip(fixed, self._texts, strict=True)),
-            )
-            return pa.array(fixed, pa.string())
-
-    def _with_made_ids(self, ids: pa.Array, order: pa.Array, which: npt.NDArray[np.int64]) -> pa.Array:
-        """Ids, with one made from the place for a comment whose id is 0: such are no duplicates of each other."""
-        missing = pc.equal(pc.utf8_ltrim(ids, "0"), "")
-        places = np.flatnonzero(missing.to_numpy(zero_copy_only=False))
-        if not len(places):
-            return ids
-        self._note("the row_id is 0: the comment has an id made of file and place, and is never merged", len(places))
-        made = [
-            f"{_valid(self._prefixes[which[i]])}#{order[int(i)].as_py() & ((1 << FILE_BITS) - 1):06d}" for i in places
-        ]
-        return pc.replace_with_mask(ids, missing, pa.array(made, pa.string()))
-
-    def _count(self, arrays: dict[str, pa.Array]) -> None:
-        from categorize.danmu.fields import MODES, POOLS
-
+        self.odd["the time of sending is 0 or beyond the year 5000: null"] += arrays["sent_at"].null_count
+        self.odd["the colour is beyond #FFFFFF: its low 24 bits count"] += odd_colors(arrays["color"])
         for name, names in (("mode", MODES), ("pool", POOLS)):
             for code, n in count_unnamed(arrays[name], names).items():
-                self._note(f"{name} {code} has no name", n)
-        self._note("the colour is beyond #FFFFFF: its low 24 bits count", odd_colors(arrays["color"]))
-        self._note("the time of sending is 0 or beyond the year 5000: null", arrays["sent_at"].null_count)
-
-    def _note(self, what: str, n: int) -> None:
-        if n:
-            self.odd[what] = self.odd.get(what, 0) + n
+                self.odd[f"{name} {code} has no name"] += n
+        return pa.table(arrays)
 
 
 def _fields(heads: list[str]) -> dict[str, pa.Array]:
@@ -153,24 +105,19 @@ def _fields(heads: list[str]) -> dict[str, pa.Array]:
 
     table = csv.read_csv(
         pa.BufferReader("\n".join(heads).encode()),
-        csv.ReadOptions(use_threads=False, column_names=list(_KINDS)),
+        csv.ReadOptions(use_threads=False, column_names=list(_HEAD)),
         csv.ParseOptions(quote_char=False),
-        csv.ConvertOptions(column_types=_KINDS, null_values=[], strings_can_be_null=False),
+        csv.ConvertOptions(column_types=_HEAD, null_values=[], strings_can_be_null=False),
     )
-    return {name: pa.concat_arrays(table[name].chunks) for name in _KINDS}
-
-
-def _valid(text: str) -> str:
-    return _LONE_SURROGATE.sub("\ufffd", text)
+    return {name: pa.concat_arrays(table[name].chunks) for name in _HEAD}
 
 
 # ---------------------------------------------------------------- segments
-def partition_of(row_ids: pa.Array) -> npt.NDArray[np.int64]:
+def partition_of(row_ids: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
     """Partition of each row id, from its last six digits: an id is in the same one wherever it comes."""
-    tails = pc.utf8_slice_codeunits(row_ids, -6).cast(pa.uint64()).to_numpy(zero_copy_only=False)
-    with np.errstate(over="ignore"):
-        mixed = (tails * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(48)
-    return np.asarray(mixed % np.uint64(PARTITIONS), dtype=np.int64)
+    tails = pc.utf8_slice_codeunits(row_ids, -6).cast(pa.uint64()).to_numpy()
+    mixed: npt.NDArray[np.uint64] = (tails * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(48)
+    return mixed % np.uint64(PARTITIONS)
 
 
 class Spill:
@@ -181,35 +128,27 @@ class Spill:
         self.stem = stem
         self.segments: list[str] = []
         self._tables: list[pa.Table] = []
-        self._rows = 0
 
     def add(self, table: pa.Table) -> None:
-        """Add rows of `SCHEMA`; full segments go to the disk."""
+        """Add rows; full segments go to the disk."""
         self._tables.append(table)
-        self._rows += table.num_rows
-        if self._rows >= _FLUSH_ROWS:
+        if sum(len(one) for one in self._tables) >= _FLUSH_ROWS:
             self.flush()
 
     def flush(self) -> None:
         """Write what was added."""
-        if not self._rows:
+        if not self._tables:
             return
-        table = pa.concat_tables(self._tables)
-        self._tables, self._rows = [], 0
-        parts = np.concatenate([partition_of(chunk) for chunk in table["row_id"].chunks])
-        ordered = table.take(pa.array(np.argsort(parts, kind="stable"))).combine_chunks()
-        bounds = np.searchsorted(np.sort(parts), np.arange(PARTITIONS + 1))
+        table, self._tables = pa.concat_tables(self._tables), []
+        parts = partition_of(table["row_id"])
+        (ordered,) = table.take(pa.array(np.argsort(parts, kind="stable"))).combine_chunks().to_batches()
         name = f"{self.stem}-{len(self.segments):04d}.arrow"
         options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
-        with pa.OSFile(str(self.folder / name), "wb") as file, pa.ipc.new_file(file, SCHEMA, options=options) as writer:
-            for start, end in pairwise(bounds):
-                part = ordered.slice(start, end - start).combine_chunks()
-                batches = part.to_batches()
-                writer.write_batch(batches[0] if batches else _EMPTY)
+        path = str(self.folder / name)
+        with pa.OSFile(path, "wb") as file, pa.ipc.new_file(file, ordered.schema, options=options) as writer:
+            for start, end in pairwise(np.searchsorted(np.sort(parts), np.arange(PARTITIONS + 1))):
+                writer.write_batch(ordered.slice(start, end - start))
         self.segments.append(name)
-
-
-_EMPTY = pa.RecordBatch.from_pylist([], schema=SCHEMA)
 
 
 def read_partitions(folder: Path, segments: Sequence[str], first: int, last: int) -> pa.Table:
@@ -218,9 +157,6 @@ def read_partitions(folder: Path, segments: Sequence[str], first: int, last: int
     def batches() -> Iterator[Any]:
         for name in segments:
             with pa.OSFile(str(folder / name)) as file, pa.ipc.open_file(file) as reader:
-                for i in range(first, last):
-                    batch = reader.get_batch(i)
-                    if batch.num_rows:
-                        yield batch
+                yield from (reader.get_batch(i) for i in range(first, last))
 
-    return pa.Table.from_batches(batches(), SCHEMA)
+    return pa.Table.from_batches(batches())

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from categorize.danmu import fields
+from categorize.danmu.fields import Comments
 
 # In a list, where shapes have to tell a tuple from text, a time is one that a clock gives today.
 SHAPES = (*fields.SHAPES[:4], r"(?:0|\d{9,17})(?:\.\d{1,9})?", *fields.SHAPES[5:])
@@ -64,28 +65,6 @@ class Style:
     terminated: bool = False
 
 
-@dataclass
-class Tuples:
-    """The tuples of one list.
-
-    Attributes:
-        heads: the eight fields of each comment as written, joined by commas.
-        texts: of the same length.
-        rejected: (position among the tuples, reason, raw text) of what is none.
-        embedded: texts that hold eight whole fields without the joint before them; they stay texts.
-    """
-
-    heads: list[str] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-    rejected: list[tuple[int, str, str]] = field(default_factory=list)
-    embedded: int = 0
-
-    @property
-    def elements(self) -> int:
-        """Tuples found, whole or not."""
-        return len(self.texts) + len(self.rejected)
-
-
 # ---------------------------------------------------------------- learning the style
 def learn(lists: Sequence[str], joint: str | None = None) -> Style | None:
     """The style of some lists of one file; None where no list holds a whole tuple. `joint` is one that was named."""
@@ -95,11 +74,7 @@ def learn(lists: Sequence[str], joint: str | None = None) -> Style | None:
     in_fields = False
     tails: list[str] = []
     for text in lists:
-        heads = []
-        for match in _ANY_HEAD.finditer(text[:_SAMPLE_CHARACTERS]):
-            heads.append(match)
-            if len(heads) == _SAMPLE:
-                break
+        heads = list(islice(_ANY_HEAD.finditer(text[:_SAMPLE_CHARACTERS]), _SAMPLE))
         if not heads:
             continue
         opener = text[: heads[0].start()]
@@ -129,12 +104,6 @@ def _one_mark(text: str) -> str:
     return text.replace('"', "'")
 
 
-def _common_end(texts: list[str]) -> str:
-    shortest, longest = min(t[::-1] for t in texts), max(t[::-1] for t in texts)
-    length = next((i for i, (a, b) in enumerate(zip(shortest, longest, strict=False)) if a != b), len(shortest))
-    return shortest[:length][::-1]
-
-
 def _closing(opener: str, quote: str) -> str:
     """What ends a tuple that `opener` begins and whose text stands between `quote`."""
     mirrored = opener.translate(_MIRRORED)[::-1]
@@ -150,7 +119,8 @@ def _joint(ends: list[str], opener: str, quote: str) -> str | None:
     """What texts and joints in one (`ends`) have in common at their end, less what is likelier text."""
     if not ends:
         return None
-    common = _common_end(ends)
+    a, b = min(end[::-1] for end in ends), max(end[::-1] for end in ends)
+    common = a[: next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), len(a))][::-1]
     for start in range(len(opener)):
         inner = opener[start:]
         if inner.strip() and common.endswith(inner):
@@ -163,13 +133,12 @@ def _joint(ends: list[str], opener: str, quote: str) -> str | None:
     known = next((joint for joint in _JOINTS if common.endswith(joint)), "")
     if len(set(ends)) < _FEW:
         return known
-    punctuation = _JOINT_CHARACTERS.search(common)
-    assert punctuation is not None
-    return max(known, punctuation.group(), key=len)
+    punctuation: list[str] = _JOINT_CHARACTERS.findall(common)
+    return max(known, *punctuation, key=len)
 
 
 # ---------------------------------------------------------------- cutting
-def cut(text: str, style: Style | None, joint: str | None = None, truncated: bool = False) -> Tuples:
+def cut(text: str, style: Style | None, joint: str | None = None, truncated: bool = False) -> Comments:
     """The tuples of one list.
 
     Args:
@@ -178,11 +147,11 @@ def cut(text: str, style: Style | None, joint: str | None = None, truncated: boo
         truncated: the list was cut off, so that its last text may be cut too: it is rejected.
     """
     if len(text) < 16 and text.strip().lower() in EMPTY_LISTS:
-        return Tuples()
+        return Comments()
     if style is None or not _fits(text, style):
         style = learn([text], joint) or style
     if style is None:
-        return Tuples(rejected=[(1, "no tuple of eight fields and a text", text)])
+        return Comments(rejected=[(1, "no tuple of eight fields and a text", text)])
     result = _cut(text, style, truncated)
     result.embedded = _embedded(result.texts, style.separator)
     own = learn([text]) if result.embedded and joint is None else None
@@ -206,8 +175,8 @@ def _embedded(texts: list[str], separator: str) -> int:
     return sum(_ANY_HEAD.search(text) is not None for text in long)
 
 
-def _cut(text: str, style: Style, truncated: bool) -> Tuples:
-    """Tuples as they are usually written first: a pattern without white space between fields is much faster."""
+def _cut(text: str, style: Style, truncated: bool) -> Comments:
+    """Comments as they are usually written first: a pattern without white space between fields is much faster."""
     exact = style.separator == "," and not style.quote and not style.spaced
     result = _cut_by(_whole(style, exact), text, style, truncated)
     if exact and any(_ANY_HEAD.match(raw) for _, _, raw in result.rejected):
@@ -215,8 +184,8 @@ def _cut(text: str, style: Style, truncated: bool) -> Tuples:
     return result
 
 
-def _cut_by(pattern: re.Pattern[str], text: str, style: Style, truncated: bool) -> Tuples:
-    result = Tuples()
+def _cut_by(pattern: re.Pattern[str], text: str, style: Style, truncated: bool) -> Comments:
+    result = Comments()
     starts_whole = _fits(text, style)
     if style.joint:
         text = style.joint + text[len(style.opener) :] if starts_whole else text
@@ -240,14 +209,13 @@ def _cut_by(pattern: re.Pattern[str], text: str, style: Style, truncated: bool) 
 def _joined(heads: list[str], style: Style) -> list[str]:
     """Heads as written, with nothing but commas between the fields."""
     whole = "\n".join(heads)
-    plain = style.separator == "," and not style.quote and not any(gap in whole for gap in _STRAY)
-    if plain:
+    if style.separator == "," and not style.quote and not any(gap in whole for gap in _STRAY):
         return heads
     gap = re.compile(_gap(style))
     return [gap.sub(",", head.strip("\"'")) for head in heads]
 
 
-def _end(result: Tuples, style: Style, truncated: bool) -> None:
+def _end(result: Comments, style: Style, truncated: bool) -> None:
     """Take the closing brackets from the last text, or the last tuple out where it is not whole."""
     last = result.texts[-1]
     number = len(result.texts)
@@ -256,7 +224,7 @@ def _end(result: Tuples, style: Style, truncated: bool) -> None:
     if style.closer and shown.endswith(style.closer):
         result.texts[-1] = bare[: -len(style.closer)]
         return
-    inner = _inner_closer(style)
+    inner = re.split(r"[\s,;|，；、]", style.joint, maxsplit=1)[0] if style.closer else ""  # the bracket of one tuple
     if inner and not truncated and shown.endswith(inner):  # the outer bracket alone is missing
         result.texts[-1] = bare[: -len(inner)]
         return
@@ -273,38 +241,24 @@ def _end(result: Tuples, style: Style, truncated: bool) -> None:
         result.rejected.append((number, "the tuple is cut off", f"{result.heads.pop()},{last}"))
 
 
-def _inner_closer(style: Style) -> str:
-    """The closing bracket of one tuple."""
-    return re.split(r"[\s,;|，；、]", style.joint, maxsplit=1)[0] if style.closer else ""
-
-
-def _take_out_broken(result: Tuples, style: Style) -> bool:
+def _take_out_broken(result: Comments, style: Style) -> bool:
     """Texts that swallowed a damaged tuple lose it: after the joint, four of the eight fields have their shapes.
 
     Returns whether the last text did.
     """
-    last = False
-    broken, stub = _broken(style), _stub(style)
-    joint = style.joint
+    match = None
+    broken, stub, joint = _broken(style), _stub(style), style.joint
     for i in [i for i, text in enumerate(result.texts) if joint in text]:
         text = result.texts[i]
         match = broken.search(text) or stub.search(text)
-        last = i == len(result.texts) - 1 and match is not None
         if match is not None:
-            rest = text[match.start() + len(joint) :]
-            result.texts[i] = text[: match.start()]
-            for piece in _pieces(rest, style):
-                result.rejected.append((i + 2, "a field is damaged or missing", piece))
-    return last
-
-
-def _pieces(rest: str, style: Style) -> list[str]:
-    """Damaged tuples that follow each other, one by one."""
-    tells = style.joint and style.joint != style.separator
-    starts = [match.start() for match in _broken(style).finditer(rest)] if tells else []
-    bounds = [0, *starts, len(rest)]
-    width = len(style.joint)
-    return [rest[a + (width if a else 0) : b] for a, b in pairwise(bounds)]
+            result.texts[i], rest = text[: match.start()], text[match.start() :]
+            # Damaged tuples may follow each other.
+            tells = joint and joint != style.separator
+            starts = [more.start() for more in broken.finditer(rest, len(joint))] if tells else []
+            for a, b in pairwise([0, *starts, len(rest)]):
+                result.rejected.append((i + 2, "a field is damaged or missing", rest[a + len(joint) : b]))
+    return match is not None and i == len(result.texts) - 1
 
 
 def _unescaped(text: str) -> str:
@@ -328,14 +282,9 @@ def _last_gap(style: Style) -> str:
 
 @lru_cache(maxsize=256)
 def _whole(style: Style, exact: bool) -> re.Pattern[str]:
-    gap = style.separator if exact else _gap(style)
-    head = f"({gap.join(SHAPES)})"
-    return re.compile(_escaped_joint(style) + head + _last_gap(style), re.ASCII)
-
-
-def _escaped_joint(style: Style) -> str:
-    joint = re.escape(style.joint)
-    return joint.replace("'", "[\"']") if style.quote else joint
+    gap, joint = style.separator if exact else _gap(style), re.escape(style.joint)
+    joint = joint.replace("'", "[\"']") if style.quote else joint
+    return re.compile(f"{joint}({gap.join(SHAPES)}){_last_gap(style)}", re.ASCII)
 
 
 @lru_cache(maxsize=256)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -43,10 +44,10 @@ FORMAT_OF_SUFFIX = {
 }
 
 
-def format_of_name(path: str | Path) -> str | None:
-    """The format that a file's name tells, gzipped or not; None where it tells none."""
+def format_of_name(path: str | Path, known: Mapping[str, str] = FORMAT_OF_SUFFIX) -> str | None:
+    """The format that a file's name tells, gzipped or not; None where it tells none of those that are known."""
     suffixes = [suffix.lower() for suffix in Path(path).suffixes if suffix.lower() != ".gz"]
-    return FORMAT_OF_SUFFIX.get(suffixes[-1]) if suffixes else None
+    return known.get(suffixes[-1]) if suffixes else None
 
 
 def _text_encoding(value: str) -> str:

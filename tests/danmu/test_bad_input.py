@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from categorize.danmu.folder import Ingested, Settings, ingest
+from categorize.danmu import Ingested, Settings, ingest
 from categorize.errors import UserError
 
 HEAD = "12.3,1,25,16777215,1626077354,0,a2d376ad"
@@ -147,9 +147,9 @@ def test_an_id_that_comes_again_is_one_row_with_its_count(tmp_path: Path) -> Non
 
 
 def test_rows_of_several_collections_may_stand_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from categorize.danmu import spill, table_rows
+    from categorize.danmu import chunks, spill
 
-    monkeypatch.setattr(table_rows, "_BATCH", 7)
+    monkeypatch.setattr(chunks, "_BATCH", 7)
     monkeypatch.setattr(spill, "_TABLE_ROWS", 10)
     columns = "video_id,collect_YMDH,chat_id,maxlimit,time,mode,size,color,timestamp,pool,user_hash,row_id,text"
     rows = [

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from categorize.danmu.elements import ElementReader, head
+from categorize.danmu.elements import ElementReader
+from categorize.danmu.fields import head
 from categorize.danmu.opening import TextFile
 
 P = "12.3,1,25,16777215,1626077354,0,a2d376ad,51870527213010951"

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from categorize.danmu.folder import Ingested, Settings, ingest
+from categorize.danmu import Ingested, Settings, ingest
 from demo.generate_danmu import Plan, Truth, write
 
 CLEANING = ("nfkc", "control_characters", "whitespace")

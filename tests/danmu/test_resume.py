@@ -14,8 +14,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from categorize.danmu import Settings, ingest
 from categorize.danmu import folder as module
-from categorize.danmu.folder import Settings, ingest
 from categorize.errors import UserError
 from demo.generate_danmu import Plan, write
 

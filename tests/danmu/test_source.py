@@ -110,7 +110,7 @@ def test_every_comment_of_the_real_files_is_accounted_for(tmp_path: Path) -> Non
     import gzip
     import re
 
-    from categorize.danmu.folder import Settings, ingest
+    from categorize.danmu import Settings, ingest
 
     for file in sorted((Path(os.environ["CATEGORIZE_DATA"]) / "danmaku_raw").glob("*.gz")):
         text = gzip.decompress(file.read_bytes()).decode("utf-8")

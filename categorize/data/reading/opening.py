@@ -47,12 +47,17 @@ class InputFile:
         with self.path.open("rb") as stream:
             return stream.read(2) == GZIP
 
-    def open(self) -> io.BufferedReader:
-        """The decompressed bytes from the beginning; reading raises UserError where gzip is broken or cut."""
+    def open(self, damage: list[str] | None = None) -> io.BufferedReader:
+        """The decompressed bytes from the beginning.
+
+        Args:
+            damage: gets what is wrong with a gzip file that is broken or cut; the bytes then end where it is. Without,
+                reading raises UserError there.
+        """
         inner: BinaryIO = io.BytesIO(self.content) if self.content is not None else self.path.open("rb")
         self._inner = inner
         outer = gzip.GzipFile(fileobj=inner) if self.is_zipped else inner
-        return io.BufferedReader(_Checked(outer, inner, self.name), 1 << 18)
+        return io.BufferedReader(_Checked(outer, inner, self.name, damage), 1 << 18)
 
     def read(self) -> bytes:
         """All of it."""
@@ -160,18 +165,24 @@ def _codec(encoding: str | None) -> str:
 
 
 class _Checked(io.RawIOBase):
-    """A stream whose errors name the file and the way out."""
+    """A stream whose errors name the file and the way out, or that ends at damage and tells it."""
 
-    def __init__(self, inner: Any, beneath: BinaryIO, name: str) -> None:
-        self.inner, self.beneath, self.name = inner, beneath, name
+    def __init__(self, inner: Any, beneath: BinaryIO, name: str, damage: list[str] | None) -> None:
+        self.inner, self.beneath, self.name, self.damage = inner, beneath, name, damage
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
+        if self.damage:
+            return 0
         try:
-            data = self.inner.read(len(buffer))
+            data = self.inner.read1(len(buffer))  # `read` would lose what it has when it meets damage
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            if self.damage is not None:
+                cut = isinstance(error, EOFError)
+                self.damage[:] = [f"the gzip stream is {'cut off' if cut else f'damaged ({error})'}"]
+                return 0
             raise UserError(f"{self.name}: broken gzip file ({error}); copy it again") from None
         except OSError as error:
             raise UserError(f"{self.name}: cannot be read: {error.strerror or error}") from None

@@ -20,7 +20,8 @@ from categorize.errors import UserError
 
 # Bytes of one cell, several long novels: what is larger is a file that was read wrongly.
 LARGEST_CELL = 16 * 2**20
-LIST_OF_STRINGS = pa.list_(pa.string())
+_STRING = pa.string()
+LIST_OF_STRINGS = pa.list_(_STRING)
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 SPLIT_NAMES = ("train", "validation", "test", "unlabeled")
@@ -91,7 +92,7 @@ class TableBuilder:
         for column, values in columns.items():
             kinds = set(map(type, values))
             if kinds <= {str, type(None)}:
-                arrays[column], fixed = _array(list(values), pa.string())
+                arrays[column], fixed = text_array(list(values), pa.string())
             elif list in kinds:
                 lists = [None if value is None else [scalar(item) for item in _as_list(value)] for value in values]
                 # A list of nothing but nulls says nothing; an empty list says "no label".
@@ -99,9 +100,9 @@ class TableBuilder:
                     None if v is None or (v and all(i is None for i in v)) else [i for i in v if i is not None]
                     for v in lists
                 ]
-                arrays[column], fixed = _array(cleaned, LIST_OF_STRINGS)
+                arrays[column], fixed = text_array(cleaned, LIST_OF_STRINGS)
             else:
-                arrays[column], fixed = _array([scalar(value) for value in values], pa.string())
+                arrays[column], fixed = text_array([scalar(value) for value in values], pa.string())
             self._broken += fixed
         self._parts.append(arrays)
         self._numbers.append(np.asarray(row_numbers, dtype=np.int64))
@@ -233,7 +234,8 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _array(values: list[Any], kind: pa.DataType) -> tuple[pa.Array, int]:
+def text_array(values: list[Any], kind: pa.DataType = _STRING) -> tuple[pa.Array, int]:
+    """Texts, or lists of texts, as an Arrow array; and how many held half a character, which is U+FFFD now."""
     try:
         return pa.array(values, kind), 0
     except UnicodeEncodeError:

@@ -1,0 +1,178 @@
+"""Records and rows become chunks of comments: a record is a collection, `video_id, collect_YMDH, chat_id, maxlimit` and
+a `danmu_list`; a row is a comment, with the same four beside it or not."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import Any
+
+from categorize.danmu.fields import LIST, Comments, as_text, collect_time, comment_of, joined
+from categorize.danmu.items import Item
+from categorize.danmu.tuples import Style, cut, learn
+
+_OF_COLLECTION = ("video_id", "collect_YMDH", "chat_id", "maxlimit")
+_LEARNED_FROM = 32  # records of a file
+_BATCH = 20_000  # rows that are held
+
+
+@dataclass
+class Chunk(Comments):
+    """Comments that one collection holds, or some of them.
+
+    Attributes:
+        number: of the record in its file; 0 where the whole file is one collection.
+        video_id, chat_id: as written; None where the file does not say.
+        collected: seconds since 1970 (UTC); None where it is not known.
+        maxlimit: most comments that the collection could hold; None where it is not known.
+        notes: what was odd, for the counts.
+        scattered: whether the collection may come again behind others, as rows of a table do.
+    """
+
+    number: int = 0
+    video_id: str | None = None
+    chat_id: str | None = None
+    collected: int | None = None
+    maxlimit: int | None = None
+    notes: list[str] = field(default_factory=list)
+    scattered: bool = False
+
+
+def chunks_of_items(items: Iterator[Item], joint: str | None, utc_offset: float) -> Iterator[Chunk | Item]:
+    """The comments of one file, in its order, and the items that hold none.
+
+    Args:
+        items: records or rows; the first object tells which.
+        joint: what stands between two tuples; None: learned from the first records of the file.
+        utc_offset: hours that the zone of `collect_YMDH` is ahead of UTC.
+    """
+    start: list[Item] = []
+    for item in items:
+        start.append(item)
+        if item.value is not None:
+            break
+    whole = chain(start, items)
+    if start and start[-1].value is not None and LIST not in start[-1].value:
+        yield from _of_rows(whole, utc_offset)
+        return
+    first = list(islice(whole, _LEARNED_FROM))
+    lists = [item.value[LIST] for item in first if item.value is not None and isinstance(item.value.get(LIST), str)]
+    style = learn(lists, joint)
+    for item in chain(first, whole):
+        if item.value is not None and LIST in item.value:
+            yield _of_record(item, item.value, style, joint, utc_offset)
+        elif item.value is None:
+            yield item
+        else:
+            reason = f"no key {LIST!r}; keys: {', '.join(map(repr, item.value))}"
+            yield Item(item.number, None, reason, str(item.value))
+
+
+def _described(record: Mapping[str, Any], number: int, utc_offset: float) -> Chunk:
+    """What a record or a row says about its collection, without comments."""
+    video_id, written, chat_id, limit = (as_text(record.get(name)) for name in _OF_COLLECTION)
+    chunk = Chunk(number=number, video_id=video_id, chat_id=chat_id, collected=collect_time(written, utc_offset))
+    if chunk.collected is None and written is not None:
+        chunk.notes.append("collect_YMDH is not a time such as 2021071218")
+    if limit is not None:
+        limit = limit.removesuffix(".0")
+        if limit.isascii() and limit.isdigit():
+            chunk.maxlimit = int(limit)
+        else:
+            chunk.notes.append("maxlimit is not a number")
+    return chunk
+
+
+# ---------------------------------------------------------------- rows
+def _of_rows(items: Iterable[Item], utc_offset: float) -> Iterator[Chunk | Item]:
+    """A chunk of each collection at a time; rows of several collections may stand mixed."""
+    numbers: dict[tuple[str | None, ...], int] = {}
+    held: dict[tuple[str | None, ...], Chunk] = {}
+    for count, item in enumerate(items, 1):
+        if item.value is None:
+            yield item
+            continue
+        here = tuple(as_text(item.value.get(column)) for column in _OF_COLLECTION)
+        if here not in held:
+            held[here] = _described(item.value, numbers.setdefault(here, len(numbers)), utc_offset)
+            held[here].scattered = True
+        _add(held[here], item.number, *comment_of(item.value), item.value)
+        if not count % _BATCH:
+            yield from held.values()
+            held.clear()
+    yield from held.values()
+
+
+def _add(comments: Comments, number: int, head: str, text: str, wrong: str, raw: Any) -> None:
+    if wrong:
+        comments.rejected.append((number, wrong, str(raw)))
+    else:
+        comments.heads.append(head)
+        comments.texts.append(text)
+
+
+# ---------------------------------------------------------------- records
+def _of_record(item: Item, record: dict[str, Any], style: Style | None, joint: str | None, utc_offset: float) -> Chunk:
+    chunk = _described(record, item.number, utc_offset)
+    if chunk.video_id is None:
+        chunk.notes.append("the record has no video_id")
+    if item.reason:
+        chunk.notes.append(f"salvaged from {item.reason}")
+    written = record[LIST]
+    if isinstance(written, str) and joint is None:
+        written = _written_list(written) or written
+    if isinstance(written, str):
+        found = cut(written, style, joint, item.truncated)
+    else:
+        found = _of_values(written if isinstance(written, list) else [] if written is None else [written])
+    chunk.heads, chunk.texts, chunk.rejected = found.heads, found.texts, found.rejected
+    chunk.notes += ["a text holds the eight fields of a comment"] * found.embedded
+    return chunk
+
+
+def _written_list(text: str) -> list[Any] | None:
+    """The strings of a list as JSON or Python write it, `['12.3,1,...', ...]`; None where the text is not such."""
+    start = text.lstrip()[:12]
+    if re.match(r"\[\s*[\"']\s*-?\d", start) is None:
+        return None
+    # Python, too, begins with "..." where a text holds an apostrophe.
+    values: Any = None
+    for read in (json.JSONDecoder(strict=False).decode, ast.literal_eval)[0 if '"' in start else 1 :]:
+        try:
+            values = read(text.strip())
+            break
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
+        return None
+    # ['12.3', '1', ...] is a tuple in square brackets.
+    return values if any(not joined(one.split(",", 8)[:8])[1] for one in values if one.count(",") >= 8) else None
+
+
+def _of_values(values: list[Any]) -> Comments:
+    """A list that is a list already: of tuples, of their texts, or of objects."""
+    result = Comments()
+    for number, value in enumerate(values, 1):
+        if isinstance(value, dict):
+            head, text, wrong = comment_of(value)
+        else:
+            head, text, wrong = _of_parts(value.split(",", 8) if isinstance(value, str) else value)
+            if wrong and isinstance(value, str):
+                one = cut(value, Style(joint="", separator=","))
+                if len(one.texts) == 1:
+                    head, text, wrong = one.heads[0], one.texts[0], ""
+        _add(result, number, head, text, wrong, value)
+    return result
+
+
+def _of_parts(parts: Any) -> tuple[str, str, str]:
+    """The fields, the text and what is wrong of a tuple whose text may have been split at its commas, too."""
+    if not isinstance(parts, list):
+        return "", "", "not a tuple of eight fields and a text"
+    head, wrong = joined([(as_text(part) or "").strip() for part in parts[:8]])
+    text = ",".join("" if part is None else str(part) for part in parts[8:])
+    return head, text, wrong or ("" if len(parts) > 8 else "no text")
