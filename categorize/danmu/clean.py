@@ -15,18 +15,20 @@ from categorize.recipe.data_sections import CleaningOptions
 
 Cleaning = Sequence[str | CleaningOptions]
 
-_USUAL = {"nfkc", "control_characters", "whitespace"}
+_USUAL = ("nfkc", "control_characters", "whitespace")
 # Texts that these leave as they are; narrower than that, never wider.
 _WORD = (
-    r"[\x{21}-\x{7E}\x{3001}-\x{3029}\x{3041}-\x{3096}\x{30A1}-\x{30FA}\x{30FC}\x{4E00}-\x{9FFF}\x{1F300}-\x{1F64F}]+"
+    r"[\x{21}-\x{7E}\x{2600}-\x{27BF}\x{3001}-\x{3029}\x{3041}-\x{3096}\x{30A1}-\x{30FA}\x{30FC}\x{4E00}-\x{9FFF}"
+    r"\x{FE0F}\x{1F300}-\x{1F64F}\x{1F900}-\x{1F9FF}]+"
 )
 _LEFT_ALONE = f"^({_WORD}( {_WORD})*)?$"
 
 
 def clean(texts: pa.Array, cleaning: Cleaning) -> pa.Array:
     """Texts after the cleaning steps, as `cleaning.cleaner` gives them."""
-    touched = pc.is_valid(texts)
-    if all(isinstance(step, str) and step in _USUAL for step in cleaning):
-        touched = pc.invert(pc.match_substring_regex(texts, _LEFT_ALONE))
-    function = cleaner(cleaning)
-    return pc.replace_with_mask(texts, touched, pa.array(map(function, texts.filter(touched).to_pylist()), pa.string()))
+    for step in cleaning:
+        usual = step in _USUAL
+        touched = pc.invert(pc.match_substring_regex(texts, _LEFT_ALONE)) if usual else pc.is_valid(texts)
+        changed = pa.array(map(cleaner([step]), texts.filter(touched).to_pylist()), pa.string())
+        texts = pc.replace_with_mask(texts, touched, changed)
+    return texts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -51,50 +50,49 @@ def merge(
         Rows of `SCHEMA` in the order of first appearance, positioned and scripted ones apart from the others; (row id,
         text) of comments that came again with another text; counts.
     """
+    spilled = spilled.combine_chunks()
     late = pc.is_in(spilled["record"], pa.array(late_cut, pa.int64()))
-    spilled = spilled.set_column(spilled.column_names.index("cut"), "cut", pc.or_(spilled["cut"], late))
-    spilled = spilled.sort_by([("collected", "ascending"), ("order", "ascending")]).combine_chunks()
-    place = pa.array(np.arange(len(spilled)))
-    ids = spilled.select(["row_id", "record", "cut", "collected"]).append_column("place", place)
-    ids = ids.group_by("row_id", use_threads=False).aggregate(
-        [("place", "min"), ("place", "count"), ("record", "count_distinct"), ("cut", "any"), ("collected", "max")]
+    found = spilled.select(["row_id", "mode", "record", "collected"])
+    found = found.append_column("cut", pc.or_(spilled["cut"], late)).append_column("place", [np.arange(len(spilled))])
+    ids = found.take(pc.sort_indices(spilled, [("collected", "ascending"), ("order", "ascending")])).group_by(
+        "row_id", use_threads=False
     )
+    ids = ids.aggregate(
+        [
+            ("place", "first"), ("mode", "first"), ("place", "count"), ("record", "count_distinct"),
+            ("collected", "max"), ("cut", "any"),
+        ]
+    ).rename_columns(["row_id", "place", "mode", "seen", "collections", "last_collected", "possibly_cut"])  # fmt: skip
     again = np.ones(len(spilled), dtype=bool)
-    again[ids["place_min"]] = False
+    again[ids["place"]] = False
     repeated = spilled.select(["row_id", "text"]).filter(pa.array(again))
-    first = ids["place_min"].take(pc.index_in(repeated["row_id"], ids["row_id"].combine_chunks()))
+    first = ids["place"].take(pc.index_in(repeated["row_id"], ids["row_id"].combine_chunks()))
     repeated = repeated.filter(pc.not_equal(repeated["text"], spilled["text"].take(first)))
 
-    ids = ids.take(pc.sort_indices(spilled["order"].take(ids["place_min"])))
-    rows = spilled.drop_columns("cut").take(ids["place_min"])
-    for name, of in (
-        ("cut", "cut_any"), ("collections", "record_count_distinct"), ("last_collected", "collected_max"),
-        ("seen", "place_count"),
-    ):  # fmt: skip
-        rows = rows.append_column(name, ids[of])
-    is_scripted = pc.and_(pc.is_in(rows["mode"], pa.array(SCRIPTED_MODES, pa.int16())), pa.scalar(not keep_scripted))
-    kept, apart = rows.filter(pc.invert(is_scripted)), rows.filter(is_scripted)
-
-    counts = Counts(rows=len(kept), rows_apart=len(apart), conflicts=len(repeated))
-    counts.parsed = _sum(kept["seen"])
+    ids = ids.take(pc.sort_indices(spilled["order"].take(ids["place"])))
+    scripted = pc.and_(pc.is_in(ids["mode"], pa.array(SCRIPTED_MODES, pa.int16())), pa.scalar(not keep_scripted))
+    kept, apart = ids.filter(pc.invert(scripted)), ids.filter(scripted)
+    counts = Counts(rows=len(kept), rows_apart=len(apart), parsed=_sum(kept["seen"]), conflicts=len(repeated))
     counts.merged, counts.merged_apart = counts.parsed - len(kept), _sum(apart["seen"]) - len(apart)
-    counts.repeated = len(spilled) - _sum(rows["collections"])
+    counts.repeated = len(spilled) - _sum(ids["collections"])
     for one in apart.group_by("mode").aggregate([("seen", "sum")]).to_pylist():
         counts.set_apart[MODES[one["mode"]]] += one["seen_sum"]
-    finished = _finished(kept, cleaning)
-    counts.changed = _sum(pc.not_equal(finished["text"], finished["clean_text"]))
-    counts.emptied = _sum(pc.equal(finished["clean_text"], ""))
+    rows = _rows(spilled, kept, cleaning)
+    counts.changed = _sum(pc.not_equal(rows["text"], rows["clean_text"]))
+    counts.emptied = _sum(pc.equal(rows["clean_text"], ""))
     conflicts = list(zip(repeated["row_id"].to_pylist(), repeated["text"].to_pylist(), strict=True))
-    return finished, _finished(apart, cleaning), conflicts, counts
+    return rows, _rows(spilled, apart, cleaning), conflicts, counts
 
 
 def _sum(values: pa.ChunkedArray) -> int:
     return int(pc.sum(values).as_py() or 0)
 
 
-def _finished(first: pa.Table, cleaning: Cleaning) -> pa.Table:
-    """Rows of `SCHEMA` from the first appearance of each comment."""
-    columns: dict[str, Any] = {name: first[name].combine_chunks() for name in first.column_names}
+def _rows(spilled: pa.Table, ids: pa.Table, cleaning: Cleaning) -> pa.Table:
+    """Rows of `SCHEMA` from the first appearance of each comment, and what all of them say."""
+    table = spilled.take(ids["place"])
+    columns = {name: table[name].combine_chunks() for name in table.column_names}
+    columns |= {name: ids[name].combine_chunks() for name in ("collections", "last_collected", "possibly_cut")}
     texts = columns["text"].dictionary_encode()
     columns |= {
         "clean_text": clean(texts.dictionary, cleaning).take(texts.indices),
@@ -104,6 +102,5 @@ def _finished(first: pa.Table, cleaning: Cleaning) -> pa.Table:
         "pool": named(columns["pool"], lambda code: POOLS.get(code, f"pool {code}")),
         "first_collected": columns["collected"].cast(pa.timestamp("s", "UTC")),
         "last_collected": columns["last_collected"].cast(pa.timestamp("s", "UTC")),
-        "possibly_cut": columns["cut"],
     }
     return pa.table([columns[name].cast(SCHEMA.field(name).type) for name in SCHEMA.names], schema=SCHEMA)
