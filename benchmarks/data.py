@@ -70,7 +70,7 @@ class Measured:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the benchmark; the exit status: 1 where a target is missed, 2 for what the user can mend."""
+    """Run the benchmark; the exit status: 1 where a target is missed, 2 for what the user can fix."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--comments", type=int, nargs=2, default=[1_000_000, LARGE], help="of the two collections")
     options = parser.parse_args(argv)

@@ -172,7 +172,7 @@ def comment_of(row: Mapping[str, Any]) -> tuple[str, str, str]:
 
 def collect_time(written: object, utc_offset: float) -> int | None:
     """Seconds since 1970 (UTC) of a `collect_YMDH` such as 2021071218, written in a zone that is `utc_offset` hours
-    ahead; None where it is no such time."""
+    ahead; None where it is not such a time."""
     match = _YMDH.fullmatch(str(written).strip()) if written is not None else None
     if match is None:
         return None

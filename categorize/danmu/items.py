@@ -184,7 +184,7 @@ def parquet_rows(source: TextFile) -> Iterator[Item]:
     """The rows of a Parquet file.
 
     Raises:
-        UserError: it is none.
+        UserError: it cannot be read as one.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

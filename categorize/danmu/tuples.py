@@ -275,7 +275,7 @@ def _gap(style: Style) -> str:
 
 
 def _last_gap(style: Style) -> str:
-    """Before the text, whose own white space stays; a blank that follows every separator is no part of it."""
+    """Before the text, whose own white space stays; a blank that follows every separator does not."""
     gap = re.escape(style.separator)
     return rf"[\"']?\s*{gap}\s*[\"']" if style.quote else gap + (" ?" if style.spaced else "")
 
