@@ -55,6 +55,15 @@ def test_a_truncated_gzip_keeps_what_came_before(tmp_path: Path) -> None:
     assert any("gzip stream is cut off" in remark for remark in done.counts.remarks)
 
 
+def test_a_gzip_damaged_in_the_middle_keeps_what_came_before(tmp_path: Path) -> None:
+    whole = lines(*(record([f"第{i}条 {j} {i * j**5}" for j in range(20)], 10**17 + 100 * i) for i in range(200)))
+    packed = gzip.compress(whole.encode())
+    half = len(packed) // 2
+    done, rows = read(put(tmp_path, "bad.jsonl.gz", packed[:half] + bytes(range(256)) + packed[half + 256 :]))
+    assert 1000 < len(rows) < 4000
+    assert any("gzip stream is damaged" in remark for remark in done.counts.remarks)
+
+
 def test_a_truncated_json_record_keeps_its_whole_tuples(tmp_path: Path) -> None:
     path = put(tmp_path, "cut.jsonl", lines(record(["a", "b"]), record(["c", "d", "e"], 7))[:-6])
     done, rows = read(path)
