@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice, pairwise
 
-from categorize.danmu import fields
+from categorize.danmu.fields import SHAPES as SHAPES_OF_FIELDS
 from categorize.danmu.fields import Comments
 
 # In a list, where shapes have to tell a tuple from text, a time is one that a clock gives today.
-SHAPES = (*fields.SHAPES[:4], r"(?:0|\d{9,17})(?:\.\d{1,9})?", *fields.SHAPES[5:])
+SHAPES = (*SHAPES_OF_FIELDS[:4], r"(?:0|\d{9,17})(?:\.\d{1,9})?", *SHAPES_OF_FIELDS[5:])
 _SAMPLE = 64  # tuples of a list from which its style is learned
 _SAMPLE_CHARACTERS = 100_000
 _FEW = 8  # below so many different ends of texts, a known joint is likelier than what they have in common
