@@ -201,6 +201,17 @@ def test_what_cannot_be_merged_is_refused_before_training(
     assert not (folder / "outputs").exists()
 
 
+def test_a_dry_run_refuses_an_adapter_that_training_would_stumble_over(
+    folder: Path, tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = sft_recipe(folder, tiny("qwen2", chat=True), {"type": "lora", "target_modules": ["lm_head"]})
+    capsys.readouterr()
+    assert run("sft", recipe, "--dry-run") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: adapter: the output layer (lm_head) cannot have an adapter")
+    assert error.count("\n") == 1 and not (folder / "outputs").exists()
+
+
 def write_predictions(folder: Path, split: str = "validation", **columns: Any) -> Path:
     rows = len(next(iter(columns.values())))
     table = {"predicted": [["a"]] * rows, "valid": [True] * rows, "probabilities": [None] * rows, **columns}
