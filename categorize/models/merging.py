@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from categorize.errors import UserError
 from categorize.models.adapters import build_adapter_config
+from categorize.models.console import quiet_libraries
 from categorize.models.head import OUTPUT_MODULES
 from categorize.models.tokenizer import loading
 from categorize.recipe.sections import HeadModel, TrainedRecipe
@@ -49,6 +50,7 @@ def refuse_unmergeable(recipe: TrainedRecipe, trust_remote_code: bool = False) -
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
+    quiet_libraries()
     section, is_head = recipe.model, isinstance(recipe.model, HeadModel)
     assert recipe.adapter is not None and not hasattr(section, "estimator")
     with loading(section.name_or_path, "the model"):
