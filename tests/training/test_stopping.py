@@ -120,6 +120,14 @@ def test_data_workers_that_were_told_too_are_no_crash() -> None:
 
 
 def test_outside_of_a_training_a_signal_ends_the_work_at_once() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
+    try:
+        _ends_at_once()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def _ends_at_once() -> None:
     with pytest.raises(StoppedEarly, match=r"stopped by SIGHUP; .* with --resume goes on"), stop_on_signals():
         os.kill(os.getpid(), signal.SIGHUP)
         raise AssertionError("not reached")
