@@ -140,6 +140,12 @@ def test_a_key_without_effect_here_is_refused_with_the_reason(tmp_path: Path, ke
         load_recipe(recipe, (), "seqcls")
 
 
+def test_a_key_of_another_kind_of_recipe_is_said_to_be_one(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "one.yaml", model={"name_or_path": "x"}, training={"activation_offloading": True})
+    with pytest.raises(UserError, match=r"training\.activation_offloading: is a key of training in another kind"):
+        load_recipe(recipe, (), "seqcls")
+
+
 @pytest.mark.parametrize(
     ("training", "message"),
     [
