@@ -1,4 +1,4 @@
-"""The one exception that means "the user can mend this": entry scripts print it as one line, without a traceback."""
+"""The one exception that means "the user can correct this": entry scripts print it as one line, without a traceback."""
 
 from __future__ import annotations
 

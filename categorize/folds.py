@@ -95,7 +95,7 @@ def run(options: argparse.Namespace) -> None:
             raise StoppedEarly(f"fold {fold.number} was stopped; the same command goes on from there")
         if status:
             raise UserError(
-                f"fold {fold.number} failed (exit status {status}); mend what it says above, then run the "
+                f"fold {fold.number} failed (exit status {status}); correct what it says above, then run the "
                 "same command: finished folds are kept"
             )
     summary = summarize(folds)
@@ -119,7 +119,7 @@ def plan(path: str, overrides: Sequence[str]) -> list[Fold]:
     """The runs of a recipe's folds (5 where it names no number), each with its own checked recipe.
 
     Raises:
-        UserError: the recipe is no training recipe, or cannot be split by folds.
+        UserError: the recipe is not a training recipe, or cannot be split by folds.
     """
     from categorize.data.splitting.split_file import default_split_file
 

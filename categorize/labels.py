@@ -69,7 +69,7 @@ class LabelSet:
     """Labels in order, their groups and the task. Immutable; equal sets have equal fingerprints.
 
     Raises:
-        UserError: two labels, aliases or codes are spelled the same, a parent is no group, or there are fewer than two
+        UserError: two labels, aliases or codes are spelled alike, a parent is not a group, or there are fewer than two
             labels in a classification.
     """
 
@@ -94,7 +94,7 @@ class LabelSet:
         for label in self.labels:
             if label.parent is not None and label.parent not in names:
                 raise UserError(
-                    f"labels: parent {label.parent!r} of label {label.name!r} is no group; groups: {sorted(names)}"
+                    f"labels: parent {label.parent!r} of label {label.name!r} is not a group; groups: {sorted(names)}"
                 )
         named = (Counter(one.name for one in part) for part in (self.labels, self.groups))
         if twice := [name for counts in named for name, n in counts.items() if n > 1]:
@@ -152,7 +152,7 @@ class LabelSet:
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
     def subset(self, names: Iterable[str]) -> LabelSet:
-        """The set of these labels alone, in this set's order. Raises KeyError for a name that it has not."""
+        """The set of these labels alone, in this set's order. Raises KeyError for a name that is not in it."""
         wanted = set(names)
         if missing := wanted - set(self.names):
             raise KeyError(f"no such labels: {sorted(missing)}")
@@ -218,7 +218,7 @@ class LabelSet:
         A regression takes `scores` (one number a row, None = unknown) and gives [n, 1].
 
         Raises:
-            KeyError: a label that the set has not.
+            KeyError: a label that is not in the set.
         """
         import numpy as np
 
@@ -279,7 +279,7 @@ class LabelSet:
         rows, sorted.
 
         Raises:
-            UserError: a code or `other` names a label that the set has not, or the set itself is unsound.
+            UserError: a code or `other` names a label that is not in the set, or the set itself is unsound.
         """
         rules = LabelRules(tuple(section.missing), section.unknown, section.other, section.minimum, section.maximum)
         if section.task == "regression":

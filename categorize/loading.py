@@ -35,10 +35,10 @@ def load_predictor(
         path_or_hub_id: a run folder, one of its checkpoints (the run at that step), a Hub id of a pushed run
             (`owner/name`, `owner/name@revision`), an adapter folder, or a base model.
         base: the base of an adapter, where it is not found under the name that it was trained on.
-        label_set: labels of a model that is no run; by default those that its config names.
-        input_spec: how text is prepared for a model that is no run.
+        label_set: labels of a model that is not a run; by default those that its config names.
+        input_spec: how text is prepared for a model that is not a run.
         section: batch bounds, computation type, and how a causal model predicts.
-        prompt: how a causal model that is no run is asked.
+        prompt: how a causal model that is not a run is asked.
         name: what reports call it.
 
     Raises:

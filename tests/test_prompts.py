@@ -153,21 +153,6 @@ def test_more_labels_than_codes_are_refused_in_one_line() -> None:
         prompt_format("chatml", many, completion="codes")
 
 
-def test_a_trie_tells_a_label_from_one_that_it_begins() -> None:
-    prompt = FORMATS["chatml"]
-
-    def leaves(node: dict[int, Any]) -> list[int]:
-        return [x for key, value in node.items() for x in ([value] if key == -1 else leaves(value))]
-
-    trie = prompt.label_tokens()
-    assert sorted(leaves(trie)) == list(range(len(LABELS)))
-    for name, ids in prompt.completions.items():
-        node = trie
-        for token in ids:
-            node = node[token]
-        assert node == {-1: LABELS.index[name]}, "nothing goes on behind an end"
-
-
 @pytest.mark.parametrize("name", ["a, b", "none"])
 def test_labels_that_a_list_of_answers_cannot_hold_are_refused(name: str) -> None:
     labels = LabelSet("multi_label", (Label(name), Label("c")))
@@ -232,7 +217,7 @@ def test_the_answer_of_a_regression_s_shot_is_a_number_as_rows_have_it() -> None
     prompt = prompt_format("chatml", SCORE, shots=({"text": "great", "label": " 4.50"},))
     assert "assistant\n4.5<|im_end|>" in prompt.render({"text": "x"})
     for wrong in ("nine", "nan", "", "inf"):
-        with pytest.raises(UserError, match=rf"prompt.shots: label '{wrong}' is no number"):
+        with pytest.raises(UserError, match=rf"prompt.shots: label '{wrong}' is not a number"):
             prompt_format("chatml", SCORE, shots=({"text": "x", "label": wrong},))
 
 

@@ -90,7 +90,7 @@ def extract(
         elsewhere: columns that other files of the source have; those of `OPTIONAL` may be missing here.
 
     Raises:
-        UserError: a column is missing (lists those there are), an id is empty or comes twice, a weight is no number.
+        UserError: a column is missing (lists those there are), an id is empty or comes twice, a weight is not a number.
     """
     columns = data.columns
     table = raw.table
@@ -192,7 +192,7 @@ def _weights(cells: list[str | None], column: str, raw: RawTable) -> npt.NDArray
         value = to_number(cell)
         if value is None or value < 0:
             raise UserError(
-                f"{raw.name}: row {raw.row_numbers[row]}: {column} {cell!r} is no weight; use numbers of 0 or more"
+                f"{raw.name}: row {raw.row_numbers[row]}: {column} {cell!r} is not a weight; use numbers of 0 or more"
             )
         weights[row] = value
     return weights

@@ -44,7 +44,7 @@ class InputSpec:
         segments: how documents are cut, and how predictions of the parts become one.
 
     Raises:
-        UserError: a placeholder is no text column, a text column has no placeholder, or a step does not exist.
+        UserError: a placeholder is not a text column, a text column has no placeholder, or a step does not exist.
     """
 
     columns: Columns = field(default_factory=lambda: Columns())
@@ -58,7 +58,7 @@ class InputSpec:
             return
         columns = text_columns(self.columns)
         if other := [column for column in self._template.columns if column not in columns]:
-            raise UserError(f"data.template: {{{other[0]}}} is no column of data.columns.text: {', '.join(columns)}")
+            raise UserError(f"data.template: {{{other[0]}}} is not a column of data.columns.text: {', '.join(columns)}")
         if unused := [column for column in columns if column not in self._template.columns]:
             raise UserError(f"data.template: {self.template!r} has no place for the text column {{{unused[0]}}}")
 
@@ -96,7 +96,7 @@ class InputSpec:
         if self._template is None:
             return "\n".join(value for value in cleaned if value)
         if not any(cleaned):
-            return ""  # the template alone is no text
+            return ""  # the template alone is not a text
         values = dict(zip(text_columns(self.columns), cleaned, strict=True))
         return self._template.fill(values.__getitem__).strip()
 

@@ -55,7 +55,7 @@ def align(label_set: LabelSet, gold: FloatArray, predictions: Predictions) -> Al
 
     Raises:
         ValueError: the lengths differ, nothing was decided yet, or a single-label row has no gold label or several.
-        KeyError: a decided label that the set has not.
+        KeyError: a decided label that is not in the set.
     """
     gold = np.asarray(gold, dtype=np.float64)
     if gold.shape != (len(predictions), len(label_set)):

@@ -180,7 +180,7 @@ class DecisionRule:
         """Read what `save` wrote.
 
         Raises:
-            UserError: the file is missing or is no decision rule.
+            UserError: the file is missing or is not a decision rule.
         """
         try:
             return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
@@ -190,7 +190,7 @@ class DecisionRule:
             ) from error
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"{path}: is no decision rule ({type(error).__name__}: {error}); train the run again"
+                f"{path}: is not a decision rule ({type(error).__name__}: {error}); train the run again"
             ) from error
 
 

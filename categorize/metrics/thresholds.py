@@ -129,7 +129,7 @@ def _macro_f1(chosen: BoolArray, gold: FloatArray) -> float:
 
 def _beats_chance(chosen: BoolArray, gold: FloatArray, scored: BoolArray) -> bool:
     """Whether the chosen cells hold more gold than as many drawn at random would (hypergeometric test); where most
-    cells are gold, giving the label to all rows is no fault."""
+    cells are gold, giving the label to all rows is not a fault."""
     from scipy.stats import hypergeom
 
     cells, positives = int(scored.sum()), int((gold > 0)[scored].sum())

@@ -63,7 +63,7 @@ def loading(name_or_path: str, what: str) -> Iterator[None]:
         except (OSError, ValueError, KeyError) as error:
             if what == "the model" and (path / "adapter_config.json").is_file():
                 raise UserError(
-                    f"{name_or_path}: holds an adapter, which is no model by itself; train on its base, or merge it "
+                    f"{name_or_path}: holds an adapter, which is not a model by itself; train on its base, or merge it "
                     f"with --merge and name the merged run"
                 ) from error
             if trouble is not None and isinstance(error, OSError):
@@ -78,7 +78,7 @@ def ensure_pad_token(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfi
     """Give tokenizer and model config one and the same pad token.
 
     A reserved token is preferred; the unknown token comes next; the end token last, because a model that pools the last
-    token that is no pad would then skip an end token of the text. The vocabulary is never enlarged.
+    token that is not a pad would then skip an end token of the text. The vocabulary is never enlarged.
 
     Raises:
         UserError: the tokenizer has no token that could pad.

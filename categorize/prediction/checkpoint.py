@@ -66,7 +66,7 @@ class Checkpoint:
 
 
 def checkpoint_of(folder: Path, method_of: Callable[[Run], str | None]) -> Checkpoint | None:
-    """The checkpoint that a folder is, with its run; None where it is no checkpoint of a run.
+    """The checkpoint that a folder is, with its run; None where it is not a checkpoint of a run.
 
     Args:
         method_of: tells the name of the method that is training a run by its files.

@@ -89,7 +89,7 @@ class TrainedPredictor:
         name: what a comparison calls it.
         notes: what a reader must know, such as a head that was never trained.
         facts: parameters, method and the like, for reports.
-        fingerprints: of the splits of the run, by name; empty for a model that is no run of this project.
+        fingerprints: of the splits of the run, by name; empty for a model that is not a run of this project.
     """
 
     unit: ClassVar[Literal["document"]] = "document"

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from categorize.recipe.sections import PromptSection
 
-LEAF = -1  # the key of a trie node that ends a label: its value is the label's position
 SYSTEMS = {
     "single_label": "Read the text and answer with the one label that fits it best.\nLabels:\n{labels}",
     "ordinal": "Read the text and answer with the one level that fits it best, from lowest to "
@@ -205,19 +204,6 @@ class PromptFormat:
         everything = len(self.completion_ids(self.answer(self.label_set.names)))
         return max(longest, min(everything, self.max_length // 4))
 
-    def label_tokens(self) -> dict[int, Any]:
-        """Trie of the labels' completions: token id -> node, and `LEAF` -> label position where a label ends.
-
-        The end token is part of each path, so that a label which begins another one is told apart from it.
-        """
-        root: dict[int, Any] = {}
-        for position, name in enumerate(self.label_set.names):
-            node = root
-            for token in self.completions.get(name, ()):
-                node = node.setdefault(token, {})
-            node[LEAF] = position
-        return root
-
     def _with_codes(self, settings: PromptSettings, count: int) -> PromptSettings:
         """Codes that are one token each where an answer stands, distinct as tokens: letters, digits, then pairs."""
         pairs = ("".join(pair) for pair in product(ascii_uppercase, repeat=2))
@@ -317,7 +303,7 @@ class PromptFormat:
     def _row(self, fields: Mapping[str, str]) -> str:
         def value(column: str) -> str:
             try:
-                return self._harmless(fields[column] or "")
+                return self.escape_special_tokens(fields[column] or "")
             except KeyError:
                 raise UserError(f"prompt.template: {{{column}}} names no column; columns: {sorted(fields)}") from None
 
@@ -325,9 +311,9 @@ class PromptFormat:
         # Fields may spell a special token together, or with the template around them.
         literal = self.template.fill(lambda _: "\0")
         own = [literal.count(token) for token in self._special]
-        return row if [row.count(token) for token in self._special] == own else self._harmless(row)
+        return row if [row.count(token) for token in self._special] == own else self.escape_special_tokens(row)
 
-    def _harmless(self, text: str) -> str:
+    def escape_special_tokens(self, text: str) -> str:
         """The text with any special token that it spells broken by a space: a comment cannot end its own turn."""
         for token in self._special:
             if token in text:
@@ -354,7 +340,7 @@ class PromptFormat:
                 if math.isfinite(score := float(shot["label"])):
                     return number(score)
             raise UserError(
-                f"prompt.shots: label {shot['label']!r} is no number; a regression's rows are answered with one"
+                f"prompt.shots: label {shot['label']!r} is not a number; a regression's rows are answered with one"
             )
         words = (
             [part.strip() for part in shot["label"].split(",")] if self.label_set.is_multi_label else [shot["label"]]

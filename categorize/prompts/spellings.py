@@ -20,7 +20,7 @@ UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf
 LETTER = rf"[^\W_{UNSPACED}]"
 JOINED = rf"[^\W\d_{UNSPACED}]"
 _SIGNS = str.maketrans({"\u2212": "-", **{power: f"^{digit}" for digit, power in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}})
-# The digits of a label are no part of a longer number, of a time or a range, and have no sign in front.
+# The digits of a label are not part of a longer number, of a time or a range, and have no sign in front.
 _NO_NUMBER_BEFORE = r"(?<!\d[.,:/'’ –—-])(?<![.+±–—^\d-])"
 _NO_NUMBER_BEHIND = r"(?![.,:/'’ –—^-]?\d|[%‰^])"
 
@@ -179,7 +179,7 @@ def _within(spelling: str) -> re.Pattern[str]:
     literal, first, last = _literal(spelling), spelling[0], spelling[-1]
     if len(spelling) == 1 and spelling.isascii():
         # Codes of one character are words as well (a, I, 1 apple): they count within brackets or marks, or alone.
-        # The 4 of 4.5, or of a time such as 4:30, is no word.
+        # The 4 of 4.5, or of a time such as 4:30, is not a word.
         code = rf"({literal})(?![.,:]\d)"
         return re.compile(
             rf"[\[(<>\"'*【「“‘]{code}[\])<>\"'*.:】」”’]|(?:^|(?<!\d)[:=] ?){code}(?=$|[\n.,:)。])",

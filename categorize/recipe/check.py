@@ -63,7 +63,7 @@ def header_problems(path: Path, kind: str) -> list[str]:
         )
     elif Path(match.group(1)).name != SCHEMA_NAME or not (path.parent / match.group(1)).is_file():
         problems.append(
-            f"{shown(path)}:1: no such schema from here: {match.group(1)}; mend the path to recipes/{SCHEMA_NAME}"
+            f"{shown(path)}:1: no such schema from here: {match.group(1)}; correct the path to recipes/{SCHEMA_NAME}"
         )
     comment = []
     for line in lines:

@@ -56,7 +56,7 @@ def _text_encoding(value: str) -> str:
     except LookupError:
         known = False
     if not known:
-        raise ValueError(f"{value!r} is no encoding of text; such as utf-8, gb18030, big5, shift_jis, utf-16")
+        raise ValueError(f"{value!r} is not an encoding of text; such as utf-8, gb18030, big5, shift_jis, utf-16")
     return value
 
 
@@ -247,7 +247,7 @@ class SplitSettings(Section):
 
 
 class Sample(Section):
-    """A part of the rows, for a quick run or a dear model."""
+    """A part of the rows, for a quick run or a costly model."""
 
     rows: PositiveInt = Field(description="Rows that stay in each of `splits`; a larger number keeps them.")
     stratified: bool = Field(True, description="Keep the shares of the labels.")

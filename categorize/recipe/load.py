@@ -123,8 +123,8 @@ def _kind(root: Mapping, kind: str | None, path: str, problems: Problems) -> str
             return written
         script = SCRIPT_OF_KIND[written]
         raise UserError(f"{node.position}: kind: {written} belongs to {script}; run: python {script} {path}")
-    mend = did_you_mean(written, RECIPE_OF_KIND) if isinstance(written, str) else ""
-    problems.add(node.position, ("kind",), f"expected {kinds}, found {found(written)}{mend}")
+    hint = did_you_mean(written, RECIPE_OF_KIND) if isinstance(written, str) else ""
+    problems.add(node.position, ("kind",), f"expected {kinds}, found {found(written)}{hint}")
     problems.raise_if_any()
     raise AssertionError("unreachable")
 
@@ -153,7 +153,7 @@ def build(model: type[BaseModel], values: dict[str, Any], root: Mapping, problem
 
 
 def _data_key(location: tuple[str | int, ...], values: dict[str, Any]) -> Key:
-    """Pydantic's location without the tags of union branches, which are no keys of the data."""
+    """Pydantic's location without the tags of union branches, which are not keys of the data."""
     key: list[str | int] = []
     here: Any = values
     for step in location:

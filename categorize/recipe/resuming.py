@@ -35,7 +35,7 @@ def changes(before: str, now: str) -> list[str]:
     """What a training would read otherwise, `key: value now, was value then`; none where it may go on.
 
     Args:
-        before, now: resolved recipes as text. Comments and the order of keys are no difference.
+        before, now: resolved recipes as text. Comments and the order of keys make no difference.
     """
     old, new = _leaves(before), _leaves(now)
     read_after_all = READ_BY_SFT if old.get(("kind",)) == "sft" else ()
@@ -48,7 +48,7 @@ def changes(before: str, now: str) -> list[str]:
 
 
 def _leaves(text: str) -> dict[Key, Any]:
-    """Every value that is no mapping, by its path."""
+    """Every value that is not a mapping, by its path."""
     node = compose(text, "recipe", Problems())
     found: dict[Key, Any] = {}
 

@@ -249,9 +249,9 @@ class TypeCheck:
         kinds = {vocabulary.get(branch, "list" if origin(branch) is list else "other") for branch in types}
         choices = [str(choice) for branch in types if origin(branch) is Literal for choice in get_args(branch)]
         message = f"expected {describe(branches)}, found {found(value)}"
-        mend = did_you_mean(value, choices) if isinstance(value, str) and choices else ""
+        hint = did_you_mean(value, choices) if isinstance(value, str) and choices else ""
         text = node.text if isinstance(node, Scalar) else None
-        self.problems.add(node.position, key, message + (mend or way_out(value, kinds, text)))
+        self.problems.add(node.position, key, message + (hint or way_out(value, kinds, text)))
         return INVALID
 
     # ------------------------------------------------------------ variants of a section (model.method)
@@ -266,9 +266,9 @@ class TypeCheck:
         if isinstance(chosen, str) and chosen in choices:
             return choices[chosen]
         assert entry is not None
-        mend = did_you_mean(chosen, choices) if isinstance(chosen, str) else ""
+        hint = did_you_mean(chosen, choices) if isinstance(chosen, str) else ""
         self.problems.add(
-            entry.value.position, (*key, name), f"expected one of {', '.join(choices)}, found {found(chosen)}{mend}"
+            entry.value.position, (*key, name), f"expected one of {', '.join(choices)}, found {found(chosen)}{hint}"
         )
         return None
 

@@ -5,7 +5,7 @@ Everything is written to `<output>.incomplete`, beside the final place. `commit(
 mark of
 completeness, and renames the folder into place; an older run there stays whole until that moment. A crash between
 the two
-renames of a replacement is mended by the next writer.
+renames of a replacement is repaired by the next writer.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Run:
         checkpoint: where weights and tokenizer are read from, if not from the folder.
 
     Raises:
-        UserError: (`open`) the folder is no finished run.
+        UserError: (`open`) the folder is not a finished run.
     """
 
     path: Path
@@ -195,7 +195,7 @@ class RunWriter:
         probe: only find out whether the place can be written, for a dry run; it is left as it is.
 
     Raises:
-        UserError: the place holds another run, an interrupted run or something that is no run, cannot be written, or
+        UserError: the place holds another run, an interrupted run or something that is not a run, cannot be written, or
             another process writes there.
     """
 
@@ -220,7 +220,9 @@ class RunWriter:
             _mend(self.final)
         if self.final.is_dir() and any(self.final.iterdir()):
             if not is_run(self.final):
-                raise UserError(f"{self.final}: output_dir holds files that are no run; name another output_dir")
+                raise UserError(
+                    f"{self.final}: output_dir holds files that do not belong to a run; name another output_dir"
+                )
             if not overwrite:
                 again = " --resume" if resume and self.checkpoints.is_dir() else ""
                 raise UserError(
@@ -330,7 +332,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except Exception as error:  # nothing is swallowed: what is no failed write goes on as it came
+    except Exception as error:  # nothing is swallowed: what is not a failed write goes on as it came
         reason = _write_failure(error)
         if reason is None:
             raise

@@ -32,7 +32,7 @@ def class_weights(
         weights: of each row, [n], by which it is counted, so that the segments of a document count as it does.
 
     Raises:
-        UserError: a weight for a label that the set has not.
+        UserError: a weight for a label that is not in the set.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Broken files: what is whole is read, what is not is counted, and a file that is no danmu is one line of error."""
+"""Broken files: what is whole is read, what is not is counted, and a file that is not danmu is one line of error."""
 
 from __future__ import annotations
 

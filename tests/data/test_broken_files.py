@@ -64,7 +64,7 @@ def test_rows_that_a_spreadsheet_left_blank_are_no_rows_and_counted(tmp_path: Pa
     table = read(path)
     assert table.table.to_pylist() == [{"编号": "1", "文本": "好"}, {"编号": "2", "文本": None}]
     assert table.row_numbers.tolist() == [2, 4]
-    assert table.notes == (f"{path}: 3 rows of separators alone are no rows",)
+    assert table.notes == (f"{path}: 3 rows of separators alone are not rows",)
 
 
 CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)
@@ -147,7 +147,7 @@ def test_an_encoding_that_does_not_exist_is_refused_in_the_recipe(tmp_path: Path
         path.write_text(
             f"kind: seqcls\nname: a\ndata:\n  source: a.csv\n  encoding: {name}\nmodel: {{method: tfidf}}\n"
         )
-        with pytest.raises(UserError, match=f"r.yaml:5: data.encoding: '{name}' is no encoding of text"):
+        with pytest.raises(UserError, match=f"r.yaml:5: data.encoding: '{name}' is not an encoding of text"):
             load_recipe(path)
 
 

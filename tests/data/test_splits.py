@@ -125,7 +125,7 @@ def test_few_rows_move_when_rows_are_added_and_none_with_the_stored_file() -> No
 
 
 def test_renaming_labels_in_the_recipe_cannot_move_a_row() -> None:
-    # Strata are raw values: the label set is no argument here, and no value order but that of ties matters.
+    # Strata are raw values: the label set is not an argument here, and no value order but that of ties matters.
     keys, values = made_up()
     assert split(keys, values) == split(keys, [v and tuple(reversed(v)) for v in values])
 

@@ -281,6 +281,6 @@ def test_an_adapter_that_is_named_as_a_model_is_refused_by_name(tiny: Tiny, tmp_
     causal.model.save_pretrained(tmp_path)
     causal.tokenizer.save_pretrained(tmp_path)
     for load in (load_causal, lambda folder: load_sequence_classifier(folder, THREE)):
-        with pytest.raises(UserError, match=r"holds an adapter, which is no model by itself; .* --merge") as error:
+        with pytest.raises(UserError, match=r"holds an adapter, which is not a model by itself; .* --merge") as error:
             load(str(tmp_path))
         assert "\n" not in str(error.value)

@@ -178,7 +178,7 @@ def test_what_a_resumed_run_took_is_that_of_all_its_starts(
 def test_a_run_is_continued_in_another_place_with_another_prediction(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Comments, the place and what comes after training are no difference; what training reads is one."""
+    """Comments, the place and what comes after training make no difference; what training reads is one."""
     again = interrupted(tiny, tmp_path, monkeypatch)
     (tmp_path / "disk").mkdir()
     shutil.copytree(tmp_path / "outputs/one.incomplete", tmp_path / "disk/two.incomplete")

@@ -31,7 +31,7 @@ from tests.training.tiny_training import build_trainer
 
 Tiny = Callable[..., Path]
 
-# Arguments are copied, checked against each other and printed whole; that is no use of any of them.
+# Arguments are copied, checked against each other and printed whole; that is not a use of any of them.
 PASSED_BY = ("to_dict", "to_sanitized_dict", "to_json_string", "__repr__", "__post_init__", "_validate_args")
 READS: set[str] = set()
 

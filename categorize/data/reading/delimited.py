@@ -67,7 +67,7 @@ def _table(file: InputFile, records: Iterator[list[str]], is_csv: bool = False) 
     """Records, the first a header, as a raw table. Row numbers count every record, as a spreadsheet does."""
     first = next(records, None)
     if first is None or not any(cell.strip() for cell in first):
-        raise UserError(f"{file.name}: the first line is no header; it must name the columns")
+        raise UserError(f"{file.name}: the first line is not a header; it must name the columns")
     if is_csv and len(first) == 1:
         _check_separator(first[0], file.name)
     header = [cell.strip() for cell in first]
@@ -108,7 +108,7 @@ def _table(file: InputFile, records: Iterator[list[str]], is_csv: bool = False) 
     if not len(builder):
         raise UserError(f"{file.name}: there is a header but no row")
     if blank:
-        file.notes.append(f"{file.name}: {blank} rows of separators alone are no rows")
+        file.notes.append(f"{file.name}: {blank} rows of separators alone are not rows")
     return builder.finish(file.notes)
 
 

@@ -16,7 +16,7 @@ _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 def may_be_hub_id(source: str) -> bool:
-    """Whether a source that is no path here can be the name of a Hub dataset."""
+    """Whether a source that is not a path here can be the name of a Hub dataset."""
     path = Path(source.removesuffix(".gz"))
     if path.parent != Path() and path.parent.is_dir():
         return False  # "comments/2024" beside a folder "comments" is a slip of the path, not worth a network time-out
@@ -32,7 +32,7 @@ def read_saved(path: Path) -> Source:
     """A folder that `datasets.Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote."""
     if not is_saved_dataset(path):
         check_is_file(path, "data.source")
-        raise UserError(f"data.source: {path} is no folder of datasets.save_to_disk; leave out data.format")
+        raise UserError(f"data.source: {path} is not a folder of datasets.save_to_disk; leave out data.format")
     import datasets
 
     try:

@@ -41,7 +41,7 @@ _NO_SPEAKERS = _words(
     价格 评分 车牌 车牌号 车型 手机
     """
 )
-# Words of sentences: "我想说的是：" is no speaker.
+# Words of sentences: "我想说的是：" is not a speaker.
 _CJK_SENTENCE = re.compile("[的是了在有我你他她它这那说就都也不要会能没很吗吧呢]")
 
 

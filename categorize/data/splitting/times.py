@@ -68,7 +68,7 @@ def read_times(cells: Sequence[str | None], where: Callable[[int], str], key: st
             if date is None and number is None:
                 raise UserError(
                     f"{key}: {where(row)}: {cell[:40]!r} is neither a date (2024-03-05 14:30) nor a number; "
-                    "mend it, or leave the cell empty"
+                    "correct it, or leave the cell empty"
                 )
             memory[cell] = ("date", date) if date is not None else ("number", number or 0.0)
         kind, times[row] = memory[cell]
