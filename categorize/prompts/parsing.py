@@ -105,8 +105,8 @@ def _unmentioned(answer: str, mentions: Sequence[Mention], spellings: Spellings)
     """What the parts of a list stand for that mention no label: a code (`A, C`), or None for a label that the set does
     not have, so that none is dropped.
 
-    A line that leads in (`Labels:`) or opens a block of code is not part of it. A number before another label is its place in
-    the list or a code: which, is unknown.
+    A line that leads in (`Labels:`) or opens a block of code is not part of it. A number before another label is its
+    place in the list or a code: which, is unknown.
     """
     found: set[str | None] = set()
     marked, end = "", 0
