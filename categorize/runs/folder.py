@@ -81,7 +81,7 @@ class Run:
     def open(cls, path: str | Path) -> Run:
         """The run at `path`, checked for its mark of completeness."""
         folder = Path(path)
-        _mend(folder)
+        _repair(folder)
         if is_run(folder):
             _check_readable(folder)
             return cls(folder)
@@ -144,7 +144,7 @@ def _replaced_path(path: Path) -> Path:
     return path.parent / f"{path.name}.replaced"
 
 
-def _mend(path: Path) -> None:
+def _repair(path: Path) -> None:
     """Finish what a crash between the two renames of `commit` left: the old run comes back where the new one is not
     in place."""
     replaced = _replaced_path(path)
@@ -217,7 +217,7 @@ class RunWriter:
             if self.final.exists() and not self.final.is_dir():
                 raise UserError(f"{self.final}: output_dir is a file; name a folder")
         if not probe:
-            _mend(self.final)
+            _repair(self.final)
         if self.final.is_dir() and any(self.final.iterdir()):
             if not is_run(self.final):
                 raise UserError(

@@ -53,7 +53,7 @@ class Precision:
 
 
 def choose_precision(values: dict[str, Any]) -> Precision:
-    """bfloat16 where the accelerator has it, float16 with loss scaling where it lacks that (T4, V100), float32 on a CPU.
+    """bfloat16 where the accelerator has it, float16 with loss scaling elsewhere (T4, V100), float32 on a CPU.
 
     A recipe's own `bf16: true` or `fp16: true` is kept where the machine can do it; without bfloat16 `bf16: true`
     becomes float16 on a GPU and float32 on a CPU, for the recipe is meant to run there too.

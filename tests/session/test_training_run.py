@@ -281,7 +281,7 @@ def test_a_folder_of_other_files_is_never_written_to(folder: Path, capsys: pytes
     (folder / "outputs/linear/thesis.docx").write_text("mine")
     recipe = str(write_recipe(folder / "linear.yaml", model={"method": "tfidf"}, training=None))
     assert run(recipe, "--overwrite") == 2
-    assert "holds files that no run left" in capsys.readouterr().err
+    assert "holds files that do not belong to a run" in capsys.readouterr().err
     assert (folder / "outputs/linear/thesis.docx").read_text() == "mine"
 
 

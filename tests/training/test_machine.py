@@ -191,7 +191,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ("output_dir=taken", "taken: output_dir holds files that no run left"),
+        ("output_dir=taken", "taken: output_dir holds files that do not belong to a run"),
         ("output_dir=file", "file: output_dir is a file"),
         ("output_dir=rows.csv/run", "rows.csv/run.incomplete: cannot be written"),
         ("output_dir=/proc/run", "/proc/run.incomplete: cannot be written"),
