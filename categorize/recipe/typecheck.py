@@ -148,7 +148,7 @@ def explain_unknown(recipes: Recipes, section: str, key: str, own: Iterable[str]
     if elsewhere and len(elsewhere) <= 3:
         return f"belongs {join([f'under {home}' if home else 'at the top level' for home in elsewhere])}"
     known = list(own)
-    if section and section in homes().get(key, ()) and key not in known:
+    if section and section in homes(recipes).get(key, ()) and key not in known:
         return f"is a key of {section} in another kind of recipe; remove it here"
     if guess := similar(key, known):
         return f"unknown key; did you mean {guess}?"
