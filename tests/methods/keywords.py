@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -32,12 +32,12 @@ def check_fallback(recipe: WrittenRecipe) -> None:
 class KeywordMethod(Method):
     """Counts words."""
 
-    name: ClassVar[str] = "keywords"
-    kind: ClassVar[str] = "seqcls"
-    section: ClassVar[type[Section]] = KeywordModel
+    name = "keywords"
+    kind = "seqcls"
+    section = KeywordModel
     checks = (check_fallback,)
-    files: ClassVar[tuple[str, ...]] = ("keywords.json",)
-    together: ClassVar[bool] = False
+    files = ("keywords.json",)
+    together = False
 
     def fit(self, recipe: Any, data: Any, writer: Any, options: Any) -> Any:
         """Count."""

@@ -3,11 +3,11 @@ head alone."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from categorize.methods.head.section import HeadModel
 from categorize.methods.method import Merged, Method
-from categorize.recipe.section import Section
 from categorize.runs.card import CardFacts
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 class HeadMethod(Method):
     """A head on an encoder or decoder, trained by gradient descent."""
 
-    name: ClassVar[str] = "head"
-    kind: ClassVar[str] = "seqcls"
-    section: ClassVar[type[Section]] = HeadModel
-    uses: ClassVar[tuple[str, ...]] = ("adapter", "prompt", "quantization", "training")
-    files: ClassVar[tuple[str, ...]] = ("head.json", "prompt.json")
-    card: ClassVar[CardFacts] = CardFacts("transformers")
+    name = "head"
+    kind = "seqcls"
+    section = HeadModel
+    uses = ("adapter", "prompt", "quantization", "training")
+    files = ("head.json", "prompt.json")
+    card = CardFacts("transformers")
 
     def fit(self, recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
         """Train, and write model or adapter, tokenizer, settings and prompt into the run."""
@@ -77,6 +77,10 @@ class HeadMethod(Method):
         self, run: Run, label_set: LabelSet, dtype: str, base: str | None = None, trust_remote_code: bool = False
     ) -> Merged:
         """The run's model on its base, with the adapter in its weights."""
-        from categorize.methods.head.model import merge
+        from categorize.methods.head.model import HEAD, HeadSettings, load_trained_head
+        from categorize.nn.merging import merge_or_refuse
 
-        return merge(run, label_set, dtype, base, trust_remote_code)
+        settings = replace(HeadSettings(**run.read_json(HEAD)), quantization=None, dtype=dtype)
+        head = load_trained_head(str(run.path), label_set, settings, base, trust_remote_code)
+        whole = replace(settings, base=None, base_revision=None)
+        return Merged(merge_or_refuse(head.model, run.path), head.tokenizer, {HEAD: whole.to_dict()})

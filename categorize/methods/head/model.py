@@ -4,17 +4,15 @@ folder."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.methods.head.section import HeadModel
-from categorize.methods.method import Merged
 from categorize.nn.adapters import add_adapter, load_adapter
 from categorize.nn.console import quiet_libraries
 from categorize.nn.head_output import Output, head_output
-from categorize.nn.merging import merge_or_refuse
 from categorize.nn.outputs import Outputs, config_names, follow_labels
 from categorize.nn.pooling import pool_by_mean, pool_last_token
 from categorize.nn.precision import resolve_dtype
@@ -23,7 +21,6 @@ from categorize.nn.sharding import prepare_for_fsdp
 from categorize.nn.sparse_attention import keep_sparse_attention
 from categorize.nn.tokenizer import clamp_length, ensure_pad_token, load_tokenizer, loading
 from categorize.recipe.sections import QuantizationSection, SeqclsRecipe
-from categorize.runs.folder import Run
 
 if TYPE_CHECKING:
     import torch
@@ -272,11 +269,3 @@ def load_trained_head(
         model.config.pad_token_id = pad
     model.eval()
     return Head(model, tokenizer, settings)
-
-
-def merge(run: Run, label_set: LabelSet, dtype: str, base: str | None, trust_remote_code: bool) -> Merged:
-    """The head of a run with its adapter in the weights of its base, loaded whole in `dtype`."""
-    settings = replace(HeadSettings(**run.read_json(HEAD)), quantization=None, dtype=dtype)
-    head = load_trained_head(str(run.path), label_set, settings, base, trust_remote_code)
-    whole = replace(settings, base=None, base_revision=None)
-    return Merged(merge_or_refuse(head.model, run.path), head.tokenizer, {HEAD: whole.to_dict()})

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from categorize.methods.method import Merged, Method
 from categorize.methods.sft.checks import check_answers
 from categorize.methods.sft.section import CausalModel
-from categorize.recipe.section import Section
 from categorize.recipe.sections import CausalPredictionSection
 from categorize.runs.card import CardFacts
+from categorize.runs.folder import PROMPT
 
 if TYPE_CHECKING:
     from categorize.data.load import LoadedData
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
 class SftMethod(Method):
     """A causal model that answers with labels."""
 
-    name: ClassVar[str] = "sft"
-    kind: ClassVar[str] = "sft"
-    section: ClassVar[type[Section]] = CausalModel
-    uses: ClassVar[tuple[str, ...]] = ("adapter", "prompt", "quantization", "training")
+    name = "sft"
+    kind = "sft"
+    section = CausalModel
+    uses = ("adapter", "prompt", "quantization", "training")
     checks = (check_answers,)
-    files: ClassVar[tuple[str, ...]] = ("causal.json", "prompt.json")
-    card: ClassVar[CardFacts] = CardFacts("transformers", ("text-generation",))
+    files = ("causal.json", "prompt.json")
+    card = CardFacts("transformers", ("text-generation",))
 
     def fit(self, recipe: SftRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
         """Train, and write model or adapter, tokenizer, settings and prompt into the run."""
@@ -80,6 +81,13 @@ class SftMethod(Method):
         self, run: Run, label_set: LabelSet, dtype: str, base: str | None = None, trust_remote_code: bool = False
     ) -> Merged:
         """The run's model on its base, with the adapter in its weights."""
-        from categorize.methods.sft.model import merge
+        from categorize.methods.sft.model import CAUSAL, CausalSettings, align_end, load_trained_causal
+        from categorize.nn.merging import merge_or_refuse
+        from categorize.prompts.format import PromptFormat
 
-        return merge(run, label_set, dtype, base, trust_remote_code)
+        settings = replace(CausalSettings(**run.read_json(CAUSAL)), quantization=None, dtype=dtype)
+        causal = load_trained_causal(str(run.path), settings, base, trust_remote_code)
+        causal.model = merge_or_refuse(causal.model, run.path)
+        align_end(causal, PromptFormat.from_dict(run.read_json(PROMPT), label_set, causal.tokenizer))
+        whole = replace(settings, base=None, base_revision=None)
+        return Merged(causal.model, causal.tokenizer, {CAUSAL: whole.to_dict()})

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from categorize.labels import LabelSet
-from categorize.methods.method import Merged
 from categorize.methods.sft.section import CausalModel
 from categorize.nn.adapters import add_adapter, load_adapter
 from categorize.nn.console import quiet_libraries
-from categorize.nn.merging import merge_or_refuse
 from categorize.nn.precision import resolve_dtype
 from categorize.nn.quantization import build_quantization, keep_layout
 from categorize.nn.sharding import prepare_for_fsdp
 from categorize.nn.tokenizer import clamp_length, ensure_pad_token, load_tokenizer, loading
 from categorize.prompts.format import PromptFormat
 from categorize.recipe.sections import QuantizationSection, SftRecipe
-from categorize.runs.folder import PROMPT, Run
 
 if TYPE_CHECKING:
     import torch
@@ -162,13 +158,3 @@ def align_end(causal: Causal, prompt: PromptFormat) -> None:
     # search.
     config.do_sample, config.temperature, config.top_p, config.top_k = False, None, None, None
     config.repetition_penalty = None
-
-
-def merge(run: Run, label_set: LabelSet, dtype: str, base: str | None, trust_remote_code: bool) -> Merged:
-    """The model of a run with its adapter in the weights of its base, loaded whole in `dtype`."""
-    settings = replace(CausalSettings(**run.read_json(CAUSAL)), quantization=None, dtype=dtype)
-    causal = load_trained_causal(str(run.path), settings, base, trust_remote_code)
-    causal.model = merge_or_refuse(causal.model, run.path)
-    align_end(causal, PromptFormat.from_dict(run.read_json(PROMPT), label_set, causal.tokenizer))
-    whole = replace(settings, base=None, base_revision=None)
-    return Merged(causal.model, causal.tokenizer, {CAUSAL: whole.to_dict()})

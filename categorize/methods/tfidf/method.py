@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from categorize.methods.method import Method
 from categorize.methods.tfidf.section import TfidfModel
-from categorize.recipe.section import Section
 
 if TYPE_CHECKING:
     from categorize.data.load import LoadedData
@@ -20,12 +19,12 @@ if TYPE_CHECKING:
 class TfidfMethod(Method):
     """TF-IDF and LinearSVC, logistic regression or ridge."""
 
-    name: ClassVar[str] = "tfidf"
-    kind: ClassVar[str] = "seqcls"
-    section: ClassVar[type[Section]] = TfidfModel
-    uses: ClassVar[tuple[str, ...]] = ("training.balance",)
-    files: ClassVar[tuple[str, ...]] = ("tfidf.json", "vocabulary.json")
-    together: ClassVar[bool] = False
+    name = "tfidf"
+    kind = "seqcls"
+    section = TfidfModel
+    uses = ("training.balance",)
+    files = ("tfidf.json", "vocabulary.json")
+    together = False
 
     def fit(self, recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
         """Fit the vocabulary and the linear model on the training rows; ridge's strength is chosen on validation."""
