@@ -73,10 +73,9 @@ class KeywordPredictor:
 
     def __init__(self, label_set: Any, words: dict[str, str], fallback: str) -> None:
         from categorize.data.segments.tokens import PlainTokens
-        from categorize.prediction.predictor import Capabilities
 
         self.label_set, self.words, self.fallback = label_set, words, fallback
-        self.tokens, self.capabilities = PlainTokens(), Capabilities()
+        self.tokens, self.unit = PlainTokens(), "row"
 
     def predict(self, batches: Iterable[Any]) -> Iterator[Any]:
         """All on one label."""
