@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from categorize.prompts.format import PromptFormat
+from categorize.prompts.tokens import PromptFormat
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from categorize.engines.batching import autocast, length_sorted_batches
 from categorize.nn.adapters import is_prompt_learning
-from categorize.prompts.format import EncodedPrompt, PromptFormat
+from categorize.prompts.tokens import EncodedPrompt, PromptFormat
 from categorize.recipe.sections import CausalPredictionSection
 
 if TYPE_CHECKING:

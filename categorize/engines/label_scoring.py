@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from categorize.engines.batching import length_sorted_batches
 from categorize.nn.adapters import is_prompt_learning, virtual_tokens
-from categorize.prompts.format import EncodedPrompt, PromptFormat
+from categorize.prompts.tokens import EncodedPrompt, PromptFormat
 
 if TYPE_CHECKING:
     import numpy as np

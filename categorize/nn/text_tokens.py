@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from transformers import PreTrainedTokenizerBase
 
-    from categorize.prompts.format import PromptFormat
+    from categorize.prompts.tokens import PromptFormat
 
 CHUNK = 256
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from categorize.labels import LabelSet
-from categorize.prompts.format import NONE
 from categorize.prompts.spellings import EDGE, JOINED, UNSPACED, Mention, Spellings, normal, spellings_of
 
+NONE = "none"  # the answer of a multi-label row without labels
 THINKING = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
 STRICT_NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?")
 # A number by itself: no letter or digit touches it, no percent sign or word makes it another number. Behind a dash of
@@ -69,6 +69,11 @@ def parse_tolerant(text: str, label_set: LabelSet, words: Sequence[str]) -> Answ
     aliases and codes all count. A label in its own spelling wins over one that another case would give, and a longer
     label over one that it holds (`social` in `social presence`, `C` in `C#`). What could still be two labels is not
     valid, nor is an answer that only says what it is not, nor one of several labels with a part that names none.
+
+    >>> from categorize.labels import Label, LabelSet
+    >>> moods = LabelSet("single_label", (Label("good"), Label("bad", aliases=("awful",))))
+    >>> [parse_tolerant(text, moods, moods.names).labels for text in ("**Good**.", "Answer: awful", "not bad")]
+    [('good',), ('bad',), ()]
     """
     spoken = _spoken(text)
     for exact in (parse_strict(text, label_set, words), parse_strict(spoken, label_set, words)):

@@ -106,10 +106,11 @@ def reading_notes(predictor: TrainedPredictor, predictions: Predictions) -> list
     notes = []
     inner: Any = predictor.inner
     # The answers of several segments stand in one text.
-    if predictions.raw is not None and hasattr(inner, "read_answers") and predictions.usage.rows == len(predictions):
+    if predictions.raw is not None and hasattr(inner, "prompt") and predictions.usage.rows == len(predictions):
         raw = [text or "" for text in predictions.raw]
         strict, tolerant = (
-            inner.read_answers(predictions.ids, raw, parsing).is_valid.mean() for parsing in ("strict", "tolerant")
+            inner.prompt.predictions(predictions.ids, raw, parsing).is_valid.mean()
+            for parsing in ("strict", "tolerant")
         )
         notes.append(
             f"answers were generated: {strict:.1%} are a label to the letter, "

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from transformers.trainer_utils import EvalLoopOutput
 from trl import SFTTrainer
 
-from categorize.prompts.format import EncodedPrompt
+from categorize.prompts.tokens import EncodedPrompt
 from categorize.training.arguments import building_trainer
 from categorize.training.step_batches import ROWS, WEIGHTS, StepBatches, StepRows
 

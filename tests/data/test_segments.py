@@ -151,7 +151,7 @@ TEXTS = st.lists(
 def counters() -> dict[str, TokenCounter]:
     from categorize.labels import LabelSet
     from categorize.nn.text_tokens import PromptTokens, TokenizerTokens
-    from categorize.prompts.format import PromptFormat
+    from categorize.prompts.tokens import PromptFormat
     from categorize.recipe.sections import LabelsSection, PromptSection
     from tests.tiny_tokenizers import build_tokenizer
 
@@ -300,7 +300,7 @@ def test_the_models_room_bounds_the_recipes_number(tiny: Callable[..., Path]) ->
 def test_a_prompt_that_names_the_text_column_counts_it(counters: dict[str, TokenCounter]) -> None:
     from categorize.labels import LabelSet
     from categorize.nn.text_tokens import PromptTokens
-    from categorize.prompts.format import PromptFormat
+    from categorize.prompts.tokens import PromptFormat
     from categorize.recipe.sections import LabelsSection, PromptSection
     from tests.tiny_tokenizers import build_tokenizer
 

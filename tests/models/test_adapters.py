@@ -20,7 +20,8 @@ from categorize.methods.sft.model import Causal, build_causal, load_causal, load
 from categorize.methods.sft.predictor import CausalPredictor
 from categorize.nn.precision import cpu_computes_bfloat16
 from categorize.nn.quantization import quantized_within
-from categorize.prompts.format import PromptFormat, PromptSettings
+from categorize.prompts.messages import PromptSettings
+from categorize.prompts.tokens import PromptFormat
 from categorize.recipe.sections import QuantizationSection
 from tests.models.test_head import logits, recipe, shake
 from tests.recipes import SftRecipe

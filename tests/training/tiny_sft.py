@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from categorize.labels import Label, LabelSet
-from categorize.prompts.format import PromptFormat, PromptSettings
+from categorize.prompts.messages import PromptSettings
+from categorize.prompts.tokens import PromptFormat
 
 ROWS = 21  # no multiple of 8: the last optimizer step is short
 LABELS = LabelSet("single_label", (Label("good"), Label("not so good"), Label("差评")))

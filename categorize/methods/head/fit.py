@@ -17,7 +17,7 @@ from categorize.nn.head_output import Output
 from categorize.nn.text_tokens import text_tokens
 from categorize.prediction.predictor import SegmentPredictions
 from categorize.processes import is_main_process
-from categorize.prompts.format import PromptFormat
+from categorize.prompts.tokens import PromptFormat
 from categorize.recipe.sections import SeqclsRecipe
 from categorize.runs.folder import PROMPT, RunWriter
 from categorize.training.arguments import (

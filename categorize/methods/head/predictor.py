@@ -14,7 +14,7 @@ from categorize.methods.head.model import HEAD, Head, HeadSettings, load_trained
 from categorize.nn.text_tokens import text_tokens
 from categorize.nn.tokenizer import TokenizedTexts, tokenize
 from categorize.predictions import Predictions, Usage
-from categorize.prompts.format import PromptFormat
+from categorize.prompts.tokens import PromptFormat
 from categorize.recipe.sections import PredictionSection
 from categorize.runs.folder import LABEL_SET, PROMPT, Run
 

@@ -7,7 +7,7 @@ from categorize.methods.sft.predictor import CausalPredictor
 from categorize.nn.parameters import parameter_counts
 from categorize.nn.precision import resolve_dtype
 from categorize.prediction.external import External, ExternalModel
-from categorize.prompts.format import PromptFormat
+from categorize.prompts.tokens import PromptFormat
 from categorize.recipe.sections import CausalPredictionSection, PromptSection
 
 MAX_LENGTH = 2048

@@ -19,7 +19,7 @@ from categorize.nn.text_tokens import PromptTokens
 from categorize.prediction.predictor import SegmentPredictions
 from categorize.predictions import Predictions
 from categorize.processes import is_main_process
-from categorize.prompts.format import EncodedPrompt, PromptFormat
+from categorize.prompts.tokens import EncodedPrompt, PromptFormat
 from categorize.recipe.sections import CausalPredictionSection, SftRecipe
 from categorize.runs.folder import PROMPT, RunWriter
 from categorize.training.arguments import build_sft_arguments, check_metric
@@ -158,7 +158,7 @@ def answers_of(causal: Causal, prompt: PromptFormat, section: CausalPredictionSe
     def generate(model: Any, rows: list[EncodedPrompt]) -> list[Any]:
         predictor = CausalPredictor(causal, prompt, section, arguments.device)
         answers, _ = predictor.generate(rows, in_step=not alone)
-        read = predictor.read_answers([""] * len(rows), answers, section.parsing)
+        read = prompt.predictions([""] * len(rows), answers, section.parsing)
         return [read.take([i]) for i in range(len(rows))]
 
     return score if mode == "scoring" else generate

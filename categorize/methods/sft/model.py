@@ -12,7 +12,7 @@ from categorize.nn.precision import resolve_dtype
 from categorize.nn.quantization import build_quantization, keep_layout
 from categorize.nn.sharding import prepare_for_fsdp
 from categorize.nn.tokenizer import clamp_length, ensure_pad_token, load_tokenizer, loading
-from categorize.prompts.format import PromptFormat
+from categorize.prompts.tokens import PromptFormat
 from categorize.recipe.sections import QuantizationSection, SftRecipe
 
 if TYPE_CHECKING:

@@ -15,8 +15,7 @@ from categorize.labels import LabelSet
 from categorize.methods.sft.model import CAUSAL, Causal, CausalSettings, load_trained_causal
 from categorize.nn.text_tokens import PromptTokens
 from categorize.predictions import Predictions, Usage
-from categorize.prompts.format import EncodedPrompt, PromptFormat
-from categorize.prompts.parsing import Answer, parse_strict, parse_tolerant
+from categorize.prompts.tokens import EncodedPrompt, PromptFormat
 from categorize.recipe.sections import CausalPredictionSection
 from categorize.runs.folder import LABEL_SET, PROMPT, Run
 
@@ -99,7 +98,7 @@ class CausalPredictor:
                 continue
             answers, generated = self.generate(rows)
             usage = Usage(len(ids), tokens, generated, truncated, time.perf_counter() - start)
-            yield self.read_answers(ids, [answers[i] for i in inverse], self.section.parsing, usage)
+            yield self.prompt.predictions(ids, [answers[i] for i in inverse], self.section.parsing, usage)
 
     def log_probabilities(self, rows: Sequence[EncodedPrompt]) -> npt.NDArray[np.float64]:
         """Summed log-probabilities of every label, float64 [rows, labels]."""
@@ -112,18 +111,3 @@ class CausalPredictor:
     def generate(self, rows: Sequence[EncodedPrompt], in_step: bool = False) -> tuple[list[str], int]:
         """Greedy answers, and how many tokens were generated; see `generate_answers`."""
         return generate_answers(self.causal.model, self.prompt, rows, self.section, self.device, in_step=in_step)
-
-    def read_answers(
-        self, ids: Sequence[str], raw: Sequence[str], parsing: str, usage: Usage | None = None
-    ) -> Predictions:
-        """Generated texts as decided predictions; what cannot be read is not valid and has no label."""
-        import numpy as np
-
-        parse = parse_strict if parsing == "strict" else parse_tolerant
-        read: list[Answer] = [parse(text, self.label_set, self.prompt.words) for text in raw]
-        score = None
-        if self.label_set.is_regression:
-            score = np.array([np.nan if one.score is None else one.score for one in read])
-        valid = np.array([one.valid for one in read], dtype=bool)
-        decided = None if self.label_set.is_regression else [list(one.labels) for one in read]
-        return Predictions(ids, score=score, decided=decided, valid=valid, raw=list(raw), usage=usage or Usage())

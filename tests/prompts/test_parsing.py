@@ -7,8 +7,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from categorize.labels import Label, LabelRules, LabelSet, spell
-from categorize.prompts.format import PromptFormat, PromptSettings
+from categorize.prompts.messages import PromptSettings
 from categorize.prompts.parsing import INVALID, Answer, parse_strict, parse_tolerant
+from categorize.prompts.tokens import PromptFormat
 from categorize.recipe.sections import Task
 from tests.tiny_tokenizers import build_tokenizer
 

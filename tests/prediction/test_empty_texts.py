@@ -18,10 +18,11 @@ from categorize.methods.tfidf.predictor import Features, FeatureSettings, TfidfP
 from categorize.metrics.decision import DecisionRule
 from categorize.nn.tokenizer import tokenize
 from categorize.prediction.predictor import Predictor, TrainedPredictor
-from categorize.prompts.format import PromptFormat, PromptSettings
+from categorize.prompts.messages import PromptSettings
+from categorize.prompts.tokens import PromptFormat
 from categorize.recipe.data_sections import Columns, Segments
 from categorize.recipe.sections import Task
-from tests.inference.test_scoring import build_model, predictor
+from tests.engines.test_scoring import build_model, predictor
 from tests.recipes import SeqclsRecipe
 from tests.tiny_tokenizers import build_tokenizer
 

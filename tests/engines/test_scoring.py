@@ -15,7 +15,8 @@ from categorize.labels import Label, LabelSet
 from categorize.methods.sft.model import Causal, CausalSettings
 from categorize.methods.sft.predictor import CausalPredictor
 from categorize.nn.adapters import add_adapter
-from categorize.prompts.format import SYSTEMS, EncodedPrompt, PromptFormat, PromptSettings
+from categorize.prompts.messages import SYSTEMS, PromptSettings
+from categorize.prompts.tokens import EncodedPrompt, PromptFormat
 from categorize.recipe.sections import AdapterSection, CausalPredictionSection
 from tests.tiny_models import DECODERS, tiny_config
 from tests.tiny_tokenizers import build_tokenizer

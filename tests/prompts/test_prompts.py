@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from categorize.errors import UserError
 from categorize.labels import Label, LabelSet
-from categorize.prompts.format import SYSTEMS, EncodedPrompt, PromptFormat, PromptSettings, number
+from categorize.prompts.messages import SYSTEMS, PromptSettings, number
+from categorize.prompts.tokens import EncodedPrompt, PromptFormat
 from categorize.recipe.sections import PromptSection
 from categorize.training.sft_trainer import PromptCollator, PromptItems
 from tests.tiny_tokenizers import ENDS, SPECIAL, TEMPLATES, build_tokenizer
