@@ -12,6 +12,7 @@ from categorize.processes import print0
 from categorize.recipe.sections import TrainedRecipe
 from categorize.runs.folder import RunWriter
 from categorize.training.beginning import check_labelled
+from categorize.training.checkpoints import has_checkpoints
 from categorize.training.fit_summary import FitOptions
 
 if TYPE_CHECKING:
@@ -27,7 +28,14 @@ def dry_run(command: Command, recipe: TrainedRecipe, method: Method) -> None:
     check_beforehand(command, recipe, method)
     resume = command.resumes(recipe)
     if not only_merges(command, recipe):
-        RunWriter(recipe.output_path, command.recipe.text, resume=resume, overwrite=command.overwrite, probe=True)
+        RunWriter(
+            recipe.output_path,
+            command.recipe.text,
+            resume=resume,
+            overwrite=command.overwrite,
+            probe=True,
+            holds_work=has_checkpoints,
+        )
     data = load_recipe_data(recipe, resplit=command.resplit, write=False)
     if method.trains:
         check_labelled(data)

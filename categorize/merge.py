@@ -125,7 +125,12 @@ def check_merge(command: Command, recipe: TrainedRecipe, method: Method) -> None
     if is_run(path) and not command.overwrite:
         raise UserError(f"{path}: a merged run is here already; remove the folder, or replace both with --overwrite")
     method.check_merge(recipe, command.trust_remote_code)
-    RunWriter(path, command.recipe.text, overwrite=command.overwrite, probe=True)
+    RunWriter(path, command.recipe.text, overwrite=command.overwrite, probe=True, holds_work=_begins_anew)
+
+
+def _begins_anew(interrupted: Path) -> bool:
+    """A merge that was interrupted holds nothing that takes long to make."""
+    return False
 
 
 def merge_finished(command: Command, recipe: TrainedRecipe, method: Method) -> None:
@@ -161,7 +166,7 @@ def merge_run(command: Command, recipe: TrainedRecipe, method: Method, run: Run,
     if run.manifest["split_fingerprints"] != fingerprints:
         raise UserError(f"{run.path}: its splits are not those of the data now; train it anew with --overwrite")
     path = merged_path(recipe)
-    writer = RunWriter(path, command.recipe.text, overwrite=command.overwrite)
+    writer = RunWriter(path, command.recipe.text, overwrite=command.overwrite, holds_work=_begins_anew)
     dtype = merged_dtype(recipe)
     with disk_errors(writer.path):
         given = method.merge(run, data.label_set, dtype, base_of(recipe, run), command.trust_remote_code)

@@ -18,7 +18,7 @@ from categorize.runs.folder import CHECKPOINTS, DECISION_RULE, Run, RunWriter, d
 from categorize.runs.hub import describe_push, push_run
 from categorize.runs.summary import summary_lines
 from categorize.training.beginning import check_labelled, check_same_rows, write_beginning
-from categorize.training.checkpoints import remove_all
+from categorize.training.checkpoints import has_checkpoints, remove_all
 from categorize.training.fit_summary import FitOptions, FitSummary
 from categorize.training.manifest import build_manifest
 from categorize.training.stopping import stop_on_signals
@@ -66,7 +66,11 @@ def _run(command: Command, recipe: TrainedRecipe, method: Method) -> tuple[Run, 
 
     # Before the data is read: a folder that is taken must not cost the user an hour.
     writer = RunWriter(
-        recipe.output_path, command.recipe.text, resume=command.resumes(recipe), overwrite=command.overwrite
+        recipe.output_path,
+        command.recipe.text,
+        resume=command.resumes(recipe),
+        overwrite=command.overwrite,
+        holds_work=has_checkpoints,
     )
     data = load_recipe_data(recipe, resplit=command.resplit)
     if method.trains:

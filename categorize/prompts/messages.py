@@ -193,7 +193,7 @@ class Prompt:
                 if math.isfinite(score := float(shot["label"])):
                     return number(score)
             raise UserError(
-                f"prompt.shots: label {shot['label']!r} is no number; a regression's rows are answered with one"
+                f"prompt.shots: label {shot['label']!r} is not a number; a regression's rows are answered with one"
             )
         words = (
             [part.strip() for part in shot["label"].split(",")] if self.label_set.is_multi_label else [shot["label"]]

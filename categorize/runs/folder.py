@@ -1,11 +1,9 @@
 """The run folder: what a finished run leaves behind, how it is written so that it is whole or not there, and how it
 is read.
 
-Everything is written to `<output>.incomplete`, beside the final place. `commit()` writes `run.json` last, as the
-mark of
-completeness, and renames the folder into place; an older run there stays whole until that moment. A crash between
-the two
-renames of a replacement is repaired by the next writer.
+Everything is written to `<output>.incomplete`, beside the final place. `commit()` writes `run.json` last, as the mark
+of completeness, and renames the folder into place; an older run there stays whole until that moment. The next reader or
+writer finishes what a crash between the two renames of a replacement left.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -81,7 +79,7 @@ class Run:
     def open(cls, path: str | Path) -> Run:
         """The run at `path`, checked for its mark of completeness."""
         folder = Path(path)
-        _repair(folder)
+        _finish_replacement(folder)
         if is_run(folder):
             _check_readable(folder)
             return cls(folder)
@@ -144,7 +142,7 @@ def _replaced_path(path: Path) -> Path:
     return path.parent / f"{path.name}.replaced"
 
 
-def _repair(path: Path) -> None:
+def _finish_replacement(path: Path) -> None:
     """Finish what a crash between the two renames of `commit` left: the old run comes back where the new one is not
     in place."""
     replaced = _replaced_path(path)
@@ -184,15 +182,24 @@ def _claim(path: Path) -> None:
     _CLAIMED[path.resolve()] = descriptor
 
 
+def staged_files(folder: Path) -> bool:
+    """Whether an interrupted run left anything beside its recipe."""
+    return any(path.name != RECIPE for path in folder.iterdir())
+
+
 class RunWriter:
     """Writes a run under a temporary name and puts it in place whole.
+
+    An interrupted run that is resumed keeps every file that was staged; whoever writes it knows what is still missing.
 
     Args:
         path: where the finished run goes.
         recipe_text: the resolved recipe; an interrupted run is continued only where training reads the same in both.
-        resume: continue an interrupted run where there is one.
+        resume: continue an interrupted run where there is one that holds work.
         overwrite: replace a finished run; an interrupted one too, unless it is to be resumed.
         probe: only find out whether the place can be written, for a dry run; it is left as it is.
+        holds_work: whether an interrupted run's folder holds what must not be lost unasked, and can be continued; the
+            folder of any other is written anew.
 
     Raises:
         UserError: the place holds another run, an interrupted run or something that is not a run, cannot be written, or
@@ -207,6 +214,7 @@ class RunWriter:
         resume: bool = False,
         overwrite: bool = False,
         probe: bool = False,
+        holds_work: Callable[[Path], bool] = staged_files,
     ) -> None:
         self.final = Path(path)
         self.path = incomplete_path(self.final)
@@ -217,42 +225,46 @@ class RunWriter:
             if self.final.exists() and not self.final.is_dir():
                 raise UserError(f"{self.final}: output_dir is a file; name a folder")
         if not probe:
-            _repair(self.final)
+            _finish_replacement(self.final)
+        interrupted = self.path.is_dir() and holds_work(self.path)
         if self.final.is_dir() and any(self.final.iterdir()):
             if not is_run(self.final):
                 raise UserError(
                     f"{self.final}: output_dir holds files that do not belong to a run; name another output_dir"
                 )
             if not overwrite:
-                again = " --resume" if resume and self.checkpoints.is_dir() else ""
+                again = " --resume" if resume and interrupted else ""
                 raise UserError(
                     f"{self.final}: output_dir holds a finished run; name another output_dir or replace it with "
                     f"--overwrite{again}"
                 )
-        self._open(recipe_text, resume, overwrite, probe)
-
-    def _open(self, recipe_text: str, resume: bool, overwrite: bool, probe: bool) -> None:
-        stored = self.path / RECIPE
         if is_main_process() and self.path.is_dir():
             _claim(self.path)
-        if self.checkpoints.is_dir() and any(self.checkpoints.iterdir()) and (resume or not overwrite):
-            if not resume:
-                raise UserError(
-                    f"{self.path}: an interrupted run is here; continue it with --resume or start anew with --overwrite"
-                )
-            if stored.exists() and (changed := changes(stored.read_text(encoding="utf-8"), recipe_text)):
-                more = f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
-                raise UserError(
-                    f"{stored}: the interrupted run had another recipe ({'; '.join(changed[:3])}{more}); undo the "
-                    f"change, or start anew with --overwrite alone"
-                )
-            self.resumed = True
-            if is_main_process():
-                with disk_errors(self.path):
-                    stored.write_text(recipe_text, encoding="utf-8")  # the run predicts and decides by this one
-            return
-        if not is_main_process():
-            return
+        if interrupted and (resume or not overwrite):
+            self._continue(recipe_text, resume, probe)
+        elif is_main_process():
+            self._begin(recipe_text, probe)
+
+    def _continue(self, recipe_text: str, resume: bool, probe: bool) -> None:
+        stored = self.path / RECIPE
+        if not resume:
+            raise UserError(
+                f"{self.path}: an interrupted run is here; continue it with --resume or start anew with --overwrite"
+            )
+        if stored.exists() and (changed := changes(stored.read_text(encoding="utf-8"), recipe_text)):
+            more = f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
+            raise UserError(
+                f"{stored}: the interrupted run had another recipe ({'; '.join(changed[:3])}{more}); undo the "
+                f"change, or start anew with --overwrite alone"
+            )
+        self.resumed = True
+        if is_main_process() and not probe:
+            with disk_errors(self.path):
+                for cut in self.path.rglob("*.tmp"):  # a kill while they were written
+                    cut.unlink()
+                _write_whole(stored, recipe_text)  # the run predicts and decides by this one
+
+    def _begin(self, recipe_text: str, probe: bool) -> None:
         check_writable(self.path)
         if probe:
             return
@@ -261,7 +273,7 @@ class RunWriter:
                 shutil.rmtree(self.path)
             self.path.mkdir(parents=True)
             _claim(self.path)
-            stored.write_text(recipe_text, encoding="utf-8")
+            _write_whole(self.path / RECIPE, recipe_text)
 
     @property
     def checkpoints(self) -> Path:
@@ -275,9 +287,9 @@ class RunWriter:
         return path
 
     def write_json(self, name: str, data: Any) -> None:
-        """Write one JSON file of the run."""
+        """Write one JSON file of the run: a kill leaves the file whole, or as it was."""
         with disk_errors(self.path):
-            self.stage(name).write_text(json.dumps(data, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+            _write_whole(self.stage(name), json.dumps(data, ensure_ascii=False, indent=2) + "\n")
 
     def commit(self, manifest: dict[str, Any]) -> Run:
         """Write `run.json`, put the folder in place and return the finished run.
@@ -297,19 +309,22 @@ class RunWriter:
             "hardware": hardware(),
         }
         with disk_errors(self.path):
-            temporary = self.stage(f"{MANIFEST}.tmp")
-            with temporary.open("w", encoding="utf-8") as file:
-                json.dump(manifest, file, ensure_ascii=False, indent=2)
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(self.path / MANIFEST)
+            _write_whole(self.path / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=2) + "\n")
             replaced = _replaced_path(self.final)
             if self.final.exists():
                 self.final.rename(replaced)
             self.path.rename(self.final)
             shutil.rmtree(replaced, ignore_errors=True)
         return Run(self.final)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    temporary = path.with_name(f"{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
 
 
 def follow_umask(folder: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from categorize.processes import is_main_process
 from categorize.recipe.wording import counted
-from categorize.runs.folder import MARK, RunWriter, follow_umask
+from categorize.runs.folder import CHECKPOINTS, MARK, RunWriter, follow_umask
 
 PROGRESS = "progress.json"
 
@@ -87,6 +87,12 @@ def last_complete(folder: Path) -> Path | None:
     """The latest whole checkpoint in `folder`, or None."""
     candidates = [path for path in folder.glob("checkpoint-*") if checkpoint_step(path) >= 0 and is_complete(path)]
     return max(candidates, key=checkpoint_step, default=None)
+
+
+def has_checkpoints(run_folder: Path) -> bool:
+    """Whether an interrupted training left checkpoints, whole or not; without one it begins anew."""
+    folder = run_folder / CHECKPOINTS
+    return folder.is_dir() and any(folder.iterdir())
 
 
 def remove_incomplete(folder: Path) -> int:

@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 from categorize.methods.registry import METHODS
 from categorize.recipe.command import main
 from categorize.train import train
-from categorize.training.checkpoints import mark_complete
+from categorize.training.checkpoints import has_checkpoints, mark_complete
 from tests.session.collections import write_collection, write_recipe
 
 Tiny = Callable[..., Path]
@@ -243,8 +243,8 @@ def test_a_run_that_is_started_twice_is_refused_while_the_first_writes_it(tmp_pa
     assert (tmp_path / "run.incomplete/label_set.json").exists()
     first.kill()
     first.communicate()
-    RunWriter(tmp_path / "run", "seed: 1\n")
-    RunWriter(tmp_path / "run", "seed: 1\n").commit({"name": "again", "method": "tfidf"})
+    RunWriter(tmp_path / "run", "seed: 1\n", holds_work=has_checkpoints)
+    RunWriter(tmp_path / "run", "seed: 1\n", holds_work=has_checkpoints).commit({"name": "again", "method": "tfidf"})
     assert (tmp_path / "run/run.json").exists()
 
 

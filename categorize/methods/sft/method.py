@@ -83,7 +83,7 @@ class SftMethod(Method):
         """The run's model on its base, with the adapter in its weights."""
         from categorize.methods.sft.model import CAUSAL, CausalSettings, align_end, load_trained_causal
         from categorize.nn.merging import merge_or_refuse
-        from categorize.prompts.format import PromptFormat
+        from categorize.prompts.tokens import PromptFormat
 
         settings = replace(CausalSettings(**run.read_json(CAUSAL)), quantization=None, dtype=dtype)
         causal = load_trained_causal(str(run.path), settings, base, trust_remote_code)
