@@ -67,7 +67,7 @@ def read(path: Path) -> str:
 
 def load(path: Path, **data: Any) -> str:
     """Load as a recipe does: read, clean, compare near duplicates, split, sample."""
-    from categorize.data.load import load_data
+    from categorize.data.splits import load_data
     from categorize.recipe.data_sections import Columns, DataSection
     from categorize.recipe.sections import LabelsSection
 

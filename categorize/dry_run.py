@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from categorize.beforehand import check_beforehand
-from categorize.data.load import load_recipe_data
+from categorize.data.splits import load_recipe_data
 from categorize.merge import only_merges
 from categorize.methods.method import Method
 from categorize.processes import print0

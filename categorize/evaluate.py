@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from categorize.data.load import LoadedData, load_recipe_data
+from categorize.data.splits import LoadedData, load_recipe_data
 from categorize.prediction.tables import predictions_table
 from categorize.processes import is_main_process
 from categorize.recipe.sections import EvalRecipe, RunReference

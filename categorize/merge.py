@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    from categorize.data.load import LoadedData
+    from categorize.data.splits import LoadedData
     from categorize.recipe.command import Command
 
 ENOUGH = 0.99  # share of rows decided alike below which a merged run is not the run any more
@@ -140,7 +140,7 @@ def merge_finished(command: Command, recipe: TrainedRecipe, method: Method) -> N
     Raises:
         UserError: that run came from another recipe, or from other data.
     """
-    from categorize.data.load import load_recipe_data
+    from categorize.data.splits import load_recipe_data
 
     if not is_main_process():
         return

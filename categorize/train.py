@@ -24,7 +24,7 @@ from categorize.training.manifest import build_manifest
 from categorize.training.stopping import stop_on_signals
 
 if TYPE_CHECKING:
-    from categorize.data.load import LoadedData
+    from categorize.data.splits import LoadedData
     from categorize.metrics.decision import DecisionRule
     from categorize.prediction.predictor import SegmentPredictions
     from categorize.recipe.command import Command
@@ -62,7 +62,7 @@ def train(command: Command) -> None:
 
 def _run(command: Command, recipe: TrainedRecipe, method: Method) -> tuple[Run, LoadedData] | None:
     """From the data to the run in its place; None in processes that do not write."""
-    from categorize.data.load import load_recipe_data
+    from categorize.data.splits import load_recipe_data
 
     # Before the data is read: a folder that is taken must not cost the user an hour.
     writer = RunWriter(

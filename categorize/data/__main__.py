@@ -59,10 +59,10 @@ def run(options: argparse.Namespace, methods: Methods) -> None:
         UserError: recipe, data or folder are at fault.
     """
     recipe = load_recipe(options.recipe, options.overrides, methods=methods).recipe
-    from categorize.data.load import load_recipe_data
+    from categorize.data.export.folder import check_folder, export_tables, write_folder
+    from categorize.data.export.overview import duplicate_table, length_table, row_counts
     from categorize.data.report import aligned
-    from categorize.data.written.export import check_folder, export_tables, write_folder
-    from categorize.data.written.overview import duplicate_table, length_table, row_counts
+    from categorize.data.splits import load_recipe_data
 
     folder = Path(options.write) if options.write is not None else None
     if folder is not None:
@@ -76,10 +76,10 @@ def run(options: argparse.Namespace, methods: Methods) -> None:
         return
     import numpy as np
 
+    from categorize.data.export.charts import overview_svg
+    from categorize.data.export.datasheet import PICTURE, datasheet
+    from categorize.data.export.overview import text_lengths
     from categorize.data.reading.raw import SPLIT_NAMES
-    from categorize.data.written.charts import overview_svg
-    from categorize.data.written.datasheet import PICTURE, datasheet
-    from categorize.data.written.overview import text_lengths
 
     exported = export_tables(data, recipe, options.format)
     lengths = np.concatenate([text_lengths(data, name) for name in SPLIT_NAMES])

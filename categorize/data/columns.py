@@ -1,5 +1,20 @@
 """The columns that a recipe names: texts, ids, documents, groups, weights, and the label cells as they are written.
 
+`extract` gives one table a file; tables of several files go on as one, to which each later step adds columns:
+
+| column | what |
+|---|---|
+| `file`, `row_number` | where the row stands, for messages |
+| `id`, `document_id`, `position`, `fields`, `group`, `content_hash`, `weight` | see `rows` |
+| `label_text`, `label_list` | the label cell as written: a string, or a list; both null where it is empty |
+| `official` | the published split, or `Source.ALL` |
+| `values` | raw label values, see `raw_values`; null = nobody has labelled the row |
+| `key` | of the unit that stays in one split, see `shares.unit_keys` |
+| `node` | the row's text in `NearTexts`; -1 = not compared |
+| `split` | train, validation, test or unlabeled |
+| `text`, `gold`, `gold_score` | see `rows` |
+| `reason` | why the row is left out of its split; null = it stays |
+
 Nothing here depends on the label set, which may be inferred from the training rows; `gold.read_gold` reads the cells.
 """
 
@@ -11,14 +26,14 @@ import json
 import math
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from categorize.data.reading.raw import RawTable
+from categorize.data.reading.raw import LIST_OF_STRINGS, RawTable
 from categorize.data.rows import content_key, struct_of
 from categorize.errors import UserError
 from categorize.labels import spell
@@ -30,39 +45,11 @@ _EXAMPLES = 5  # rows that a message shows
 Cell = str | tuple[str, ...] | None  # labels of a row as written: a string, a list (() is an empty one), or None
 
 
-@dataclass(frozen=True)
-class Extracted:
-    """The columns of one raw table that a recipe names, before labels are read. All sequences have one entry a row.
-
-    Attributes:
-        name: the file, as messages name it.
-        row_numbers: int64 [rows], see `RawTable`.
-        ids: unique row ids.
-        documents: ids of the documents that rows are parts of; the row's own id where there is no such column.
-        groups: what must not straddle two splits; None where there is no such column or the cell is empty.
-        weights: float64 [rows].
-        fields: the raw columns as strings.
-        content_keys: see `rows.content_key`.
-        cells: label values as written.
-    """
-
-    name: str
-    row_numbers: npt.NDArray[np.int64]
-    ids: list[str]
-    documents: list[str]
-    groups: list[str | None]
-    weights: npt.NDArray[np.float64]
-    fields: pa.StructArray
-    content_keys: list[str]
-    cells: list[Cell]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def where(self, row: int) -> str:
-        """A row as messages name it."""
-        number, row_id = int(self.row_numbers[row]), self.ids[row]
-        return f"row {number}" if row_id.rpartition("-")[2] == str(number) else f"row {number} (id {row_id})"
+def row_name(rows: pa.Table, row: int, with_file: bool = False) -> str:
+    """A row of an extracted table as messages name it."""
+    number, row_id = rows["row_number"][row].as_py(), rows["id"][row].as_py()
+    name = f"row {number}" if row_id.rpartition("-")[2] == str(number) else f"row {number} (id {row_id})"
+    return f"{rows['file'][row]}: {name}" if with_file else name
 
 
 def text_columns(columns: Columns) -> list[str]:
@@ -81,8 +68,8 @@ def extract(
     id_prefix: str = "",
     need_label: bool = True,
     elsewhere: frozenset[str] = frozenset(),
-) -> Extracted:
-    """Read the named columns of a raw table.
+) -> pa.Table:
+    """The named columns of a raw table, as far as `label_list` of the table above.
 
     Args:
         id_prefix: stands before made ids, so that those of several split files differ.
@@ -92,8 +79,7 @@ def extract(
     Raises:
         UserError: a column is missing (lists those there are), an id is empty or comes twice, a weight is not a number.
     """
-    columns = data.columns
-    table = raw.table
+    columns, table, size = data.columns, raw.table, len(raw)
     texts = text_columns(columns)
     named = {"text": texts, "keep": columns.keep}
     named |= {
@@ -109,22 +95,34 @@ def extract(
         check_column(data.splits.by_time, "data.splits.by_time", raw)
     strings = {name: _as_strings(table[name]) for name in table.column_names}
     ids = _ids(strings[columns.id], raw) if columns.id is not None else [f"{id_prefix}{n}" for n in raw.row_numbers]
-    lists = {name: strings[name].to_pylist() for name in texts}
-    keys = [content_key(row) for row in zip(*lists.values(), strict=True)]
-    documents = ids
+    documents, positions = ids, [0] * size
     if columns.document is not None:
         documents = [cell or row_id for cell, row_id in zip(trimmed(strings[columns.document]), ids, strict=True)]
-    groups: list[str | None] = [None] * len(raw)
-    if columns.group is not None and columns.group in strings:
-        groups = trimmed(strings[columns.group])
-    weights = np.ones(len(raw))
-    if columns.weight is not None and columns.weight in strings:
-        weights = _weights(strings[columns.weight].to_pylist(), columns.weight, raw)
-    cells: list[Cell] = [None] * len(raw)
+        counts: Counter[str] = Counter()
+        for row, document in enumerate(documents):
+            positions[row] = counts[document]
+            counts[document] += 1
+    groups = trimmed(strings[columns.group]) if columns.group in strings else [None] * size
+    weights = _weights(strings[columns.weight], columns.weight, raw) if columns.weight in strings else np.ones(size)
+    label_text, label_list = pa.nulls(size, pa.string()), pa.nulls(size, LIST_OF_STRINGS)
     if "label" in named:
-        cells = _label_cells(table[columns.label])
-    return Extracted(
-        raw.name, raw.row_numbers, ids, documents, groups, weights, struct_of(strings, len(raw)), keys, cells
+        cells = table[columns.label]
+        label_text, label_list = (label_text, cells) if pa.types.is_list(cells.type) else (cells, label_list)
+    text_cells = zip(*(strings[name].to_pylist() for name in texts), strict=True)
+    return pa.table(
+        {
+            "file": pa.array([raw.name]).take(pa.array(np.zeros(size, dtype=np.int32))),
+            "row_number": raw.row_numbers,
+            "id": pa.array(ids, pa.string()),
+            "document_id": pa.array(documents, pa.string()),
+            "position": pa.array(positions, pa.int32()),
+            "fields": struct_of(strings, size),
+            "group": pa.array(groups, pa.string()),
+            "content_hash": pa.array([content_key(row) for row in text_cells], pa.string()),
+            "weight": weights,
+            "label_text": label_text,
+            "label_list": label_list,
+        }
     )
 
 
@@ -184,9 +182,9 @@ def rounded(ids: Iterable[str | None]) -> str:
     )
 
 
-def _weights(cells: list[str | None], column: str, raw: RawTable) -> npt.NDArray[np.float64]:
+def _weights(cells: pa.Array, column: str | None, raw: RawTable) -> npt.NDArray[np.float64]:
     weights = np.ones(len(cells))
-    for row, cell in enumerate(cells):
+    for row, cell in enumerate(cells.to_pylist()):
         if cell is None or not cell.strip():
             continue
         value = to_number(cell)
@@ -208,14 +206,15 @@ def to_number(cell: str) -> float | None:
 
 
 # ---------------------------------------------------------------- label cells
-def _label_cells(column: pa.ChunkedArray) -> list[Cell]:
-    values = column.to_pylist()
-    if not pa.types.is_list(column.type):
-        return [value if value and value.strip() else None for value in values]
-    # A list of nothing but nulls says nothing; an empty list says "no label".
-    return [
-        None if v is None or (v and all(i is None for i in v)) else tuple(i for i in v if i is not None) for v in values
-    ]
+def label_cells(rows: pa.Table) -> list[Cell]:
+    """The label cells of an extracted table; None where there is nothing."""
+    cells: list[Cell] = [text if text and text.strip() else None for text in rows["label_text"].to_pylist()]
+    for row in np.flatnonzero(rows["label_list"].is_valid().to_numpy()).tolist():
+        items = rows["label_list"][row].as_py()
+        # A list of nothing but nulls says nothing; an empty list says "no label".
+        if not items or any(item is not None for item in items):
+            cells[row] = tuple(item for item in items if item is not None)
+    return cells
 
 
 def split_cell(cell: str, separator: str) -> tuple[str, ...] | None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-import numpy as np
 import pyarrow as pa
 
-from categorize.data.columns import Cell, Extracted, split_cell, to_number
-from categorize.data.rows import schema
+from categorize.data.columns import Cell, label_cells, row_name, split_cell, to_number
+from categorize.data.rows import first_seen
 from categorize.errors import UserError
 from categorize.labels import Label, LabelSet, UnknownLabel, spell
 from categorize.recipe.scalars import flow
@@ -37,64 +37,33 @@ class Gold:
         dropped: rows that became unlabelled for it.
     """
 
-    labels: list[list[str] | None] = field(default_factory=list)
-    scores: list[float | None] = field(default_factory=list)
+    labels: list[list[str] | None]
+    scores: list[float | None]
     missing: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
     dropped: int = 0
 
 
-@dataclass
-class Faults:
-    """What cannot be read, over all files of a source, so that it is told at once.
-
-    Attributes:
-        unknown: label outside the set -> file, row and split ("" where none is known) of each time that it stands.
-        others: the rest, one message each.
-    """
-
-    unknown: dict[str, list[tuple[str, str, str]]] = field(default_factory=dict)
-    others: list[str] = field(default_factory=list)
-
-    def raise_if_any(self, label_set: LabelSet) -> None:
-        """Raises UserError, one line, where something was found."""
-        found = [_unknown_message(self.unknown, label_set)] if self.unknown else []
-        if found or self.others:
-            raise UserError("; ".join([*found, *self.others]))
-
-
-def read_gold(
-    rows: Extracted,
-    label_set: LabelSet,
-    separator: str,
-    splits: Sequence[str] | None = None,
-    faults: Faults | None = None,
-) -> Gold:
-    """Read the label cells with a label set; `separator` cuts the cells of a multi-label one.
-
-    `splits` (one name a row) serves messages alone. With `faults`, what cannot be read is added there.
+def read_gold(rows: pa.Table, label_set: LabelSet, separator: str) -> Gold:
+    """Read the label cells of an extracted table with a label set; `separator` cuts the cells of a multi-label one.
 
     Raises:
-        UserError: without `faults`: a label outside the set under `labels.unknown: error`; several labels in a
-            single-label cell; a score that is not a number, or out of bounds.
+        UserError: in one line for all files: a label outside the set under `labels.unknown: error`; several labels in
+            a single-label cell; a score that is not a number, or out of bounds.
     """
-    found = faults if faults is not None else Faults()
-    if label_set.is_regression:
-        gold = _read_scores(rows, label_set, found)
-    else:
-        gold = _read_labels(rows, label_set, separator, splits, found)
-    if faults is None:
-        found.raise_if_any(label_set)
+    gold, faults = (_read_scores if label_set.is_regression else _read_labels)(rows, label_set, separator)
+    if faults:
+        raise UserError("; ".join(faults))
     return gold
 
 
-def _read_labels(
-    rows: Extracted, label_set: LabelSet, separator: str, splits: Sequence[str] | None, faults: Faults
-) -> Gold:
-    gold = Gold(scores=[None] * len(rows))
+def _read_labels(rows: pa.Table, label_set: LabelSet, separator: str) -> tuple[Gold, list[str]]:
+    gold = Gold([], [None] * rows.num_rows)
     memory: dict[str | tuple[str, ...], tuple[list[str] | None, tuple[str, ...]]] = {}
+    refused: dict[str, list[int]] = {}  # label outside the set -> its rows
     several: list[int] = []
-    for row, cell in enumerate(rows.cells):
+    cells = label_cells(rows)
+    for row, cell in enumerate(cells):
         if cell is None:
             gold.labels.append(None)
             gold.missing[""] += 1
@@ -102,11 +71,10 @@ def _read_labels(
         if cell not in memory:
             memory[cell] = _resolve(cell, label_set, separator)
         names, unknown = memory[cell]
-        for value in unknown:
-            gold.unknown[value] += 1
-            if label_set.rules.unknown == "error":
-                place = (rows.name, rows.where(row), splits[row] if splits else "")
-                faults.unknown.setdefault(value, []).append(place)
+        gold.unknown.update(unknown)
+        if label_set.rules.unknown == "error":
+            for value in unknown:
+                refused.setdefault(value, []).append(row)
         if unknown and label_set.rules.unknown != "other":
             gold.dropped += 1
             names = None
@@ -115,13 +83,21 @@ def _read_labels(
         elif not label_set.is_multi_label and len(names) != 1:
             several.append(row)
         gold.labels.append(names)
-    if several:
-        row = several[0]
-        faults.others.append(
-            f"{rows.name}: {len(several)} rows have several labels or an empty list, first {rows.where(row)}: "
-            f"{_shown(rows.cells[row])!r}; write labels.task: multi_label"
+    faults = [_unknown_message(refused, rows, label_set)] if refused else []
+    for file, at in _by_file(rows, several).items():
+        faults.append(
+            f"{file}: {len(at)} rows have several labels or an empty list, first {row_name(rows, at[0])}: "
+            f"{_shown(cells[at[0]])!r}; write labels.task: multi_label"
         )
-    return gold
+    return gold, faults
+
+
+def _by_file(rows: pa.Table, at: Sequence[int]) -> dict[str, list[int]]:
+    """Rows by their file, in order."""
+    result: dict[str, list[int]] = {}
+    for row, file in zip(at, rows["file"].take(pa.array(at, pa.int64())).to_pylist(), strict=True):
+        result.setdefault(file, []).append(row)
+    return result
 
 
 def _shown(cell: Cell) -> str:
@@ -153,26 +129,25 @@ def _resolve(
     return sorted(names, key=label_set.index.__getitem__), tuple(unknown)
 
 
-def _unknown_message(unknown: dict[str, list[tuple[str, str, str]]], label_set: LabelSet) -> str:
+def _unknown_message(unknown: dict[str, list[int]], rows: pa.Table, label_set: LabelSet) -> str:
     """All labels outside the set with their counts, the commonest with their rows, and what to paste for spellings."""
-    files = list(dict.fromkeys(file for places in unknown.values() for file, *_ in places))
-    several_files = len(files) > 1
+    files = list(_by_file(rows, [row for at in unknown.values() for row in at]))
     by_count = sorted(unknown.items(), key=lambda item: (-len(item[1]), item[0]))
     meant: dict[str, list[str]] = {}
     parts: list[str] = []
-    for number, (value, places) in enumerate(by_count):
+    for number, (value, at) in enumerate(by_count):
         guess = _meant(value, label_set.names) if number < _GUESSED else None
         if guess is not None:
             meant.setdefault(guess, []).append(value)
         if number >= _WITH_ROWS:
-            parts.append(f"{value!r} {len(places):,}")
+            parts.append(f"{value!r} {len(at):,}")
             continue
-        where = {split for *_, split in places if split}
+        where = set(rows["split"].take(pa.array(at)).to_pylist()) if "split" in rows.column_names else set()
         only = f", in {' and '.join(sorted(where))} only" if where and "train" not in where else ""
         hint = f", did you mean {guess!r}?" if guess else ""
-        first = ", ".join(f"{row} of {file}" if several_files else row for file, row, _ in places[:3])
-        etc = ", ..." if len(places) > 3 else ""
-        parts.append(f"{value!r} ({counted(len(places), 'row')}: {first}{etc}{only}{hint})")
+        first = ", ".join(row_name(rows, row) + f" of {rows['file'][row]}" * (len(files) > 1) for row in at[:3])
+        etc = ", ..." if len(at) > 3 else ""
+        parts.append(f"{value!r} ({counted(len(at), 'row')}: {first}{etc}{only}{hint})")
     listed, left = _cut(parts)
     more = f"; and {left:,} more of {len(unknown):,} in all" if left else ""
     names = ", ".join(label_set.names[:_SET_SHOWN]) + (", ..." if len(label_set) > _SET_SHOWN else "")
@@ -214,66 +189,35 @@ def _definition(label: Label, spellings: Sequence[str]) -> dict[str, object]:
     return {"name": label.name, **described, "aliases": [*label.aliases, *spellings]}
 
 
-def _read_scores(rows: Extracted, label_set: LabelSet, faults: Faults) -> Gold:
+def _read_scores(rows: pa.Table, label_set: LabelSet, separator: str) -> tuple[Gold, list[str]]:
     rules = label_set.rules
-    missing = {spell(word) for word in rules.missing}
-    gold = Gold(labels=[None] * len(rows))
+    missing = {"", *map(spell, rules.missing)}
+    lowest = -math.inf if rules.minimum is None else rules.minimum
+    highest = math.inf if rules.maximum is None else rules.maximum
+    gold = Gold([None] * rows.num_rows, [])
     wrong: list[int] = []
     outside: list[int] = []
-    for row, cell in enumerate(rows.cells):
-        text = _shown(cell)
-        if spell(text) in missing or not text:
-            gold.missing[text] += 1
-            gold.scores.append(None)
-            continue
-        value = to_number(text)
+    texts = list(map(_shown, label_cells(rows)))
+    for row, text in enumerate(texts):
+        is_missing = not text or spell(text) in missing
+        value = None if is_missing else to_number(text)
         gold.scores.append(value)
-        if value is None:
+        if is_missing:
+            gold.missing[text] += 1
+        elif value is None:
             wrong.append(row)
-        elif (rules.minimum is not None and value < rules.minimum) or (
-            rules.maximum is not None and value > rules.maximum
-        ):
+        elif not lowest <= value <= highest:
             outside.append(row)
-    for at, problem, way_out in (
-        (wrong, "no number", "fix them or list what they hold under labels.missing"),
-        (
-            outside,
-            f"a score outside {rules.minimum}..{rules.maximum}",
-            "fix them or change labels.minimum and labels.maximum",
-        ),
-    ):
-        if at:
-            first = ", ".join(f"{rows.where(row)}: {_shown(rows.cells[row])!r}" for row in at[:_EXAMPLES])
-            faults.others.append(
-                f"{rows.name}: {len(at)} row{'s hold' if len(at) > 1 else ' holds'} {problem}: {first}; {way_out}"
-            )
-    return gold
-
-
-def build_rows(rows: Extracted, texts: Sequence[str], gold: Gold | None = None) -> pa.Table:
-    """The table of rows with `rows.schema`; without `gold` nothing is labelled.
-
-    `position` counts the rows of a document from 0, in file order.
-    """
-    n = len(rows)
-    counts: Counter[str] = Counter()
-    positions = np.zeros(n, dtype=np.int32)
-    if rows.documents is not rows.ids:
-        for row, document in enumerate(rows.documents):
-            positions[row] = counts[document]
-            counts[document] += 1
-    return pa.table(
-        {
-            "id": pa.array(rows.ids, pa.string()),
-            "document_id": pa.array(rows.documents, pa.string()),
-            "position": pa.array(positions),
-            "text": pa.array(texts, pa.string()),
-            "fields": rows.fields,
-            "gold": pa.array(gold.labels if gold else [None] * n, pa.list_(pa.string())),
-            "gold_score": pa.array(gold.scores if gold else [None] * n, pa.float64()),
-            "group": pa.array(rows.groups, pa.string()),
-            "content_hash": pa.array(rows.content_keys, pa.string()),
-            "weight": pa.array(rows.weights),
-        },
-        schema=schema([f.name for f in rows.fields.type]),
-    )
+    bounds = f"a score outside {rules.minimum}..{rules.maximum}"
+    found = {
+        ("no number", "fix them or list what they hold under labels.missing"): _by_file(rows, wrong),
+        (bounds, "fix them or change labels.minimum and labels.maximum"): _by_file(rows, outside),
+    }
+    faults = []
+    for file in first_seen(rows["file"].to_pylist()) if wrong or outside else ():
+        for (problem, way_out), of_file in found.items():
+            if at := of_file.get(file, []):
+                first = ", ".join(f"{row_name(rows, row)}: {texts[row]!r}" for row in at[:_EXAMPLES])
+                hold = "rows hold" if len(at) > 1 else "row holds"
+                faults.append(f"{file}: {len(at)} {hold} {problem}: {first}; {way_out}")
+    return gold, faults

@@ -17,10 +17,9 @@ import pyarrow as pa
 
 from categorize.data.cleaning.report import CleaningTrace
 from categorize.data.cleaning.steps import cleaner
-from categorize.data.columns import Extracted, extract, text_columns
-from categorize.data.gold import build_rows
+from categorize.data.columns import extract, text_columns
 from categorize.data.reading.raw import RawTable, from_arrow, from_columns
-from categorize.data.rows import struct_of
+from categorize.data.rows import fields_of, new_rows, struct_of, with_columns
 from categorize.data.segments.aggregation import aggregate_predictions, vote_predictions
 from categorize.data.segments.cuts import Document, Segment, cut_by_minutes, cut_documents
 from categorize.data.segments.tokens import TokenCounter
@@ -121,10 +120,6 @@ class InputSpec:
         return [memory[values] for values in raw]
 
     # ------------------------------------------------------------ rows for prediction
-    def rows(self, extracted: Extracted) -> pa.Table:
-        """Unlabelled rows of extracted columns."""
-        return build_rows(extracted, self.texts(extracted.fields))
-
     def rows_from_texts(self, texts: Sequence[str]) -> pa.Table:
         """Rows of new texts, with ids from "1", prepared as the training rows were.
 
@@ -153,7 +148,8 @@ class InputSpec:
         columns = self.columns.model_copy(
             update={**optional, "label": None, "keep": [k for k in self.columns.keep if k in there]}
         )
-        return self.rows(extract(raw, DataSection(source=raw.name, columns=columns)))
+        extracted = extract(raw, DataSection(source=raw.name, columns=columns))
+        return new_rows(extracted, self.texts(fields_of(extracted)))
 
     # ------------------------------------------------------------ documents and segments
     def fields(self, rows: pa.Table) -> list[str]:
@@ -178,8 +174,7 @@ class InputSpec:
         Args:
             tokens: what segments are counted by; of the tokenizer that reads them. Not needed for whole documents.
         """
-        at = rows.schema.get_field_index("text")
-        rows = rows.set_column(at, "text", pa.array(self.texts(_fields(rows)), pa.string()))
+        rows = with_columns(rows, {"text": pa.array(self.texts(fields_of(rows)), pa.string())})
         if not self.is_cut:
             return rows
         if tokens is None:
@@ -205,11 +200,10 @@ class InputSpec:
 
     def raw_documents(self, rows: pa.Table) -> pa.Table:
         """`documents` with the texts as they were before cleaning."""
-        fields = _fields(rows)
+        fields = fields_of(rows)
         columns = [fields.field(column).to_pylist() for column in text_columns(self.columns)]
         raw = [self._join([value or "" for value in values]) for values in zip(*columns, strict=True)]
-        at = rows.schema.get_field_index("text")
-        return self.documents(rows.set_column(at, "text", pa.array(raw, pa.string())))
+        return self.documents(with_columns(rows, {"text": pa.array(raw, pa.string())}))
 
     def _segment_rows(self, documents: pa.Table, cut: Sequence[Sequence[Segment]]) -> pa.Table:
         counts = [len(parts) for parts in cut]
@@ -221,24 +215,23 @@ class InputSpec:
         if self.segments.weighting == "document":
             weights = [weight / counts[i] for weight, i in zip(weights, of_document, strict=True)]
         text = pa.array([part.text for part in parts], pa.string())
-        columns = {
-            "id": pa.array(
-                [f"{name}#{position}" for name, position in zip(names, positions, strict=True)], pa.string()
-            ),
-            "position": pa.array(positions, pa.int32()),
-            "text": text,
-            "weight": pa.array(weights, pa.float64()),
-        }
-        fields = _fields(table)
+        ids = [f"{name}#{position}" for name, position in zip(names, positions, strict=True)]
+        fields = fields_of(table)
         raw = {child.name: fields.field(child.name) for child in fields.type}
         if len(text_columns(self.columns)) == 1:
             raw[text_columns(self.columns)[0]] = text
         if self._speakers is not None and self._speakers.style == "field":
             raw["speaker"] = pa.array([part.speaker for part in parts], pa.string())
-        columns["fields"] = struct_of(raw, len(parts))
-        for name, values in columns.items():
-            table = table.set_column(table.schema.get_field_index(name), name, values)
-        return table
+        return with_columns(
+            table,
+            {
+                "id": pa.array(ids, pa.string()),
+                "position": pa.array(positions, pa.int32()),
+                "text": text,
+                "fields": struct_of(raw, len(parts)),
+                "weight": pa.array(weights, pa.float64()),
+            },
+        )
 
     @cached_property
     def _speakers(self) -> SpeakerOptions | None:
@@ -281,18 +274,17 @@ class InputSpec:
         for row, document in enumerate(documents):
             members.setdefault(document, []).append(row)
         if len(members) == len(documents):
-            return rows.set_column(rows.schema.get_field_index("id"), "id", rows["document_id"])
+            return with_columns(rows, {"id": rows["document_id"]})
         texts, gold, scores = (rows[name].to_pylist() for name in ("text", "gold", "gold_score"))
-        table = rows.take([at[0] for at in members.values()])
-        columns = {
-            "id": pa.array(list(members), pa.string()),
-            "text": pa.array(["\n".join(texts[i] for i in at) for at in members.values()], pa.string()),
-            "gold": pa.array([_first(gold[i] for i in at) for at in members.values()], pa.list_(pa.string())),
-            "gold_score": pa.array([_first(scores[i] for i in at) for at in members.values()], pa.float64()),
-        }
-        for name, values in columns.items():
-            table = table.set_column(table.schema.get_field_index(name), name, values)
-        return table
+        return with_columns(
+            rows.take([at[0] for at in members.values()]),
+            {
+                "id": pa.array(list(members), pa.string()),
+                "text": pa.array(["\n".join(texts[i] for i in at) for at in members.values()], pa.string()),
+                "gold": pa.array([_first(gold[i] for i in at) for at in members.values()], pa.list_(pa.string())),
+                "gold_score": pa.array([_first(scores[i] for i in at) for at in members.values()], pa.float64()),
+            },
+        )
 
     # ------------------------------------------------------------ saving
     def to_dict(self) -> dict[str, Any]:
@@ -320,14 +312,6 @@ class InputSpec:
         """Read what `save` wrote, from the file or its folder."""
         source = Path(path) / FILE_NAME if Path(path).is_dir() else Path(path)
         return cls.from_dict(json.loads(source.read_text(encoding="utf-8")))
-
-
-def _fields(rows: pa.Table) -> pa.StructArray:
-    """The raw columns as one array, also where the table is empty."""
-    fields = rows["fields"].combine_chunks()
-    if isinstance(fields, pa.ChunkedArray):
-        fields = pa.concat_arrays(fields.chunks) if fields.num_chunks else pa.array([], fields.type)
-    return fields
 
 
 def _first(values: Any) -> Any:

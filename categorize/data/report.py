@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 
 from categorize.data.cleaning.report import CleaningReport
 from categorize.data.columns import to_number
 from categorize.data.gold import Gold
+from categorize.data.reading.raw import SPLIT_NAMES
 from categorize.data.splitting.selection import EMPTY
 from categorize.labels import LabelRules, LabelSet
 from categorize.recipe.data_sections import DataSection
@@ -71,25 +73,6 @@ class DataReport:
     warnings: list[str] = field(default_factory=list)
     near_overlaps: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
-
-    def add_near(
-        self, near_train: frozenset[str], tables: dict[str, pa.Table], data: DataSection, published: set[str]
-    ) -> None:
-        """Count held-out rows that are nearly a row of train, and warn of them. `published`: splits of the source."""
-        cut = {"validation", "test"} - published
-        for name in ("validation", "test"):
-            count = sum(key in near_train for key in tables[name]["content_hash"].to_pylist())
-            if count:
-                self.near_overlaps[name] = count
-        if self.near_overlaps:
-            found = f"nearly the text of a training row: {_counts(self.near_overlaps)}; scores on them flatter"
-            # `group` helps where this source's splits are cut, and nothing else says what stays together.
-            named = data.columns.group is None and data.columns.document is None and data.splits.by_time is None
-            if named and data.splits.near_duplicates != "group" and cut & set(self.near_overlaps):
-                found += " (data.splits.near_duplicates: group keeps such texts in one split)"
-            elif not cut & set(self.near_overlaps):
-                found += " (the splits are published, and kept; metrics.json has the measures of the other rows, too)"
-            self.warnings.append(found)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -147,29 +130,36 @@ class DataReport:
 def describe(
     source: str,
     notes: Sequence[str],
+    warnings: Sequence[str],
     rows: pa.Table,
-    splits: Sequence[str],
-    tables: dict[str, pa.Table],
+    near_train: Collection[str],
     label_set: LabelSet,
     gold: Gold,
     data: DataSection,
     cleaning: CleaningReport,
 ) -> DataReport:
-    """The report on loaded rows; `splits` names the split of each row, before train left out empty texts."""
-    texts = rows["text"].to_pylist()
+    """The report on loaded rows, a table with all columns of `columns`.
+
+    Args:
+        warnings: of the assignment.
+        near_train: content hashes of held-out texts that are nearly one of train.
+    """
+    placed = rows.filter(rows["reason"].is_null())
+    tables = {name: placed.filter(pa.compute.equal(placed["split"], name)) for name in SPLIT_NAMES}
     keys = {name: table["content_hash"].to_pylist() for name, table in tables.items()}
-    lengths = np.array([len(text) for text in texts])
+    near = {name: sum(key in near_train for key in keys[name]) for name in ("validation", "test")}
+    lengths = pa.compute.utf8_length(rows["text"]).to_numpy()
     report = DataReport(
         source=source,
         rows=rows.num_rows,
-        texts=len(set(rows["content_hash"].to_pylist())),
+        texts=len(rows["content_hash"].unique()),
         split_rows={name: table.num_rows for name, table in tables.items()},
         label_counts=_label_counts(tables, label_set),
         scores=_scores(tables) if label_set.is_regression else {},
         missing=dict(gold.missing.most_common()),
         unknown=dict(gold.unknown.most_common()),
         dropped=gold.dropped,
-        empty_texts=dict(Counter(split for split, text in zip(splits, texts, strict=True) if not text)),
+        empty_texts=_count(rows.filter(pa.compute.equal(rows["text"], ""))["split"]),
         overlaps=_overlaps(keys),
         conflicts=_conflicts(rows, "content_hash"),
         lengths={
@@ -180,12 +170,34 @@ def describe(
         },
         cleaning=cleaning,
         notes=list(notes),
+        near_overlaps={name: n for name, n in near.items() if n},
+        left_out=_count(rows["reason"].drop_null()),
     )
     report.warnings.extend(_warnings(report, rows, label_set, data))
     # A published file of unlabelled rows may number its documents anew.
     if data.columns.document is not None and getattr(data.source, "unlabeled", None) is None:
-        report.warnings.extend(_torn(rows["document_id"].to_pylist(), splits))
+        report.warnings.extend(_torn(rows["document_id"].to_pylist(), rows["split"].to_pylist()))
+    report.warnings.extend(warnings)
+    if report.near_overlaps:
+        report.warnings.append(_near_warning(report.near_overlaps, data, set(rows["official"].unique().to_pylist())))
     return report
+
+
+def _count(values: pa.ChunkedArray) -> dict[str, int]:
+    """Each value with its number, in order of first appearance."""
+    return dict(Counter(values.to_pylist()))
+
+
+def _near_warning(overlaps: dict[str, int], data: DataSection, published: set[str]) -> str:
+    cut = ({"validation", "test"} - published) & set(overlaps)
+    found = f"nearly the text of a training row: {_counts(overlaps)}; scores on them flatter"
+    # `group` helps where this source's splits are cut, and nothing else says what stays together.
+    named = data.columns.group is None and data.columns.document is None and data.splits.by_time is None
+    if named and data.splits.near_duplicates != "group" and cut:
+        found += " (data.splits.near_duplicates: group keeps such texts in one split)"
+    elif not cut:
+        found += " (the splits are published, and kept; metrics.json has the measures of the other rows, too)"
+    return found
 
 
 def _label_counts(tables: dict[str, pa.Table], label_set: LabelSet) -> dict[str, dict[str, int]]:

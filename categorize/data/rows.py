@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -63,6 +64,24 @@ def fingerprint(rows: pa.Table) -> str:
     for line in lines:
         total.update(line.encode("utf-8", "surrogatepass"))
     return total.hexdigest()
+
+
+def with_columns(rows: pa.Table, columns: Mapping[str, Any]) -> pa.Table:
+    """The table with these columns: in the place of one of the same name, else behind the others."""
+    return pa.table({**dict(zip(rows.column_names, rows.columns, strict=True)), **columns})
+
+
+def new_rows(extracted: pa.Table, texts: Sequence[str]) -> pa.Table:
+    """Unlabelled rows with `schema`, of `columns.extract` and the prepared texts."""
+    n = len(texts)
+    columns = {"text": pa.array(texts, pa.string()), "gold": pa.nulls(n, COLUMN_TYPES["gold"])}
+    return with_columns(extracted, {**columns, "gold_score": pa.nulls(n, pa.float64())}).select(list(COLUMN_TYPES))
+
+
+def fields_of(rows: pa.Table) -> pa.StructArray:
+    """The raw columns as one array, also where the table is empty."""
+    fields = rows["fields"]
+    return pa.concat_arrays(fields.chunks) if fields.num_chunks else pa.array([], fields.type)
 
 
 def struct_of(columns: dict[str, pa.Array], length: int) -> pa.StructArray:

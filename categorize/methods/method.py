@@ -16,7 +16,7 @@ from categorize.runs.card import CardFacts
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from categorize.data.load import LoadedData
+    from categorize.data.splits import LoadedData
     from categorize.labels import LabelSet
     from categorize.prediction.external import External, ExternalModel
     from categorize.prediction.predictor import Predictor

@@ -11,7 +11,7 @@ from categorize.recipe.sections import TrainedRecipe
 from categorize.runs.folder import METRICS, RunWriter, disk_errors
 
 if TYPE_CHECKING:
-    from categorize.data.load import LoadedData
+    from categorize.data.splits import LoadedData
     from categorize.metrics.decision import DecisionRule
 
 

@@ -97,7 +97,7 @@ def write_spreadsheet(path: str | Path, table: pa.Table, label_set: LabelSet, la
     Raises:
         UserError: another ending, a sheet cannot hold the rows, openpyxl is missing, or the file cannot be written.
     """
-    from categorize.data.written.export import label_cells, write_rows
+    from categorize.data.export.folder import label_cells, write_rows
     from categorize.runs.folder import disk_errors
 
     path = Path(path)

@@ -10,7 +10,7 @@ from categorize.processes import is_main_process
 from categorize.runs.folder import FINGERPRINTS, INPUT, LABEL_SET, SPLITS, RunWriter, disk_errors
 
 if TYPE_CHECKING:
-    from categorize.data.load import LoadedData
+    from categorize.data.splits import LoadedData
 
 _TRAINED_ON = b"trained_on"  # in the metadata of the assignment
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from transformers import PreTrainedModel
 
-    from categorize.data.load import LoadedData
+    from categorize.data.splits import LoadedData
 
 LONGEST_STEP = 60.0  # seconds, estimated: above, a dry run takes no step
 GIB = 2**30

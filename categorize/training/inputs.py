@@ -12,7 +12,7 @@ from categorize.processes import is_main_process
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from categorize.data.load import LoadedData
+    from categorize.data.splits import LoadedData
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from categorize.recipe.sections import TrainedRecipe
 from categorize.training.fit_summary import FitSummary
 
 if TYPE_CHECKING:
-    from categorize.data.load import LoadedData
+    from categorize.data.splits import LoadedData
     from categorize.prediction.predictor import SegmentPredictions
 
 

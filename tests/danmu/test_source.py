@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from categorize.data.load import load_data
 from categorize.data.source import read_source
+from categorize.data.splits import load_data
 from categorize.errors import UserError
 from categorize.recipe.data_sections import DataSection
 from categorize.recipe.sections import LabelsSection

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from categorize.data.columns import Extracted, extract, missing_spellings, raw_values, split_cell, to_number
-from categorize.data.gold import Gold, build_rows, read_gold
+from categorize.data.columns import extract, missing_spellings, raw_values, split_cell, to_number
+from categorize.data.gold import Gold, read_gold
 from categorize.data.reading.raw import from_columns
-from categorize.data.rows import content_key, schema
+from categorize.data.rows import content_key, new_rows, schema
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.recipe.data_sections import Columns, DataSection
 from categorize.recipe.sections import LabelsSection
 
 
-def extracted(columns: dict[str, list[Any]], **named: Any) -> Extracted:
+def extracted(columns: dict[str, list[Any]], **named: Any) -> pa.Table:
     size = len(next(iter(columns.values())))
     raw = from_columns({"text": [f"t{i}" for i in range(size)], **columns}, "a.csv", range(2, size + 2))
     return extract(raw, DataSection(source="a.csv", columns=Columns(**named)))
@@ -47,8 +48,8 @@ def test_a_wrong_column_lists_those_there_are_and_the_one_meant() -> None:
 
 
 def test_ids_are_strings_as_written_and_made_ones_are_row_numbers() -> None:
-    assert extracted({"label": ["a", "b"], "n": ["007", "7"]}, id="n").ids == ["007", "7"]
-    assert extracted({"label": ["a", "b"]}).ids == ["2", "3"]
+    assert extracted({"label": ["a", "b"], "n": ["007", "7"]}, id="n")["id"].to_pylist() == ["007", "7"]
+    assert extracted({"label": ["a", "b"]})["id"].to_pylist() == ["2", "3"]
 
 
 def test_repeated_and_empty_ids_are_refused_with_their_rows() -> None:
@@ -57,14 +58,14 @@ def test_repeated_and_empty_ids_are_refused_with_their_rows() -> None:
 
 
 def test_weights_are_numbers_of_zero_or_more() -> None:
-    assert extracted({"label": ["a"] * 3, "w": ["0.5", None, "0"]}, weight="w").weights.tolist() == [0.5, 1.0, 0.0]
+    assert extracted({"label": ["a"] * 3, "w": ["0.5", None, "0"]}, weight="w")["weight"].to_pylist() == [0.5, 1.0, 0.0]
     for wrong in ("-1", "much", "nan", "inf"):
         assert "row 2" in fails(extracted, {"label": ["a"], "w": [wrong]}, weight="w")
 
 
 def test_rows_have_the_schema_and_positions_in_their_document() -> None:
     rows = extracted({"label": ["a"] * 3, "d": ["x", "y", "x"]}, document="d")
-    table = build_rows(rows, ["1", "2", "3"])
+    table = new_rows(rows, ["1", "2", "3"])
     assert table.schema == schema(["text", "label", "d"])
     assert table["position"].to_pylist() == [0, 0, 1]
     assert table["gold"].to_pylist() == [None] * 3

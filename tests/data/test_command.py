@@ -15,11 +15,11 @@ import pytest
 import yaml
 
 from categorize.data import __main__ as command
-from categorize.data.load import LoadedData, load_recipe_data
+from categorize.data.export.charts import bins, overview_svg
+from categorize.data.export.datasheet import reload_section
+from categorize.data.export.folder import Exported
 from categorize.data.reading.files import read_file
-from categorize.data.written.charts import bins, overview_svg
-from categorize.data.written.datasheet import reload_section
-from categorize.data.written.export import Exported
+from categorize.data.splits import LoadedData, load_recipe_data
 from categorize.methods.registry import METHODS
 from tests.recipes import load_recipe
 

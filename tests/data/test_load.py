@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from categorize.data.load import LoadedData, default_split_file, load_data, load_recipe_data
 from categorize.data.report import display_width
+from categorize.data.splits import LoadedData, default_split_file, load_data, load_recipe_data
 from categorize.data.splitting.shares import Fractions
 from categorize.errors import UserError
 from categorize.recipe.data_sections import Columns, DataSection, SourceFiles, SplitSettings

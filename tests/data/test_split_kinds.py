@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from categorize.data.load import LoadedData
+from categorize.data.splits import LoadedData
 from categorize.data.splitting.by_time import assign_by_time
 from categorize.data.splitting.folds import assign_folds
 from categorize.data.splitting.shares import TEST, TRAIN, VALIDATION, Fractions, make_units

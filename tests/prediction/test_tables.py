@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from categorize.data.input_spec import InputSpec
-from categorize.data.load import load_data
 from categorize.data.source import read_file
+from categorize.data.splits import load_data
 from categorize.errors import UserError
 from categorize.labels import Label, LabelSet
 from categorize.prediction.tables import predictions_table, write_spreadsheet

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from categorize import load_predictor
-from categorize.data.load import load_recipe_data
+from categorize.data.splits import load_recipe_data
 from categorize.evaluate import evaluate
 from categorize.methods.registry import METHODS
 from categorize.recipe.command import main

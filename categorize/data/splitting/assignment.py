@@ -7,11 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute
 
+from categorize.data.columns import row_name, trimmed
 from categorize.data.reading.raw import Source
+from categorize.data.rows import fields_of
 from categorize.data.splitting.by_time import FloatArray, assign_by_time, unit_times
 from categorize.data.splitting.folds import assign_folds
 from categorize.data.splitting.groups import assign_group_folds, assign_groups
+from categorize.data.splitting.near import NearTexts
 from categorize.data.splitting.shares import (
     NAMES,
     TEST,
@@ -23,36 +28,13 @@ from categorize.data.splitting.shares import (
     assign,
     make_units,
 )
-from categorize.data.splitting.times import shown
+from categorize.data.splitting.times import parse_date, read_times, shown
 from categorize.errors import UserError
 from categorize.recipe.data_sections import DataSection
 from categorize.recipe.wording import counted, join
 
 _FEW = 20  # validation rows under which a warning says what they cost
 _FAR_OFF = 0.5  # a held-out split this much smaller or larger than its share is worth a warning
-
-
-@dataclass(frozen=True)
-class RowsToSplit:
-    """What decides about the split of rows; all sequences have one entry a row.
-
-    Attributes:
-        official: published split, or `Source.ALL`.
-        keys: of the unit, see `shares.unit_keys`.
-        values: raw label values; None = nobody has labelled the row.
-        joined: key -> key of the near duplicates that it must stay with; empty: each for itself.
-        times: of each row, where the split is by time.
-        dates: whether times are dates, for messages.
-        groups: the cells of the group or document column, for messages; None where there is no such column.
-    """
-
-    official: Sequence[str]
-    keys: Sequence[str]
-    values: Sequence[tuple[str, ...] | None]
-    joined: Mapping[str, str] = field(default_factory=dict)
-    times: FloatArray | None = None
-    dates: bool = False
-    groups: Sequence[str | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,19 +54,27 @@ class Assigned:
     warnings: list[str] = field(default_factory=list)
 
 
-def assign_rows(rows: RowsToSplit, data: DataSection, known: Mapping[str, int]) -> Assigned:
+def assign_rows(rows: pa.Table, data: DataSection, known: Mapping[str, int], near: NearTexts | None) -> Assigned:
     """The split of each row. Official splits stay as published; one that is not given is cut from train.
 
     Args:
+        rows: as far as `node`, see `columns`.
         known: the stored assignment: key -> split, or fold.
+        near: needed for `near_duplicates: group`.
 
     Raises:
         UserError: the source publishes the test split that folds are to make; a group, or too few times, leaves a split
-            empty.
+            empty; a time cannot be read.
     """
     settings = data.splits
-    given = set(rows.official)
-    splits = ["unlabeled" if v is None else name for name, v in zip(rows.official, rows.values, strict=True)]
+    fields = fields_of(rows)
+    times = None
+    if settings.by_time is not None:
+        cells = fields.field(settings.by_time).to_pylist()
+        times = read_times(cells, lambda row: row_name(rows, row, with_file=True), "data.splits.by_time")
+    values, official = rows["values"].to_pylist(), rows["official"].to_pylist()
+    given = set(official)
+    splits = ["unlabeled" if v is None else name for name, v in zip(official, values, strict=True)]
     if settings.folds is not None and "test" in given:
         raise UserError(
             "data.splits.folds: the source publishes a test split; give the rows as one file, or remove folds"
@@ -97,10 +87,11 @@ def assign_rows(rows: RowsToSplit, data: DataSection, known: Mapping[str, int]) 
     idle = _without_effect(given, fractions, data)
     if fractions.test == 0.0 and fractions.validation == 0.0:
         return Assigned(["train" if split == Source.ALL else split for split in splits], warnings=idle)
+    joined = _joined(rows, near) if settings.near_duplicates == "group" and near is not None else {}
     pool = [i for i, split in enumerate(splits) if split in (Source.ALL, "train")]
-    keys = [rows.keys[i] for i in pool]
-    units = make_units([rows.joined.get(key, key) for key in keys], [rows.values[i] for i in pool])
-    of_key = {key: rows.joined.get(key, key) for key in sorted(set(keys))}
+    keys = rows["key"].take(pa.array(pool, pa.int64())).to_pylist()
+    units = make_units([joined.get(key, key) for key in keys], [values[i] for i in pool])
+    of_key = {key: joined.get(key, key) for key in sorted(set(keys))}
     # A unit of joined texts stands where its first stored text stands.
     existing: dict[str, int] = {}
     for key, unit in of_key.items():
@@ -109,8 +100,9 @@ def assign_rows(rows: RowsToSplit, data: DataSection, known: Mapping[str, int]) 
     result = Assigned(splits, warnings=idle)
     if settings.folds is not None:
         code, of_unit = _by_folds(units, fractions, data, settings.folds, existing, result)
-    elif rows.times is not None:
-        of_unit = code = _by_time(units, rows.times[pool], rows.dates, fractions, existing, result, data)
+    elif times is not None:
+        dates = any(parse_date(cell) is not None for cell in cells if cell)
+        of_unit = code = _by_time(units, times[pool], dates, fractions, existing, result, data)
     else:
         of_unit = code = (assign if data.columns.group is None else assign_groups)(units, fractions, existing)
     number = {key: i for i, key in enumerate(units.keys)}
@@ -118,14 +110,24 @@ def assign_rows(rows: RowsToSplit, data: DataSection, known: Mapping[str, int]) 
         result.stored[key] = known.get(key, int(code[number[unit]]))
     for i, unit_of_row, key in zip(pool, units.of_row.tolist(), keys, strict=True):
         split = int(of_unit[unit_of_row])
-        if rows.joined and key in known:
+        if joined and key in known:
             split = _split_of(known[key], settings.folds, settings.fold, split)
         splits[i] = NAMES[split]
-    groups = [rows.groups[i] for i in pool] if rows.groups is not None else None
     if settings.by_time is None:
-        _check_shares(units, of_unit, fractions, groups, bool(rows.joined), data, result)
+        named = data.columns.group or data.columns.document
+        groups = trimmed(fields.field(named).take(pa.array(pool, pa.int64()))) if named is not None else None
+        _check_shares(units, of_unit, fractions, groups, bool(joined), data, result)
     _check_validation(Counter(splits), fractions, result)
     return result
+
+
+def _joined(rows: pa.Table, near: NearTexts) -> dict[str, str]:
+    """Key -> the first key among its near duplicates, with which it must stay."""
+    component = near.components_of_nodes()
+    compared = rows.filter(pa.compute.greater_equal(rows["node"], 0))
+    pairs = zip(compared["key"].to_pylist(), component[compared["node"].to_numpy()].tolist(), strict=True)
+    first: dict[int, str] = {}
+    return {key: first.setdefault(number, key) for key, number in sorted(pairs)}
 
 
 def _without_effect(given: set[str], fractions: Fractions, data: DataSection) -> list[str]:

@@ -23,84 +23,79 @@ NEAR = "nearly the text, and the gold, of an earlier row"
 NOT_SAMPLED = "not in the sample"
 
 
-def reasons_to_leave(
-    rows: pa.Table, splits: Sequence[str], data: DataSection, node_of_row: Sequence[int] | None, near: NearTexts | None
-) -> list[str | None]:
+def reasons_to_leave(rows: pa.Table, data: DataSection, near: NearTexts | None) -> list[str | None]:
     """Why each row is left out; None where it stays.
 
     Args:
-        splits: of each row.
-        node_of_row: the row's text in `near`, -1 where it is not compared; needed for `dedupe: near`.
+        rows: with `split`, and `node` for `dedupe: near`, see `columns`.
 
     Raises:
         UserError: a sample too small for any document.
     """
     reasons: list[str | None] = [None] * rows.num_rows
+    train = np.flatnonzero(rows["split"].to_numpy() == "train").tolist()
+    texts = rows["text"].to_pylist()
     # An evaluation keeps empty texts; training on them teaches nothing.
-    for row, (split, text) in enumerate(zip(splits, rows["text"].to_pylist(), strict=True)):
-        if split == "train" and not text:
+    for row in train:
+        if not texts[row]:
             reasons[row] = EMPTY
+    by_document = data.columns.document is not None
     if data.dedupe != "none":
-        if data.columns.document is not None:
-            _mark_documents(reasons, rows, splits)
+        at = [row for row in train if reasons[row] is None]
+        if by_document:
+            _mark_documents(reasons, rows, at)
         else:
-            _mark_duplicates(reasons, rows, splits, near if data.dedupe == "near" else None, node_of_row)
+            _mark_duplicates(reasons, rows, at, near if data.dedupe == "near" else None)
     if data.sample is not None:
-        _mark_sample(reasons, rows, splits, data.sample, data.columns.document is not None)
+        _mark_sample(reasons, rows, data.sample, by_document)
     return reasons
 
 
-def _mark_duplicates(
-    reasons: list[str | None],
-    rows: pa.Table,
-    splits: Sequence[str],
-    near: NearTexts | None,
-    node_of_row: Sequence[int] | None,
-) -> None:
+def _answers(rows: pa.Table) -> list[object]:
+    """The gold of each row as a value that compares: the names, or the score."""
+    pairs = zip(rows["gold"].to_pylist(), rows["gold_score"].to_pylist(), strict=True)
+    return [tuple(names) if names is not None else score for names, score in pairs]
+
+
+def _mark_duplicates(reasons: list[str | None], rows: pa.Table, train: Sequence[int], near: NearTexts | None) -> None:
     """Training rows whose text and gold an earlier one has. Rows of one text with another gold stay: they disagree."""
     neighbours = near.neighbours() if near is not None else {}
-    keys, gold, scores = (rows[name].to_pylist() for name in ("content_hash", "gold", "gold_score"))
+    keys, nodes, answers = rows["content_hash"].to_pylist(), rows["node"].to_pylist(), _answers(rows)
     seen: set[tuple[str, object]] = set()
     kept: set[tuple[int, object]] = set()
-    for row, split in enumerate(splits):
-        if split != "train" or reasons[row] is not None:
-            continue
-        answer = tuple(gold[row]) if gold[row] is not None else scores[row]
+    for row in train:
+        answer, node = answers[row], nodes[row]
         if (keys[row], answer) in seen:
             reasons[row] = SAME
             continue
         seen.add((keys[row], answer))
-        if near is None or node_of_row is None or node_of_row[row] < 0:
+        if near is None or node < 0:
             continue
-        node = node_of_row[row]
         if any((other, answer) in kept for other in (node, *neighbours.get(node, ()))):
             reasons[row] = NEAR
         else:
             kept.add((node, answer))
 
 
-def _mark_documents(reasons: list[str | None], rows: pa.Table, splits: Sequence[str]) -> None:
+def _mark_documents(reasons: list[str | None], rows: pa.Table, train: Sequence[int]) -> None:
     """Rows of training documents of which all rows are those of an earlier one: a turn such as "Yes." stays."""
+    documents, keys, answers = rows["document_id"].to_pylist(), rows["content_hash"].to_pylist(), _answers(rows)
     members: dict[str, list[int]] = {}
-    for row, (document, split) in enumerate(zip(rows["document_id"].to_pylist(), splits, strict=True)):
-        if split == "train" and reasons[row] is None:
-            members.setdefault(document, []).append(row)
-    keys, gold, scores = (rows[name].to_pylist() for name in ("content_hash", "gold", "gold_score"))
+    for row in train:
+        members.setdefault(documents[row], []).append(row)
     seen: set[tuple[object, ...]] = set()
     for at in members.values():
-        whole = tuple((keys[row], tuple(gold[row]) if gold[row] is not None else scores[row]) for row in at)
+        whole = tuple((keys[row], answers[row]) for row in at)
         if whole in seen:
             for row in at:
                 reasons[row] = SAME_DOCUMENT
         seen.add(whole)
 
 
-def _mark_sample(
-    reasons: list[str | None], rows: pa.Table, splits: Sequence[str], sample: Sample, by_document: bool
-) -> None:
+def _mark_sample(reasons: list[str | None], rows: pa.Table, sample: Sample, by_document: bool) -> None:
     """Rows beyond the sample. Documents stay whole; a larger sample of the same rows holds the smaller one."""
     column = "document_id" if by_document else "content_hash"
-    keys, gold, scores = (rows[name].to_pylist() for name in (column, "gold", "gold_score"))
+    splits, keys, gold, scores = (rows[name].to_pylist() for name in ("split", column, "gold", "gold_score"))
     for split in dict.fromkeys(sample.splits):
         members: dict[str, list[int]] = {}
         times: Counter[str] = Counter()

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -136,7 +136,7 @@ def write_assignment(path: Path, data: DataSection, assignment: dict[str, int]) 
             temporary.unlink(missing_ok=True)
 
 
-def assignment_table(keys: Sequence[str], splits: Sequence[str]) -> pa.Table:
+def assignment_table(pairs: Iterable[tuple[str, str]]) -> pa.Table:
     """Distinct (key, split) pairs, sorted."""
-    pairs = sorted(set(zip(keys, splits, strict=True)))
+    pairs = sorted(set(pairs))
     return pa.table({"key": [key for key, _ in pairs], "split": [split for _, split in pairs]}, schema=SCHEMA)

@@ -11,7 +11,7 @@ from categorize.methods.method import Merged, Method
 from categorize.runs.card import CardFacts
 
 if TYPE_CHECKING:
-    from categorize.data.load import LoadedData
+    from categorize.data.splits import LoadedData
     from categorize.labels import LabelSet
     from categorize.prediction.external import External, ExternalModel
     from categorize.prediction.predictor import Predictor

@@ -14,7 +14,7 @@ from categorize.training.fit_summary import FitOptions
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from categorize.data.load import LoadedData
+    from categorize.data.splits import LoadedData
 
 EXAMPLE_TOKENS = 48
 

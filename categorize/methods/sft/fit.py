@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    from categorize.data.load import LoadedData
+    from categorize.data.splits import LoadedData
     from categorize.labels import LabelSet
     from categorize.training.sft_trainer import LabelSFTTrainer
 

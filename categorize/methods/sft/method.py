@@ -14,7 +14,7 @@ from categorize.runs.card import CardFacts
 from categorize.runs.folder import PROMPT
 
 if TYPE_CHECKING:
-    from categorize.data.load import LoadedData
+    from categorize.data.splits import LoadedData
     from categorize.labels import LabelSet
     from categorize.prediction.external import External, ExternalModel
     from categorize.prediction.predictor import Predictor

@@ -12,7 +12,7 @@ from categorize.training.costs import cost_lines, length_lines
 from categorize.training.fit_summary import FitOptions
 
 if TYPE_CHECKING:
-    from categorize.data.load import LoadedData
+    from categorize.data.splits import LoadedData
 
 
 def preview(recipe: SftRecipe, data: LoadedData, options: FitOptions) -> list[str]:

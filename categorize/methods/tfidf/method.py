@@ -8,7 +8,7 @@ from categorize.methods.method import Method
 from categorize.methods.tfidf.section import TfidfModel
 
 if TYPE_CHECKING:
-    from categorize.data.load import LoadedData
+    from categorize.data.splits import LoadedData
     from categorize.labels import LabelSet
     from categorize.prediction.predictor import Predictor
     from categorize.recipe.sections import PredictionSection, SeqclsRecipe, TrainedRecipe

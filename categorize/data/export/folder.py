@@ -17,9 +17,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from categorize.data.load import LoadedData
 from categorize.data.placing import put_in_place, staging_path
 from categorize.data.reading.raw import SPLIT_NAMES
+from categorize.data.rows import fields_of
+from categorize.data.splits import LoadedData
 from categorize.errors import UserError
 from categorize.recipe.sections import RecipeBase
 
@@ -81,9 +82,7 @@ def split_table(rows: pa.Table, data: LoadedData, recipe: RecipeBase) -> pa.Tabl
     columns |= {"document": rows["document_id"]} if named.document is not None else {}
     columns |= {"group": rows["group"]} if named.group is not None else {}
     columns |= {"weight": rows["weight"]} if named.weight is not None else {}
-    fields = rows["fields"].combine_chunks()
-    if isinstance(fields, pa.ChunkedArray):
-        fields = pa.concat_arrays(fields.chunks) if fields.num_chunks else pa.array([], rows["fields"].type)
+    fields = fields_of(rows)
     by_time = recipe.data.splits.by_time
     for name in dict.fromkeys([*([by_time] if by_time is not None else []), *named.keep]):
         columns[kept_name(name)] = fields.field(name)
@@ -101,7 +100,7 @@ def spreadsheet_rows(data: LoadedData) -> dict[str, list[tuple[str, str, str]]]:
 
     `unlabeled`: every row, class -1; `labeled`: every row, -1 where it has no usable label; `purged`: the labelled rows
     of the splits, without those that were left out. A class is the label's code where the recipe has codes. Ids are
-    `LoadedData.ids`: one names one row.
+    `LoadedData.places`: one names one row.
     """
     code = {label.name: label.code or label.name for label in data.label_set.labels}
     tables: dict[str | None, pa.Table] = {name: data.splits[name] for name in SPLIT_NAMES} | {None: data.left_out}
@@ -111,7 +110,8 @@ def spreadsheet_rows(data: LoadedData) -> dict[str, list[tuple[str, str, str]]]:
         for name, rows in tables.items()
     }
     labeled = []
-    for row_id, place in zip(data.ids, data.places, strict=True):
+    ids, places = data.places["id"].to_pylist(), data.places["split"].to_pylist()
+    for row_id, place in zip(ids, places, strict=True):
         text, names, score = next(following[place])
         value = (
             _number(score)
@@ -124,7 +124,7 @@ def spreadsheet_rows(data: LoadedData) -> dict[str, list[tuple[str, str, str]]]:
     return {
         "unlabeled": [(row_id, text, NOT_LABELLED) for row_id, text, _ in labeled],
         "labeled": labeled,
-        "purged": [row for row, place in zip(labeled, data.places, strict=True) if place in LABELLED_SPLITS],
+        "purged": [row for row, place in zip(labeled, places, strict=True) if place in LABELLED_SPLITS],
     }
 
 

@@ -6,8 +6,8 @@ from collections import Counter
 
 import numpy as np
 
-from categorize.data.load import LoadedData
 from categorize.data.reading.raw import SPLIT_NAMES
+from categorize.data.splits import LoadedData
 
 Table = list[list[str]]
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from categorize.data.load import LoadedData
-from categorize.data.written.export import LABELLED_SPLITS, MANIFEST, SPREADSHEET, Exported, kept_name
-from categorize.data.written.overview import Table, duplicate_table, length_table, row_counts
+from categorize.data.export.folder import LABELLED_SPLITS, MANIFEST, SPREADSHEET, Exported, kept_name
+from categorize.data.export.overview import Table, duplicate_table, length_table, row_counts
+from categorize.data.splits import LoadedData
 from categorize.recipe.data_sections import SourceFiles
 from categorize.recipe.sections import RecipeBase
 

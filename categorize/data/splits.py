@@ -1,0 +1,308 @@
+"""`load_data`: from the `data` and `labels` sections of a recipe to splits of rows, a label set and a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute
+
+from categorize.data.cleaning.report import CleaningTrace
+from categorize.data.columns import (
+    OPTIONAL,
+    extract,
+    label_cells,
+    missing_spellings,
+    raw_values,
+    split_cell,
+    text_columns,
+    trimmed,
+)
+from categorize.data.gold import read_gold
+from categorize.data.input_spec import InputSpec
+from categorize.data.reading.raw import LIST_OF_STRINGS, SPLIT_NAMES, Source
+from categorize.data.report import DataReport, describe
+from categorize.data.rows import COLUMN_TYPES, fields_of, fingerprint, first_seen, struct_of, with_columns
+from categorize.data.source import read_source
+from categorize.data.splitting import split_file as stored
+from categorize.data.splitting.assignment import assign_rows
+from categorize.data.splitting.near import NearTexts
+from categorize.data.splitting.selection import reasons_to_leave
+from categorize.data.splitting.shares import Fractions, unit_keys
+from categorize.errors import UserError
+from categorize.labels import LabelSet
+from categorize.processes import is_main_process
+from categorize.recipe.data_sections import DataSection
+from categorize.recipe.sections import LabelsSection, PromptSection, RecipeBase
+from categorize.recipe.template import Template
+
+default_split_file = stored.default_split_file
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The rows of each split, with `rows.schema`.
+
+    Attributes:
+        train: labelled rows with a text.
+        validation, test: labelled rows, those with an empty text too: an evaluation drops nothing.
+        unlabeled: rows without a label, or with one that `labels.unknown: drop` made unlabelled.
+        fingerprints: of each split, see `rows.fingerprint`; equal for the same rows in any order.
+        assignment: (key, split) of every unit.
+        near_train: content hashes of held-out texts that are nearly a training text, without being one.
+    """
+
+    train: pa.Table
+    validation: pa.Table
+    test: pa.Table
+    unlabeled: pa.Table
+    fingerprints: dict[str, str]
+    assignment: pa.Table
+    near_train: frozenset[str] = field(default_factory=frozenset)
+
+    def __getitem__(self, name: str) -> pa.Table:
+        """A split by name. Raises KeyError for a name that is none."""
+        if name not in SPLIT_NAMES:
+            raise KeyError(name)
+        table: pa.Table = getattr(self, name)
+        return table
+
+    def seen_in_train(self, name: str) -> npt.NDArray[np.bool_]:
+        """Bool [rows of the split]: whether the row's text stands in train too, as groups and official splits allow."""
+        train = set(self.train["content_hash"].to_pylist())
+        return np.array([key in train for key in self[name]["content_hash"].to_pylist()], dtype=bool)
+
+    def likeness_to_train(self, name: str) -> list[str | None]:
+        """For each row of a split: "exact" where its text stands in train, "near" where nearly the same text does."""
+        keys = self[name]["content_hash"].to_pylist()
+        return [
+            "exact" if seen else "near" if key in self.near_train else None
+            for key, seen in zip(keys, self.seen_in_train(name).tolist(), strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class LoadedData:
+    """What a recipe's `data` and `labels` sections amount to.
+
+    Attributes:
+        left_out: rows of the source that are in no split, with `rows.schema` and a column `reason`.
+        places: of all rows in the order of the source: `id`, distinct (an id that several published splits hold has its
+            split before it, `test-17`), and `split`, null where the row is left out.
+    """
+
+    label_set: LabelSet
+    input_spec: InputSpec
+    splits: Splits
+    report: DataReport
+    left_out: pa.Table
+    places: pa.Table
+
+
+def load_recipe_data(recipe: RecipeBase, *, resplit: bool = False, write: bool = True) -> LoadedData:
+    """`load_data` of a recipe, with the assignment of its split stored beside the outputs.
+
+    Raises:
+        UserError: as `load_data` does; the recipe's `prompt.template` names a column that a split lacks.
+    """
+    outputs = Path(recipe.output_path).parent
+    file = default_split_file(recipe.data, outputs)
+    loaded = load_data(recipe.data, recipe.labels, split_file=file, resplit=resplit, write=write, outputs=outputs)
+    prompt: PromptSection | None = getattr(recipe, "prompt", None)
+    named = Template.parse(prompt.template).columns if prompt is not None else []
+    for name in ("train", "validation", "test"):
+        columns = loaded.input_spec.fields(loaded.splits[name])
+        for column in named:
+            if column not in columns:
+                raise UserError(
+                    f"prompt.template: {{{column}}} names no column of the {name} rows; columns: "
+                    f"{', '.join(map(repr, columns))}"
+                )
+    return loaded
+
+
+def load_data(
+    data: DataSection,
+    labels: LabelsSection,
+    *,
+    split_file: Path | None = None,
+    resplit: bool = False,
+    write: bool = True,
+    outputs: str | Path = "outputs",
+) -> LoadedData:
+    """Read the source, split it, read the labels and count everything that is unusual.
+
+    Args:
+        split_file: where the assignment is stored, see `default_split_file`; None: nowhere, cut anew.
+        resplit: forget the stored assignment.
+        write: whether the assignment is stored; only rank 0 of a distributed start does.
+        outputs: folder beside whose runs raw danmu are kept, see `source.read_source`.
+
+    Raises:
+        UserError: see `source`, `columns`, `splitting`; no row is labelled, all texts are empty, or there is one class.
+    """
+    input_spec = InputSpec.from_section(data)
+    if data.splits.folds is None:
+        Fractions(data.splits.test, data.splits.validation, data.splits.seed)  # refuses shares before rows are read
+    source = read_source(data, outputs)
+    name = ", ".join(raw.name for raw in source.tables.values())
+    rows, lacking = _extract(source, data)
+    values = raw_values(label_cells(rows), data.label_separator, missing_spellings(labels))
+    rows = with_columns(rows, {"values": pa.array(values, LIST_OF_STRINGS), "key": _keys(rows, data)})
+    near, rows = _near(rows, data)
+    known = {} if resplit or split_file is None else stored.read_assignment(split_file, data)
+    assignment = assign_rows(rows, data, known, near)
+    rows = with_columns(rows, {"split": pa.array(assignment.splits)})
+
+    label_set = LabelSet.from_section(labels, _found(rows, labels, data) if labels.names is None else ())
+    gold = read_gold(rows, label_set, data.label_separator)
+    trace = CleaningTrace(input_spec.cleaning)
+    texts = input_spec.texts(fields_of(rows), trace)
+    if not any(texts):
+        raise UserError(f"{name}: every text is empty after cleaning; check data.columns.text and data.cleaning")
+    names, scores = pa.array(gold.labels, LIST_OF_STRINGS), pa.array(gold.scores, pa.float64())
+    known_gold = pa.compute.or_(names.is_valid(), scores.is_valid())
+    rows = with_columns(
+        rows,
+        {
+            "text": pa.array(texts, pa.string()),
+            "gold": names,
+            "gold_score": scores,
+            "split": pa.compute.if_else(known_gold, rows["split"], "unlabeled"),
+        },
+    )
+    rows = with_columns(rows, {"reason": pa.array(reasons_to_leave(rows, data, near), pa.string())})
+    stays = rows["reason"].is_null()
+    tables = {
+        split: rows.filter(pa.compute.and_(pa.compute.equal(rows["split"], split), stays)).select(list(COLUMN_TYPES))
+        for split in SPLIT_NAMES
+    }
+    if data.columns.label is not None:
+        _check_training_rows(tables["train"], label_set, data, name)
+    # Stored last: a recipe that cannot work leaves nothing behind.
+    is_new = bool(assignment.stored.keys() - known.keys())  # after --resplit nothing is known
+    if split_file is not None and write and is_main_process() and is_new:
+        stored.write_assignment(split_file, data, {**known, **assignment.stored})
+    pairs = zip(rows["key"].to_pylist(), assignment.splits, strict=True)
+    splits = Splits(
+        **tables,
+        fingerprints={name: fingerprint(table) for name, table in tables.items()},
+        assignment=stored.assignment_table((key, split) for key, split in pairs if split != "unlabeled"),
+        near_train=_near_train(rows, near),
+    )
+    ids, shared = _distinct_ids(rows)
+    notes = [*source.notes, *lacking, *assignment.notes, *shared]
+    report = describe(name, notes, assignment.warnings, rows, splits.near_train, label_set, gold, data, trace.report())
+    left_out = rows.filter(rows["reason"].is_valid()).select([*COLUMN_TYPES, "reason"])
+    places = pa.table({"id": ids, "split": pa.compute.if_else(stays, rows["split"], None)})
+    return LoadedData(label_set, input_spec, splits, report, left_out, places)
+
+
+def _extract(source: Source, data: DataSection) -> tuple[pa.Table, list[str]]:
+    """The rows of all files as one table, with `official`; a column that a file lacks is null there. With notes on
+    those that the recipe names."""
+    parts: list[pa.Table] = []
+    notes: list[str] = []
+    everywhere = first_seen(name for raw in source.tables.values() for name in raw.table.column_names)
+    named = {key: getattr(data.columns, key) for key in OPTIONAL}
+    for split, raw in source.tables.items():
+        prefix = f"{split}-" if source.is_split else ""
+        rows = extract(raw, data, id_prefix=prefix, need_label=split != "unlabeled", elsewhere=frozenset(everywhere))
+        for key, value in named.items():
+            for column in [value] if isinstance(value, str) else value or []:
+                if column not in raw.table.column_names:
+                    notes.append(f"{raw.name} has no column {column!r} (data.columns.{key}): it counts as empty there")
+        there, nulls = set(raw.table.column_names), pa.nulls(len(raw), pa.string())
+        fields = {name: fields_of(rows).field(name) if name in there else nulls for name in everywhere}
+        more = {"fields": struct_of(fields, len(raw)), "official": pa.array([split] * len(raw))}
+        if split == "unlabeled":
+            more |= {"label_text": nulls, "label_list": pa.nulls(len(raw), LIST_OF_STRINGS)}
+        parts.append(with_columns(rows, more))
+    return pa.concat_tables(parts).combine_chunks(), notes
+
+
+def _keys(rows: pa.Table, data: DataSection) -> list[str]:
+    # The cells, not `document_id`: a row whose document cell is empty is split by its text.
+    fields = fields_of(rows)
+    documents = trimmed(fields.field(data.columns.document)) if data.columns.document is not None else None
+    groups = rows["group"].to_pylist() if data.columns.group is not None else None
+    return unit_keys(rows["content_hash"].to_pylist(), documents, groups)
+
+
+def _near(rows: pa.Table, data: DataSection) -> tuple[NearTexts | None, pa.Table]:
+    """The labelled texts compared, and the rows with `node`; None where nothing asks for it."""
+    node = np.full(rows.num_rows, -1, dtype=np.int64)
+    near = None
+    if data.splits.near_duplicates != "off" or data.dedupe == "near":
+        at = np.flatnonzero(rows["values"].is_valid().to_numpy())
+        text = rows["content_hash"].take(pa.array(at)).combine_chunks().dictionary_encode().indices.to_numpy()
+        fields = fields_of(rows).take(pa.array(at[np.unique(text, return_index=True)[1]]))
+        cells = (fields.field(column).to_pylist() for column in text_columns(data.columns))
+        near = NearTexts.of(["\n".join(cell or "" for cell in row) for row in zip(*cells, strict=True)])
+        node[at] = near.node[text]
+    return near, with_columns(rows, {"node": node})
+
+
+def _near_train(rows: pa.Table, near: NearTexts | None) -> frozenset[str]:
+    """Content hashes of held-out texts that are nearly a text of train, and not one."""
+    if near is None:
+        return frozenset()
+    node, split = rows["node"].to_numpy(), rows["split"].to_numpy()
+    in_train = (split == "train") & rows["reason"].is_null().to_numpy()
+    inside = np.zeros(near.nodes, dtype=bool)
+    inside[node[in_train & (node >= 0)]] = True
+    held_out = np.flatnonzero(((split == "validation") | (split == "test")) & (node >= 0))
+    reached = held_out[near.reached(inside)[node[held_out]]]
+    keys = rows["content_hash"]
+    return frozenset(keys.take(pa.array(reached)).to_pylist()) - set(keys.filter(pa.array(in_train)).to_pylist())
+
+
+def _distinct_ids(rows: pa.Table) -> tuple[list[str], list[str]]:
+    """Ids that tell rows of all splits apart, and what to say about those that several published splits hold."""
+    ids = rows["id"].to_pylist()
+    counts = pa.compute.value_counts(rows["id"]).flatten()
+    repeated = set(counts[0].filter(pa.compute.greater(counts[1], 1)).to_pylist())
+    if not repeated:
+        return ids, []
+    first = next(row_id for row_id in ids if row_id in repeated)
+    note = (
+        f"{len(repeated)} ids come in more than one split, such as {first!r}: they tell rows apart within a split alone"
+    )
+    official = rows["official"].to_pylist()
+    return [f"{split}-{i}" if i in repeated else i for i, split in zip(ids, official, strict=True)], [note]
+
+
+def _found(rows: pa.Table, labels: LabelsSection, data: DataSection) -> list[str]:
+    """Labels that the training rows hold, as written."""
+    found: dict[str, None] = {}
+    for cell in dict.fromkeys(label_cells(rows.filter(pa.compute.equal(rows["split"], "train")))):
+        is_cut = isinstance(cell, str) and labels.task == "multi_label"
+        values = split_cell(cell, data.label_separator) if is_cut else (cell,) if isinstance(cell, str) else cell
+        found.update(dict.fromkeys(values or ()))
+    return list(found)
+
+
+def _check_training_rows(train: pa.Table, label_set: LabelSet, data: DataSection, name: str) -> None:
+    """Raises UserError where nothing could be learned: no labelled row, or one class only."""
+    column = data.columns.label
+    if not train.num_rows:
+        raise UserError(
+            f"{name}: no row of train has both a text and a label in {column!r}; label some rows, or see labels.missing"
+        )
+    if not train["weight"].to_numpy().any():
+        raise UserError(
+            f"{name}: every row of train has the weight 0 in {data.columns.weight!r}; there is nothing to learn from"
+        )
+    if label_set.is_regression:
+        if len(set(train["gold_score"].to_pylist())) == 1:
+            raise UserError(f"{name}: every score of train is {train['gold_score'][0]}; there is nothing to learn")
+        return
+    classes = {tuple(names) for names in train["gold"].to_pylist()}
+    if len(classes) == 1:
+        only = ", ".join(next(iter(classes))) or "no label"
+        raise UserError(
+            f"{name}: every row of train has the class {only!r}; a classifier needs rows of two classes or more"
+        )
