@@ -10,13 +10,15 @@ import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import TypeAdapter
 
 from categorize.errors import UserError
 from categorize.recipe.sections import LabelDefinition, LabelsSection, Task
+from categorize.settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,13 +67,16 @@ class LabelRules:
 
 
 @dataclass(frozen=True)
-class LabelSet:
+class LabelSet(Settings):
     """Labels in order, their groups and the task. Immutable; equal sets have equal fingerprints.
 
     Raises:
         UserError: two labels, aliases or codes are spelled alike, a parent is not a group, or there are fewer than two
             labels in a classification.
     """
+
+    file_name: ClassVar[str] = "label_set.json"
+    title: ClassVar[str] = "a label set"
 
     task: Task
     labels: tuple[Label, ...]
@@ -246,31 +251,9 @@ class LabelSet:
     # ------------------------------------------------------------ saving
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {
-            "task": self.task,
-            "labels": [_drop_empty(asdict(label)) for label in self.labels],
-            "groups": [_drop_empty(asdict(group)) for group in self.groups],
-            "rules": asdict(self.rules),
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> LabelSet:
-        """The inverse of `to_dict`."""
-        return cls(
-            task=data["task"],
-            labels=tuple(Label(**{**d, "aliases": tuple(d.get("aliases", ()))}) for d in data["labels"]),
-            groups=tuple(Group(**d) for d in data.get("groups", ())),
-            rules=LabelRules(**{**data["rules"], "missing": tuple(data["rules"]["missing"])}),
-        )
-
-    def save(self, path: str | Path) -> None:
-        """Write JSON."""
-        Path(path).write_text(json.dumps(self.to_dict(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: str | Path) -> LabelSet:
-        """Read what `save` wrote."""
-        return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        parts = {"labels": _LABELS.dump_python(self.labels, mode="json", exclude_defaults=True)}
+        parts["groups"] = _GROUPS.dump_python(self.groups, mode="json", exclude_defaults=True)
+        return super().to_dict() | parts
 
     # ------------------------------------------------------------ from a recipe
     @classmethod
@@ -356,5 +339,4 @@ def _flatten(names: Sequence[LabelDefinition | str]) -> tuple[list[tuple[LabelDe
     return leaves, groups
 
 
-def _drop_empty(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value not in ("", (), None)}
+_LABELS, _GROUPS = TypeAdapter(tuple[Label, ...]), TypeAdapter(tuple[Group, ...])

@@ -12,6 +12,8 @@ import pytest
 
 LEVELS = {
     "errors": 0,
+    "writing": 1,
+    "settings": 2,
     "processes": 1,
     "connection": 2,
     "launch": 3,

@@ -39,9 +39,9 @@ from categorize.danmu.tasks import (
     merge_part,
     read_files,
 )
-from categorize.data.placing import put_in_place
 from categorize.data.reading.progress import Progress
 from categorize.errors import UserError
+from categorize.writing import put_in_place
 
 VERSION = 2
 MANIFEST = "danmu.json"

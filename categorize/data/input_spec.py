@@ -5,13 +5,11 @@ Saved with the run as `input.json`, so that prediction prepares text exactly as 
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -28,12 +26,11 @@ from categorize.errors import UserError
 from categorize.predictions import Predictions
 from categorize.recipe.data_sections import CleaningOptions, Columns, DataSection, Segments, SpeakerOptions
 from categorize.recipe.template import Template
-
-FILE_NAME = "input.json"
+from categorize.settings import Settings
 
 
 @dataclass(frozen=True)
-class InputSpec:
+class InputSpec(Settings):
     """How text is prepared.
 
     Attributes:
@@ -45,6 +42,9 @@ class InputSpec:
     Raises:
         UserError: a placeholder is not a text column, a text column has no placeholder, or a step does not exist.
     """
+
+    file_name: ClassVar[str] = "input.json"
+    title: ClassVar[str] = "a preparation of texts"
 
     columns: Columns = field(default_factory=lambda: Columns())
     template: str | None = None
@@ -289,29 +289,8 @@ class InputSpec:
     # ------------------------------------------------------------ saving
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {
-            "columns": self.columns.model_dump(),
-            "template": self.template,
-            "cleaning": [step if isinstance(step, str) else step.to_dict() for step in self.cleaning],
-            "segments": self.segments.model_dump(),
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> InputSpec:
-        """The inverse of `to_dict`."""
-        cleaning = tuple(step if isinstance(step, str) else CleaningOptions(**step) for step in data["cleaning"])
-        return cls(Columns(**data["columns"]), data["template"], cleaning, Segments(**data["segments"]))
-
-    def save(self, path: str | Path) -> None:
-        """Write JSON; a folder gets `input.json`."""
-        target = Path(path) / FILE_NAME if Path(path).is_dir() else Path(path)
-        target.write_text(json.dumps(self.to_dict(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: str | Path) -> InputSpec:
-        """Read what `save` wrote, from the file or its folder."""
-        source = Path(path) / FILE_NAME if Path(path).is_dir() else Path(path)
-        return cls.from_dict(json.loads(source.read_text(encoding="utf-8")))
+        steps = [step if isinstance(step, str) else step.to_dict() for step in self.cleaning]
+        return super().to_dict() | {"cleaning": steps}
 
 
 def _first(values: Any) -> Any:

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.metrics.arrays import BoolArray, FloatArray
 from categorize.metrics.calibration import apply_temperature, fit_temperature
 from categorize.metrics.thresholds import DEFAULT, best_global, best_per_label
 from categorize.predictions import Predictions
 from categorize.recipe.sections import DecisionSection, Task
-
-FILE_NAME = "decision_rule.json"
+from categorize.settings import Settings
 
 
 @dataclass(frozen=True)
-class DecisionRule:
+class DecisionRule(Settings):
     """From probabilities to labels.
 
     Attributes:
@@ -34,6 +30,9 @@ class DecisionRule:
         hierarchy: `parents`: a predicted label brings its ancestors with it (multi-label).
         ancestors: (label, ancestor) pairs of the label set that `parents` follows.
     """
+
+    file_name: ClassVar[str] = "decision_rule.json"
+    title: ClassVar[str] = "a decision rule"
 
     task: Task
     labels: tuple[str, ...]
@@ -155,43 +154,6 @@ class DecisionRule:
                 for label, ancestor in self.ancestors:
                     chosen[:, index[ancestor]] |= chosen[:, index[label]]
         return chosen
-
-    # ------------------------------------------------------------ saving
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> DecisionRule:
-        """The inverse of `to_dict`."""
-        lists = {
-            "labels": tuple(data["labels"]),
-            "thresholds": tuple(data["thresholds"]),
-            "ancestors": tuple((label, ancestor) for label, ancestor in data["ancestors"]),
-        }
-        return cls(**{**data, **lists})
-
-    def save(self, path: str | Path) -> None:
-        """Write JSON."""
-        Path(path).write_text(json.dumps(self.to_dict(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: str | Path) -> DecisionRule:
-        """Read what `save` wrote.
-
-        Raises:
-            UserError: the file is missing or is not a decision rule.
-        """
-        try:
-            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except OSError as error:
-            raise UserError(
-                f"{path}: cannot read the decision rule ({error.strerror}); is the run folder complete?"
-            ) from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{path}: is not a decision rule ({type(error).__name__}: {error}); train the run again"
-            ) from error
 
 
 def _top(probabilities: FloatArray) -> tuple[BoolArray, BoolArray]:

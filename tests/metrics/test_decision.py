@@ -280,5 +280,5 @@ def test_a_broken_or_missing_rule_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"decision_rule\.json: cannot read"):
         DecisionRule.load(tmp_path / "decision_rule.json")
     (tmp_path / "decision_rule.json").write_text('{"task": "single_label"}')
-    with pytest.raises(UserError, match="is not a decision rule"):
+    with pytest.raises(UserError, match="not a decision rule"):
         DecisionRule.load(tmp_path / "decision_rule.json")

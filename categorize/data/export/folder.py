@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from categorize.data.placing import put_in_place, staging_path
 from categorize.data.reading.raw import SPLIT_NAMES
 from categorize.data.rows import fields_of
 from categorize.data.splits import LoadedData
 from categorize.errors import UserError
 from categorize.recipe.sections import RecipeBase
+from categorize.writing import json_text, whole_folder
 
 MANIFEST = "dataset.json"
 SPREADSHEET = "spreadsheet"
@@ -158,38 +157,28 @@ def write_folder(
         UserError: the folder is taken (see `check_folder`) or cannot be written, or a sheet cannot hold the rows.
     """
     check_folder(folder, overwrite)
-    staged = staging_path(folder)
+    manifest = {
+        "name": recipe.name,
+        "rows": {name: table.num_rows for name, table in exported.tables.items()},
+        "split_fingerprints": data.splits.fingerprints,
+        "label_set": data.label_set.to_dict(),
+        "input": data.input_spec.to_dict(),
+        "report": data.report.to_dict(),
+    }
     try:
-        if staged.exists():
-            shutil.rmtree(staged)
-        (staged / SPREADSHEET).mkdir(parents=True)
-        for name, table in exported.tables.items():
-            _write_table(staged / exported.file(name), table, recipe.data.label_separator)
-        # Spreadsheet users open CSV or xlsx, not Parquet.
-        form = "xlsx" if exported.form == "xlsx" else "csv"
-        for name, rows in spreadsheet_rows(data).items():
-            write_rows(staged / SPREADSHEET / f"{name}.{form}", ("custom_id", "message", "class"), rows, excel=True)
-        for name, text in texts.items():
-            (staged / name).write_text(text, encoding="utf-8")
-        manifest = {
-            "name": recipe.name,
-            "rows": {name: table.num_rows for name, table in exported.tables.items()},
-            "split_fingerprints": data.splits.fingerprints,
-            "label_set": data.label_set.to_dict(),
-            "input": data.input_spec.to_dict(),
-            "report": data.report.to_dict(),
-        }
-        text = json.dumps(manifest, ensure_ascii=False, indent=2)
-        (staged / MANIFEST).write_text(text + "\n", encoding="utf-8")
-        names = sorted(path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file())
-        put_in_place(staged, folder)
+        with whole_folder(folder) as staged:
+            (staged / SPREADSHEET).mkdir()
+            for name, table in exported.tables.items():
+                _write_table(staged / exported.file(name), table, recipe.data.label_separator)
+            # Spreadsheet users open CSV or xlsx, not Parquet.
+            form = "xlsx" if exported.form == "xlsx" else "csv"
+            for name, rows in spreadsheet_rows(data).items():
+                write_rows(staged / SPREADSHEET / f"{name}.{form}", ("custom_id", "message", "class"), rows, excel=True)
+            for name, text in {**texts, MANIFEST: json_text(manifest)}.items():
+                (staged / name).write_text(text, encoding="utf-8")
+            return sorted(path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file())
     except OSError as error:
-        shutil.rmtree(staged, ignore_errors=True)
         raise UserError(f"{folder}: cannot be written: {error.strerror or error}; name another folder") from None
-    except BaseException:
-        shutil.rmtree(staged, ignore_errors=True)
-        raise
-    return names
 
 
 def _write_table(path: Path, table: pa.Table, separator: str) -> None:

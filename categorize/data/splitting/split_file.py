@@ -5,10 +5,8 @@ Columns `key` and `split`; the file's metadata hold what the assignment was made
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from categorize.data.columns import text_columns
 from categorize.data.splitting.shares import NAMES
 from categorize.errors import UserError
 from categorize.recipe.data_sections import DataSection, SourceFiles
+from categorize.writing import whole_file
 
 VERSION = 1
 _METADATA = b"categorize"
@@ -122,18 +121,13 @@ def write_assignment(path: Path, data: DataSection, assignment: dict[str, int]) 
     table = pa.table(
         {"key": keys, "split": [names[assignment[key]] for key in keys]}, schema=SCHEMA
     ).replace_schema_metadata(metadata)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, temporary)
-        temporary.replace(path)
+        with whole_file(path) as file:
+            pq.write_table(table, file)
     except OSError as error:
         raise UserError(
             f"{path}: the split assignment cannot be stored: {error.strerror or error}; set data.splits.file"
         ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def assignment_table(pairs: Iterable[tuple[str, str]]) -> pa.Table:
