@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from categorize.data.reading.raw import LIST_OF_STRINGS, RawTable
+from categorize.data.reading.raw import LIST_OF_STRINGS, RawTable, without_nulls
 from categorize.data.rows import content_key, struct_of
 from categorize.errors import UserError
 from categorize.labels import spell
@@ -209,11 +209,9 @@ def to_number(cell: str) -> float | None:
 def label_cells(rows: pa.Table) -> list[Cell]:
     """The label cells of an extracted table; None where there is nothing."""
     cells: list[Cell] = [text if text and text.strip() else None for text in rows["label_text"].to_pylist()]
-    for row in np.flatnonzero(rows["label_list"].is_valid().to_numpy()).tolist():
-        items = rows["label_list"][row].as_py()
-        # A list of nothing but nulls says nothing; an empty list says "no label".
-        if not items or any(item is not None for item in items):
-            cells[row] = tuple(item for item in items if item is not None)
+    for row, items in enumerate(rows["label_list"].to_pylist()):
+        if (known := without_nulls(items)) is not None:
+            cells[row] = tuple(known)
     return cells
 
 

@@ -64,7 +64,7 @@ def test_rows_that_a_spreadsheet_left_blank_are_no_rows_and_counted(tmp_path: Pa
     table = read(path)
     assert table.table.to_pylist() == [{"编号": "1", "文本": "好"}, {"编号": "2", "文本": None}]
     assert table.row_numbers.tolist() == [2, 4]
-    assert table.notes == (f"{path}: 3 rows of separators alone are not rows",)
+    assert table.notes == (f"{path}: 3 rows of separators alone were left out",)
 
 
 CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)
@@ -85,8 +85,7 @@ def test_every_cell_that_was_written_is_read_in_any_encoding(rows: list[tuple[st
 
 # ---------------------------------------------------------------- batches
 def test_rows_of_many_batches_are_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("categorize.data.reading.delimited._BATCH", 7)
-    monkeypatch.setattr("categorize.data.reading.formats._BATCH", 7)
+    monkeypatch.setattr("categorize.data.reading.raw._BATCH", 7)
     rows = [{"id": str(i), "text": f"t{i}"} for i in range(100)]
     csv_path, lines_path = tmp_path / "a.csv", tmp_path / "a.jsonl"
     csv_path.write_text("id,text\n\n" + "".join(f"{row['id']},{row['text']}\n" for row in rows))

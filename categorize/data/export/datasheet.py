@@ -26,6 +26,11 @@ _SCRIPTS = {
     "ja": re.compile(r"[\u3040-\u30ff]"),
     "ko": re.compile(r"[\uac00-\ud7af]"),
 }
+_MEANINGS = {
+    "purged": "all labelled rows of the splits, with their `split`",
+    "rejected": "rows that are in no split, with the `reason`",
+    "unlabeled": "rows without a usable label",
+}
 _LOOKED_AT = 2000  # texts that tell the script
 
 
@@ -38,27 +43,35 @@ def datasheet(
         license_id: as the Hub spells it; unknown where None.
         language: ISO 639 code; guessed from the script where that says enough.
     """
-    front = yaml.safe_dump(
-        front_matter(data, recipe, exported, license_id or "unknown", language or guess_language(data)),
-        allow_unicode=True,
-        sort_keys=False,
+    from jinja2 import Environment, StrictUndefined
+
+    template = Environment(  # Markdown: nothing to escape
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined
+    ).from_string(Path(__file__).with_suffix(".md.jinja").read_text(encoding="utf-8"))
+    counts = [[name.replace("  ", "of these: "), f"{count:,}"] for name, count in row_counts(data).items()]
+    tables = [[["", "rows"], *counts], _label_table(data), length_table(data), duplicate_table(data)]
+    return template.render(
+        data=data,
+        recipe=recipe,
+        exported=exported,
+        front=_yaml(front_matter(data, recipe, exported, license_id or "unknown", language or guess_language(data))),
+        total=sum(exported.tables[name].num_rows for name in exported.splits),
+        task=data.label_set.task.replace("_", "-"),
+        regression=data.label_set.is_regression,
+        picture=PICTURE,
+        tables=[_markdown(table) for table in tables],
+        labelled_splits=LABELLED_SPLITS,
+        meanings=_MEANINGS | dict.fromkeys(LABELLED_SPLITS),
+        spreadsheet=SPREADSHEET,
+        sheet="xlsx" if exported.form == "xlsx" else "csv",
+        manifest=MANIFEST,
+        section=_yaml({"data": reload_section(exported, recipe)}),
+        **_preparation(data, recipe),
     )
-    parts = ["---", front.rstrip("\n"), "---", "", f"# {recipe.name}", ""]
-    total = sum(exported.tables[name].num_rows for name in exported.splits)
-    task = data.label_set.task.replace("_", "-")
-    parts += [f"{total:,} texts for {task} classification, written by `python -m categorize.data`.", ""]
-    if data.label_set.is_regression:
-        parts[-2] = f"{total:,} texts with scores, for regression, written by `python -m categorize.data`."
-    parts += [f"![Lengths of the texts and rows of each label]({PICTURE})", ""]
-    parts += ["## Rows", "", *_markdown([["", "rows"], *_counts(data)]), ""]
-    parts += [*_markdown(_label_table(data)), ""]
-    parts += [*_markdown(length_table(data)), "", *_markdown(duplicate_table(data)), ""]
-    parts += ["## How it was made", "", *_how(data, recipe), ""]
-    if data.report.warnings:
-        parts += ["## Mind", "", *(f"* {warning}" for warning in data.report.warnings), ""]
-    parts += ["## Files", "", *_files(exported, recipe), ""]
-    parts += ["## To be filled in by those who know", "", *_QUESTIONS, ""]
-    return "\n".join(parts)
+
+
+def _yaml(data: dict[str, Any]) -> str:
+    return yaml.safe_dump(data, allow_unicode=True, sort_keys=False).rstrip("\n")
 
 
 def front_matter(
@@ -106,10 +119,6 @@ def guess_language(data: LoadedData) -> str | None:
     return best if shares[best] > letters / 2 else None
 
 
-def _counts(data: LoadedData) -> Table:
-    return [[name.replace("  ", "of these: "), f"{count:,}"] for name, count in row_counts(data).items()]
-
-
 def _label_table(data: LoadedData) -> Table:
     splits = [name for name in LABELLED_SPLITS if data.splits[name].num_rows]
     if data.label_set.is_regression:
@@ -126,94 +135,36 @@ def _label_table(data: LoadedData) -> Table:
     ]
 
 
-def _how(data: LoadedData, recipe: RecipeBase) -> list[str]:
+def _preparation(data: LoadedData, recipe: RecipeBase) -> dict[str, str]:
+    """How the rows were read, cleaned and split, in words."""
     section, settings = recipe.data, recipe.data.splits
     source = section.source
-    names = (
-        ", ".join(f"{key}: `{value}`" for key, value in source.model_dump(exclude_none=True).items())
-        if isinstance(source, SourceFiles)
-        else f"`{source}`"
-    )
+    if isinstance(source, SourceFiles):
+        names = ", ".join(f"{key}: `{value}`" for key, value in source.model_dump(exclude_none=True).items())
+    else:
+        names = f"`{source}`"
     if settings.folds is not None:
         kind = f"fold {settings.fold} of {settings.folds} is the test split, validation {settings.validation:.0%}"
-    elif settings.by_time is not None:
-        kind = f"by time (`{settings.by_time}`), validation {settings.validation:.0%}, test {settings.test:.0%}"
     else:
-        kind = f"stratified by label, validation {settings.validation:.0%}, test {settings.test:.0%}"
+        how = "stratified by label" if settings.by_time is None else f"by time (`{settings.by_time}`)"
+        kind = f"{how}, validation {settings.validation:.0%}, test {settings.test:.0%}"
     unit = section.columns.group or section.columns.document
-    whole = f"rows of one `{unit}` stay together" if unit else "equal texts stay together"
-    if isinstance(source, SourceFiles):
-        kind += " (those that the source does not publish)"
-    columns = [f"{key}: {_named(value)}" for key, value in section.columns.model_dump().items() if value]
-    lines = [
-        f"* Source: {names}",
-        f"* Columns: {', '.join(columns)}",
-        f"* Cleaning, in this order: {', '.join(_steps(data)) or 'none'}",
-        f"* Splits: {kind}, seed {settings.seed}; {whole}",
-        f"* Near duplicates: {settings.near_duplicates}; duplicates of train: {section.dedupe}",
-    ]
-    if section.sample is not None:
-        sample = section.sample
-        lines.append(f"* Sample: {sample.rows:,} rows of {', '.join(sample.splits)}, seed {sample.seed}")
-    lines += [f"* {note}" for note in data.report.notes]
-    lines += [f"* Fingerprint of {name}: `{data.splits.fingerprints[name]}`" for name in LABELLED_SPLITS]
-    return lines
-
-
-def _named(value: str | list[str]) -> str:
-    return " and ".join(f"`{name}`" for name in ([value] if isinstance(value, str) else value))
-
-
-def _steps(data: LoadedData) -> list[str]:
-    return [
-        f"`{step}`" if isinstance(step, str) else f"`{json.dumps(step.to_dict(), ensure_ascii=False)}`"
+    columns = {
+        key: " and ".join(f"`{name}`" for name in ([value] if isinstance(value, str) else value))
+        for key, value in section.columns.model_dump().items()
+        if value
+    }
+    steps = [
+        step if isinstance(step, str) else json.dumps(step.to_dict(), ensure_ascii=False)
         for step in data.input_spec.cleaning
     ]
-
-
-def _files(exported: Exported, recipe: RecipeBase) -> list[str]:
-    form = "xlsx" if exported.form == "xlsx" else "csv"
-    meanings = {
-        "purged": "all labelled rows of the splits, with their `split`",
-        "rejected": "rows that are in no split, with the `reason`",
-        "unlabeled": "rows without a usable label",
+    return {
+        "source": names,
+        "columns": ", ".join(f"{key}: {named}" for key, named in columns.items()),
+        "cleaning": ", ".join(f"`{step}`" for step in steps),
+        "kind": kind + " (those that the source does not publish)" * isinstance(source, SourceFiles),
+        "whole": f"rows of one `{unit}` stay together" if unit else "equal texts stay together",
     }
-    lines = [f"* `{exported.file(name)}`: {meanings.get(name, f'the {name} split')}" for name in exported.tables]
-    lines += [
-        f"* `{SPREADSHEET}/unlabeled.{form}`, `labeled.{form}`, `purged.{form}`: columns `custom_id, message, class`; "
-        "`unlabeled` has every row with class -1, `labeled` every row with -1 where it has no usable label, `purged` "
-        "the labelled rows of the splits",
-        f"* `{MANIFEST}`: counts, fingerprints, labels and the preparation of the text",
-        "",
-        "```python",
-        *_snippet(exported),
-        "```",
-        "",
-        "A recipe reads the same rows in the same splits with this section, beside the `labels` of the first recipe:",
-        "",
-        "```yaml",
-        yaml.safe_dump({"data": reload_section(exported, recipe)}, allow_unicode=True, sort_keys=False).rstrip("\n"),
-        "```",
-    ]
-    return lines
-
-
-def _snippet(exported: Exported) -> list[str]:
-    """Python that reads the splits as a `DatasetDict`; `datasets` reads no spreadsheets by itself."""
-    if exported.form != "xlsx":
-        return ["from datasets import load_dataset", "", 'load_dataset("path/of/this/folder")']
-    splits = ", ".join(f'"{name}"' for name in exported.splits)
-    return [
-        "import pandas  # with openpyxl",
-        "from datasets import Dataset, DatasetDict",
-        "",
-        "def read(name):",
-        '    path = f"path/of/this/folder/{name}.xlsx"',
-        '    texts = {"id": str, "text": str}',
-        '    return Dataset.from_pandas(pandas.read_excel(path, dtype=texts, keep_default_na=False, na_values=[""]))',
-        "",
-        f"DatasetDict({{name: read(name) for name in [{splits}]}})",
-    ]
 
 
 def reload_section(exported: Exported, recipe: RecipeBase, folder: str | Path = "FOLDER") -> dict[str, Any]:
@@ -232,20 +183,7 @@ def reload_section(exported: Exported, recipe: RecipeBase, folder: str | Path = 
     return section
 
 
-def _markdown(table: Table) -> list[str]:
-    lines = [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in table]
-    return [lines[0], "|" + "---|" * len(table[0]), *lines[1:]]
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
-
-
-_QUESTIONS = [
-    "* Where do the texts come from, when were they collected, and by what means?",
-    "* Who wrote them? Did they agree to this use, or why was that not needed?",
-    "* Do texts, ids or kept columns tell who a person is? What was done about it?",
-    "* Who or what gave the labels, by which instructions, and how well do two annotators agree?",
-    "* Whom do the texts leave out? For what should they not be used?",
-    "* Under which licence may they be passed on (`license:` at the top)?",
-]
+def _markdown(table: Table) -> str:
+    cells = [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in table]
+    lines = [f"| {' | '.join(row)} |" for row in cells]
+    return "\n".join([lines[0], "|" + "---|" * len(table[0]), *lines[1:]])

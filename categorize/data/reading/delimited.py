@@ -7,11 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from categorize.data.reading.opening import InputFile, ReadOptions
-from categorize.data.reading.raw import LARGEST_CELL, RawTable, TableBuilder, check_columns
+from categorize.data.reading.raw import LARGEST_CELL, RawTable, TableBuilder, batches, check_columns
 from categorize.errors import UserError
-
-_BATCH = 20_000  # records that are held as Python lists
-_BATCH_CHARACTERS = 2**24
 
 
 def parse_csv(file: InputFile, options: ReadOptions) -> RawTable:
@@ -77,39 +74,34 @@ def _table(file: InputFile, records: Iterator[list[str]], is_csv: bool = False) 
     columns = [cell or f"column {i}" for i, cell in enumerate(header, 1)]
     check_columns(columns, file.name)
     builder = TableBuilder(file.name)
-    numbers: list[int] = []
-    kept: list[list[str]] = []
-    held = blank = 0
+    blank: list[int] = []
+    for numbers, rows in batches(_checked(records, width, file.name, blank)):
+        builder.add_rows(columns, rows, numbers)
+    if not len(builder):
+        raise UserError(f"{file.name}: there is a header but no row")
+    if blank:
+        file.notes.append(f"{file.name}: {len(blank)} rows of separators alone were left out")
+    return builder.finish(file.notes)
 
-    def flush() -> None:
-        cells = zip(*kept, strict=True)
-        builder.add({c: [v or None for v in values] for c, values in zip(columns, cells, strict=True)}, numbers)
 
+def _checked(
+    records: Iterator[list[str]], width: int, name: str, blank: list[int]
+) -> Iterator[tuple[int, list[str], int]]:
+    """Records as `batches` takes them; those of separators alone, which a spreadsheet writes for rows that once held
+    something, go to `blank`. Raises UserError for a record of another width."""
     for number, row in enumerate(records, 2):
         if len(row) != width:
             if not row:
                 continue
             if len(row) < width or any(row[width:]):
                 raise UserError(
-                    f"{file.name}: row {number} has {len(row)} cells, the header has {width}; check commas and quoting"
+                    f"{name}: row {number} has {len(row)} cells, the header has {width}; check commas and quoting"
                 )
             row = row[:width]
         if width > 1 and not any(row):
-            blank += 1  # what a spreadsheet writes for rows that once held something
-            continue
-        numbers.append(number)
-        kept.append(row)
-        held += sum(map(len, row))
-        if len(kept) >= _BATCH or held >= _BATCH_CHARACTERS:
-            flush()
-            numbers, kept, held = [], [], 0
-    if kept:
-        flush()
-    if not len(builder):
-        raise UserError(f"{file.name}: there is a header but no row")
-    if blank:
-        file.notes.append(f"{file.name}: {blank} rows of separators alone are not rows")
-    return builder.finish(file.notes)
+            blank.append(number)
+        else:
+            yield number, row, sum(map(len, row))
 
 
 def _check_separator(header: str, name: str) -> None:

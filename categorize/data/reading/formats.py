@@ -14,34 +14,21 @@ import pyarrow as pa
 
 from categorize.data.reading.delimited import parse_csv, parse_tsv
 from categorize.data.reading.opening import InputFile, ReadOptions
-from categorize.data.reading.raw import LARGEST_CELL, RawTable, TableBuilder, from_arrow, from_columns
+from categorize.data.reading.raw import LARGEST_CELL, RawTable, TableBuilder, batches, from_arrow, from_columns
 from categorize.data.reading.sheets import parse_xlsx
 from categorize.errors import UserError
 
 Parser = Callable[[InputFile, ReadOptions], RawTable]
 
-_BATCH = 10_000  # objects that are held as Python values
-_BATCH_CHARACTERS = 2**24
-
 
 def parse_jsonl(file: InputFile, options: ReadOptions) -> RawTable:
     """JSON lines: one object a line, keys as columns; a row without a key has null there. Blank lines are skipped."""
     builder = TableBuilder(file.name)
-    objects: list[dict[str, Any]] = []
-    numbers: list[int] = []
-    held = 0
     # Lines end at "\n" alone: U+2028 and the like are ordinary characters inside a JSON string.
-    for number, line in enumerate(file.lines(options.encoding, "\n"), 1):
-        if not line.strip():
-            continue
-        objects.append(_object(line, file.name, number))
-        numbers.append(number)
-        held += len(line)
-        if len(objects) >= _BATCH or held >= _BATCH_CHARACTERS:
-            builder.add(_columns(objects), numbers)
-            objects, numbers, held = [], [], 0
-    if objects:
-        builder.add(_columns(objects), numbers)
+    lines = enumerate(file.lines(options.encoding, "\n"), 1)
+    objects = ((n, _object(line, file.name, n), len(line)) for n, line in lines if line.strip())
+    for numbers, some in batches(objects):
+        builder.add(_columns(some), numbers)
     if not len(builder):
         raise UserError(f"{file.name}: the file holds no row")
     return builder.finish(file.notes)

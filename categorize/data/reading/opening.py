@@ -129,7 +129,7 @@ class InputFile:
                     start = getattr(error, "start", 0)
                     return f" byte {offset + start}, line {number}: 0x{line[start]:02x}"
                 offset += len(line)
-        return ""  # an encoding whose line ends are no single bytes
+        return ""  # an encoding whose line ends are not single bytes
 
     def _is_all(self, encoding: str) -> bool:
         with self.open() as stream:

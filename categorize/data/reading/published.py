@@ -32,7 +32,7 @@ def read_saved(path: Path) -> Source:
     """A folder that `datasets.Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote."""
     if not is_saved_dataset(path):
         check_is_file(path, "data.source")
-        raise UserError(f"data.source: {path} is not a folder of datasets.save_to_disk; leave out data.format")
+        raise UserError(f"data.source: {path} was not written by datasets.save_to_disk; leave out data.format")
     import datasets
 
     try:

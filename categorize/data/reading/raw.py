@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,8 @@ from categorize.errors import UserError
 # Bytes of one cell, several long novels: what is larger is a file that was read wrongly.
 LARGEST_CELL = 16 * 2**20
 _STRING = pa.string()
-LIST_OF_STRINGS = pa.list_(_STRING)
+LIST_OF_STRINGS = pa.list_(pa.string())
+_BATCH, _BATCH_CHARACTERS = 10_000, 2**24  # rows that are held as Python values
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 SPLIT_NAMES = ("train", "validation", "test", "unlabeled")
@@ -71,6 +72,25 @@ class Source:
         return self.ALL not in self.tables
 
 
+Row = TypeVar("Row")
+
+
+def batches(rows: Iterable[tuple[int, Row, int]]) -> Iterator[tuple[list[int], list[Row]]]:
+    """Rows that come as (number, row, characters), some at a time: their numbers, and themselves."""
+    numbers: list[int] = []
+    held: list[Row] = []
+    characters = 0
+    for number, row, size in rows:
+        numbers.append(number)
+        held.append(row)
+        characters += size
+        if len(held) >= _BATCH or characters >= _BATCH_CHARACTERS:
+            yield numbers, held
+            numbers, held, characters = [], [], 0
+    if held:
+        yield numbers, held
+
+
 class TableBuilder:
     """A raw table from batches of Python values, which are Arrow columns as soon as they are added.
 
@@ -86,6 +106,13 @@ class TableBuilder:
     def __len__(self) -> int:
         return sum(map(len, self._numbers))
 
+    def add_rows(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], numbers: Sequence[int]) -> None:
+        """Add rows of cells, one a column; an empty string is null."""
+        cells = zip(*rows, strict=True)
+        self.add(
+            {c: [None if v == "" else v for v in values] for c, values in zip(columns, cells, strict=True)}, numbers
+        )
+
     def add(self, columns: Mapping[str, Sequence[Any]], row_numbers: Sequence[int]) -> None:
         """Add rows; a column that other batches lack is null there."""
         arrays: dict[str, pa.Array] = {}
@@ -94,13 +121,13 @@ class TableBuilder:
             if kinds <= {str, type(None)}:
                 arrays[column], fixed = text_array(list(values), pa.string())
             elif list in kinds:
-                lists = [None if value is None else [scalar(item) for item in _as_list(value)] for value in values]
-                # A list of nothing but nulls says nothing; an empty list says "no label".
-                cleaned = [
-                    None if v is None or (v and all(i is None for i in v)) else [i for i in v if i is not None]
-                    for v in lists
+                lists = [
+                    None
+                    if value is None
+                    else [scalar(item) for item in (value if isinstance(value, list) else [value])]
+                    for value in values
                 ]
-                arrays[column], fixed = text_array(cleaned, LIST_OF_STRINGS)
+                arrays[column], fixed = text_array([without_nulls(items) for items in lists], LIST_OF_STRINGS)
             else:
                 arrays[column], fixed = text_array([scalar(value) for value in values], pa.string())
             self._broken += fixed
@@ -230,8 +257,11 @@ def check_columns(names: Sequence[str], source: str) -> None:
         seen.add(column)
 
 
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+def without_nulls(items: Sequence[str | None] | None) -> list[str] | None:
+    """A list that says "no label" where it is empty, and nothing (None) where it holds nulls alone."""
+    if items is None or (items and all(item is None for item in items)):
+        return None
+    return [item for item in items if item is not None]
 
 
 def text_array(values: list[Any], kind: pa.DataType = _STRING) -> tuple[pa.Array, int]:

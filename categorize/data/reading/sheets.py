@@ -11,10 +11,9 @@ from xml.etree import ElementTree
 
 from categorize.data.reading.opening import InputFile, ReadOptions
 from categorize.data.reading.progress import Progress
-from categorize.data.reading.raw import RawTable, TableBuilder, check_columns, scalar
+from categorize.data.reading.raw import RawTable, TableBuilder, batches, check_columns, scalar
 from categorize.errors import UserError
 
-_BATCH = 10_000
 _CHUNK = 1 << 22
 _SHOWN = 5  # cells that a note names
 _EMPTY = ("", None)
@@ -53,35 +52,15 @@ def parse_xlsx(file: InputFile, options: ReadOptions) -> RawTable:
 def _table(page: Any, title: str, notes: list[str]) -> RawTable:
     top = page.start[0]
     rows = enumerate(page.iter_rows(), 1)
-    header: list[str] = []
-    for number, row in rows:
-        if number == top + 1:
-            header = [(scalar(cell) or "").strip() for cell in row]
-            break
+    header = next([(scalar(cell) or "").strip() for cell in row] for number, row in rows if number == top + 1)
     columns = [name or f"column {i}" for i, name in enumerate(header, page.start[1] + 1)]
     check_columns([name for name in header if name], title)
     builder = TableBuilder(title)
     progress = Progress(f"reading {title}", page.total_height)
-    numbers: list[int] = []
-    kept: list[list[Any]] = []
-
-    def flush() -> None:
-        cells = zip(*kept, strict=True)
-        builder.add(
-            {c: [None if v == "" else v for v in values] for c, values in zip(columns, cells, strict=True)}, numbers
-        )
-
-    for number, row in rows:
-        if all(cell in _EMPTY for cell in row):
-            continue
-        numbers.append(number)
-        kept.append(row)
-        if len(kept) >= _BATCH:
-            flush()
-            numbers, kept = [], []
-            progress.update(number, number)
-    if kept:
-        flush()
+    filled = ((number, row, 0) for number, row in rows if any(cell not in _EMPTY for cell in row))
+    for numbers, some in batches(filled):
+        builder.add_rows(columns, some, numbers)
+        progress.update(numbers[-1], numbers[-1])
     progress.finish()
     if not len(builder):
         raise UserError(f"{title}: there is a header but no row")
@@ -164,12 +143,8 @@ def _member(archive: zipfile.ZipFile, sheet: str) -> str:
 
 def _letters(column: int) -> str:
     """The letters of a column, counted from 0."""
-    name = ""
-    column += 1
-    while column:
-        column, rest = divmod(column - 1, 26)
-        name = chr(ord("A") + rest) + name
-    return name
+    before, rest = divmod(column, 26)
+    return (_letters(before - 1) if before else "") + chr(ord("A") + rest)
 
 
 def _sheet(book: Any, sheet: str | int | None, name: str) -> Any:
