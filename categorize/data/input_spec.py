@@ -84,11 +84,7 @@ class InputSpec(Settings):
         Raises:
             UserError: a text column is missing.
         """
-        columns = text_columns(self.columns)
-        for column in columns:
-            if column not in fields:
-                raise UserError(f"there is no text column {column!r}; columns: {', '.join(map(repr, fields))}")
-        return self._join([self._clean(fields[column] or "") for column in columns])
+        return self.texts(struct_of({name: pa.array([value], pa.string()) for name, value in fields.items()}, 1))[0]
 
     def _join(self, cleaned: Sequence[str]) -> str:
         """The text of cleaned columns."""

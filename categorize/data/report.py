@@ -18,6 +18,7 @@ from categorize.data.cleaning.report import CleaningReport
 from categorize.data.columns import to_number
 from categorize.data.gold import Gold
 from categorize.data.reading.raw import SPLIT_NAMES
+from categorize.data.rows import answers
 from categorize.data.splitting.selection import EMPTY
 from categorize.labels import LabelRules, LabelSet
 from categorize.recipe.data_sections import DataSection
@@ -27,7 +28,8 @@ _SHOWN_LABELS = 5  # labels that one warning names
 _FEW = 20  # training rows under which a label is hard to learn
 _LISTED_LABELS = 40  # labels that the table shows
 _NO_LABEL = "(no label)"
-_LABELLED_SPLITS = ("train", "validation", "test")
+LABELLED_SPLITS = ("train", "validation", "test")
+SCORE_MEASURES = ("mean", "sd", "min", "max")
 
 
 @dataclass(frozen=True)
@@ -114,16 +116,15 @@ class DataReport:
 
     def _table_rows(self) -> list[list[str]]:
         splits = [name for name, rows in self.split_rows.items() if rows]
-        labelled = [name for name in splits if name in _LABELLED_SPLITS]
+        labelled = [name for name in splits if name in LABELLED_SPLITS]
         rows = [["", *splits], ["rows", *(str(self.split_rows[name]) for name in splits)]]
         by_size = sorted(self.label_counts.items(), key=lambda item: -sum(item[1].values()))
         shown = {name for name, _ in by_size[:_LISTED_LABELS]}
         for label, counts in self.label_counts.items():
             if label in shown:
                 rows.append([f"  {label}", *(str(counts.get(name, 0)) for name in labelled)])
-        for key in ("mean", "sd", "min", "max"):
-            if self.scores:
-                rows.append([f"  score {key}", *(f"{self.scores[name][key]:.3g}" for name in labelled)])
+        for key in SCORE_MEASURES if self.scores else ():
+            rows.append([f"  score {key}", *(f"{self.scores[name][key]:.3g}" for name in labelled)])
         return rows
 
 
@@ -204,7 +205,7 @@ def _label_counts(tables: dict[str, pa.Table], label_set: LabelSet) -> dict[str,
     if label_set.is_regression:
         return {}
     result: dict[str, dict[str, int]] = {name: {} for name in label_set.names}
-    for split in _LABELLED_SPLITS:
+    for split in LABELLED_SPLITS:
         counts: Counter[str] = Counter()
         for names in tables[split]["gold"].to_pylist():
             counts.update(names or [_NO_LABEL])
@@ -215,15 +216,11 @@ def _label_counts(tables: dict[str, pa.Table], label_set: LabelSet) -> dict[str,
 
 def _scores(tables: dict[str, pa.Table]) -> dict[str, dict[str, float]]:
     result = {}
-    for split in _LABELLED_SPLITS:
+    for split in LABELLED_SPLITS:
         values = tables[split]["gold_score"].to_numpy()
         if len(values):
-            result[split] = {
-                "mean": float(values.mean()),
-                "sd": float(values.std()),
-                "min": float(values.min()),
-                "max": float(values.max()),
-            }
+            numbers = (values.mean(), values.std(), values.min(), values.max())
+            result[split] = dict(zip(SCORE_MEASURES, map(float, numbers), strict=True))
     return result
 
 
@@ -236,20 +233,18 @@ def _overlaps(keys: dict[str, list[str]]) -> dict[str, int]:
 
 def _conflicts(rows: pa.Table, column: str) -> int:
     """Values of a column whose rows have different known gold."""
-    seen: dict[str, set[Any]] = {}
     if len(rows[column].unique()) == rows.num_rows:
         return 0
-    for value, names, score in zip(
-        rows[column].to_pylist(), rows["gold"].to_pylist(), rows["gold_score"].to_pylist(), strict=True
-    ):
-        if names is not None or score is not None:
-            seen.setdefault(value, set()).add(tuple(names) if names is not None else score)
+    seen: dict[str, set[object]] = {}
+    for value, answer in zip(rows[column].to_pylist(), answers(rows), strict=True):
+        if answer is not None:
+            seen.setdefault(value, set()).add(answer)
     return sum(len(golds) > 1 for golds in seen.values())
 
 
 def _warnings(report: DataReport, rows: pa.Table, label_set: LabelSet, data: DataSection) -> list[str]:
     warnings = []
-    labelled = sum(report.split_rows[name] for name in _LABELLED_SPLITS)
+    labelled = sum(report.split_rows[name] for name in LABELLED_SPLITS)
     if labelled:
         totals = {label: sum(counts.values()) for label, counts in report.label_counts.items() if label != _NO_LABEL}
         for label, total in totals.items():
@@ -292,12 +287,9 @@ def _warnings(report: DataReport, rows: pa.Table, label_set: LabelSet, data: Dat
 
 def _torn(documents: Sequence[str], splits: Sequence[str]) -> list[str]:
     """Documents that are labelled in some of their rows only, as where a label stands in the first row alone."""
-    labelled = {document for document, split in zip(documents, splits, strict=True) if split in _LABELLED_SPLITS}
-    torn = Counter(
-        document
-        for document, split in zip(documents, splits, strict=True)
-        if split == "unlabeled" and document in labelled
-    )
+    labelled = {document for document, split in zip(documents, splits, strict=True) if split in LABELLED_SPLITS}
+    unlabeled = (document for document, split in zip(documents, splits, strict=True) if split == "unlabeled")
+    torn = Counter(document for document in unlabeled if document in labelled)
     if not torn:
         return []
     return [
@@ -345,16 +337,12 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows of cells as aligned lines: the first column to the left, the others to the right."""
     width = max(len(row) for row in rows)
     widths = [max((display_width(row[i]) for row in rows if i < len(row)), default=0) for i in range(width)]
-    lines = []
-    for row in rows:
-        cells = [
-            (cell + " " * (widths[i] - display_width(cell)))
-            if i == 0
-            else (" " * (widths[i] - display_width(cell)) + cell)
-            for i, cell in enumerate(row)
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return lines
+    pads = [[" " * (wide - display_width(cell)) for cell, wide in zip(row, widths, strict=False)] for row in rows]
+    padded = (
+        [cell + pad if i == 0 else pad + cell for i, (cell, pad) in enumerate(zip(row, of_row, strict=True))]
+        for row, of_row in zip(rows, pads, strict=True)
+    )
+    return ["  ".join(row).rstrip() for row in padded]
 
 
 def _values(counts: dict[str, int]) -> str:

@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 COLUMN_TYPES: dict[str, pa.DataType] = {
@@ -89,6 +91,18 @@ def struct_of(columns: dict[str, pa.Array], length: int) -> pa.StructArray:
     if not columns:
         return pa.array([{}] * length, pa.struct([]))
     return pa.StructArray.from_arrays(list(columns.values()), fields=[pa.field(name, pa.string()) for name in columns])
+
+
+def answers(rows: pa.Table) -> list[object]:
+    """The gold of each row as a value that compares: the names, or the score; None = unknown."""
+    pairs = zip(rows["gold"].to_pylist(), rows["gold_score"].to_pylist(), strict=True)
+    return [tuple(names) if names is not None else score for names, score in pairs]
+
+
+def codes(values: Iterable[str]) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """Distinct values in order of first appearance, and the number of each."""
+    encoded = pa.array(values, pa.string()).dictionary_encode()
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
 
 
 def first_seen(values: Iterable[str]) -> list[str]:

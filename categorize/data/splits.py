@@ -279,8 +279,9 @@ def _found(rows: pa.Table, labels: LabelsSection, data: DataSection) -> list[str
     """Labels that the training rows hold, as written."""
     found: dict[str, None] = {}
     for cell in dict.fromkeys(label_cells(rows.filter(pa.compute.equal(rows["split"], "train")))):
-        is_cut = isinstance(cell, str) and labels.task == "multi_label"
-        values = split_cell(cell, data.label_separator) if is_cut else (cell,) if isinstance(cell, str) else cell
+        values = cell if not isinstance(cell, str) else (cell,)
+        if isinstance(cell, str) and labels.task == "multi_label":
+            values = split_cell(cell, data.label_separator)
         found.update(dict.fromkeys(values or ()))
     return list(found)
 

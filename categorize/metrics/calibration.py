@@ -21,17 +21,15 @@ NEVER_GIVEN = 1e-9
 
 def apply_temperature(probabilities: FloatArray, temperature: float, *, multi_label: bool) -> FloatArray:
     """Probabilities [n, labels] at another temperature; NaN stays NaN. At 1 they come back as they are."""
+    from scipy.special import expit, softmax
+
     if temperature == 1.0:
         return probabilities
     if multi_label:
-        return np.asarray(1 / (1 + np.exp(-_log_odds(probabilities) / temperature)))
+        return np.asarray(expit(_log_odds(probabilities) / temperature))
     missing = np.isnan(probabilities)
-    logits = _log(np.where(missing, 0.0, probabilities)) / temperature
-    logits[missing] = -np.inf
-    top = logits.max(axis=1, keepdims=True, initial=-np.inf)
-    powered = np.exp(logits - np.where(np.isfinite(top), top, 0.0))
-    total = powered.sum(axis=1, keepdims=True)
-    scaled = np.divide(powered, total, out=np.zeros_like(powered), where=total > 0)
+    with np.errstate(invalid="ignore"):  # of a row that misses all
+        scaled = softmax(np.where(missing, -np.inf, _log(probabilities)) / temperature, axis=1)
     return np.where(missing, np.nan, scaled)
 
 
@@ -46,6 +44,7 @@ def fit_temperature(probabilities: FloatArray, gold: FloatArray, *, multi_label:
         A number between 0.05 and 20; 1 where nothing was scored.
     """
     from scipy.optimize import minimize_scalar
+    from scipy.special import logsumexp
 
     given = np.asarray((np.nan_to_num(probabilities) > NEVER_GIVEN).any(axis=0))
     if multi_label:
@@ -65,7 +64,7 @@ def fit_temperature(probabilities: FloatArray, gold: FloatArray, *, multi_label:
 
         def loss(log_temperature: float) -> float:
             z = logits / np.exp(log_temperature)
-            return float(np.mean(np.logaddexp.reduce(z, axis=1) - z[np.arange(len(z)), target]))
+            return float(np.mean(logsumexp(z, axis=1) - z[np.arange(len(z)), target]))
 
     if not len(target):
         return 1.0

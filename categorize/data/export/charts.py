@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import escape
 
@@ -28,10 +29,9 @@ def overview_svg(lengths: npt.NDArray[np.int64], counts: Mapping[str, Mapping[st
     """
     shown = sorted(counts.items(), key=lambda item: -sum(item[1].values()))
     if len(shown) > _LABELS:
-        rest: dict[str, int] = {}
+        rest: Counter[str] = Counter()
         for _, by_split in shown[_LABELS - 1 :]:
-            for split, count in by_split.items():
-                rest[split] = rest.get(split, 0) + count
+            rest.update(by_split)
         shown = [*shown[: _LABELS - 1], (f"({len(shown) - _LABELS + 1} more labels)", rest)]
     height = _HEIGHT + (54 + len(shown) * (_BAR + _GAP) if shown else 0)
     parts = [

@@ -13,8 +13,9 @@ from typing import Any
 
 import yaml
 
-from categorize.data.export.folder import LABELLED_SPLITS, MANIFEST, SPREADSHEET, Exported, kept_name
+from categorize.data.export.folder import MANIFEST, SPREADSHEET, Exported, kept_name
 from categorize.data.export.overview import Table, duplicate_table, length_table, row_counts
+from categorize.data.report import LABELLED_SPLITS, SCORE_MEASURES
 from categorize.data.splits import LoadedData
 from categorize.recipe.data_sections import SourceFiles
 from categorize.recipe.sections import RecipeBase
@@ -50,7 +51,7 @@ def datasheet(
     ).from_string(Path(__file__).with_suffix(".md.jinja").read_text(encoding="utf-8"))
     counts = [[name.replace("  ", "of these: "), f"{count:,}"] for name, count in row_counts(data).items()]
     tables = [[["", "rows"], *counts], _label_table(data), length_table(data), duplicate_table(data)]
-    return template.render(
+    text: str = template.render(
         data=data,
         recipe=recipe,
         exported=exported,
@@ -68,6 +69,7 @@ def datasheet(
         section=_yaml({"data": reload_section(exported, recipe)}),
         **_preparation(data, recipe),
     )
+    return text
 
 
 def _yaml(data: dict[str, Any]) -> str:
@@ -122,9 +124,8 @@ def guess_language(data: LoadedData) -> str | None:
 def _label_table(data: LoadedData) -> Table:
     splits = [name for name in LABELLED_SPLITS if data.splits[name].num_rows]
     if data.label_set.is_regression:
-        keys = ("mean", "sd", "min", "max")
         scores = data.report.scores
-        return [["score", *splits], *([key, *(f"{scores[s][key]:.3g}" for s in splits)] for key in keys)]
+        return [["score", *splits], *([key, *(f"{scores[s][key]:.3g}" for s in splits)] for key in SCORE_MEASURES)]
     described = {label.name: label.description for label in data.label_set.labels}
     return [
         ["label", "description", *splits],

@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from categorize.data.reading.raw import SPLIT_NAMES
+from categorize.data.report import LABELLED_SPLITS
 from categorize.data.rows import fields_of
 from categorize.data.splits import LoadedData
 from categorize.errors import UserError
@@ -27,7 +28,6 @@ MANIFEST = "dataset.json"
 SPREADSHEET = "spreadsheet"
 NOT_LABELLED = "-1"
 FORMATS = ("parquet", "csv", "xlsx")
-LABELLED_SPLITS = ("train", "validation", "test")
 # What a sheet can hold (Excel specifications and limits).
 _SHEET_ROWS, _CELL_CHARACTERS = 1_048_576, 32_767
 _NOT_IN_SHEETS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")

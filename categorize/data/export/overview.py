@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 
 from categorize.data.reading.raw import SPLIT_NAMES
+from categorize.data.report import LABELLED_SPLITS
 from categorize.data.splits import LoadedData
 
 Table = list[list[str]]
@@ -15,7 +16,7 @@ Table = list[list[str]]
 def row_counts(data: LoadedData) -> dict[str, int]:
     """Where the rows went: read = purged + not labelled + rejected, and so on down."""
     report = data.report
-    purged = sum(data.splits[name].num_rows for name in ("train", "validation", "test"))
+    purged = sum(data.splits[name].num_rows for name in LABELLED_SPLITS)
     return {
         "read": report.rows,
         "rejected (in no split)": data.left_out.num_rows,

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
-from categorize.data.rows import first_seen
+from categorize.data.rows import codes
 from categorize.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -100,10 +100,7 @@ def vote_predictions(
 def _documents_of(predictions: Predictions, rows: pa.Table) -> tuple[list[str], IntArray]:
     if list(predictions.ids) != rows["id"].to_pylist():
         raise ValueError("predictions and rows differ in their ids or in their order")
-    documents = rows["document_id"].to_pylist()
-    names = first_seen(documents)
-    index = {name: i for i, name in enumerate(names)}
-    return names, np.array([index[name] for name in documents], dtype=np.int64)
+    return codes(rows["document_id"].to_pylist())
 
 
 def _lengths(rows: pa.Table) -> FloatArray:
@@ -140,9 +137,8 @@ def aggregate_probabilities(
         lengths: of each segment, [segments].
     """
     if how == "max":
-        known = ~np.isnan(values)
         result = np.full((documents, values.shape[1]), -np.inf)
-        np.maximum.at(result, of_row, np.where(known, values, -np.inf))
+        np.maximum.at(result, of_row, np.nan_to_num(values, nan=-np.inf))
         return np.where(np.isneginf(result), np.nan, result)
     weights = np.ones_like(values)
     if how == "length_weighted":
@@ -156,14 +152,18 @@ def weighted_mean(values: FloatArray, weights: FloatArray, of_row: IntArray, doc
     """Weighted mean of each document and label; the plain mean where all weights are 0."""
     known = ~np.isnan(values)
     filled = np.where(known, values, 0.0)
-    sums = [np.zeros((documents, values.shape[1])) for _ in range(4)]
-    weighted, total, plain, counts = sums
-    np.add.at(weighted, of_row, filled * weights)
-    np.add.at(total, of_row, known * weights)
-    np.add.at(plain, of_row, filled)
-    np.add.at(counts, of_row, known.astype(np.float64))
+    parts = (filled * weights, known * weights, filled, known.astype(np.float64))
+    weighted, total, plain, counts = (sums(part, of_row, documents) for part in parts)
     mean = np.where(total > 0, weighted / np.where(total > 0, total, 1.0), plain / np.maximum(counts, 1.0))
     return np.where(counts > 0, mean, np.nan)
+
+
+def sums(values: FloatArray, of_row: IntArray, documents: int) -> FloatArray:
+    """Sums over the segments of each document, [documents, labels] of [segments, labels]."""
+    from scipy.sparse import csr_array
+
+    rows = len(of_row)
+    return np.asarray(csr_array((np.ones(rows), (of_row, np.arange(rows))), shape=(documents, rows)) @ values)
 
 
 def confidence(values: FloatArray, *, multi_label: bool) -> FloatArray:
@@ -182,14 +182,13 @@ def confidence(values: FloatArray, *, multi_label: bool) -> FloatArray:
 def aggregate_scores(how: str, scores: FloatArray, of_row: IntArray, documents: int, lengths: FloatArray) -> FloatArray:
     """Scores of documents [documents]: `median`, `length_weighted`, else the mean; NaN where no segment has one."""
     if how == "median":
-        result = np.full(documents, np.nan)
-        known = np.flatnonzero(~np.isnan(scores))
-        order = known[np.argsort(of_row[known], kind="stable")]
-        bounds = np.searchsorted(of_row[order], np.arange(documents + 1))
-        for document, (start, end) in enumerate(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)):
-            if end > start:
-                result[document] = np.median(scores[order[start:end]])
-        return result
+        from scipy.stats import binned_statistic
+
+        known = ~np.isnan(scores)
+        if not known.any():
+            return np.full(documents, np.nan)
+        bins = np.arange(documents + 1) - 0.5
+        return np.asarray(binned_statistic(of_row[known], scores[known], "median", bins=bins).statistic)
     weights = lengths[:, None] if how == "length_weighted" else np.ones((len(scores), 1))
     return weighted_mean(scores[:, None], weights, of_row, documents)[:, 0]
 
@@ -221,17 +220,14 @@ def vote(
         any_counts: multi-label: one segment is enough.
     """
     index = {name: j for j, name in enumerate(labels)}
-    weights = np.ones(len(of_row)) if weights is None else weights
-    votes = np.zeros((documents, len(labels)))
-    voters = np.zeros(documents)
-    first = np.full((documents, len(labels)), len(of_row), dtype=np.int64)
+    weight = (np.ones(len(of_row)) if weights is None else weights)[:, None] * valid[:, None]
+    chosen = np.zeros((len(of_row), len(labels)), dtype=bool)
     for row, names in enumerate(decided):
-        if not valid[row]:
-            continue
-        voters[of_row[row]] += weights[row]
-        for name in names:
-            votes[of_row[row], index[name]] += weights[row]
-            first[of_row[row], index[name]] = min(first[of_row[row], index[name]], row)
+        chosen[row, [index[name] for name in names]] = valid[row]
+    votes, voters = sums(chosen * weight, of_row, documents), sums(weight, of_row, documents)[:, 0]
+    first = np.full((documents, len(labels)), len(of_row), dtype=np.int64)
+    rows, columns = np.nonzero(chosen)
+    np.minimum.at(first, (of_row[rows], columns), rows)
     mean = np.full(votes.shape, -1.0)
     if probabilities is not None:
         counted = np.where(valid[:, None], probabilities, np.nan)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from categorize.data.rows import answers
 from categorize.data.splitting.near import NearTexts
 from categorize.data.splitting.shares import seeded_hash
 from categorize.errors import UserError
@@ -51,20 +52,14 @@ def reasons_to_leave(rows: pa.Table, data: DataSection, near: NearTexts | None) 
     return reasons
 
 
-def _answers(rows: pa.Table) -> list[object]:
-    """The gold of each row as a value that compares: the names, or the score."""
-    pairs = zip(rows["gold"].to_pylist(), rows["gold_score"].to_pylist(), strict=True)
-    return [tuple(names) if names is not None else score for names, score in pairs]
-
-
 def _mark_duplicates(reasons: list[str | None], rows: pa.Table, train: Sequence[int], near: NearTexts | None) -> None:
     """Training rows whose text and gold an earlier one has. Rows of one text with another gold stay: they disagree."""
     neighbours = near.neighbours() if near is not None else {}
-    keys, nodes, answers = rows["content_hash"].to_pylist(), rows["node"].to_pylist(), _answers(rows)
+    keys, nodes, golds = rows["content_hash"].to_pylist(), rows["node"].to_pylist(), answers(rows)
     seen: set[tuple[str, object]] = set()
     kept: set[tuple[int, object]] = set()
     for row in train:
-        answer, node = answers[row], nodes[row]
+        answer, node = golds[row], nodes[row]
         if (keys[row], answer) in seen:
             reasons[row] = SAME
             continue
@@ -79,13 +74,13 @@ def _mark_duplicates(reasons: list[str | None], rows: pa.Table, train: Sequence[
 
 def _mark_documents(reasons: list[str | None], rows: pa.Table, train: Sequence[int]) -> None:
     """Rows of training documents of which all rows are those of an earlier one: a turn such as "Yes." stays."""
-    documents, keys, answers = rows["document_id"].to_pylist(), rows["content_hash"].to_pylist(), _answers(rows)
+    documents, keys, golds = rows["document_id"].to_pylist(), rows["content_hash"].to_pylist(), answers(rows)
     members: dict[str, list[int]] = {}
     for row in train:
         members.setdefault(documents[row], []).append(row)
     seen: set[tuple[object, ...]] = set()
     for at in members.values():
-        whole = tuple((keys[row], answers[row]) for row in at)
+        whole = tuple((keys[row], golds[row]) for row in at)
         if whole in seen:
             for row in at:
                 reasons[row] = SAME_DOCUMENT
@@ -146,8 +141,7 @@ def _order(names: Sequence[str], strata: Sequence[str], seed: int) -> list[int]:
     Each unit has its place in the hashed order of its stratum, as a share of the stratum; the shares are merged.
     """
     hashes = np.fromiter((seeded_hash(seed, name) for name in names), dtype=np.uint64, count=len(names))
-    distinct = {name: i for i, name in enumerate(sorted(set(strata)))}
-    stratum = np.fromiter((distinct[name] for name in strata), dtype=np.int64, count=len(strata))
+    distinct, stratum = np.unique(np.array(strata, dtype=object), return_inverse=True)
     order = np.lexsort((hashes, stratum))
     sizes = np.bincount(stratum, minlength=len(distinct))
     starts = np.cumsum(sizes) - sizes

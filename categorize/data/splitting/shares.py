@@ -15,10 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from categorize.data.columns import to_number
-from categorize.data.rows import digest
+from categorize.data.rows import codes, digest
 from categorize.errors import UserError
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
@@ -126,11 +125,7 @@ def make_units(keys: Sequence[str], values: Sequence[Sequence[str] | None]) -> U
     The stratum is the value that the fewest units hold; equals are told apart by the value itself.
     """
     labelled = np.fromiter((v is not None for v in values), dtype=bool, count=len(values))
-    encoded = pa.array(
-        [key for key, v in zip(keys, values, strict=True) if v is not None], pa.string()
-    ).dictionary_encode()
-    unit = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    names: list[str] = encoded.dictionary.to_pylist()
+    names, unit = codes([key for key, v in zip(keys, values, strict=True) if v is not None])
     of_row = np.full(len(values), UNASSIGNED, dtype=np.int64)
     of_row[labelled] = unit
     code_of_value: dict[str, int] = {}
@@ -147,9 +142,9 @@ def make_units(keys: Sequence[str], values: Sequence[Sequence[str] | None]) -> U
     ordered = sorted(code_of_stratum)
     rank = np.empty(len(ordered), dtype=np.int64)
     rank[[code_of_stratum[value] for value in ordered]] = np.arange(len(ordered))
-    codes = rank[np.asarray(pair_codes, dtype=np.int64)]
+    of_pair = rank[np.asarray(pair_codes, dtype=np.int64)]
     pairs, label_rows = np.unique(
-        np.asarray(pair_units, dtype=np.int64) * max(len(ordered), 1) + codes, return_counts=True
+        np.asarray(pair_units, dtype=np.int64) * max(len(ordered), 1) + of_pair, return_counts=True
     )
     of_unit, of_value = np.divmod(pairs, max(len(ordered), 1))
     rarity = np.bincount(of_value, minlength=len(ordered))
@@ -249,28 +244,22 @@ def _deal_large(
     strata = [
         members[number][np.lexsort((order_hash[members[number]], -sizes[members[number]]))] for *_, number in order
     ]
-    rows = in_test = elsewhere = 0.0
-    for at in strata:
-        rows += float(sizes[at].sum())
-        in_test += float(sizes[at[split[at] == TEST]].sum())
-        elsewhere += float(sizes[at[(split[at] == TRAIN) | (split[at] == VALIDATION)]].sum())
-        fresh = at[split[at] == UNASSIGNED]
-        to_test = _two_sides(sizes[fresh], rows * fractions.test, rows * (1 - fractions.test), in_test, elsewhere)
-        split[fresh[to_test]] = TEST
-        in_test += float(sizes[fresh[to_test]].sum())
-        elsewhere += float(sizes[fresh[~to_test]].sum())
-    rows = left = in_validation = in_train = 0.0
-    for at in strata:
-        rows += float(sizes[at].sum())
-        left += float(sizes[at[split[at] != TEST]].sum())
-        in_validation += float(sizes[at[split[at] == VALIDATION]].sum())
-        in_train += float(sizes[at[split[at] == TRAIN]].sum())
-        fresh = at[split[at] == UNASSIGNED]
-        validation = rows * fractions.validation
-        chosen = _two_sides(sizes[fresh], validation, left - validation, in_validation, in_train)
-        split[fresh[chosen]], split[fresh[~chosen]] = VALIDATION, TRAIN
-        in_validation += float(sizes[fresh[chosen]].sum())
-        in_train += float(sizes[fresh[~chosen]].sum())
+    for target, share in ((TEST, fractions.test), (VALIDATION, fractions.validation)):
+        rows = left = held = other = 0.0
+        for at in strata:
+            here, size = split[at], sizes[at]
+            rows += float(size.sum())
+            left += float(size[here != TEST].sum())
+            held += float(size[here == target].sum())
+            other += float(size[(here == TRAIN) | ((here == VALIDATION) & (target == TEST))].sum())
+            fresh, wanted = at[here == UNASSIGNED], rows * share
+            rest = rows * (1 - share) if target == TEST else left - wanted
+            chosen = _two_sides(sizes[fresh], wanted, rest, held, other)
+            split[fresh[chosen]] = target
+            if target == VALIDATION:
+                split[fresh[~chosen]] = TRAIN
+            held += float(sizes[fresh[chosen]].sum())
+            other += float(sizes[fresh[~chosen]].sum())
 
 
 def _two_sides(
@@ -296,9 +285,3 @@ def is_large(sizes: IntArray, stratum: IntArray, strata: int, share: float) -> n
     """Bool [units]: units of more than three rows and more than a tenth of their stratum's quota."""
     rows_of_stratum = np.bincount(stratum, weights=sizes, minlength=strata)
     return np.asarray(sizes > np.maximum(_FEW_ROWS, _LARGE_SHARE * share * rows_of_stratum[stratum]))
-
-
-def codes(values: Sequence[str]) -> tuple[list[str], IntArray]:
-    """Distinct values, and the number of each."""
-    encoded = pa.array(values, pa.string()).dictionary_encode()
-    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)

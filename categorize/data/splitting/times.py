@@ -25,25 +25,16 @@ def parse_date(cell: str) -> float | None:
     match = _DATE.fullmatch(cell.strip())
     if match is None:
         return None
-    year, month, day, hour, minute, second, fraction, offset = match.groups()
+    *parts, fraction, offset = match.groups()
+    year, month, day, hour, minute, second = (
+        int(part) if part else least for part, least in zip(parts, (1, 1, 1, 0, 0, 0), strict=True)
+    )
     try:
-        moment = datetime(
-            int(year),
-            int(month),
-            int(day or 1),
-            int(hour or 0),
-            int(minute or 0),
-            int(second or 0),
-            tzinfo=UTC,
-        )
+        zone = datetime.strptime("Z" if offset in (None, "UTC") else offset, "%z").tzinfo
+        moment = datetime(year, month, day, hour, minute, second, tzinfo=zone)
     except ValueError:
         return None
-    seconds = moment.timestamp() + float(f"0.{fraction or 0}")
-    if offset is None or offset in ("Z", "UTC"):
-        return seconds
-    digits = offset[1:].replace(":", "")
-    shift = 3600 * int(digits[:2]) + 60 * int(digits[2:])
-    return seconds - shift if offset[0] == "+" else seconds + shift
+    return moment.timestamp() + float(f"0.{fraction or 0}")
 
 
 def read_times(cells: Sequence[str | None], where: Callable[[int], str], key: str) -> npt.NDArray[np.float64]:
