@@ -45,6 +45,11 @@ class Label:
     parent: str | None = None
     code: str | None = None
 
+    @property
+    def spellings(self) -> set[str]:
+        """Name, aliases and code, as `spell` compares them."""
+        return {spell(word) for word in (self.name, *self.aliases, *([self.code] if self.code else []))}
+
 
 @dataclass(frozen=True)
 class Group:
@@ -71,8 +76,18 @@ class LabelSet(Settings):
     """Labels in order, their groups and the task. Immutable; equal sets have equal fingerprints.
 
     Raises:
-        UserError: two labels, aliases or codes are spelled alike, a parent is not a group, or there are fewer than two
-            labels in a classification.
+        UserError: two labels, aliases or codes are spelled the same, a parent is not a group, or a classification has
+            fewer than two labels.
+
+    >>> labels = LabelSet("multi_label", (Label("joy", aliases=("happy",)), Label("fear", code="2")))
+    >>> labels.resolve(" 2.0 "), labels.resolve("happy"), labels.resolve("-1")
+    ('fear', 'joy', None)
+    >>> labels.encode([["fear"], [], None])
+    array([[ 0.,  1.],
+           [ 0.,  0.],
+           [nan, nan]])
+    >>> labels.decode(labels.encode([["fear"], [], None]))
+    [['fear'], [], None]
     """
 
     file_name: ClassVar[str] = "label_set.json"
@@ -103,17 +118,12 @@ class LabelSet(Settings):
                 )
         named = (Counter(one.name for one in part) for part in (self.labels, self.groups))
         if twice := [name for counts in named for name, n in counts.items() if n > 1]:
-            raise UserError(f"labels.names: {twice[0]!r} is named twice; take one away or rename it")
+            raise UserError(f"labels.names: {twice[0]!r} is named twice; remove one or rename it")
         seen: dict[str, str] = {}
         for label in self.labels:
-            for spelling in {
-                spell(word) for word in (label.name, *label.aliases, *([label.code] if label.code else []))
-            }:
-                if spelling in seen:
-                    raise UserError(
-                        f"labels: {spelling!r} stands for both {seen[spelling]!r} and {label.name!r}; rename one"
-                    )
-                seen[spelling] = label.name
+            for spelling in label.spellings:
+                if (other := seen.setdefault(spelling, label.name)) != label.name:
+                    raise UserError(f"labels: {spelling!r} stands for both {other!r} and {label.name!r}; rename one")
 
     # ------------------------------------------------------------ views
     @property
@@ -141,11 +151,7 @@ class LabelSet(Settings):
 
     @cached_property
     def _spellings(self) -> dict[str, str]:
-        return {
-            spell(word): label.name
-            for label in self.labels
-            for word in (label.name, *label.aliases, *([label.code] if label.code else []))
-        }
+        return {spelling: label.name for label in self.labels for spelling in label.spellings}
 
     @cached_property
     def _missing(self) -> frozenset[str]:
@@ -266,26 +272,14 @@ class LabelSet(Settings):
         """
         rules = LabelRules(tuple(section.missing), section.unknown, section.other, section.minimum, section.maximum)
         if section.task == "regression":
-            names = [
-                definition if isinstance(definition, str) else definition.name
-                for definition in section.names or [SCORE]
-            ]
+            names = [one if isinstance(one, str) else one.name for one in section.names or [SCORE]]
             return cls("regression", tuple(Label(name) for name in names), (), rules)
-        if section.names is None:
-            missing = {spell(word) for word in section.missing}
-            names_of_codes = {spell(code): name for code, name in section.codes.items()}
-            spelled = {spell(word) for word in found}
-            names = sorted(
-                {names_of_codes.get(word, word) for word in spelled if word not in missing or word in names_of_codes}
-            )
-            definitions: list[tuple[LabelDefinition, str | None]] = [
-                (LabelDefinition(name=name), None) for name in names
-            ]
-            groups: list[Group] = []
-        else:
-            definitions, groups = _flatten(section.names)
+        names_of_codes = {spell(code): name for code, name in section.codes.items()}
+        missing = {spell(word) for word in section.missing} - names_of_codes.keys()
+        inferred = {names_of_codes.get(word, word) for word in map(spell, found) if word not in missing}
+        definitions, groups = _flatten(sorted(inferred) if section.names is None else section.names)
         known = {definition.name for definition, _ in definitions}
-        codes: dict[str, list[str]] = {}
+        codes: dict[str, list[str | None]] = {}
         for code, name in section.codes.items():
             if name not in known:
                 raise UserError(
@@ -295,23 +289,22 @@ class LabelSet(Settings):
         if section.unknown == "other" and section.other not in known:
             raise UserError(
                 f"labels.other: {section.other!r} is not in labels.names: {sorted(known)}; add it or change "
-                f"labels.unknown"
+                "labels.unknown"
             )
         labels = tuple(
-            Label(
-                definition.name,
-                definition.description,
-                tuple(dict.fromkeys((*definition.aliases, *codes.get(definition.name, [])[1:]))),
-                parent,
-                next(iter(codes.get(definition.name, [])), None),
-            )
-            for definition, parent in definitions
+            Label(one.name, one.description, tuple(dict.fromkeys((*one.aliases, *more))), parent, code)
+            for one, parent in definitions
+            for code, *more in [codes.get(one.name, [None])]
         )
         return cls(section.task, labels, tuple(groups), rules)
 
 
 def spell(value: str) -> str:
-    """A spelling for comparison: NFKC and surrounding space removed; a whole float such as "2.0" is the code "2"."""
+    """A spelling for comparison: NFKC and surrounding space removed; a whole float such as "2.0" is the code "2".
+
+    >>> spell(" Ｊｏｙ "), spell("2.0")
+    ('Joy', '2')
+    """
     text = unicodedata.normalize("NFKC", value).strip()
     head, dot, tail = text.partition(".")
     if dot and tail and not tail.strip("0") and head.lstrip("-").isdigit():

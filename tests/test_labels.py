@@ -186,7 +186,7 @@ def test_an_unsound_set_is_refused(section: dict[str, Any], hint: str) -> None:
 
 
 def test_a_parent_must_be_a_group() -> None:
-    with pytest.raises(UserError, match="no group"):
+    with pytest.raises(UserError, match="not a group"):
         LabelSet("single_label", (Label("a", parent="g"), Label("b")), (), LabelRules())
 
 

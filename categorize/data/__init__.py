@@ -1,1 +1,1 @@
-"""Data: raw files in, rows out. `load.load_data` is the door; `input_spec.InputSpec` prepares new text the same way."""
+"""Raw files in, rows out: `splits.load_data`; `input_spec.InputSpec` prepares new text in the same way."""

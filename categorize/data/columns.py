@@ -219,6 +219,9 @@ def split_cell(cell: str, separator: str) -> tuple[str, ...] | None:
     """Label values of a multi-label cell: a JSON or Python list, or values between separators.
 
     A full-width separator counts as the plain one. A list may be empty; None says that there is nothing at all.
+
+    >>> split_cell("a；b", ";"), split_cell('["a", 2]', ";"), split_cell("[]", ";"), split_cell(" ", ";")
+    (('a', 'b'), ('a', '2'), (), None)
     """
     text = unicodedata.normalize("NFKC", cell).strip()
     if text.startswith("[") and text.endswith("]"):

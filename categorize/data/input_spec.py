@@ -40,7 +40,13 @@ class InputSpec(Settings):
         segments: how documents are cut, and how predictions of the parts become one.
 
     Raises:
-        UserError: a placeholder is not a text column, a text column has no placeholder, or a step does not exist.
+        UserError: a placeholder is not a text column, a text column lacks a placeholder, or a step does not exist.
+
+    >>> spec = InputSpec(Columns(text=["title", "body"]), "{title}: {body}", ("nfkc", "whitespace"))
+    >>> spec.text({"title": "Ｎｅｗｓ", "body": " two   words "})
+    'News: two words'
+    >>> spec.rows_from_table(pa.table({"title": ["A", "B"], "body": ["x", None]}))["text"].to_pylist()
+    ['A: x', 'B:']
     """
 
     file_name: ClassVar[str] = "input.json"

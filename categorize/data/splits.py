@@ -75,7 +75,7 @@ class Splits:
         train = set(self.train["content_hash"].to_pylist())
         return np.array([key in train for key in self[name]["content_hash"].to_pylist()], dtype=bool)
 
-    def likeness_to_train(self, name: str) -> list[str | None]:
+    def train_overlap(self, name: str) -> list[str | None]:
         """For each row of a split: "exact" where its text stands in train, "near" where nearly the same text does."""
         keys = self[name]["content_hash"].to_pylist()
         return [
@@ -143,6 +143,14 @@ def load_data(
 
     Raises:
         UserError: see `source`, `columns`, `splitting`; no row is labelled, all texts are empty, or there is one class.
+
+    >>> lines = [f"comment {i},{'good' if i % 3 else 'bad'}" for i in range(60)]
+    >>> _ = Path("comments.csv").write_text("\\n".join(["text,label", *lines]))
+    >>> data = load_data(DataSection(source="comments.csv"), LabelsSection())
+    >>> data.label_set.names, data.report.split_rows
+    (['bad', 'good'], {'train': 42, 'validation': 6, 'test': 12, 'unlabeled': 0})
+    >>> data.splits.test.select(["id", "text", "gold"]).slice(0, 1).to_pylist()
+    [{'id': '...', 'text': 'comment ...', 'gold': [...]}]
     """
     input_spec = InputSpec.from_section(data)
     if data.splits.folds is None:

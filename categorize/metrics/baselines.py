@@ -25,6 +25,11 @@ def baseline(label_set: LabelSet, training_gold: FloatArray, ids: Sequence[str])
 
     Raises:
         UserError: no training row has a gold label.
+
+    >>> from categorize.labels import Label
+    >>> labels = LabelSet("single_label", (Label("yes"), Label("no")))
+    >>> baseline(labels, labels.encode([["no"], ["yes"], ["no"]]), ["a", "b"]).decided
+    [['no'], ['no']]
     """
     gold = training_gold[~np.isnan(training_gold).any(axis=1)]
     if not len(gold):

@@ -29,6 +29,10 @@ class DecisionRule(Settings):
         fallback: `top`: a multi-label row with nothing over its threshold gets its most probable label.
         hierarchy: `parents`: a predicted label brings its ancestors with it (multi-label).
         ancestors: (label, ancestor) pairs of the label set that `parents` follows.
+
+    >>> rule = DecisionRule("multi_label", ("joy", "fear"), thresholds=(0.5, 0.3), fallback="top")
+    >>> rule.apply(Predictions(["a", "b"], np.array([[0.6, 0.4], [0.2, 0.1]]))).decided
+    [['joy', 'fear'], ['joy']]
     """
 
     file_name: ClassVar[str] = "decision_rule.json"
@@ -116,12 +120,12 @@ class DecisionRule(Settings):
         calibrated = apply_temperature(probabilities, self.temperature, multi_label=self.task == "multi_label")
         valid = predictions.is_valid.astype(bool)
         if self.task == "multi_label":
-            chosen = self._over_threshold(calibrated)
+            over = np.asarray(np.nan_to_num(calibrated, nan=-np.inf) >= np.array(self.thresholds))
+            chosen = self._completed(over, calibrated)
         else:
             chosen, scored = _top(calibrated)
             valid = valid & scored
-        chosen &= valid[:, None]
-        decided = [[self.labels[j] for j in np.flatnonzero(row)] for row in chosen]
+        decided = self._names(chosen & valid[:, None])
         return replace(predictions, probabilities=calibrated, decided=decided, valid=valid)
 
     def complete(self, predictions: Predictions) -> Predictions:
@@ -136,13 +140,10 @@ class DecisionRule(Settings):
         for row, names in enumerate(predictions.decided):
             chosen[row, [index[name] for name in names]] = True
         chosen = self._completed(chosen, np.asarray(predictions.probabilities, dtype=np.float64))
-        chosen &= predictions.is_valid[:, None]
-        decided = [[self.labels[j] for j in np.flatnonzero(row)] for row in chosen]
-        return replace(predictions, decided=decided)
+        return replace(predictions, decided=self._names(chosen & predictions.is_valid[:, None]))
 
-    def _over_threshold(self, probabilities: FloatArray) -> BoolArray:
-        chosen = np.asarray(np.nan_to_num(probabilities, nan=-np.inf) >= np.array(self.thresholds))
-        return self._completed(chosen, probabilities)
+    def _names(self, chosen: BoolArray) -> list[list[str]]:
+        return [[self.labels[j] for j in np.flatnonzero(row)] for row in chosen]
 
     def _completed(self, chosen: BoolArray, probabilities: FloatArray) -> BoolArray:
         if self.fallback == "top":

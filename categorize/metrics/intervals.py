@@ -48,7 +48,17 @@ def measure_with_intervals(
     seed: int = 0,
     groups: Sequence[str | None] | None = None,
 ) -> dict[str, Any]:
-    """`measures.measure`, with `intervals` as `bootstrap_intervals` gives them."""
+    """`measures.measure`, with `intervals` as `bootstrap_intervals` gives them.
+
+    >>> from categorize.labels import Label
+    >>> labels = LabelSet("single_label", (Label("yes"), Label("no")))
+    >>> gold = labels.encode([["yes"], ["no"]] * 30)
+    >>> predictions = Predictions([str(i) for i in range(60)], decided=[["yes"]] * 30 + [["no"]] * 30)
+    >>> measured = measure_with_intervals(labels, gold, predictions, resamples=200)
+    >>> low, high = measured["intervals"]["measures"]["accuracy"]
+    >>> low < measured["accuracy"] < high
+    True
+    """
     result = measure(label_set, gold, predictions)
     intervals = bootstrap_intervals(label_set, gold, predictions, resamples=resamples, seed=seed, groups=groups)
     return {**result, "intervals": intervals}
@@ -116,6 +126,15 @@ def paired_differences(
     Raises:
         ValueError: the runs' row ids differ.
         KeyError: no run is named `reference`, or a measure does not exist for the task.
+
+    >>> from categorize.labels import Label
+    >>> labels = LabelSet("single_label", (Label("yes"), Label("no")))
+    >>> gold = labels.encode([["yes"], ["no"]] * 30)
+    >>> ids = [str(i) for i in range(60)]
+    >>> runs = {"old": Predictions(ids, decided=[["yes"]] * 60), "new": Predictions(ids, decided=labels.decode(gold))}
+    >>> (one,) = paired_differences(labels, gold, runs, reference="old", measures=["accuracy"], resamples=200)
+    >>> one.run, one.estimate, one.is_clear
+    ('new', 0.5, True)
     """
     names = list(measures or (("pearson", "mae") if label_set.is_regression else ("macro_f1", "accuracy")))
     ids = list(runs[reference].ids)

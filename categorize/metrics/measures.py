@@ -34,6 +34,13 @@ def measure(label_set: LabelSet, gold: FloatArray, predictions: Predictions) -> 
 
     Raises:
         ValueError: see `arrays.align`.
+
+    >>> from categorize.labels import Label
+    >>> labels = LabelSet("single_label", (Label("yes"), Label("no")))
+    >>> predictions = Predictions(["1", "2", "3", "4"], decided=[["yes"], ["no"], ["no"], []])
+    >>> measured = measure(labels, labels.encode([["yes"], ["no"], ["yes"], ["no"]]), predictions)
+    >>> measured["rows"], measured["valid"], measured["accuracy"], measured["confusion"]["counts"]
+    (4, 3, 0.5, [[1, 1, 0], [0, 1, 1]])
     """
     aligned = align(label_set, gold, predictions)
     rows, valid = len(aligned), int(aligned.valid.sum())
@@ -59,7 +66,7 @@ def measure_unseen(
     label_set: LabelSet, gold: FloatArray, predictions: Predictions, seen_in_train: Sequence[str | None]
 ) -> dict[str, Any] | None:
     """The measures of the rows whose text does not stand in train, as flat numbers, with `rows`, `exact` and `near`
-    (rows whose text, or nearly the text, does). None where there is no such row: then they are the measures themselves.
+    (rows whose text, or nearly the text, does). None where every row is such: then they are the measures themselves.
 
     Args:
         seen_in_train: "exact", "near" or None for each row.

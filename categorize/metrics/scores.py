@@ -114,6 +114,11 @@ def ordinal_scores(gold: IntArray, predicted: IntArray, labels: int) -> dict[str
     furthest = np.where(gold * 2 >= labels - 1, 0, labels - 1)
     scores = _rank_scores(gold, np.where(valid, predicted, furthest), labels)
     only = _rank_scores(gold[valid], predicted[valid], labels)
+    return _with_valid_only(scores, only)
+
+
+def _with_valid_only(scores: dict[str, Any], only: dict[str, Any]) -> dict[str, Any]:
+    """Measures with those of the valid rows beside them."""
     undefined = {**scores.pop("undefined"), **{f"{k}_valid_only": why for k, why in only.pop("undefined").items()}}
     return {**scores, **{f"{k}_valid_only": value for k, value in only.items()}, "undefined": undefined}
 
@@ -144,8 +149,7 @@ def regression_scores(gold: FloatArray, predicted: FloatArray) -> dict[str, Any]
     only = _score_scores(gold[valid], predicted[valid])
     if not valid.any():
         scores["undefined"] |= dict.fromkeys(("pearson", "spearman"), NO_VALID)
-    undefined = {**scores.pop("undefined"), **{f"{k}_valid_only": why for k, why in only.pop("undefined").items()}}
-    return {**scores, **{f"{k}_valid_only": value for k, value in only.items()}, "undefined": undefined}
+    return _with_valid_only(scores, only)
 
 
 def fill_invalid(gold: FloatArray, predicted: FloatArray) -> FloatArray:
@@ -231,14 +235,5 @@ def _averages(scores: Any) -> dict[str, float]:
 
 
 def _per_class(scores: Any, support: IntArray, predicted: IntArray) -> list[dict[str, Any]]:
-    precision, recall, f1, _ = scores
-    return [
-        {
-            "precision": float(precision[j]),
-            "recall": float(recall[j]),
-            "f1": float(f1[j]),
-            "support": int(support[j]),
-            "predicted": int(predicted[j]),
-        }
-        for j in range(len(support))
-    ]
+    rows = zip(*scores, support.tolist(), predicted.tolist(), strict=True)
+    return [{**_averages(row[:4]), "support": row[4], "predicted": row[5]} for row in rows]

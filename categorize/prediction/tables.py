@@ -54,7 +54,7 @@ def predictions_table(
 
 
 def likeness_of_documents(rows: pa.Table, likeness: Sequence[str | None]) -> list[str | None]:
-    """`Splits.likeness_to_train` of rows as that of their documents, in the order of `InputSpec.documents`.
+    """`Splits.train_overlap` of rows as that of their documents, in the order of `InputSpec.documents`.
 
     A document counts as seen where all its rows are (a greeting that recurs is not a seen dialogue): exact where all
     stand in train, near where some only nearly do.

@@ -233,7 +233,7 @@ def near_rows(count: int = 120) -> list[Row]:
 
 def test_near_duplicates_across_splits_are_counted_flagged_and_warned_of(tmp_path: Path) -> None:
     data = load(write(tmp_path / "a.jsonl", near_rows()))
-    likeness = data.splits.likeness_to_train("test")
+    likeness = data.splits.train_overlap("test")
     assert Counter(likeness)["near"] == data.report.near_overlaps["test"] > 10
     assert any("nearly the text of a training row" in warning for warning in data.report.warnings)
     assert any("near_duplicates: group" in warning for warning in data.report.warnings)

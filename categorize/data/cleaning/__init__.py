@@ -1,1 +1,1 @@
-"""Named cleaning steps: what every text goes through, in training and in prediction alike; `steps` is the door."""
+"""Named cleaning steps: what every text goes through, in training and in prediction alike; begin with `steps`."""

@@ -1,4 +1,4 @@
-"""Cleaning steps for marks that are not part of what was said: addresses, mentions, time stamps, annotations."""
+"""Cleaning steps for marks that were not said: addresses, mentions, time stamps, annotations."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def build_step(choice: str | CleaningOptions) -> tuple[str, Clean]:
     """Name and function of one item of `data.cleaning`: a name, or a name with options.
 
     Raises:
-        UserError: there is no step of that name.
+        UserError: no step has that name.
     """
     name = choice if isinstance(choice, str) else choice.step
     if name not in STEPS:

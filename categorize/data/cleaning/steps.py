@@ -24,7 +24,10 @@ def cleaner(steps: Iterable[str | CleaningOptions]) -> Clean:
     """One function that applies the named steps in order.
 
     Raises:
-        UserError: there is no step of that name, or its options cannot work.
+        UserError: no step has that name, or its options cannot work.
+
+    >>> cleaner(["html_entities", "laughter", "whitespace"])("Ｔom &amp; Jerry  哈哈哈哈哈")
+    'Ｔom & Jerry 哈哈'
     """
     functions = [build_step(step)[1] for step in steps]
 

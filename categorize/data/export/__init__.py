@@ -1,1 +1,1 @@
-"""Loaded data as tables and as a folder with a datasheet; `export` is the door."""
+"""Loaded data as tables and as a folder with a datasheet, by `folder`."""

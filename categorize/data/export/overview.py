@@ -51,7 +51,7 @@ def duplicate_table(data: LoadedData) -> Table:
         if not keys:
             continue
         distinct = len(set(keys))
-        likeness = Counter(data.splits.likeness_to_train(name)) if name != "train" else None
+        likeness = Counter(data.splits.train_overlap(name)) if name != "train" else None
         seen = ["-", "-"] if likeness is None else [f"{likeness['exact']:,}", f"{likeness['near']:,}"]
         if name == "unlabeled":
             seen[1] = "-"  # rows that nobody has labelled are not compared

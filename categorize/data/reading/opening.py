@@ -111,7 +111,7 @@ class InputFile:
         """The error for bytes that are not text of the encoding: where, and what they may be instead."""
         if encoding is not None:
             return UserError(
-                f"{self.name}: the bytes are not {encoding}{self._place(encoding)}; correct data.encoding, or the file"
+                f"{self.name}: the bytes are not {encoding}{self._place(encoding)}; fix data.encoding, or the file"
             )
         hint = "save it as UTF-8, or name its data.encoding"
         if self._is_all("gb18030"):

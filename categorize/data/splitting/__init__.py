@@ -1,1 +1,1 @@
-"""Which split a row goes to, and which rows stay in it; `assignment.assign_rows` is the door."""
+"""Which split a row goes to, and which rows stay in it; begin with `assignment.assign_rows`."""

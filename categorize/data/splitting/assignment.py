@@ -246,7 +246,7 @@ def _check_shares(
     data: DataSection,
     result: Assigned,
 ) -> None:
-    """Refuse groups that leave a split empty; warn of those that bend one. Says which group it is."""
+    """Refuse groups that leave a split empty; warn of those that put one far off its share. Says which it is."""
     total = int(units.sizes.sum())
     if not total or (groups is None and not joined):
         return

@@ -19,7 +19,7 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TimeCut:
-    """The first time of validation and of test; infinite where there is no such split."""
+    """The first time of validation and of test; infinite where that split does not exist."""
 
     validation: float
     test: float

@@ -69,8 +69,7 @@ class _Groups:
 
         # By key: not even the rounding of a sum may depend on the order of the rows.
         order = np.array(sorted(range(len(units.keys)), key=units.keys.__getitem__), dtype=np.int64)
-        place = np.empty_like(order)
-        place[order] = np.arange(len(order))
+        place = np.argsort(order)
         labels = int(units.labels.max()) + 1
         rows = np.concatenate([place[units.of_label], np.arange(len(order))])
         columns = np.concatenate([units.labels, np.full(len(order), labels)])
@@ -99,9 +98,7 @@ def assign_groups(units: Units, fractions: Fractions, existing: Mapping[str, int
             hashes = groups.hashes(fractions.seed, NAMES[target])
             split[_taken(groups, share * total, split == target, split == UNASSIGNED, hashes, _OFF)] = target
     split[split == UNASSIGNED] = TRAIN
-    result = np.empty_like(split)
-    result[groups.order] = split
-    return result
+    return split[np.argsort(groups.order)]
 
 
 def assign_group_folds(units: Units, folds: int, seed: int, existing: Mapping[str, int] | None = None) -> IntArray:
@@ -116,9 +113,7 @@ def assign_group_folds(units: Units, folds: int, seed: int, existing: Mapping[st
         hashes = groups.hashes(seed, f"fold {number}")
         fold[_taken(groups, left, fold == number, fold == UNASSIGNED, hashes, _OFF_FOLD)] = number
     fold[fold == UNASSIGNED] = folds - 1
-    result = np.empty_like(fold)
-    result[groups.order] = fold
-    return result
+    return fold[np.argsort(groups.order)]
 
 
 def _taken(

@@ -3,8 +3,7 @@
 The unit is the group, the document or the distinct text. A unit's stratum is its rarest raw label. Within a stratum,
 units are ordered by a seeded hash and cut at quotas, test first and then validation; units that would fill much of a
 quota alone are dealt out by size. Groups hold rows of several labels: module `groups` deals them out by all of these.
-docs/data.md tells why. The assignment is stored beside the outputs, where keys that
-are there stay where they are.
+docs/data.md tells why. The assignment is stored beside the outputs; keys that it holds stay where they are.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ TRAIN, VALIDATION, TEST = 0, 1, 2
 NAMES = ("train", "validation", "test")
 UNASSIGNED = -1
 
-# A unit of more rows than this share of its stratum's quota would bend the cut: it is dealt out by size instead.
+# A unit of more rows than this share of its stratum's quota would put the cut far off: it is dealt out by size instead.
 _LARGE_SHARE = 0.1
 _FEW_ROWS = 3
 _NO_LABEL = "\x00no label"

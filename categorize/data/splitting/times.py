@@ -21,7 +21,11 @@ _DATE = re.compile(
 
 
 def parse_date(cell: str) -> float | None:
-    """Seconds since 1970 of a date, with or without a time of day; UTC where it names no offset. None for no date."""
+    """Seconds since 1970 of a date with or without a time of day, in UTC unless it has an offset; None for other text.
+
+    >>> parse_date("2024年3月5日") == parse_date("2024-03-05T08:00+08:00")
+    True
+    """
     match = _DATE.fullmatch(cell.strip())
     if match is None:
         return None
@@ -59,7 +63,7 @@ def read_times(cells: Sequence[str | None], where: Callable[[int], str], key: st
             if date is None and number is None:
                 raise UserError(
                     f"{key}: {where(row)}: {cell[:40]!r} is neither a date (2024-03-05 14:30) nor a number; "
-                    "correct it, or leave the cell empty"
+                    "fix it, or leave the cell empty"
                 )
             memory[cell] = ("date", date) if date is not None else ("number", number or 0.0)
         kind, times[row] = memory[cell]
