@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -279,22 +279,27 @@ class LabelSet(Settings):
         inferred = {names_of_codes.get(word, word) for word in map(spell, found) if word not in missing}
         definitions, groups = _flatten(sorted(inferred) if section.names is None else section.names)
         known = {definition.name for definition, _ in definitions}
-        codes: dict[str, list[str | None]] = {}
+        codes: defaultdict[str, list[str]] = defaultdict(list)
         for code, name in section.codes.items():
             if name not in known:
                 raise UserError(
                     f"labels.codes: {code!r} maps to {name!r}, which is not in labels.names: {sorted(known)}"
                 )
-            codes.setdefault(name, []).append(code)
+            codes[name].append(code)
         if section.unknown == "other" and section.other not in known:
             raise UserError(
                 f"labels.other: {section.other!r} is not in labels.names: {sorted(known)}; add it or change "
                 "labels.unknown"
             )
         labels = tuple(
-            Label(one.name, one.description, tuple(dict.fromkeys((*one.aliases, *more))), parent, code)
+            Label(
+                one.name,
+                one.description,
+                tuple(dict.fromkeys((*one.aliases, *codes[one.name][1:]))),
+                parent,
+                next(iter(codes[one.name]), None),
+            )
             for one, parent in definitions
-            for code, *more in [codes.get(one.name, [None])]
         )
         return cls(section.task, labels, tuple(groups), rules)
 
