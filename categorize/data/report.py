@@ -145,7 +145,7 @@ def describe(
         warnings: of the assignment.
         near_train: content hashes of held-out texts that are nearly one of train.
     """
-    placed = rows.filter(rows["reason"].is_null())
+    placed = rows.select(["split", "content_hash", "gold", "gold_score"]).filter(rows["reason"].is_null())
     tables = {name: placed.filter(pa.compute.equal(placed["split"], name)) for name in SPLIT_NAMES}
     keys = {name: table["content_hash"].to_pylist() for name, table in tables.items()}
     near = {name: sum(key in near_train for key in keys[name]) for name in ("validation", "test")}

@@ -184,9 +184,9 @@ def load_data(
     )
     rows = with_columns(rows, {"reason": pa.array(reasons_to_leave(rows, data, near), pa.string())})
     stays = rows["reason"].is_null()
+    final = rows.select(list(COLUMN_TYPES))
     tables = {
-        split: rows.filter(pa.compute.and_(pa.compute.equal(rows["split"], split), stays)).select(list(COLUMN_TYPES))
-        for split in SPLIT_NAMES
+        split: final.filter(pa.compute.and_(pa.compute.equal(rows["split"], split), stays)) for split in SPLIT_NAMES
     }
     if data.columns.label is not None:
         _check_training_rows(tables["train"], label_set, data, name)
@@ -204,7 +204,7 @@ def load_data(
     ids, shared = _distinct_ids(rows)
     notes = [*source.notes, *lacking, *assignment.notes, *shared]
     report = describe(name, notes, assignment.warnings, rows, splits.near_train, label_set, gold, data, trace.report())
-    left_out = rows.filter(rows["reason"].is_valid()).select([*COLUMN_TYPES, "reason"])
+    left_out = rows.select([*COLUMN_TYPES, "reason"]).filter(rows["reason"].is_valid())
     places = pa.table({"id": ids, "split": pa.compute.if_else(stays, rows["split"], None)})
     return LoadedData(label_set, input_spec, splits, report, left_out, places)
 
