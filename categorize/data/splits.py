@@ -64,7 +64,7 @@ class Splits:
     near_train: frozenset[str] = field(default_factory=frozenset)
 
     def __getitem__(self, name: str) -> pa.Table:
-        """A split by name. Raises KeyError for a name that is none."""
+        """A split by name. Raises KeyError for any other name."""
         if name not in SPLIT_NAMES:
             raise KeyError(name)
         table: pa.Table = getattr(self, name)
