@@ -35,7 +35,7 @@ def write_predicted(
         decided = segments.decide(rule)
         gold = data.label_set.encode(rows.column("gold").to_pylist(), rows.column("gold_score").to_pylist())
         metrics[name] = measure(data.label_set, gold, decided)
-        seen = likeness_of_documents(data.splits[name], data.splits.likeness_to_train(name))
+        seen = likeness_of_documents(data.splits[name], data.splits.train_overlap(name))
         if (unseen := measure_unseen(data.label_set, gold, decided, seen)) is not None:
             metrics[name]["unseen"] = unseen
         table = predictions_table(rows, decided, recipe.data.columns.keep, seen)

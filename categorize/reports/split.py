@@ -55,6 +55,6 @@ def evaluated_split(data: LoadedData, name: str) -> EvaluatedSplit:
         )
     documents = data.input_spec.documents(rows)
     gold = data.label_set.encode(documents.column("gold").to_pylist(), documents.column("gold_score").to_pylist())
-    likeness = data.splits.likeness_to_train(name) if name != "train" else [None] * rows.num_rows
+    likeness = data.splits.train_overlap(name) if name != "train" else [None] * rows.num_rows
     overlap = likeness_of_documents(rows, likeness)
     return EvaluatedSplit(name, data.label_set, rows, documents, gold, data.splits.fingerprints[name], overlap)
