@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from categorize.data.cleaning.report import CleaningTrace, excerpt
@@ -108,6 +108,7 @@ def test_a_step_done_twice_changes_nothing(choice: str | CleaningOptions, text: 
 
 
 @given(PIECES)
+@example("w(00:12)(00:12)w")
 def test_taking_marks_out_never_joins_words_that_were_apart(text: str) -> None:
     words = set(re.findall("[a-zA-Z]+", text))
     for step in ("annotation_tags", "timestamps"):

@@ -102,7 +102,8 @@ def replacing(step: str, pattern: re.Pattern[str], replacement: str) -> Clean:
         raise UserError(f"data.cleaning: {step}.replace: {replacement!r} would be replaced itself; choose another text")
     if replacement:
         return until_stable(lambda text: pattern.sub(lambda _: replacement, text))
-    gap = re.compile(rf"(?:{pattern.pattern})[ \t]*", pattern.flags)
+    # Marks that follow each other leave one gap.
+    gap = re.compile(rf"(?:(?:{pattern.pattern})[ \t]*)+", pattern.flags)
     return until_stable(lambda text: gap.sub(_close, text))
 
 
