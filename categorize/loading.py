@@ -46,6 +46,32 @@ def load_predictor(
     """
     quiet_loggers()
     folder = resolve_folder(path_or_hub_id)
+    title = name or Path(path_or_hub_id).name
+    if (trained := _load_run(folder, name, title, section, base, trust_remote_code)) is not None:
+        return trained if label_set is None else trained.for_labels(label_set)
+    model = look_at(
+        folder,
+        base=base,
+        label_set=label_set,
+        section=section,
+        prompt=prompt,
+        trust_remote_code=trust_remote_code,
+    )
+    external = next(one for one in working(METHODS) if one.reads(model)).external(model)
+    inner = external.predictor
+    rule = DecisionRule.default(inner.label_set)
+    return TrainedPredictor(inner, input_spec or InputSpec(), rule, title, external.notes, external.facts)
+
+
+def _load_run(
+    folder: Path,
+    name: str | None,
+    title: str,
+    section: PredictionSection | None,
+    base: str | None,
+    trust_remote_code: bool,
+) -> TrainedPredictor | None:
+    """The predictor of a run, or of a run at one of its checkpoints; None where the folder is another model."""
     if (checkpoint := checkpoint_of(folder, METHODS.name_by_files)) is not None:
         run = checkpoint.run
         at_step = METHODS[checkpoint.method].predictor(run, section, base, trust_remote_code)
@@ -60,33 +86,21 @@ def load_predictor(
             facts=checkpoint.facts(),
             fingerprints=checkpoint.fingerprints(),
         )
-    title = name or Path(path_or_hub_id).name
     is_model = (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file()
-    # A run that is not finished holds a model too: read as a stranger's, it would lose its text preparation and the
+    # A run that is not finished holds a model too: read as an external one, it would lose its text preparation and the
     # check of its split.
-    if (folder / MANIFEST).is_file() or (folder / LABEL_SET).is_file() or not is_model:
-        run = Run.open(folder)
-        return TrainedPredictor(
-            inner=METHODS.of_run(run).predictor(run, section, base, trust_remote_code),
-            input_spec=InputSpec.load(run.path / INPUT),
-            decision_rule=DecisionRule.load(run.path / DECISION_RULE),
-            name=name or str(run.manifest.get("name", title)),
-            notes=list(run.manifest.get("notes", [])),
-            facts=run.manifest,
-            fingerprints=dict(run.manifest.get("split_fingerprints", {})),
-        )
-    model = look_at(
-        folder,
-        base=base,
-        label_set=label_set,
-        section=section,
-        prompt=prompt,
-        trust_remote_code=trust_remote_code,
+    if is_model and not (folder / MANIFEST).is_file() and not (folder / LABEL_SET).is_file():
+        return None
+    run = Run.open(folder)
+    return TrainedPredictor(
+        inner=METHODS.of_run(run).predictor(run, section, base, trust_remote_code),
+        input_spec=InputSpec.load(run.path / INPUT),
+        decision_rule=DecisionRule.load(run.path / DECISION_RULE),
+        name=name or str(run.manifest.get("name", title)),
+        notes=list(run.manifest.get("notes", [])),
+        facts=run.manifest,
+        fingerprints=dict(run.manifest.get("split_fingerprints", {})),
     )
-    external = next(one for one in working(METHODS) if one.reads(model)).external(model)
-    inner = external.predictor
-    rule = DecisionRule.default(inner.label_set)
-    return TrainedPredictor(inner, input_spec or InputSpec(), rule, title, external.notes, external.facts)
 
 
 def resolve_folder(path_or_hub_id: str) -> Path:

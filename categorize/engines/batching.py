@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from categorize.prompts.tokens import PromptFormat
+from categorize.prompts.messages import Prompt
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MAX_PADDING = 0.25  # largest share of padding in a batch: a token budget alone lets one long text pad many short ones
 
 
-def model_inputs(rows: pa.Table | pa.RecordBatch, prompt: PromptFormat | None) -> list[Any]:
+def model_inputs(rows: pa.Table | pa.RecordBatch, prompt: Prompt | None) -> list[Any]:
     """What the model reads of each row: its text, or the fields that its prompt is rendered from."""
     texts = rows.column("text").to_pylist()
     if prompt is None:
@@ -26,7 +26,7 @@ def model_inputs(rows: pa.Table | pa.RecordBatch, prompt: PromptFormat | None) -
     return [{**(raw or {}), "text": text} for raw, text in zip(fields, texts, strict=True)]
 
 
-def distinct_inputs(inputs: list[Any], prompt: PromptFormat | None) -> tuple[list[Any], npt.NDArray[np.int64]]:
+def distinct_inputs(inputs: list[Any], prompt: Prompt | None) -> tuple[list[Any], npt.NDArray[np.int64]]:
     """The distinct inputs, and for each row which of them it is, int64 [rows]."""
     import numpy as np
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from categorize.errors import UserError
+from categorize.labels import LabelSet
 from categorize.runs.folder import CHECKPOINTS, DECISION_RULE, FINGERPRINTS, LABEL_SET, MANIFEST, MARK, SPLITS, Run
 
 _STATE = "trainer_state.json"
@@ -50,7 +51,9 @@ class Checkpoint:
 
     def facts(self) -> dict[str, Any]:
         """The run's manifest, as far as it is written, with the training time until here."""
-        facts: dict[str, Any] = dict(self.run.manifest) if self.finished else {"method": self.method}
+        label_set = LabelSet.load(self.run.path / LABEL_SET)
+        known = {"method": self.method, "task": label_set.task, "labels": label_set.names}
+        facts: dict[str, Any] = dict(self.run.manifest) if self.finished else known
         progress = self.run.weights / _PROGRESS
         seconds = json.loads(progress.read_text(encoding="utf-8"))["seconds"] if progress.is_file() else None
         return {**facts, "training": {**facts.get("training", {}), "seconds": seconds}}

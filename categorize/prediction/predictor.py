@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from categorize.data.input_spec import InputSpec
 from categorize.data.segments.tokens import TokenCounter
+from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.metrics.decision import DecisionRule
 from categorize.predictions import Predictions
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS_A_BLOCK = 16384
+SHOWN = 12  # labels that an error names
 
 
 class Predictor(Protocol):
@@ -32,6 +34,15 @@ class Predictor(Protocol):
 
     def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
         """Predictions of each record batch of rows, as they become ready; of no rows where a batch has none."""
+        ...
+
+
+@runtime_checkable
+class ScoresOtherLabels(Protocol):
+    """A predictor whose model reads the labels, so that it can be asked about others than those of its training."""
+
+    def for_labels(self, label_set: LabelSet) -> Predictor:
+        """The same model, asked about these labels. Raises UserError where its prompt cannot hold them."""
         ...
 
 
@@ -111,6 +122,31 @@ class TrainedPredictor:
     def tokens(self) -> TokenCounter:
         """What segments are counted by."""
         return self.inner.tokens
+
+    def for_labels(self, label_set: LabelSet) -> TrainedPredictor:
+        """The same run for a label set: as it is where the labels are those of its training, in whatever order; else
+        asked about these, decided by the default rule, with a note.
+
+        Raises:
+            UserError: the labels are fixed by training, or the task is another one.
+        """
+        own = self.label_set
+        if label_set.task != own.task:
+            raise UserError(f"{self.name}: predicts {own.task}, the labels are for {label_set.task}")
+        if set(label_set.names) == set(own.names):
+            return self
+        if not isinstance(self.inner, ScoresOtherLabels):
+            raise UserError(
+                f"{self.name}: predicts the labels of its training alone ({', '.join(own.names[:SHOWN])}"
+                f"{', ...' if len(own) > SHOWN else ''}); only a model that is asked by a prompt can score others"
+            )
+        notes = [*self.notes, f"scores labels that it was not trained on ({len(label_set)})"]
+        return replace(
+            self,
+            inner=self.inner.for_labels(label_set),
+            decision_rule=DecisionRule.default(label_set),
+            notes=notes,
+        )
 
     def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
         """Decided predictions, one a document, from batches of any size, in blocks of about 16,384 rows.

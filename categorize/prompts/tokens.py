@@ -98,7 +98,7 @@ class PromptFormat(Prompt):
         """The same questions about other labels of the same task; codes are chosen anew.
 
         Raises:
-            UserError: the instruction has no place for the labels, or names those of this format in its examples.
+            UserError: the examples have labels that are not among them, or the labels do not fit into the length.
         """
         return PromptFormat(replace(self.settings, codes=None), label_set, self.tokenizer, self.max_length)
 

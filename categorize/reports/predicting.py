@@ -64,8 +64,9 @@ def predict_with_runs(
             name=one.name,
             trust_remote_code=trust_remote_code,
         )
-        found = predictor.label_set
-        check.check(one.run, predictor.name, found.task, found.names, predictor.fingerprints)
+        facts, found = predictor.facts, predictor.label_set  # of a run, the labels of its training count
+        labels = facts.get("labels", found.names)
+        check.check(one.run, predictor.name, facts.get("task", found.task), labels, predictor.fingerprints)
         predicted = predict_split(predictor, split)
         del predictor  # else the next model is loaded beside this one
         free_memory()

@@ -100,6 +100,10 @@ class CausalPredictor:
             usage = Usage(len(ids), tokens, generated, truncated, time.perf_counter() - start)
             yield self.prompt.predictions(ids, [answers[i] for i in inverse], self.section.parsing, usage)
 
+    def for_labels(self, label_set: LabelSet) -> CausalPredictor:
+        """The same model, asked about other labels of the same task."""
+        return CausalPredictor(self.causal, self.prompt.for_labels(label_set), self.section, self.device)
+
     def log_probabilities(self, rows: Sequence[EncodedPrompt]) -> npt.NDArray[np.float64]:
         """Summed log-probabilities of every label, float64 [rows, labels]."""
         import torch
