@@ -148,14 +148,19 @@ class TrainedPredictor:
             notes=notes,
         )
 
-    def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
-        """Decided predictions, one a document, from batches of any size, in blocks of about 16,384 rows.
+    def predict(self, batches: Iterable[pa.RecordBatch], rows: int = ROWS_A_BLOCK) -> Iterator[Predictions]:
+        """Decided predictions, one a document, from batches of any size, in the memory of a block.
 
-        A stream of any length is predicted in the memory of a block. The rows of a document follow each other in it;
-        they may stand in several batches.
+        Args:
+            batches: the rows of a document follow each other, in one batch or in several.
+            rows: of a block, at least, whose predictions come together; 1 gives those of each document as soon as the
+                next one begins, and computes it alone.
+
+        Raises:
+            UserError: the rows of a document stand apart.
         """
-        for rows in whole_documents(batches):
-            yield self.predict_segments(rows).decide(self.decision_rule)
+        for block in whole_documents(batches, rows):
+            yield self.predict_segments(block).decide(self.decision_rule)
 
     def predict_segments(self, rows: pa.Table) -> SegmentPredictions:
         """Undecided predictions of whole documents, cut into the segments that training would have cut; of documents
@@ -206,23 +211,39 @@ def together(rows: pa.Table) -> pa.Table:
 
 def whole_documents(batches: Iterable[pa.RecordBatch], rows: int = ROWS_A_BLOCK) -> Iterator[pa.Table]:
     """Tables of at least so many rows, but for the last, whose documents are whole: a document whose rows go on in the
-    next batch waits for them. An empty stream with a schema gives one empty table."""
+    next batch waits for them. A stream of batches without rows gives one empty table.
+
+    Besides the rows of a table it holds a number for each document that was given, but for those that are one row
+    and named as it is.
+
+    Raises:
+        UserError: a document comes back after others.
+    """
     import numpy as np
     import pyarrow as pa
 
-    waiting: list[pa.Table] = []
-    given = False
+    waiting: list[pa.RecordBatch] = []
+    held, last, given = 0, None, False
+    done: set[int] = set()
     for batch in batches:
-        waiting.append(pa.Table.from_batches([batch]))
-        if sum(table.num_rows for table in waiting) <= rows:
+        if not batch.num_rows:
+            waiting = waiting or [batch]
             continue
-        table = pa.concat_tables(waiting)
-        documents = table["document_id"].to_numpy()
-        ends = np.flatnonzero(documents[1:] != documents[:-1]) + 1
-        start = 0
-        while (at := int(np.searchsorted(ends, start + rows))) < len(ends):
-            yield table.slice(start, int(ends[at]) - start)
-            given, start = True, int(ends[at])
-        waiting = [table.slice(start)]
-    if waiting and (sum(table.num_rows for table in waiting) or not given):
-        yield pa.concat_tables(waiting)
+        names, ids = (batch.column(name).to_numpy(zero_copy_only=False) for name in ("document_id", "id"))
+        begins = np.flatnonzero(np.append(names[0] != last, names[1:] != names[:-1]))
+        for name in names[begins[names[begins] != ids[begins]]]:
+            if hash(name) in done:
+                raise UserError(
+                    f"document {name!r}: its rows stand apart in the stream; sort the rows by document, or predict "
+                    "them as one table (predict_rows)"
+                )
+            done.add(hash(name))
+        start, last = 0, names[-1]
+        while (i := int(np.searchsorted(begins, start + max(rows - held, 0)))) < len(begins):
+            at = int(begins[i])
+            yield pa.Table.from_batches([*waiting, batch.slice(start, at - start)])
+            waiting, held, start, given = [], 0, at, True
+        waiting.append(batch.slice(start))
+        held += batch.num_rows - start
+    if waiting and (held or not given):
+        yield pa.Table.from_batches(waiting)

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from categorize.data.input_spec import InputSpec
 from categorize.data.segments.tokens import PlainTokens, TokenCounter
+from categorize.errors import UserError
 from categorize.labels import Label, LabelSet
 from categorize.metrics.decision import DecisionRule
-from categorize.prediction.predictor import ROWS_A_BLOCK, TrainedPredictor, together, whole_documents
+from categorize.prediction.predictor import ROWS_A_BLOCK, TrainedPredictor, batches_of, together, whole_documents
 from categorize.predictions import Predictions
 from categorize.recipe.data_sections import Columns, DataSection, Segments
 
@@ -60,16 +61,25 @@ def table_of(sizes: list[int], predictor: TrainedPredictor) -> pa.Table:
     return predictor.input_spec.rows_from_table(raw)
 
 
-@given(st.lists(st.integers(1, 6), min_size=1, max_size=12), st.lists(st.integers(1, 7), max_size=30), st.booleans())
-def test_a_stream_in_any_batches_is_predicted_as_the_whole_table(sizes: list[int], cuts: list[int], one: bool) -> None:
+@given(
+    st.lists(st.integers(1, 6), min_size=1, max_size=12),
+    st.lists(st.integers(0, 7), max_size=30),
+    st.booleans(),
+    st.sampled_from([1, 2, 5, ROWS_A_BLOCK]),
+)
+def test_a_stream_in_any_batches_is_predicted_as_the_whole_table(
+    sizes: list[int], cuts: list[int], one: bool, block: int
+) -> None:
     predictor = build("document" if one else "row")
     rows = table_of(sizes, predictor)
     batches, start = [], 0
     for size in [*cuts, rows.num_rows]:
-        batches += rows.slice(start, size).combine_chunks().to_batches()
+        batches += batches_of(rows.slice(start, size))  # one without rows, too
         start += size
     whole = predictor.predict_rows(rows)
-    streamed = Predictions.concatenate(predictor.predict(batches))
+    blocks = list(predictor.predict(batches, block))
+    assert all(len(found) for found in blocks) and (block > 1 or len(blocks) == len(sizes))
+    streamed = Predictions.concatenate(blocks)
     assert list(streamed.ids) == list(whole.ids) == [f"d{i}" for i in range(len(sizes))]
     assert streamed.decided == whole.decided
     np.testing.assert_array_equal(streamed.probabilities, whole.probabilities)
@@ -112,6 +122,21 @@ def test_rows_of_a_document_that_stand_apart_are_one_document() -> None:
     mixed = rows.take([0, 2, 5, 1, 3, 4])
     assert together(mixed)["document_id"].to_pylist() == ["d0", "d0", "d1", "d1", "d1", "d2"]
     assert list(predictor.predict_rows(mixed).ids) == ["d0", "d1", "d2"]
+
+
+def test_a_document_that_comes_back_in_a_stream_is_named_and_not_predicted_twice() -> None:
+    predictor = build()
+    rows = table_of([2, 3, 1], predictor).take([0, 2, 5, 1, 3, 4])
+    with pytest.raises(UserError, match=r"document 'd0': its rows stand apart in the stream; sort the rows") as error:
+        list(predictor.predict(batches_of(rows, 2)))
+    assert "\n" not in str(error.value)
+
+
+def test_a_document_is_predicted_before_the_stream_ends() -> None:
+    predictor = build()
+    batches = iter(batches_of(table_of([2, 1, 3], predictor), 1))
+    found = predictor.predict(batches, rows=1)
+    assert list(next(found).ids) == ["d0"] and len(list(batches)) == 3, "the next one has begun, no more"
 
 
 @pytest.mark.parametrize("unit", ["row", "document"])
