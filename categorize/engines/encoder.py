@@ -1,8 +1,8 @@
-"""Computes a model's outputs for tokenized texts; an engine is whatever does that (torch here)."""
+"""The engine of encoders, and of decoders with a head: logits of tokenized texts, by padded forward passes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from categorize.engines.batching import autocast, length_sorted_batches
 from categorize.nn.tokenizer import TokenizedTexts, pad
@@ -13,15 +13,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-class Engine(Protocol):
-    """Computes outputs; texts come as token ids, results in their order."""
-
-    def outputs(self, texts: TokenizedTexts) -> npt.NDArray[np.float64]:
-        """The model's outputs, float64 [texts, width]."""
-        ...
-
-
-class TorchEngine:
+class TorchEncoder:
     """A torch model that gives one row of logits a text.
 
     Args:

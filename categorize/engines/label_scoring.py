@@ -12,9 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from categorize.engines.batching import length_sorted_batches
+from categorize.engines.batching import autocast, length_sorted_batches
 from categorize.nn.adapters import is_prompt_learning, virtual_tokens
 from categorize.prompts.tokens import EncodedPrompt, PromptFormat
+from categorize.recipe.sections import PredictionSection
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,8 +62,7 @@ class LabelScorer:
         model: called as is, so that wrappers keep their hooks.
         prompt: gives the labels' completions and the shared prefix.
         share_prefix: compute the shared prefix once and reuse its keys and values. Wrong for adapters that learn a
-        prompt
-            (peft concatenates their own cache) and not offered by sharded wrappers: those take whole sequences.
+            prompt (peft concatenates their own cache) and not offered by sharded wrappers: those take whole sequences.
     """
 
     def __init__(self, model: Any, prompt: PromptFormat, device: torch.device, share_prefix: bool = True) -> None:
@@ -191,6 +191,28 @@ class LabelScorer:
         # A pass that a process makes for the others' sake scores a sequence again.
         result[row_of, wanted[:, 3]] = 0.0
         np.add.at(result, (row_of, wanted[:, 3]), found.double().cpu().numpy())
+
+
+class TorchLabelScorer:
+    """The engine of label scores: batches within the bounds of `section`, a prefix that is computed once for all calls.
+
+    Args:
+        prompt: of a label set that has labels to score.
+        section: batch bounds and the type of the computation.
+        device: where the model is.
+    """
+
+    def __init__(self, model: Any, prompt: PromptFormat, section: PredictionSection, device: torch.device) -> None:
+        self.section = section
+        self.scorer = LabelScorer(model, prompt, device, share_prefix(model))
+
+    def outputs(self, rows: Sequence[EncodedPrompt]) -> npt.NDArray[np.float64]:
+        """Summed log-probabilities of every label, float64 [rows, labels]."""
+        import torch
+
+        section, scorer = self.section, self.scorer
+        with torch.inference_mode(), autocast(section.dtype, scorer.model, scorer.device):
+            return scorer.in_batches(rows, section.batch_size, section.batch_tokens)
 
 
 def share_prefix(model: Any) -> bool:

@@ -63,19 +63,19 @@ def measure(label_set: LabelSet, gold: FloatArray, predictions: Predictions) -> 
 
 
 def measure_unseen(
-    label_set: LabelSet, gold: FloatArray, predictions: Predictions, seen_in_train: Sequence[str | None]
+    label_set: LabelSet, gold: FloatArray, predictions: Predictions, train_overlap: Sequence[str | None]
 ) -> dict[str, Any] | None:
     """The measures of the rows whose text does not stand in train, as flat numbers, with `rows`, `exact` and `near`
     (rows whose text, or nearly the text, does). None where every row is such: then they are the measures themselves.
 
     Args:
-        seen_in_train: "exact", "near" or None for each row.
+        train_overlap: "exact", "near" or None for each row.
     """
-    unseen = [i for i, seen in enumerate(seen_in_train) if seen is None]
-    if len(unseen) == len(seen_in_train):
+    unseen = [i for i, seen in enumerate(train_overlap) if seen is None]
+    if len(unseen) == len(train_overlap):
         return None
     measured = measure(label_set, gold[unseen], predictions.take(unseen))
-    counts = {name: sum(seen == name for seen in seen_in_train) for name in ("exact", "near")}
+    counts = {name: sum(seen == name for seen in train_overlap) for name in ("exact", "near")}
     return {"rows": measured["rows"], **counts, **(flat(measured) if measured["rows"] else {})}
 
 

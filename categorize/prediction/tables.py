@@ -21,7 +21,7 @@ def predictions_table(
     rows: pa.Table,
     predictions: Predictions,
     keep: Sequence[str] = (),
-    seen_in_train: Sequence[str | None] | None = None,
+    train_overlap: Sequence[str | None] | None = None,
 ) -> pa.Table:
     """Columns id, document_id, text, group, gold, gold_score, predicted, score, valid, probabilities, raw,
     seen_in_train, and the kept metadata.
@@ -29,7 +29,7 @@ def predictions_table(
     Args:
         rows: documents, as many and in the same order as `predictions`.
         keep: raw columns to carry along.
-        seen_in_train: of each document, see `likeness_of_documents`; null for all where it is not known.
+        train_overlap: of each document, see `likeness_of_documents`; null for all where it is not known.
     """
     import pyarrow as pa
 
@@ -46,7 +46,7 @@ def predictions_table(
         ),
         "raw": pa.array(nothing if predictions.raw is None else list(predictions.raw), type=pa.string()),
     }
-    columns["seen_in_train"] = pa.array(nothing if seen_in_train is None else list(seen_in_train), type=pa.string())
+    columns["seen_in_train"] = pa.array(nothing if train_overlap is None else list(train_overlap), type=pa.string())
     fields = rows.column("fields").combine_chunks() if keep else None
     for name in keep:
         columns[name if name not in columns else f"data.{name}"] = fields.field(name)  # type: ignore[union-attr]

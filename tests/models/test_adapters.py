@@ -64,7 +64,7 @@ def label_probabilities(causal: Causal) -> npt.NDArray[np.float64]:
     """[texts, labels], as prediction computes them."""
     prompt = PromptFormat(PromptSettings("Say how it was.\n{labels}"), LABELS, causal.tokenizer, 300)
     rows = [prompt.encode({"text": text}) for text in ("good movie", "讨厌 这个 视频", "", "word " * 20)]
-    return softmax(CausalPredictor(causal, prompt).log_probabilities(rows), axis=1)
+    return softmax(CausalPredictor(causal, prompt).engine.outputs(rows), axis=1)
 
 
 # ---------------------------------------------------------------- causal models

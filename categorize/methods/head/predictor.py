@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from categorize.data.segments.tokens import TokenCounter
 from categorize.engines.batching import distinct_inputs, model_inputs
-from categorize.engines.encoder import Engine, TorchEngine
+from categorize.engines.encoder import TorchEncoder
+from categorize.engines.engine import Engine
 from categorize.labels import LabelSet
 from categorize.methods.head.model import HEAD, Head, HeadSettings, load_trained_head
 from categorize.nn.text_tokens import text_tokens
@@ -47,7 +48,7 @@ class HeadPredictor:
         self.prompt = prompt
         self.tokens: TokenCounter = text_tokens(head.tokenizer, head.settings.max_length, prompt)
         self.output = head.output(label_set)
-        self.engine: Engine = TorchEngine(
+        self.engine: Engine[TokenizedTexts] = TorchEncoder(
             head.model, self.output.width, self.section, placed=head.settings.quantization is not None
         )
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from categorize.data.segments.tokens import TokenCounter
-from categorize.engines.batching import autocast, distinct_inputs, model_inputs
+from categorize.engines.batching import distinct_inputs, model_inputs
+from categorize.engines.engine import Engine
 from categorize.engines.generation import generate_answers
-from categorize.engines.label_scoring import LabelScorer, share_prefix
+from categorize.engines.label_scoring import TorchLabelScorer
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.methods.sft.model import CAUSAL, Causal, CausalSettings, load_trained_causal
@@ -20,8 +22,6 @@ from categorize.recipe.sections import CausalPredictionSection
 from categorize.runs.folder import LABEL_SET, PROMPT, Run
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     import pyarrow as pa
     import torch
 
@@ -92,7 +92,7 @@ class CausalPredictor:
             truncated = sum(rows[i].truncated for i in inverse)
             tokens = sum(len(row.prompt_ids) for row in rows)
             if self.mode == "scoring":
-                probabilities = softmax(self.log_probabilities(rows), axis=1)[inverse]
+                probabilities = softmax(self.engine.outputs(rows), axis=1)[inverse]
                 usage = Usage(len(ids), tokens, 0, truncated, time.perf_counter() - start)
                 yield Predictions(ids, probabilities=probabilities, usage=usage)
                 continue
@@ -104,13 +104,10 @@ class CausalPredictor:
         """The same model, asked about other labels of the same task."""
         return CausalPredictor(self.causal, self.prompt.for_labels(label_set), self.section, self.device)
 
-    def log_probabilities(self, rows: Sequence[EncodedPrompt]) -> npt.NDArray[np.float64]:
-        """Summed log-probabilities of every label, float64 [rows, labels]."""
-        import torch
-
-        scorer = LabelScorer(self.causal.model, self.prompt, self.device, share_prefix(self.causal.model))
-        with torch.inference_mode(), autocast(self.section.dtype, self.causal.model, self.device):
-            return scorer.in_batches(rows, self.section.batch_size, self.section.batch_tokens)
+    @cached_property
+    def engine(self) -> Engine[Sequence[EncodedPrompt]]:
+        """What scores labels."""
+        return TorchLabelScorer(self.causal.model, self.prompt, self.section, self.device)
 
     def generate(self, rows: Sequence[EncodedPrompt], in_step: bool = False) -> tuple[list[str], int]:
         """Greedy answers, and how many tokens were generated; see `generate_answers`."""

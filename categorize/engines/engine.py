@@ -1,0 +1,20 @@
+"""What every engine is: encoded rows in, numbers out, batched and placed as it likes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+Rows = TypeVar("Rows", contravariant=True)
+
+
+class Engine(Protocol[Rows]):
+    """Computes a fixed number of outputs for each of many encoded rows. Torch here; another runtime, or another way to
+    keep a shared prefix, is another engine."""
+
+    def outputs(self, rows: Rows) -> npt.NDArray[np.float64]:
+        """Float64 [rows, width], in the order of the rows."""
+        ...
