@@ -45,6 +45,10 @@ def length_sorted_batches(
     """Positions in batches of like length, longest first, so that a memory shortage shows at once.
 
     A batch holds at most `batch_size` rows, `batch_tokens` tokens with padding, and a share of `MAX_PADDING` padding.
+
+    >>> import numpy as np
+    >>> [batch.tolist() for batch in length_sorted_batches(np.array([3, 40, 4, 38]), 64, 100)]
+    [[1, 3], [2, 0]]
     """
     import numpy as np
 
