@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from categorize.errors import UserError
 from categorize.recipe.written import RecipeMethod
 from categorize.runs.card import CardFacts
 
@@ -88,8 +89,9 @@ class Method(RecipeMethod, ABC):
 
     # ------------------------------------------------------------ merging; asked only where the method uses adapters
     def check_merge(self, recipe: TrainedRecipe, trust_remote_code: bool = False) -> None:
-        """Raises UserError, before anything is trained, where the adapter cannot become part of the weights."""
-        raise NotImplementedError
+        """Raises UserError, before anything is trained, where the adapter cannot become part of the weights: always,
+        unless the method says how to `merge`."""
+        raise UserError(f"--merge: method {self.name} does not merge adapters into weights; leave the flag out")
 
     def merge(
         self, run: Run, label_set: LabelSet, dtype: str, base: str | None = None, trust_remote_code: bool = False

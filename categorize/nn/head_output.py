@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Output:
+class Output(ABC):
     """The outputs of a head for a label set. A task is a subclass and a line in `OUTPUTS`.
 
     Attributes:
@@ -49,9 +50,9 @@ class Output:
         """
         return (self.row_losses(logits.float(), targets) * weights).sum()
 
+    @abstractmethod
     def row_losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Loss of each row [rows], from float32 logits."""
-        raise NotImplementedError
 
     def scaled(self, targets: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Targets as they are learned."""
@@ -66,9 +67,9 @@ class Output:
         finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(logits).all(axis=1))
         return Predictions(ids, valid=finite, usage=usage or Usage(), **self.read(logits))
 
+    @abstractmethod
     def read(self, logits: npt.NDArray[np.float64]) -> dict[str, Any]:
         """`probabilities` [rows, labels] or `score` [rows] of `Predictions`."""
-        raise NotImplementedError
 
 
 class SingleLabelOutput(Output):

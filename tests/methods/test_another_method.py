@@ -17,7 +17,7 @@ from categorize.errors import UserError
 from categorize.methods.registry import BUILT_IN, METHODS, Registry
 from categorize.recipe.command import main
 from categorize.recipe.load import load_recipe
-from categorize.recipe.sections import SeqclsRecipe
+from categorize.recipe.sections import SeqclsRecipe, TrainedRecipe
 from tests.methods.keywords import KeywordMethod, KeywordModel
 from tests.session.collections import write_collection, write_recipe
 
@@ -92,6 +92,14 @@ def test_a_method_of_documents_gets_them_whole(folder: Path) -> None:
     methods.register(Whole)
     with pytest.raises(UserError, match=r"data\.segments\.by: model\.method keywords reads whole documents"):
         load_recipe(written, methods=methods)
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_method_that_does_not_merge_says_so_before_training(folder: Path) -> None:
+    loaded = load_recipe(recipe(folder), methods=METHODS).recipe
+    assert isinstance(loaded, TrainedRecipe)
+    with pytest.raises(UserError, match=r"--merge: method keywords does not merge adapters .*; leave the flag out"):
+        METHODS.of(loaded).check_merge(loaded)
 
 
 def install(site: Path, place: str) -> None:
