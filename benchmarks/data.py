@@ -34,7 +34,7 @@ import categorize  # noqa: E402
 from categorize.errors import UserError  # noqa: E402
 from categorize.recipe.terminal import run_command  # noqa: E402
 from categorize.reports.tables import markdown_table  # noqa: E402
-from categorize.runs.folder import processor_name  # noqa: E402
+from categorize.runs.environment import processor_name  # noqa: E402
 from demo.generate_danmu import Plan, write  # noqa: E402
 
 WORK = ROOT / "outputs" / "benchmarks" / "danmu"

@@ -40,7 +40,8 @@ from categorize.metrics.progress import flat
 from categorize.recipe.terminal import run_command
 from categorize.reports.columns import duration
 from categorize.reports.tables import markdown_table
-from categorize.runs.folder import Run, processor_name
+from categorize.runs.environment import processor_name
+from categorize.runs.folder import Run
 
 
 @dataclass(frozen=True)

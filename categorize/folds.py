@@ -29,6 +29,7 @@ from categorize.recipe.resuming import changes
 from categorize.recipe.sections import SCRIPT_OF_KIND
 from categorize.recipe.terminal import CLOSED_PIPE, INTERRUPTED, STOPPED, CommandParser, exit_status, run_command
 from categorize.training.stopping import stop_on_signals
+from categorize.writing import disk_errors, json_text, write_whole
 
 SUMMARY = "folds.json"
 DEFAULT_FOLDS = 5
@@ -259,12 +260,8 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
 
 def write_summary(path: Path, summary: dict[str, Any]) -> None:
     """Write `folds.json`, whole or not at all."""
-    staged = path.with_name(f"{path.name}.incomplete")
-    try:
-        staged.write_text(json.dumps(summary, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-        staged.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); free space, then run again") from None
+    with disk_errors(path):
+        write_whole(path, json_text(summary, allow_nan=True))
 
 
 if __name__ == "__main__":

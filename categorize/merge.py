@@ -29,9 +29,9 @@ from categorize.runs.folder import (
     RECIPE,
     Run,
     RunWriter,
-    disk_errors,
     is_run,
 )
+from categorize.writing import disk_errors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -190,8 +190,7 @@ def merge_run(command: Command, recipe: TrainedRecipe, method: Method, run: Run,
     whole = {"name": manifest["name"], "output_dir": str(path), "adapter": None, "quantization": None}
     whole_recipe = recipe.model_copy(update=whole)
     text = card(whole_recipe, data.label_set, manifest, metrics, facts=card_facts(whole_recipe, method.card))
-    with disk_errors(writer.path):
-        writer.stage("README.md").write_text(text, encoding="utf-8")
+    writer.write_text("README.md", text)
     merged = writer.commit(manifest)
     for line in comparison.lines():
         print0(line)

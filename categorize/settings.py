@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from categorize.errors import UserError
-from categorize.writing import json_text, whole_file
+from categorize.writing import json_text, write_whole
 
 
 class Settings:
@@ -35,8 +35,7 @@ class Settings:
 
     def save(self, path: str | Path) -> None:
         """Write JSON, to a file or into a folder."""
-        with whole_file(self._file(path)) as file:
-            file.write_text(json_text(self.to_dict()), encoding="utf-8")
+        write_whole(self._file(path), json_text(self.to_dict()))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

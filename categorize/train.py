@@ -14,7 +14,7 @@ from categorize.methods.registry import METHODS
 from categorize.processes import is_main_process, print0
 from categorize.recipe.sections import TrainedRecipe
 from categorize.runs.card import card, card_facts
-from categorize.runs.folder import CHECKPOINTS, DECISION_RULE, Run, RunWriter, disk_errors
+from categorize.runs.folder import CHECKPOINTS, DECISION_RULE, Run, RunWriter
 from categorize.runs.hub import describe_push, push_run
 from categorize.runs.summary import summary_lines
 from categorize.training.beginning import check_labelled, check_same_rows, write_beginning
@@ -104,13 +104,11 @@ def _finish(
     print0("predicting validation and test with the saved run")
     undecided = predict_held_out(predictor, data)
     rule = fit_rule(recipe, data, method, undecided)
-    with disk_errors(writer.path):
-        rule.save(writer.stage(DECISION_RULE))
+    writer.write_json(DECISION_RULE, rule.to_dict())
     metrics = write_predicted(recipe, data, rule, undecided, writer)
     manifest = build_manifest(recipe, data, method.name, summary, undecided, time.perf_counter() - start)
     text = card(recipe, data.label_set, manifest, metrics, facts=card_facts(recipe, method.card))
-    with disk_errors(writer.path):
-        writer.stage("README.md").write_text(text, encoding="utf-8")
+    writer.write_text("README.md", text)
     run = writer.commit(manifest)
     if not recipe.training.keep_checkpoints and (deleted := remove_all(run.path / CHECKPOINTS)):
         print0(deleted)

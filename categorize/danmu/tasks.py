@@ -15,6 +15,7 @@ from categorize.danmu.items import Item
 from categorize.danmu.merge import merge
 from categorize.danmu.opening import TextFile
 from categorize.danmu.spill import FILE_BITS, RECORD_BITS, Columns, Spill, read_partitions
+from categorize.writing import whole_file
 
 COMMENTS_FOLDER, APART_FOLDER, SPILL_FOLDER = "comments", "apart", "spill"
 REJECTS, COLLECTIONS = "{}.rejects.jsonl", "{}.collections.jsonl"  # of a task
@@ -184,12 +185,11 @@ def merge_part(folder: Path, settings: Settings, task: MergeTask, tell: Tell) ->
     name = f"part-{task.number:03d}"
     for where, table in ((COMMENTS_FOLDER, rows), (APART_FOLDER, apart)):
         if len(table) or (where == COMMENTS_FOLDER and task.number == 0):
-            unfinished = folder / where / f".{name}.tmp"
-            pq.write_table(
-                table, unfinished, compression="zstd", compression_level=1,
-                use_dictionary=["video_id", "chat_id", "mode", "font_size_name", "color", "pool", "font_size"],
-            )  # fmt: skip
-            unfinished.replace(folder / where / f"{name}.parquet")
+            with whole_file(folder / where / f"{name}.parquet") as file:
+                pq.write_table(
+                    table, file, compression="zstd", compression_level=1,
+                    use_dictionary=["video_id", "chat_id", "mode", "font_size_name", "color", "pool", "font_size"],
+                )  # fmt: skip
     with _lines_file(folder / SPILL_FOLDER / REJECTS.format(name)) as rejects:
         for row_id, text in conflicts:
             _write(rejects, text, row_id=row_id, reason="the row_id comes again with another text")

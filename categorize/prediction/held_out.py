@@ -8,7 +8,8 @@ from categorize.metrics.measures import measure, measure_unseen
 from categorize.prediction.predictor import SegmentPredictions, TrainedPredictor
 from categorize.prediction.tables import likeness_of_documents, predictions_table, write_predictions
 from categorize.recipe.sections import TrainedRecipe
-from categorize.runs.folder import METRICS, RunWriter, disk_errors
+from categorize.runs.folder import METRICS, RunWriter
+from categorize.writing import disk_errors
 
 if TYPE_CHECKING:
     from categorize.data.splits import LoadedData

@@ -98,7 +98,7 @@ def write_spreadsheet(path: str | Path, table: pa.Table, label_set: LabelSet, la
         UserError: another ending, a sheet cannot hold the rows, openpyxl is missing, or the file cannot be written.
     """
     from categorize.data.export.folder import label_cells, write_rows
-    from categorize.runs.folder import disk_errors
+    from categorize.writing import disk_errors, staging
 
     path = Path(path)
     if path.suffix not in (".csv", ".xlsx"):
@@ -121,13 +121,9 @@ def write_spreadsheet(path: str | Path, table: pa.Table, label_set: LabelSet, la
                 columns[name] = [names[0] if names else "" for names in values]
         else:
             columns[name] = [_plain(value) for value in values]
-    staged = path.with_name(f".writing-{path.name}")
-    try:
-        with disk_errors(path):
-            write_rows(staged, [*columns], zip(*columns.values(), strict=True), excel=True)
-            staged.replace(path)
-    finally:
-        staged.unlink(missing_ok=True)
+    with disk_errors(path), staging(path.with_name(f".{path.name}.writing")) as folder:
+        write_rows(folder / path.name, [*columns], zip(*columns.values(), strict=True), excel=True)
+        (folder / path.name).replace(path)
 
 
 def _plain(value: Any) -> str | float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from categorize.metrics.intervals import Difference
 from categorize.metrics.progress import NO_RANK, flat, greater_is_better
 from categorize.recipe.sections import Task
 from categorize.reports.columns import VALID_ONLY, Measure, measures
+from categorize.writing import json_text
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Comparison:
         Raises:
             ValueError: a measure is NaN, which JSON cannot say: an undefined measure is null, with its reason.
         """
-        return json.dumps(self.to_dict(), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+        return json_text(self.to_dict())
 
 
 def load_comparison(path: str | Path) -> Comparison:

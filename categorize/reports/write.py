@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from categorize.prediction.tables import write_predictions
 from categorize.reports.comparison import Comparison, load_comparison
 from categorize.reports.per_class import COLUMNS, per_class_rows
 from categorize.reports.rendering import as_markdown
-from categorize.runs.folder import disk_errors
+from categorize.writing import disk_errors, staging, write_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,27 +38,22 @@ def write_comparison(
         ValueError: a measure is NaN.
     """
     folder = Path(folder)
-    staged = folder / ".writing"
-    try:
-        with disk_errors(folder):
-            shutil.rmtree(staged, ignore_errors=True)  # of a comparison that was killed
-            (staged / PREDICTIONS).mkdir(parents=True)
-            (folder / PREDICTIONS).mkdir(exist_ok=True)
-            tables = []
-            for name, table in predictions:
-                write_predictions(staged / name, table)
-                tables.append(name)
-            reports = report_files(comparison)
-            for name, text in reports.items():
-                (staged / name).write_text(text, encoding="utf-8")
-            earlier = _files_of(folder / COMPARISON)
-            (folder / COMPARISON).unlink(missing_ok=True)
-            for name in earlier:
-                (folder / name).unlink(missing_ok=True)
-            for name in [*tables, *reports]:
-                (staged / name).replace(folder / name)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
+    reports = report_files(comparison)
+    with disk_errors(folder), staging(folder / ".writing") as staged:
+        for where in (staged, folder):
+            (where / PREDICTIONS).mkdir(exist_ok=True)
+        tables = []
+        for name, table in predictions:
+            write_predictions(staged / name, table)
+            tables.append(name)
+        for name, text in reports.items():
+            write_whole(staged / name, text)
+        earlier = _files_of(folder / COMPARISON)
+        (folder / COMPARISON).unlink(missing_ok=True)
+        for name in earlier:
+            (folder / name).unlink(missing_ok=True)
+        for name in [*tables, *reports]:
+            (staged / name).replace(folder / name)
     return [folder / name for name in reports]
 
 

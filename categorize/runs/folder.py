@@ -8,27 +8,30 @@ writer finishes what a crash between the two renames of a replacement left.
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import platform
-import re
 import shutil
-import stat
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from categorize.errors import UserError
-from categorize.processes import is_main_process, world_size
+from categorize.processes import is_main_process
 from categorize.recipe.resuming import changes
+from categorize.runs.environment import environment
+from categorize.runs.holding import hold
+from categorize.writing import (
+    check_writable,
+    disk_errors,
+    finish_replacement,
+    follow_umask,
+    json_text,
+    put_in_place,
+    remove_leftovers,
+    write_whole,
+)
 
 MANIFEST = "run.json"
 RECIPE = "recipe.yaml"
@@ -42,17 +45,6 @@ SPLITS = "splits.parquet"
 CHECKPOINTS = "checkpoints"
 MARK = "complete.json"  # in a checkpoint, written last: the size of every file
 FINGERPRINTS = b"split_fingerprints"  # in the metadata of the splits, JSON
-REPORTED_PACKAGES = (
-    "torch",
-    "transformers",
-    "peft",
-    "trl",
-    "accelerate",
-    "datasets",
-    "scikit-learn",
-    "bitsandbytes",
-    "deepspeed",
-)
 
 
 @dataclass(frozen=True)
@@ -79,7 +71,8 @@ class Run:
     def open(cls, path: str | Path) -> Run:
         """The run at `path`, checked for its mark of completeness."""
         folder = Path(path)
-        _finish_replacement(folder)
+        if is_main_process():
+            finish_replacement(folder)
         if is_run(folder):
             _check_readable(folder)
             return cls(folder)
@@ -138,50 +131,6 @@ def incomplete_path(path: Path) -> Path:
     return path.parent / f"{path.name}.incomplete"
 
 
-def _replaced_path(path: Path) -> Path:
-    return path.parent / f"{path.name}.replaced"
-
-
-def _finish_replacement(path: Path) -> None:
-    """Finish what a crash between the two renames of `commit` left: the old run comes back where the new one is not
-    in place."""
-    replaced = _replaced_path(path)
-    if replaced.is_dir() and is_main_process():
-        if path.exists():
-            shutil.rmtree(replaced)
-        else:
-            replaced.rename(path)
-
-
-_CLAIMED: dict[Path, int] = {}  # descriptors of the folders that this process writes, by their place
-
-
-def _claim(path: Path) -> None:
-    """Make this process the one that writes a folder, as long as it lives.
-
-    Raises:
-        UserError: another process writes it: a run that was started twice would mix the files of both.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows, where a folder cannot be locked
-        return
-    if (before := _CLAIMED.pop(path.resolve(), None)) is not None:
-        os.close(before)
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise UserError(
-            f"{path}: another process is writing this run; wait for it or end it, or name another output_dir"
-        ) from None
-    except OSError:  # a file system without locks
-        os.close(descriptor)
-        return
-    _CLAIMED[path.resolve()] = descriptor
-
-
 def staged_files(folder: Path) -> bool:
     """Whether an interrupted run left anything beside its recipe."""
     return any(path.name != RECIPE for path in folder.iterdir())
@@ -224,8 +173,8 @@ class RunWriter:
             self.path.exists()  # raises where the name is too long
             if self.final.exists() and not self.final.is_dir():
                 raise UserError(f"{self.final}: output_dir is a file; name a folder")
-        if not probe:
-            _finish_replacement(self.final)
+        if is_main_process() and not probe:
+            finish_replacement(self.final)
         interrupted = self.path.is_dir() and holds_work(self.path)
         if self.final.is_dir() and any(self.final.iterdir()):
             if not is_run(self.final):
@@ -239,7 +188,7 @@ class RunWriter:
                     f"--overwrite{again}"
                 )
         if is_main_process() and self.path.is_dir():
-            _claim(self.path)
+            hold(self.path)
         if interrupted and (resume or not overwrite):
             self._continue(recipe_text, resume, probe)
         elif is_main_process():
@@ -260,9 +209,8 @@ class RunWriter:
         self.resumed = True
         if is_main_process() and not probe:
             with disk_errors(self.path):
-                for cut in self.path.rglob("*.tmp"):  # a kill while they were written
-                    cut.unlink()
-                _write_whole(stored, recipe_text)  # the run predicts and decides by this one
+                remove_leftovers(self.path)
+                write_whole(stored, recipe_text)  # the run predicts and decides by this one
 
     def _begin(self, recipe_text: str, probe: bool) -> None:
         check_writable(self.path)
@@ -272,8 +220,8 @@ class RunWriter:
             if self.path.exists():
                 shutil.rmtree(self.path)
             self.path.mkdir(parents=True)
-            _claim(self.path)
-            _write_whole(self.path / RECIPE, recipe_text)
+            hold(self.path)
+            write_whole(self.path / RECIPE, recipe_text)
 
     @property
     def checkpoints(self) -> Path:
@@ -286,10 +234,14 @@ class RunWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def write_json(self, name: str, data: Any) -> None:
-        """Write one JSON file of the run: a kill leaves the file whole, or as it was."""
+    def write_text(self, name: str, text: str) -> None:
+        """Write one text file of the run: a kill leaves the file whole, or as it was."""
         with disk_errors(self.path):
-            _write_whole(self.stage(name), json.dumps(data, ensure_ascii=False, indent=2) + "\n")
+            write_whole(self.path / name, text)
+
+    def write_json(self, name: str, data: Any) -> None:
+        """The same for JSON. What a training logs may be NaN."""
+        self.write_text(name, json_text(data, allow_nan=True))
 
     def commit(self, manifest: dict[str, Any]) -> Run:
         """Write `run.json`, put the folder in place and return the finished run.
@@ -297,151 +249,15 @@ class RunWriter:
         Raises:
             UserError: the disk is full or the place is not writable; an older run stays whole.
         """
-        finished = datetime.now(UTC)
         follow_umask(self.path)
+        times = {"started": self.started, "finished": datetime.now(UTC)}
         manifest = {
-            "started": self.started.isoformat(timespec="seconds"),
-            "finished": finished.isoformat(timespec="seconds"),
+            **{name: time.isoformat(timespec="seconds") for name, time in times.items()},
             **manifest,
             "members": manifest.get("members", []),
-            "versions": package_versions(),
-            "git_commit": git_commit(),
-            "hardware": hardware(),
+            **environment(),
         }
+        self.write_json(MANIFEST, manifest)
         with disk_errors(self.path):
-            _write_whole(self.path / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=2) + "\n")
-            replaced = _replaced_path(self.final)
-            if self.final.exists():
-                self.final.rename(replaced)
-            self.path.rename(self.final)
-            shutil.rmtree(replaced, ignore_errors=True)
+            put_in_place(self.path, self.final)
         return Run(self.final)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def follow_umask(folder: Path) -> None:
-    """Give the files that were written for their owner alone the rights that new files have here.
-
-    safetensors makes every file so, whatever the umask says, and a colleague could not load a shared run.
-    """
-    umask = os.umask(0o077)  # there is no way to ask without setting
-    os.umask(umask)
-    for path in folder.rglob("*"):
-        if path.is_file() and stat.S_IMODE(path.stat().st_mode) == 0o600:
-            with suppress(OSError):  # a file system without such rights
-                path.chmod(0o666 & ~umask)
-
-
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """A full disk or a place that cannot be written becomes a one-line error."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # nothing is swallowed: what is not a failed write goes on as it came
-        reason = _write_failure(error)
-        if reason is None:
-            raise
-        raise UserError(f"{path}: cannot write: {reason}; what was there before is untouched") from error
-
-
-_CANNOT_WRITE = {
-    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR,
-    errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
-}  # fmt: skip
-
-
-def check_writable(path: Path) -> None:
-    """Make the folder for a moment, in another that goes at once.
-
-    Raises:
-        UserError: the file system is read-only, the name too long, a part of the path a file, or the disk full.
-    """
-    try:
-        above = next(one for one in path.absolute().parents if one.exists())
-        with tempfile.TemporaryDirectory(prefix=".probe-", dir=above) as probe:
-            (Path(probe) / path.absolute().relative_to(above)).mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}; name another output_dir") from error
-
-
-def _write_failure(error: Exception) -> str | None:
-    """Why writing failed; None for another error. safetensors and torch have their own exceptions for a full disk."""
-    if isinstance(error, OSError):
-        return error.strerror if error.errno in _CANNOT_WRITE else None
-    text = " ".join(str(error).split())
-    if type(error).__name__ == "SafetensorError" and "I/O" in text:
-        return text
-    if isinstance(error, RuntimeError) and "PytorchStreamWriter" in text:
-        return "the disk is full or the file too large (torch could not write a checkpoint)"
-    return None
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that shape results."""
-    versions = {"python": platform.python_version(), "categorize": metadata_version("categorize")}
-    return versions | {name: version for name in REPORTED_PACKAGES if (version := metadata_version(name)) != "none"}
-
-
-def metadata_version(name: str) -> str:
-    """Installed version of a distribution, or "none"."""
-    if name == "categorize":
-        from categorize import __version__
-
-        return __version__
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "none"
-
-
-def git_commit() -> str | None:
-    """Commit of the checkout that holds the package, marked `+changes` where the tree differs; None outside git."""
-    folder = Path(__file__).resolve().parent
-    try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, timeout=10)
-        status = subprocess.run(
-            ["git", "status", "--porcelain", "-uno"], cwd=folder, capture_output=True, text=True, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    if commit.returncode != 0:
-        return None
-    return commit.stdout.strip() + ("+changes" if status.stdout.strip() else "")
-
-
-def processor_name() -> str:
-    """The processor's name as the system gives it."""
-    try:
-        info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:  # not Linux
-        info = ""
-    named = re.search(r"^model name\s*:\s*(.+)$", info, re.MULTILINE)
-    return named.group(1).strip() if named else platform.processor() or platform.machine()
-
-
-def hardware() -> dict[str, Any]:
-    """Processor, cores, threads and accelerators of this machine, and the number of processes of this launch."""
-    facts: dict[str, Any] = {
-        "machine": platform.machine(),
-        "processor": processor_name(),
-        "cpus": os.cpu_count(),
-        "processes": world_size(),
-    }
-    try:
-        import torch
-    except ImportError:
-        return facts
-    facts["threads"] = torch.get_num_threads()
-    if torch.cuda.is_available():
-        facts["gpus"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return facts

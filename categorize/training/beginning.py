@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from categorize.errors import UserError
 from categorize.processes import is_main_process
-from categorize.runs.folder import FINGERPRINTS, INPUT, LABEL_SET, SPLITS, RunWriter, disk_errors
+from categorize.runs.folder import FINGERPRINTS, INPUT, LABEL_SET, SPLITS, RunWriter
+from categorize.writing import disk_errors
 
 if TYPE_CHECKING:
     from categorize.data.splits import LoadedData

@@ -8,7 +8,6 @@ saving leaves a run that can no longer be resumed.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -16,7 +15,8 @@ from pathlib import Path
 
 from categorize.processes import is_main_process
 from categorize.recipe.wording import counted
-from categorize.runs.folder import CHECKPOINTS, MARK, RunWriter, follow_umask
+from categorize.runs.folder import CHECKPOINTS, MARK, RunWriter
+from categorize.writing import follow_umask, json_text, write_whole
 
 PROGRESS = "progress.json"
 
@@ -58,12 +58,7 @@ def mark_complete(checkpoint: Path) -> None:
         for path in sorted(checkpoint.rglob("*"))
         if path.is_file()
     }
-    temporary = checkpoint / f"{MARK}.tmp"
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(sizes, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(checkpoint / MARK)
+    write_whole(checkpoint / MARK, json_text(sizes))
 
 
 def is_complete(checkpoint: Path) -> bool:

@@ -13,10 +13,11 @@ from categorize.errors import UserError
 from categorize.nn.fingerprint import weights_fingerprint
 from categorize.nn.parameters import parameter_counts
 from categorize.processes import is_main_process
-from categorize.runs.folder import LOG, RunWriter, disk_errors
+from categorize.runs.folder import LOG, RunWriter
 from categorize.training.checkpoints import Progress, checkpoint_to_resume
 from categorize.training.fit_summary import FitOptions, FitSummary
 from categorize.training.stopping import deferred
+from categorize.writing import disk_errors
 
 _UNWANTED = ("training_args.bin", "README.md")  # a pickle, and peft's empty card
 

@@ -12,7 +12,8 @@ from categorize.data.segments.tokens import PlainTokens, TokenCounter
 from categorize.labels import LabelSet
 from categorize.nn.head_output import head_output
 from categorize.predictions import Predictions, Usage
-from categorize.runs.folder import LABEL_SET, Run, RunWriter, disk_errors
+from categorize.runs.folder import LABEL_SET, Run, RunWriter
+from categorize.writing import disk_errors
 
 if TYPE_CHECKING:
     import numpy as np
