@@ -33,8 +33,8 @@ from quality import DATA, write_section  # noqa: E402
 import categorize  # noqa: E402
 from categorize.errors import UserError  # noqa: E402
 from categorize.recipe.terminal import run_command  # noqa: E402
-from categorize.reports.tables import markdown_table  # noqa: E402
 from categorize.runs.environment import processor_name  # noqa: E402
+from categorize.text_tables import markdown_table  # noqa: E402
 from demo.generate_danmu import Plan, write  # noqa: E402
 
 WORK = ROOT / "outputs" / "benchmarks" / "danmu"

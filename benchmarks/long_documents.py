@@ -39,9 +39,9 @@ from categorize.errors import UserError
 from categorize.metrics.progress import flat
 from categorize.recipe.terminal import run_command
 from categorize.reports.columns import duration
-from categorize.reports.tables import markdown_table
 from categorize.runs.environment import processor_name
 from categorize.runs.folder import Run
+from categorize.text_tables import markdown_table
 
 
 @dataclass(frozen=True)

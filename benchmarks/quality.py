@@ -32,9 +32,9 @@ from categorize.metrics.progress import flat  # noqa: E402
 from categorize.recipe.load import load_recipe  # noqa: E402
 from categorize.recipe.terminal import run_command  # noqa: E402
 from categorize.reports.columns import duration, rate  # noqa: E402
-from categorize.reports.tables import markdown_table  # noqa: E402
 from categorize.runs.environment import processor_name  # noqa: E402
 from categorize.runs.folder import RECIPE, Run, incomplete_path, is_run  # noqa: E402
+from categorize.text_tables import markdown_table  # noqa: E402
 
 RECIPES = Path("benchmarks/recipes")  # relative to ROOT, where every script is started
 WORK = Path("outputs/benchmarks")

@@ -31,8 +31,8 @@ sys.path.insert(0, str(ROOT))  # the library is importable from the checkout, in
 
 from benchmarks.quality import write_section  # noqa: E402
 from categorize.recipe.terminal import run_command  # noqa: E402
-from categorize.reports.tables import markdown_table  # noqa: E402
 from categorize.runs.environment import processor_name  # noqa: E402
+from categorize.text_tables import markdown_table  # noqa: E402
 
 WORK = ROOT / "outputs" / "benchmarks" / "readers"
 HEADING = "## Reading and splitting rows"

@@ -235,7 +235,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     """The table for the terminal: every fold, mean and deviation, all folds pooled."""
     from categorize.metrics.progress import flat
     from categorize.reports.columns import measures
-    from categorize.reports.tables import text_table
+    from categorize.text_tables import text_table
 
     shown = [one for one in measures(summary["task"]) if one.terminal and one.name in summary["mean"]]
     header = ["fold", "rows", *(one.title for one in shown)]

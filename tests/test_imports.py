@@ -10,36 +10,12 @@ from pathlib import Path
 
 import pytest
 
-LEVELS = {
-    "errors": 0,
-    "writing": 1,
-    "processes": 2,
-    "connection": 3,
-    "launch": 4,
-    "settings": 5,
-    "recipe": 6,
-    "labels": 7,
-    "predictions": 8,
-    "data": 9,
-    "danmu": 10,
-    "prompts": 11,
-    "metrics": 12,
-    "runs": 13,
-    "nn": 14,
-    "engines": 15,
-    "prediction": 16,
-    "training": 17,
-    "methods": 18,
-    "labeling": 19,
-    "loading": 20,
-    "reports": 21,
-    "merge": 22,
-    "beforehand": 23,
-    "dry_run": 24,
-    "train": 25,
-    "evaluate": 26,
-    "folds": 27,
-}
+ORDER = (
+    "errors writing text_tables processes connection launch settings recipe labels predictions data danmu prompts "
+    "metrics runs nn engines prediction training methods labeling loading reports merge beforehand dry_run train "
+    "evaluate folds"
+)
+LEVELS = {name: level for level, name in enumerate(ORDER.split())}
 HEAVY = ("torch", "transformers", "datasets", "peft", "trl", "sklearn", "evaluate", "accelerate")
 # Modules that define a subclass of a heavy library's class; nothing imports them at its top.
 HEAVY_BY_NATURE = {

@@ -61,8 +61,8 @@ def run(options: argparse.Namespace, methods: Methods) -> None:
     recipe = load_recipe(options.recipe, options.overrides, methods=methods).recipe
     from categorize.data.export.folder import check_folder, export_tables, write_folder
     from categorize.data.export.overview import duplicate_table, length_table, row_counts
-    from categorize.data.report import aligned
     from categorize.data.splits import load_recipe_data
+    from categorize.text_tables import aligned
 
     folder = Path(options.write) if options.write is not None else None
     if folder is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,6 +21,7 @@ from categorize.data.rows import answers
 from categorize.data.splitting.selection import EMPTY
 from categorize.labels import LabelRules, LabelSet
 from categorize.recipe.data_sections import DataSection
+from categorize.text_tables import aligned
 
 _SHOWN = 8  # values that one line lists
 _SHOWN_LABELS = 5  # labels that one warning names
@@ -325,26 +325,6 @@ def _uneven(report: DataReport) -> list[str]:
 
 
 # ---------------------------------------------------------------- printing
-def display_width(text: str) -> int:
-    """Terminal cells that a text takes: two for a wide character, none for a combining or invisible one."""
-    return sum(
-        0 if unicodedata.category(c) in ("Mn", "Me", "Cf") else 2 if unicodedata.east_asian_width(c) in "WF" else 1
-        for c in text
-    )
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells as aligned lines: the first column to the left, the others to the right."""
-    width = max(len(row) for row in rows)
-    widths = [max((display_width(row[i]) for row in rows if i < len(row)), default=0) for i in range(width)]
-    pads = [[" " * (wide - display_width(cell)) for cell, wide in zip(row, widths, strict=False)] for row in rows]
-    padded = (
-        [cell + pad if i == 0 else pad + cell for i, (cell, pad) in enumerate(zip(row, of_row, strict=True))]
-        for row, of_row in zip(rows, pads, strict=True)
-    )
-    return ["  ".join(row).rstrip() for row in padded]
-
-
 def _values(counts: dict[str, int]) -> str:
     items = sorted(counts.items(), key=lambda item: -item[1])
     shown = ", ".join(f"{value!r} {n}" if value else f"empty {n}" for value, n in items[:_SHOWN])

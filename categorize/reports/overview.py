@@ -6,7 +6,7 @@ from categorize.metrics.progress import greater_is_better
 from categorize.recipe.wording import counted
 from categorize.reports import columns
 from categorize.reports.comparison import Comparison, EvaluatedRun
-from categorize.reports.tables import Cell, Table, Value
+from categorize.text_tables import Cell, Table, Value
 
 LABELS_NAMED = 10  # in one note
 _EXPLAINED = ("macro", "pearson", "r2", "quadratic_weighted_kappa")  # measures whose being undefined is told

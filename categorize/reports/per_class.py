@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from categorize.reports.comparison import EvaluatedRun
-from categorize.reports.tables import GAP, Table, display_width, fit, text_table
+from categorize.text_tables import GAP, Table, display_width, fit, text_table
 
 COLUMNS = ("label", "support", "run", "precision", "recall", "f1", "predicted")
 NARROWEST = 10  # columns of the terminal that a run's F1 takes at least, for a name that can still be told apart

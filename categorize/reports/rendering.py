@@ -5,7 +5,7 @@ from __future__ import annotations
 from categorize.reports.comparison import Comparison
 from categorize.reports.overview import all_measures, difference_table, difference_title, heading, notes, short_table
 from categorize.reports.per_class import confusion_table, f1_table
-from categorize.reports.tables import markdown_table, text_table, wrap
+from categorize.text_tables import markdown_table, text_table, wrap
 
 WIDTH = 120
 

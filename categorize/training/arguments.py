@@ -14,7 +14,7 @@ from categorize.metrics.measures import measure_names
 from categorize.metrics.progress import greater_is_better, headline
 from categorize.nn.device import one_gpu
 from categorize.nn.precision import cpu_computes_bfloat16
-from categorize.processes import is_main_process
+from categorize.processes import print0
 from categorize.recipe.sections import SftRecipe, SftTrainingSection, TrainingSection
 from categorize.recipe.wording import did_you_mean
 
@@ -258,10 +258,9 @@ def check_loggers(report_to: str | list[str] | None) -> None:
 def _fill(arguments: type[Arguments], values: dict[str, Any]) -> Arguments:
     with building_trainer():
         filled = arguments(**values)
-    if (seen := one_gpu(filled)) > 1 and is_main_process():
-        print(
+    if (seen := one_gpu(filled)) > 1:
+        print0(
             f"  one of {seen} GPUs is used; all of them with: accelerate launch --config_file "
-            f"accelerate_configs/multi_gpu.yaml --num_processes {seen}",
-            flush=True,
+            f"accelerate_configs/multi_gpu.yaml --num_processes {seen}"
         )
     return filled

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from categorize.processes import is_main_process
+from categorize.processes import is_main_process, print0
 from categorize.recipe.wording import counted
 from categorize.runs.folder import CHECKPOINTS, MARK, RunWriter
 from categorize.writing import follow_umask, json_text, write_whole
@@ -119,10 +119,7 @@ def checkpoint_to_resume(writer: RunWriter, resume: bool) -> Path | None:
     if not resume or not writer.checkpoints.is_dir():
         return None
     checkpoint = last_complete(writer.checkpoints)
-    if is_main_process():
-        if broken := remove_incomplete(writer.checkpoints):
-            print(f"  removed {broken} checkpoint(s) that were not written to the end", flush=True)
-        print(
-            f"  resuming from {checkpoint.name}" if checkpoint else "  no whole checkpoint: starting anew", flush=True
-        )
+    if is_main_process() and (broken := remove_incomplete(writer.checkpoints)):
+        print0(f"  removed {broken} checkpoint(s) that were not written to the end")
+    print0(f"  resuming from {checkpoint.name}" if checkpoint else "  no whole checkpoint: starting anew")
     return checkpoint

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from categorize.data.segment_counts import SegmentCounts
 from categorize.data.segments.tokens import TokenCounter
-from categorize.processes import is_main_process
+from categorize.processes import print0
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,8 +33,8 @@ class Inputs:
 
     def announce(self) -> None:
         """Print the lines, from the first process only."""
-        for line in self.lines() if is_main_process() else ():
-            print(f"  {line}", flush=True)
+        for line in self.lines():
+            print0(f"  {line}")
 
     def details(self) -> dict[str, Any]:
         """The same for the manifest."""

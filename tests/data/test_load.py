@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from categorize.data.report import display_width
 from categorize.data.splits import LoadedData, default_split_file, load_data, load_recipe_data
 from categorize.data.splitting.shares import Fractions
 from categorize.errors import UserError
 from categorize.recipe.data_sections import Columns, DataSection, SourceFiles, SplitSettings
 from categorize.recipe.sections import LabelsSection
+from categorize.text_tables import display_width
 from tests.recipes import SftRecipe
 
 SPLITS = ("train", "validation", "test", "unlabeled")

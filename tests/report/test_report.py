@@ -25,8 +25,8 @@ from categorize.reports.columns import count, duration, percent, rate
 from categorize.reports.comparison import EvaluatedRun, best_run, compare, load_comparison
 from categorize.reports.per_class import Confusion, confusions, per_class_text
 from categorize.reports.rendering import as_markdown, as_text
-from categorize.reports.tables import display_width, fit, text_table, wrap
 from categorize.reports.write import write_comparison
+from categorize.text_tables import display_width, fit, text_table, wrap
 
 NAMES = ["积极", "Mild", "Irrelevant"]
 SINGLE = LabelSet("single_label", tuple(Label(name) for name in NAMES))

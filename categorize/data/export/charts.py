@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 import numpy.typing as npt
 
-from categorize.data.report import display_width
+from categorize.text_tables import fit
 
 _WIDTH, _HEIGHT = 860, 250
 _LEFT, _BAR, _GAP = 190, 16, 6
@@ -94,7 +94,7 @@ def _bars(shown: Sequence[tuple[str, Mapping[str, int]]], top: int) -> list[str]
         x += 100
     for i, (label, by_split) in enumerate(shown):
         y = top + 24 + i * (_BAR + _GAP)
-        name = _shortened(label)
+        name = fit(label, _NAME_WIDTH)
         parts.append(_text(_LEFT - 10, y + _BAR - 4, name, anchor="end"))
         x_bar = float(_LEFT)
         for split, colour in _COLOURS.items():
@@ -106,15 +106,6 @@ def _bars(shown: Sequence[tuple[str, Mapping[str, int]]], top: int) -> list[str]
             x_bar += wide
         parts.append(_text(x_bar + 6, y + _BAR - 4, f"{sum(by_split.values()):,}"))
     return parts
-
-
-def _shortened(label: str) -> str:
-    """A label that fits beside its bar; a Chinese character is as wide as two others."""
-    if display_width(label) <= _NAME_WIDTH:
-        return label
-    while display_width(label) >= _NAME_WIDTH:
-        label = label[:-1]
-    return label + "…"
 
 
 def _text(x: float, y: float, text: str, anchor: str = "start", bold: bool = False) -> str:

@@ -16,7 +16,7 @@ from categorize.metrics.progress import flat
 from categorize.nn.head_output import Output
 from categorize.nn.text_tokens import text_tokens
 from categorize.prediction.predictor import SegmentPredictions
-from categorize.processes import is_main_process
+from categorize.processes import print0
 from categorize.prompts.tokens import PromptFormat
 from categorize.recipe.sections import SeqclsRecipe
 from categorize.runs.folder import PROMPT, RunWriter
@@ -96,8 +96,8 @@ def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: 
     if recipe.prompt is not None:
         prompt = PromptFormat.from_section(recipe.prompt, data.label_set, head.tokenizer, head.settings.max_length)
     inputs = training_inputs(data, text_tokens(head.tokenizer, head.settings.max_length, prompt))
-    if head.note and is_main_process():
-        print(f"  {head.note}", flush=True)
+    if head.note:
+        print0(f"  {head.note}")
     inputs.announce()
     train, validation = inputs.train, inputs.validation
     targets = _targets(data.label_set, train)
@@ -107,16 +107,16 @@ def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: 
     weights = train.column("weight").to_numpy().astype("float64")
     per_label = class_weights(recipe.training.class_weights, data.label_set, targets, weights)
     named = named_weights(recipe, data.label_set, train)
-    if named and is_main_process():
-        print(f"  {weights_line(named)}", flush=True)
+    if named:
+        print0(f"  {weights_line(named)}")
     positive = None
     if data.label_set.is_multi_label:
         positive = tuple(per_label.tolist()) if recipe.training.class_weights is not None else None
     elif not data.label_set.is_regression:
         weights = weights * (targets @ per_label)
     balance = build_balance(recipe.training.balance, data.label_set, targets)
-    if balance is not None and is_main_process():
-        print(f"  {balance.line()}", flush=True)
+    if balance is not None:
+        print0(f"  {balance.line()}")
     smoothing = float(recipe.training.upstream().get("label_smoothing_factor", 0.0))
     output = head.output(data.label_set, label_smoothing=smoothing, positive_weight=positive)
     rows = _encode(head, output, prompt, train, targets, weights)

@@ -18,7 +18,7 @@ from categorize.metrics.progress import flat
 from categorize.nn.text_tokens import PromptTokens
 from categorize.prediction.predictor import SegmentPredictions
 from categorize.predictions import Predictions
-from categorize.processes import is_main_process
+from categorize.processes import print0
 from categorize.prompts.tokens import EncodedPrompt, PromptFormat
 from categorize.recipe.sections import CausalPredictionSection, SftRecipe
 from categorize.runs.folder import PROMPT, RunWriter
@@ -92,11 +92,11 @@ def prepare(
         callbacks.append(EarlyStoppingCallback(stopping.patience, stopping.threshold))
     targets = data.label_set.encode(train.column("gold").to_pylist(), train.column("gold_score").to_pylist())
     balance = build_balance(recipe.training.balance, data.label_set, targets)
-    if balance is not None and is_main_process():
-        print(f"  {balance.line()}", flush=True)
+    if balance is not None:
+        print0(f"  {balance.line()}")
     weights = row_weights(recipe, data.label_set, train)
-    if (named := named_weights(recipe, data.label_set, train)) and is_main_process():
-        print(f"  {weights_line(named)}", flush=True)
+    if named := named_weights(recipe, data.label_set, train):
+        print0(f"  {weights_line(named)}")
     trainer = LabelSFTTrainer(
         model=causal.model,
         args=arguments,

@@ -10,6 +10,7 @@ from categorize.data.segments.tokens import PlainTokens
 from categorize.errors import UserError
 from categorize.methods.tfidf.predictor import UNSPACED, WORDS, Features, FeatureSettings, TfidfPredictor
 from categorize.methods.tfidf.section import TfidfModel
+from categorize.processes import print0
 from categorize.recipe.sections import SeqclsRecipe
 from categorize.training.balance import Balance, build_balance
 from categorize.training.fit_summary import FitSummary
@@ -35,14 +36,14 @@ def fit(recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter) -> FitSummary
     train = inputs.train
     features, texts = build_features(section), train.column("text").to_pylist()
     for line in word_lines(section, texts):
-        print(f"  {line}", flush=True)
+        print0(f"  {line}")
     matrix = fit_features(features, texts)
     gold, weights = train.column("gold").to_pylist(), train.column("weight").to_numpy()
     targets = data.label_set.encode(gold, train.column("gold_score").to_pylist())
     details: dict[str, Any] = {"features": matrix.shape[1], **inputs.details()}
     # The vocabulary is that of all rows; the linear model alone reads the balanced ones.
     if (balance := build_balance(recipe.training.balance, data.label_set, targets)) is not None:
-        print(f"  {balance.line()}", flush=True)
+        print0(f"  {balance.line()}")
         matrix, targets, weights = balanced(balance, matrix, targets, weights, recipe.seed)
     if data.label_set.is_regression:
         coefficients, intercepts, details["alpha"] = _fit_ridge(

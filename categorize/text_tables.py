@@ -92,16 +92,29 @@ def text_table(
     """
     starred = {j for row in rows for j, cell in enumerate(row) if isinstance(cell, Value) and cell.is_best}
     cells = [list(header), *([_text(cell, j in starred) for j, cell in enumerate(row)] for row in rows)]
-    cells = [[one_line(cell) for cell in row] for row in cells]
-    widths = [max(map(display_width, column)) for column in zip(*cells, strict=True)]
+    widths = _widths(cells)
     while sum(widths) + len(GAP) * (len(widths) - 1) > width:
         widest = max(shrink, key=lambda j: widths[j])
         if widths[widest] <= shortest:
             break
         widths[widest] -= 1
-    lines = [GAP.join(map(_pad, row, widths, align)).rstrip() for row in cells]
+    lines = _lines(cells, widths, align)
     lines.insert(1, GAP.join("-" * w for w in widths))
     return "\n".join(lines)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines, without a header: the first column to the left, the others to the right. Rows may end
+    early.
+
+    >>> print("\\n".join(aligned([["", "train"], ["微调", "12"], ["qwen"]])))
+          train
+    微调     12
+    qwen
+    """
+    columns = max(map(len, rows))
+    cells = [[*row, *[""] * (columns - len(row))] for row in rows]
+    return _lines(cells, _widths(cells), "l" + "r" * (columns - 1))
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Cell]], align: str) -> str:
@@ -127,6 +140,14 @@ def _text(cell: Cell, starred: bool) -> str:
     if isinstance(cell, str):
         return cell
     return cell.text + ("*" if cell.is_best else " " if starred else "") + cell.interval
+
+
+def _widths(cells: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(display_width, column)) for column in zip(*cells, strict=True)]
+
+
+def _lines(cells: Sequence[Sequence[str]], widths: Sequence[int], align: str) -> list[str]:
+    return [GAP.join(map(_pad, row, widths, align)).rstrip() for row in cells]
 
 
 def _pad(text: str, width: int, align: str) -> str:
