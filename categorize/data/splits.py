@@ -203,7 +203,7 @@ def load_data(
     )
     ids, shared = _distinct_ids(rows)
     notes = [*source.notes, *lacking, *assignment.notes, *shared]
-    report = describe(name, notes, assignment.warnings, rows, splits.near_train, label_set, gold, data, trace.report())
+    report = describe(name, notes, assignment.warnings, rows, splits.near_train, label_set, gold, data, trace.report)
     left_out = rows.select([*COLUMN_TYPES, "reason"]).filter(rows["reason"].is_valid())
     places = pa.table({"id": ids, "split": pa.compute.if_else(stays, rows["split"], None)})
     return LoadedData(label_set, input_spec, splits, report, left_out, places)

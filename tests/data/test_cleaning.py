@@ -59,4 +59,4 @@ def test_an_unknown_step_lists_those_there_are() -> None:
 
 def test_a_step_name_is_registered_once() -> None:
     with pytest.raises(ValueError, match="nfkc"):
-        cleaning_step("nfkc", "again")
+        cleaning_step(STEPS["nfkc"].apply)

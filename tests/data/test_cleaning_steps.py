@@ -164,7 +164,7 @@ def test_touched_rows_are_counted_once_a_row_with_samples() -> None:
     rows = spec.rows_from_table(table)
     trace = CleaningTrace(spec.cleaning)
     assert spec.texts(rows["fields"].combine_chunks(), trace) == rows["text"].to_pylist() == ["q\nw", "w\nw", "q\nw"]
-    report = trace.report()
+    report = trace.report
     assert [(step.step, step.rows) for step in report.steps] == [("urls", 2), ("whitespace", 0)]
     assert report.rows == 3
     assert report.line().endswith("urls 2, whitespace 0")

@@ -11,12 +11,12 @@ from categorize.recipe.data_sections import AnnotationTagOptions, ReplaceOptions
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 
 
-@cleaning_step("html_entities", "&amp; and the like become the characters that they stand for, however often escaped.")
+@cleaning_step
 @until_stable
 def html_entities(text: str) -> str:
-    """Named and numeric references that end in a semicolon; without one, "&copy=1" of an address would change.
+    """&amp; and the like become the characters that they stand for, however often escaped.
 
-    Exports escape twice at times ("&amp;amp;"), so references are read until none is left.
+    Only references that end in a semicolon: without it, "&copy=1" of an address would change.
     """
     if "&" not in text:
         return text
@@ -36,12 +36,9 @@ URL = re.compile(
 )
 
 
-@cleaning_step_with_options(
-    "urls", "Takes web addresses out, or puts `replace` in their place; without http or www they need a path.",
-    ReplaceOptions,
-)  # fmt: skip
+@cleaning_step_with_options(ReplaceOptions)
 def urls(options: ReplaceOptions) -> Clean:
-    """Web addresses."""
+    """Takes web addresses out, or puts `replace` in their place; without http or www they need a path."""
     clean = replacing("urls", URL, options.replace)
     # Every address has a slash or begins with www.
     return lambda text: clean(text) if "/" in text or "www." in text.lower() else text
@@ -51,22 +48,19 @@ def urls(options: ReplaceOptions) -> Clean:
 MENTION = re.compile(r"(?<![\w.@/＠])[@＠](?!\d{1,2}[:：]\d\d)[\w·-]{1,30}")
 
 
-@cleaning_step_with_options(
-    "mentions", "Takes @names out, or puts `replace` in their place; mail addresses stay.", ReplaceOptions
-)
+@cleaning_step_with_options(ReplaceOptions)
 def mentions(options: ReplaceOptions) -> Clean:
-    """`@name`, up to 30 letters, digits, hyphens, in any script; a name ends at a space or punctuation."""
+    """Takes @names of up to 30 letters, digits, hyphens out, or puts `replace` there; mail addresses stay."""
     clean = replacing("mentions", MENTION, options.replace)
     return lambda text: clean(text) if "@" in text or "＠" in text else text
 
 
-@cleaning_step_with_options(
-    "timestamps",
-    "Takes time marks out: [00:12:31] and (12:31) anywhere, 12:31 at the beginning of a line, lines of subtitle times.",
-    ReplaceOptions,
-)
+@cleaning_step_with_options(ReplaceOptions)
 def timestamps(options: ReplaceOptions) -> Clean:
-    """Marks of the time in a recording. A time of day within a sentence ("at 12:30") stays."""
+    """Takes time marks out: [00:12:31] and (12:31) anywhere, 12:31 at the beginning of a line, lines of subtitle times.
+
+    A time of day within a sentence ("at 12:30") stays.
+    """
     clean = replacing("timestamps", STAMP_MARK, options.replace)
     return lambda text: clean(text) if ":" in text else text
 
@@ -84,13 +78,9 @@ ANNOTATIONS = (
 )  # fmt: skip
 
 
-@cleaning_step_with_options(
-    "annotation_tags",
-    "Takes transcribers' marks out: {any_word} and <any_word>, and known words in brackets such as [laughter].",
-    AnnotationTagOptions,
-)
+@cleaning_step_with_options(AnnotationTagOptions)
 def annotation_tags(options: AnnotationTagOptions) -> Clean:
-    """Marks of sounds, gaps and the like. `add` names more words that count in square and round brackets."""
+    """Takes transcribers' marks out: {any_word} and <any_word>, and in brackets known words ([laughter]) or `add`."""
     words = sorted({*ANNOTATIONS, *(word.strip().lower() for word in options.add)}, key=len, reverse=True)
     known = "|".join(re.escape(word).replace(r"\ ", r"[ _-]") for word in words)
     # A time may follow the word: [inaudible 00:12:31].

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, get_args
 
 from categorize.errors import UserError
@@ -16,15 +17,8 @@ Clean = Callable[[str], str]
 
 @dataclass(frozen=True)
 class Step:
-    """A cleaning step and the line of help that describes it.
+    """A cleaning step without options (`apply`), and what makes it with them (`build`), where it takes some."""
 
-    Attributes:
-        apply: the step as it is without options.
-        build: from the step's options to the step; None where it takes none.
-    """
-
-    name: str
-    description: str
     apply: Clean
     build: Callable[[Any], Clean] | None = None
 
@@ -32,33 +26,26 @@ class Step:
 STEPS: dict[str, Step] = {}
 
 
-def cleaning_step(name: str, description: str) -> Callable[[Clean], Clean]:
-    """Register a function of one text as a cleaning step. Raises ValueError for a name that is taken."""
-    _check_free(name)
-
-    def register(function: Clean) -> Clean:
-        STEPS[name] = Step(name, description, function)
-        return function
-
-    return register
+def cleaning_step(function: Clean) -> Clean:
+    """Register a function of one text under its name. Raises ValueError for a name that is taken."""
+    _register(function.__name__, Step(function))
+    return function
 
 
-def cleaning_step_with_options(
-    name: str, description: str, options: type[Section]
-) -> Callable[[Callable[[Any], Clean]], Callable[[Any], Clean]]:
+def cleaning_step_with_options(options: type[Section]) -> Callable[[Callable[[Any], Clean]], Callable[[Any], Clean]]:
     """Register a function that makes a step from its options, an object of this class; raises as `cleaning_step`."""
-    _check_free(name)
 
     def register(build: Callable[[Any], Clean]) -> Callable[[Any], Clean]:
-        STEPS[name] = Step(name, description, build(options()), build)
+        _register(build.__name__, Step(build(options()), build))
         return build
 
     return register
 
 
-def _check_free(name: str) -> None:
+def _register(name: str, step: Step) -> None:
     if name in STEPS:
         raise ValueError(f"cleaning step {name!r} is registered already")
+    STEPS[name] = step
 
 
 def build_step(choice: str | CleaningOptions) -> tuple[str, Clean]:
@@ -81,6 +68,7 @@ def build_step(choice: str | CleaningOptions) -> tuple[str, Clean]:
 def until_stable(function: Clean) -> Clean:
     """The function applied until nothing changes: what is taken out may bring together what was apart."""
 
+    @wraps(function)
     def apply(text: str) -> str:
         while (cleaned := function(text)) != text:
             text = cleaned

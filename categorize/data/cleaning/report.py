@@ -12,27 +12,21 @@ SAMPLES = 2  # of each step
 _AROUND = 24  # characters shown on either side of a change
 
 
-@dataclass(frozen=True)
+@dataclass
 class TouchedRows:
-    """What one step did.
-
-    Attributes:
-        step: its name.
-        rows: rows with a text that it changed.
-        samples: excerpts of texts before and after the step, around the first change.
-    """
+    """How many rows a step changed, and excerpts of texts before and after it, around the first change."""
 
     step: str
     rows: int = 0
-    samples: tuple[tuple[str, str], ...] = ()
+    samples: list[tuple[str, str]] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
+@dataclass
 class CleaningReport:
     """The steps in their order, and how many rows went through them."""
 
-    rows: int = 0
-    steps: tuple[TouchedRows, ...] = field(default=())
+    rows: int
+    steps: list[TouchedRows]
 
     def line(self) -> str:
         """Rows that each step touched."""
@@ -46,46 +40,32 @@ class CleaningReport:
 
 
 class CleaningTrace:
-    """Cleans texts as `cleaning.cleaner` does and notes what each step changes.
-
-    Args:
-        steps: the items of `data.cleaning`.
-    """
+    """Cleans texts as `cleaning.cleaner` does with the same steps, and notes in `report` what each of them changes."""
 
     def __init__(self, steps: Sequence[str | CleaningOptions]) -> None:
-        self._steps = [build_step(step) for step in steps]
-        self._touched = [0] * len(self._steps)
-        self._samples: list[list[tuple[str, str]]] = [[] for _ in self._steps]
-        self._rows = 0
+        built = [build_step(step) for step in steps]
+        self._functions = [function for _, function in built]
+        self.report = CleaningReport(0, [TouchedRows(name) for name, _ in built])
 
     def clean(self, texts: Sequence[str], rows: int = 1) -> list[str]:
         """The cleaned text columns of a row that occurs `rows` times; a step touches a row once."""
-        cleaned = list(texts)
-        self._rows += rows
-        for i, (_, apply) in enumerate(self._steps):
-            touched = False
-            for column, text in enumerate(cleaned):
-                new = apply(text)
-                if new is not text and new != text:
-                    cleaned[column], touched = new, True
-                    if len(self._samples[i]) < SAMPLES:
-                        self._samples[i].append(excerpt(text, new))
-            self._touched[i] += rows * touched
-        return cleaned
-
-    def report(self) -> CleaningReport:
-        """What was noted so far."""
-        noted = zip(self._steps, self._touched, self._samples, strict=True)
-        return CleaningReport(self._rows, tuple(TouchedRows(name, n, tuple(some)) for (name, _), n, some in noted))
+        self.report.rows += rows
+        before = list(texts)
+        for function, touched in zip(self._functions, self.report.steps, strict=True):
+            after = [function(text) for text in before]
+            if after != before:
+                touched.rows += rows
+                changed = [excerpt(old, new) for old, new in zip(before, after, strict=True) if old != new]
+                touched.samples += changed[: SAMPLES - len(touched.samples)]
+            before = after
+        return before
 
 
 def excerpt(before: str, after: str) -> tuple[str, str]:
     """The part of two texts around their first difference, cut with "..." where there is more."""
-    at = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after)))
+    at = _alike(before, after)
     # From the end, the texts are alike again: what lies between is the change, shown whole where it is short.
-    tail = 0
-    while tail < min(len(before), len(after)) - at and before[-1 - tail] == after[-1 - tail]:
-        tail += 1
+    tail = _alike(before[at:][::-1], after[at:][::-1])
     start = max(0, at - _AROUND)
 
     def cut(text: str) -> str:
@@ -93,3 +73,8 @@ def excerpt(before: str, after: str) -> tuple[str, str]:
         return ("..." if start else "") + text[start:end] + ("..." if end < len(text) else "")
 
     return cut(before), cut(after)
+
+
+def _alike(one: str, other: str) -> int:
+    """How many characters two texts begin with alike."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

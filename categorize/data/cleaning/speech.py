@@ -18,11 +18,9 @@ _CLAUSE = r"(?:(?<=[\s，。！？、；：…,.!?;:~～—“”\"'（）()\[\]
 _CHINESE = rf"{_CLAUSE}(?:[嗯呃]+(?![嗯呃呢哼])|[额唔]+(?=[\s，。！？、；：…,.!?;:~～—]|\Z))"
 
 
-@cleaning_step_with_options(
-    "fillers", "Takes filler words out (um, uh, hmm; 嗯, 呃), of `languages` and those of `add`.", FillerOptions
-)
+@cleaning_step_with_options(FillerOptions)
 def fillers(options: FillerOptions) -> Clean:
-    """Whole words, with a comma behind them. Words of `add` go wherever they stand."""
+    """Takes filler words out (um, uh, hmm; 嗯, 呃), with a comma behind them: of `languages`, and those of `add`."""
     parts = []
     if "en" in options.languages:
         # A soft hyphen stands within a word: Medit\xader\xadranean.
@@ -48,14 +46,9 @@ def _close(match: re.Match[str]) -> str:
     return " " if is_spaced(text[start - 1]) and is_spaced(text[end]) else ""
 
 
-@cleaning_step_with_options(
-    "speakers",
-    "Speaker labels at the beginning of lines (CEO: , 用户：, SPEAKER_03:) in one form, numbered, taken out, or moved "
-    "into the field `speaker`.",
-    SpeakerOptions,
-)
+@cleaning_step_with_options(SpeakerOptions)
 def speakers(options: SpeakerOptions) -> Clean:
-    """`name: what is said`, in one spelling a speaker, by `style`.
+    """Speaker labels at the beginning of lines (CEO: , 用户：, SPEAKER_03:) in one spelling a speaker, by `style`.
 
     `prefix` and `field` write `Name: `; `numbered` writes `Speaker 1: ` in order of appearance; `drop` takes them out.
     With `field`, segments that are turns lose the label, which becomes a field of theirs (see `data.segments`).

@@ -1,9 +1,7 @@
 """Named cleaning steps: what every text goes through before a model reads it, in training and in prediction alike.
 
-A recipe lists the steps in `data.cleaning`; the list is saved with the run. A new step is a function of one text
-registered with `@cleaning_step("name", "what it does")` and named in `recipe.data_sections.CleaningStep`; a step with
-options is made by a function of them, registered with `@cleaning_step_with_options`, and a key of `CleaningOptions`.
-Steps stand here (characters) and in `style`, `marks` and `speech` beside it.
+A recipe lists the steps in `data.cleaning`; the list is saved with the run. Steps stand here (characters) and in
+`style`, `marks` and `speech` beside it; CONTRIBUTING.md says how to add one.
 """
 
 from __future__ import annotations
@@ -39,9 +37,9 @@ def cleaner(steps: Iterable[str | CleaningOptions]) -> Clean:
     return clean
 
 
-@cleaning_step("nfkc", "Unicode NFKC: full-width letters, ligatures and the like become their plain forms.")
+@cleaning_step
 def nfkc(text: str) -> str:
-    """Unicode NFKC (UAX #15)."""
+    """Unicode NFKC (UAX #15): full-width letters, ligatures and the like become their plain forms."""
     return unicodedata.normalize("NFKC", text)
 
 
@@ -55,12 +53,9 @@ _INVISIBLE = re.compile(
 _JOINER = re.compile("[\u200c\u200d]")
 
 
-@cleaning_step(
-    "control_characters",
-    "Removes control, zero-width and direction characters; keeps line breaks, tabs, joiners of emoji and scripts.",
-)
+@cleaning_step
 def control_characters(text: str) -> str:
-    """Without characters that nobody sees but a tokenizer does.
+    """Without control, zero-width and direction characters; line breaks, tabs, joiners of emoji and scripts stay.
 
     Every kind of line break becomes a newline and an information separator a space, so that words do not run together.
     """
@@ -95,9 +90,7 @@ def _is_emoji(character: str) -> bool:
 _RUN = re.compile(r"\s+")
 
 
-@cleaning_step(
-    "whitespace", "Runs of white space become one space, or one newline where they hold a line break; ends are cut."
-)
+@cleaning_step
 def whitespace(text: str) -> str:
     """Single spaces and single newlines, none at the ends. Lines stay lines: a transcript keeps its turns."""
     if " ".join(text.split()) == text:

@@ -12,13 +12,9 @@ from categorize.recipe.data_sections import LaughterOptions, RepeatedPunctuation
 _PUNCTUATION = r"!?.,;:~…。！？，、；：～·・—\-_=*^|"
 
 
-@cleaning_step_with_options(
-    "repeated_punctuation",
-    "Shortens runs of one mark, or of two in turn (?!?!), to `keep` repetitions.",
-    RepeatedPunctuationOptions,
-)
+@cleaning_step_with_options(RepeatedPunctuationOptions)
 def repeated_punctuation(options: RepeatedPunctuationOptions) -> Clean:
-    """`好！！！！！！` becomes `好！！！` where three are kept."""
+    """Shortens runs of one mark, or of two in turn (?!?!), to `keep` repetitions."""
     keep = options.keep
     run = re.compile(rf"([{_PUNCTUATION}]{{1,2}}?)\1{{{keep},}}")
     return until_stable(lambda text: run.sub(lambda match: match[1] * keep, text))
@@ -46,13 +42,9 @@ _LAUGHTER = re.compile(f"(?=[哈嘿呵嘻ㅋㅎ2wahl])(?:{'|'.join(f'({pattern})
 _MAY_LAUGH = re.compile("[哈嘿呵嘻ㅋㅎ]{2}|233|ww|haha|hehe|hoho|hh|lo+l", re.IGNORECASE)
 
 
-@cleaning_step_with_options(
-    "laughter",
-    "Shortens written laughter (哈哈哈哈, 23333, wwww, hahaha, loool) to its short form, or puts `replace` there.",
-    LaughterOptions,
-)
+@cleaning_step_with_options(LaughterOptions)
 def laughter(options: LaughterOptions) -> Clean:
-    """`哈哈哈哈` becomes `哈哈`, `2333333` `233`, `wwwww` `ww`, `Hahahaha` `haha`, `LOOOL` `lol`.
+    """Shortens written laughter (哈哈哈哈, 23333, wwww, hahaha, LOOOL) to its short form, or puts `replace` there.
 
     A number such as 12333 and an address that begins with www stay.
 
