@@ -7,6 +7,7 @@ wrong. `delimited` holds csv and tsv, `sheets` holds xlsx.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -56,9 +57,8 @@ def parse_json(file: InputFile, options: ReadOptions) -> RawTable:
         value = _load_json(text, name)
     except json.JSONDecodeError as error:
         hint = "; for one object a line: data.format: jsonl" if error.msg == "Extra data" else ""
-        raise UserError(
-            f"{name}: line {error.lineno}: broken JSON: {error.msg} at character {error.colno}{hint}"
-        ) from None
+        where = f"{name}: line {error.lineno}"
+        raise UserError(f"{where}: broken JSON: {error.msg} at character {error.colno}{hint}") from None
     if not isinstance(value, list):
         hint = "; for one object a line: data.format: jsonl" if "\n" not in text.strip() else ""
         raise UserError(f"{name}: the file must hold an array of objects, [{{...}}, ...]{hint}")
@@ -76,8 +76,7 @@ def _load_json(text: str, where: str) -> Any:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) != len(pairs):
-            seen: set[str] = set()
-            twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+            twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
             raise UserError(f"{where}: the key {twice!r} comes twice in one object; rename one")
         return result
 
@@ -107,11 +106,5 @@ def parse_parquet(file: InputFile, options: ReadOptions) -> RawTable:
     return from_arrow(table, name)
 
 
-PARSERS: dict[str, Parser] = {
-    "csv": parse_csv,
-    "tsv": parse_tsv,
-    "json": parse_json,
-    "jsonl": parse_jsonl,
-    "parquet": parse_parquet,
-    "xlsx": parse_xlsx,
-}
+PARSERS: dict[str, Parser] = {"csv": parse_csv, "tsv": parse_tsv, "json": parse_json, "jsonl": parse_jsonl}
+PARSERS |= {"parquet": parse_parquet, "xlsx": parse_xlsx}

@@ -27,12 +27,7 @@ class ReadOptions:
 
 
 class InputFile:
-    """One file. Can be read from its beginning any number of times.
-
-    Args:
-        path: where it is; its name in messages.
-        content: its bytes, instead of the file.
-    """
+    """One file, called by its path in messages, or its bytes (`content`); can be read again from its beginning."""
 
     def __init__(self, path: str | Path, content: bytes | None = None) -> None:
         self.path, self.name, self.content = Path(path), str(path), content
@@ -110,16 +105,15 @@ class InputFile:
     def _wrong_encoding(self, encoding: str | None) -> UserError:
         """The error for bytes that are not text of the encoding: where, and what they may be instead."""
         if encoding is not None:
-            return UserError(
-                f"{self.name}: the bytes are not {encoding}{self._place(encoding)}; fix data.encoding, or the file"
-            )
+            wrong = f"the bytes are not {encoding}{self._place(encoding)}"
+            return UserError(f"{self.name}: {wrong}; fix data.encoding, or the file")
         hint = "save it as UTF-8, or name its data.encoding"
-        if self._is_all("gb18030"):
+        if not self._place("gb18030"):
             hint = "it may be GBK: set data.encoding: gb18030"
         return UserError(f"{self.name}:{self._place('utf-8-sig')} is not UTF-8; {hint}")
 
     def _place(self, encoding: str) -> str:
-        """The first byte that is wrong, and its line. Lines are decoded one by one, so that no large file is held."""
+        """The first byte that is wrong, and its line; nothing where all are right. No large file is held as a whole."""
         offset = 0
         with self.open() as stream:
             for number, line in enumerate(stream, 1):
@@ -131,22 +125,9 @@ class InputFile:
                 offset += len(line)
         return ""  # an encoding whose line ends are not single bytes
 
-    def _is_all(self, encoding: str) -> bool:
-        with self.open() as stream:
-            try:
-                for line in stream:
-                    line.decode(encoding)
-            except UnicodeError:
-                return False
-        return True
-
 
 def check_encoding(head: bytes, name: str, encoding: str | None) -> None:
-    """Refuse UTF-16 that the recipe does not name.
-
-    Raises:
-        UserError: the first bytes are those of UTF-16.
-    """
+    """Raises UserError where the first bytes are those of UTF-16, and the recipe does not name it."""
     if encoding is not None:
         return
     way_out = "set data.encoding: {}, or save it as UTF-8 (in a spreadsheet: 'CSV UTF-8')"

@@ -51,15 +51,10 @@ def read_hub(data: DataSection, name: str) -> Source:
         try:
             loaded = datasets.load_dataset(name, data.subset, revision=data.revision)
         except Exception as error:  # cache, missing repository, unknown subset: one line for each
+            why = f"that can be loaded: {_first_line(error)}; check the name, data.subset and the network"
             if trouble is not None:
-                raise UserError(
-                    f"data.source: {what} a Hub dataset in the local cache, and {trouble}; check the path, "
-                    f"{ways_out(trouble)}"
-                ) from None
-            raise UserError(
-                f"data.source: {what} a Hub dataset that can be loaded: {_first_line(error)}; "
-                "check the name, data.subset and the network"
-            ) from None
+                why = f"in the local cache, and {trouble}; check the path, {ways_out(trouble)}"
+            raise UserError(f"data.source: {what} a Hub dataset {why}") from None
     return _source_of_dataset(loaded, name)
 
 
@@ -91,21 +86,16 @@ def _table_of_dataset(dataset: object, name: str) -> RawTable:
         raise UserError(f"data.source: {name}: the dataset holds no row")
     table = dataset.with_format("arrow")[:]
     for i, (column, feature) in enumerate(dataset.features.items()):
-        inner = getattr(feature, "feature", None)
-        if isinstance(feature, datasets.ClassLabel):
-            values: list[Any] = [_class_name(feature, code) for code in table[column].to_pylist()]
-        elif isinstance(inner, datasets.ClassLabel):
-            values = [
-                None if codes is None else [_class_name(inner, c) for c in codes] for codes in table[column].to_pylist()
-            ]
-        else:
-            continue
-        table = table.set_column(i, column, [values])
+        label = getattr(feature, "feature", feature)  # of a list's items
+        if isinstance(label, datasets.ClassLabel):
+            table = table.set_column(i, column, [[_class_name(label, code) for code in table[column].to_pylist()]])
     return from_arrow(table, name)
 
 
-def _class_name(feature: object, code: int | None) -> str | None:
-    return None if code is None or code < 0 else feature.int2str(code)  # type: ignore[attr-defined, no-any-return]
+def _class_name(feature: Any, code: Any) -> Any:
+    if isinstance(code, list):
+        return [_class_name(feature, one) for one in code]
+    return None if code is None or code < 0 else feature.int2str(code)
 
 
 def _first_line(error: Exception) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -20,20 +21,14 @@ from categorize.errors import UserError
 
 # Bytes of one cell, several long novels: what is larger is a file that was read wrongly.
 LARGEST_CELL = 16 * 2**20
-_STRING = pa.string()
 LIST_OF_STRINGS = pa.list_(pa.string())
 _BATCH, _BATCH_CHARACTERS = 10_000, 2**24  # rows that are held as Python values
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 SPLIT_NAMES = ("train", "validation", "test", "unlabeled")
 # What published datasets call the splits.
-SPLIT_ALIASES = {
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "unlabelled": "unlabeled",
-    "unsupervised": "unlabeled",
-}
+SPLIT_ALIASES = dict.fromkeys(("valid", "val", "dev"), "validation")
+SPLIT_ALIASES |= dict.fromkeys(("unlabelled", "unsupervised"), "unlabeled")
 
 
 @dataclass(frozen=True)
@@ -118,19 +113,13 @@ class TableBuilder:
         arrays: dict[str, pa.Array] = {}
         for column, values in columns.items():
             kinds = set(map(type, values))
-            if kinds <= {str, type(None)}:
-                arrays[column], fixed = text_array(list(values), pa.string())
-            elif list in kinds:
-                lists = [
-                    None
-                    if value is None
-                    else [scalar(item) for item in (value if isinstance(value, list) else [value])]
-                    for value in values
-                ]
-                arrays[column], fixed = text_array([without_nulls(items) for items in lists], LIST_OF_STRINGS)
+            if list in kinds:
+                lists = [value if isinstance(value, list) or value is None else [value] for value in values]
+                texts: list[Any] = [without_nulls(items and [scalar(item) for item in items]) for items in lists]
             else:
-                arrays[column], fixed = text_array([scalar(value) for value in values], pa.string())
-            self._broken += fixed
+                texts = list(values) if kinds <= {str, type(None)} else [scalar(value) for value in values]
+            arrays[column], broken = text_array(texts, LIST_OF_STRINGS if list in kinds else pa.string())
+            self._broken += broken
         self._parts.append(arrays)
         self._numbers.append(np.asarray(row_numbers, dtype=np.int64))
 
@@ -157,11 +146,11 @@ class TableBuilder:
             if name in columns and columns[name].null_count == len(columns[name]):
                 del columns[name]
         numbers = np.concatenate(self._numbers) if self._numbers else np.empty(0, dtype=np.int64)
-        table = pa.table(columns) if columns else pa.table({})
+        table = pa.table(columns)
         check_cells(table, numbers, self.name)
         if self._broken:
             text = f"{self.name}: replaced half characters (lone surrogates) in {self._broken} cells by U+FFFD"
-            notes = (*notes, text)
+            notes = [*notes, text]
         return RawTable(table, self.name, numbers, tuple(notes))
 
 
@@ -209,13 +198,9 @@ def scalar(value: Any) -> str | None:
         if value != value:
             return None
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
-    if isinstance(value, int):
-        return str(value)
     if isinstance(value, (dict, list)):
         return json.dumps(value, ensure_ascii=False, default=str)
-    if hasattr(value, "isoformat"):
-        return str(value.isoformat())
-    return str(value)
+    return str(value.isoformat() if hasattr(value, "isoformat") else value)
 
 
 def from_arrow(table: pa.Table, name: str, notes: Iterable[str] = ()) -> RawTable:
@@ -231,18 +216,15 @@ def _cast(values: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
     kind = values.type
     if pa.types.is_dictionary(kind):
         return _cast(values.cast(kind.value_type), where)
-    if pa.types.is_struct(kind) or pa.types.is_map(kind) or pa.types.is_union(kind):
-        return pa.chunked_array([pa.array([scalar(value) for value in values.to_pylist()], pa.string())])
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    if is_list and pa.types.is_nested(kind.value_type):
+        items = [None if v is None else [scalar(i) for i in v] for v in values.to_pylist()]
+        return pa.chunked_array([items], LIST_OF_STRINGS)
+    if pa.types.is_nested(kind) and not is_list:
+        return pa.chunked_array([[scalar(value) for value in values.to_pylist()]], pa.string())
     try:
-        if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-            if pa.types.is_nested(kind.value_type):
-                items = [None if v is None else [scalar(i) for i in v] for v in values.to_pylist()]
-                return pa.chunked_array([pa.array(items, LIST_OF_STRINGS)])
-            return values.cast(LIST_OF_STRINGS)
-        if pa.types.is_floating(kind):
-            texts = values.cast(pa.string())
-            return pa.compute.if_else(pa.compute.is_nan(values), pa.scalar(None, pa.string()), texts)
-        return values.cast(pa.string())
+        texts = values.cast(LIST_OF_STRINGS if is_list else pa.string())
+        return pa.compute.if_else(pa.compute.is_nan(values), None, texts) if pa.types.is_floating(kind) else texts
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{where} of type {kind} cannot be read as text ({reason}); leave it out of the file") from None
@@ -250,11 +232,9 @@ def _cast(values: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
 
 def check_columns(names: Sequence[str], source: str) -> None:
     """Raises UserError if two columns have one name."""
-    seen: set[str] = set()
-    for column in names:
-        if column in seen:
+    for column, count in Counter(names).items():
+        if count > 1:
             raise UserError(f"{source}: two columns are called {column!r}; rename one")
-        seen.add(column)
 
 
 def without_nulls(items: Sequence[str | None] | None) -> list[str] | None:
@@ -264,13 +244,13 @@ def without_nulls(items: Sequence[str | None] | None) -> list[str] | None:
     return [item for item in items if item is not None]
 
 
-def text_array(values: list[Any], kind: pa.DataType = _STRING) -> tuple[pa.Array, int]:
+def text_array(values: list[Any], kind: pa.DataType | None = None) -> tuple[pa.Array, int]:
     """Texts, or lists of texts, as an Arrow array; and how many held half a character, which is U+FFFD now."""
     try:
-        return pa.array(values, kind), 0
+        return pa.array(values, kind or pa.string()), 0
     except UnicodeEncodeError:
         fixed = [_without_surrogates(value) for value in values]
-        return pa.array(fixed, kind), sum(a != b for a, b in zip(values, fixed, strict=True))
+        return pa.array(fixed, kind or pa.string()), sum(a != b for a, b in zip(values, fixed, strict=True))
 
 
 def _without_surrogates(value: Any) -> Any:
