@@ -21,7 +21,6 @@ Nothing here depends on the label set, which may be inferred from the training r
 from __future__ import annotations
 
 import ast
-import difflib
 import json
 import math
 import re
@@ -39,6 +38,7 @@ from categorize.errors import UserError
 from categorize.labels import spell
 from categorize.recipe.data_sections import Columns, DataSection
 from categorize.recipe.sections import LabelDefinition, LabelsSection
+from categorize.recipe.wording import similar
 
 _EXAMPLES = 5  # rows that a message shows
 
@@ -81,12 +81,9 @@ def extract(
     """
     columns, table, size = data.columns, raw.table, len(raw)
     texts = text_columns(columns)
-    named = {"text": texts, "keep": columns.keep}
-    named |= {
-        key: [value] for key in ("id", "document", "group", "weight") if (value := getattr(columns, key)) is not None
-    }
-    if columns.label is not None and (need_label or columns.label in table.column_names):
-        named["label"] = [columns.label]
+    named = {key: [value] if isinstance(value, str) else value or [] for key, value in columns}
+    if not need_label and columns.label not in table.column_names:
+        del named["label"]
     for key, names in named.items():
         for name in names:
             if key not in OPTIONAL or name not in elsewhere:
@@ -95,19 +92,17 @@ def extract(
         check_column(data.splits.by_time, "data.splits.by_time", raw)
     strings = {name: _as_strings(table[name]) for name in table.column_names}
     ids = _ids(strings[columns.id], raw) if columns.id is not None else [f"{id_prefix}{n}" for n in raw.row_numbers]
-    documents, positions = ids, [0] * size
+    documents, seen = ids, Counter[str]()
     if columns.document is not None:
         documents = [cell or row_id for cell, row_id in zip(trimmed(strings[columns.document]), ids, strict=True)]
-        counts: Counter[str] = Counter()
-        for row, document in enumerate(documents):
-            positions[row] = counts[document]
-            counts[document] += 1
+    positions = []
+    for document in documents:
+        positions.append(seen[document])
+        seen[document] += 1
     groups = trimmed(strings[columns.group]) if columns.group in strings else [None] * size
     weights = _weights(strings[columns.weight], columns.weight, raw) if columns.weight in strings else np.ones(size)
-    label_text, label_list = pa.nulls(size, pa.string()), pa.nulls(size, LIST_OF_STRINGS)
-    if "label" in named:
-        cells = table[columns.label]
-        label_text, label_list = (label_text, cells) if pa.types.is_list(cells.type) else (cells, label_list)
+    label = table[columns.label] if named.get("label") else pa.nulls(size, pa.string())
+    is_list = pa.types.is_list(label.type)
     text_cells = zip(*(strings[name].to_pylist() for name in texts), strict=True)
     return pa.table(
         {
@@ -120,8 +115,8 @@ def extract(
             "group": pa.array(groups, pa.string()),
             "content_hash": pa.array([content_key(row) for row in text_cells], pa.string()),
             "weight": weights,
-            "label_text": label_text,
-            "label_list": label_list,
+            "label_text": pa.nulls(size, pa.string()) if is_list else label,
+            "label_list": label if is_list else pa.nulls(size, LIST_OF_STRINGS),
         }
     )
 
@@ -136,9 +131,8 @@ def check_column(name: str, key: str, raw: RawTable) -> None:
     there = raw.table.column_names
     if name in there:
         return
-    folded = {column.casefold(): column for column in there}
-    close = [folded[c] for c in difflib.get_close_matches(name.casefold(), folded, n=1)]
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    close = similar(name, there, 0.6)
+    hint = f" (did you mean {close!r}?)" if close else ""
     raise UserError(f"{key}: {raw.name} has no column {name!r}{hint}; columns: {', '.join(map(repr, there))}")
 
 
@@ -153,21 +147,17 @@ def _as_strings(column: pa.ChunkedArray) -> pa.Array:
 def _ids(column: pa.Array, raw: RawTable) -> list[str]:
     ids: list[str | None] = column.to_pylist()
     first: dict[str, int] = {}
-    repeated: list[tuple[str, int, int]] = []
-    for row, row_id in enumerate(ids):
+    twice = []
+    for number, row_id in zip(raw.row_numbers.tolist(), ids, strict=True):
         if not row_id:
-            raise UserError(f"{raw.name}: row {raw.row_numbers[row]} has no id; fill it or leave out data.columns.id")
-        if row_id in first:
-            repeated.append((row_id, int(raw.row_numbers[first[row_id]]), int(raw.row_numbers[row])))
-        else:
-            first[row_id] = row
-    if repeated:
-        shown = ", ".join(f"{row_id!r} (rows {a} and {b})" for row_id, a, b in repeated[:_EXAMPLES])
-        more = f" and {len(repeated) - _EXAMPLES} more" if len(repeated) > _EXAMPLES else ""
-        raise UserError(
-            f"{raw.name}: ids come twice: {shown}{more}{rounded(ids)}; make them unique or leave out data.columns.id"
-        )
-    return [str(row_id) for row_id in ids]
+            raise UserError(f"{raw.name}: row {number} has no id; fill it or leave out data.columns.id")
+        if (before := first.setdefault(row_id, number)) != number:
+            twice.append(f"{row_id!r} (rows {before} and {number})")
+    if twice:
+        more = f" and {len(twice) - _EXAMPLES} more" if len(twice) > _EXAMPLES else ""
+        shown = f"{', '.join(twice[:_EXAMPLES])}{more}{rounded(ids)}"
+        raise UserError(f"{raw.name}: ids come twice: {shown}; make them unique or leave out data.columns.id")
+    return list(first)
 
 
 _ROUNDED = re.compile(r"\d{14,}00|\d\.\d+[eE]\+?\d\d")
@@ -175,23 +165,18 @@ _ROUNDED = re.compile(r"\d{14,}00|\d\.\d+[eE]\+?\d\d")
 
 def rounded(ids: Iterable[str | None]) -> str:
     """A hint where most ids look like long numbers that a spreadsheet rounded to fifteen digits; else nothing."""
-    known = [row_id for row_id in ids if row_id]
-    lost = sum(_ROUNDED.fullmatch(row_id) is not None for row_id in known)
-    return " (a spreadsheet that takes ids for numbers loses their last digits: keep them as text)" * (
-        2 * lost > len(known)
-    )
+    lost = [_ROUNDED.fullmatch(row_id) is not None for row_id in ids if row_id]
+    hint = " (a spreadsheet that takes ids for numbers loses their last digits: keep them as text)"
+    return hint if 2 * sum(lost) > len(lost) else ""
 
 
 def _weights(cells: pa.Array, column: str | None, raw: RawTable) -> npt.NDArray[np.float64]:
     weights = np.ones(len(cells))
     for row, cell in enumerate(cells.to_pylist()):
-        if cell is None or not cell.strip():
-            continue
-        value = to_number(cell)
+        value = to_number(cell) if cell and cell.strip() else 1.0
         if value is None or value < 0:
-            raise UserError(
-                f"{raw.name}: row {raw.row_numbers[row]}: {column} {cell!r} is not a weight; use numbers of 0 or more"
-            )
+            where = f"{raw.name}: row {raw.row_numbers[row]}"
+            raise UserError(f"{where}: {column} {cell!r} is not a weight; use numbers of 0 or more")
         weights[row] = value
     return weights
 
@@ -224,10 +209,8 @@ def split_cell(cell: str, separator: str) -> tuple[str, ...] | None:
     (('a', 'b'), ('a', '2'), (), None)
     """
     text = unicodedata.normalize("NFKC", cell).strip()
-    if text.startswith("[") and text.endswith("]"):
-        items = _parse_list(text)
-        if items is not None:
-            return items
+    if text.startswith("[") and text.endswith("]") and (items := _parse_list(text)) is not None:
+        return items
     parts = (part.strip() for part in text.split(unicodedata.normalize("NFKC", separator)))
     return tuple(part for part in parts if part) or None
 
@@ -257,10 +240,9 @@ def missing_spellings(labels: LabelsSection) -> set[str]:
             return [definition.name, *definition.aliases]
         return [word for child in definition.labels for word in words(child)]
 
-    declared = {spell(code) for code in labels.codes}
-    if labels.task != "regression":
-        declared |= {spell(word) for definition in labels.names or [] for word in words(definition)}
-    return {spell(word) for word in labels.missing} - declared
+    definitions = labels.names or [] if labels.task != "regression" else []
+    declared = {*labels.codes, *(word for definition in definitions for word in words(definition))}
+    return {*map(spell, labels.missing)} - {*map(spell, declared)}
 
 
 def raw_values(cells: Sequence[Cell], separator: str, missing: set[str]) -> list[tuple[str, ...] | None]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -16,7 +16,7 @@ from categorize.data.rows import first_seen
 from categorize.errors import UserError
 from categorize.labels import Label, LabelSet, UnknownLabel, spell
 from categorize.recipe.scalars import flow
-from categorize.recipe.wording import counted
+from categorize.recipe.wording import counted, similar
 
 _EXAMPLES = 5  # rows or values that a message shows
 _SET_SHOWN = 20  # labels of the set that a message shows
@@ -108,35 +108,27 @@ def _resolve(
     cell: str | tuple[str, ...], label_set: LabelSet, separator: str
 ) -> tuple[list[str] | None, tuple[str, ...]]:
     """Label names of a cell in label-set order (None: not labelled), and its values outside the set."""
-    if isinstance(cell, str):
-        parts = split_cell(cell, separator) if label_set.is_multi_label else (cell,)
-        if parts is None:
-            return None, ()
-        cell = parts
-    names: set[str] = set()
-    unknown: list[str] = []
-    for value in dict.fromkeys(cell):
-        if not label_set.knows(value):
-            unknown.append(value)
-        try:
-            name = label_set.resolve(value)
-        except UnknownLabel:
-            continue
-        if name is not None:
-            names.add(name)
-    if not names and cell:
-        return None, tuple(unknown)
-    return sorted(names, key=label_set.index.__getitem__), tuple(unknown)
+    values = split_cell(cell, separator) if isinstance(cell, str) and label_set.is_multi_label else cell
+    if values is None:
+        return None, ()
+    values = first_seen([values] if isinstance(values, str) else values)
+    unknown = tuple(value for value in values if not label_set.knows(value))
+    names = set()
+    for value in values:
+        with suppress(UnknownLabel):
+            names.add(label_set.resolve(value))
+    known = [name for name in names if name is not None]
+    return sorted(known, key=label_set.index.__getitem__) if known or not values else None, unknown
 
 
 def _unknown_message(unknown: dict[str, list[int]], rows: pa.Table, label_set: LabelSet) -> str:
     """All labels outside the set with their counts, the commonest with their rows, and what to paste for spellings."""
     files = list(_by_file(rows, [row for at in unknown.values() for row in at]))
     by_count = sorted(unknown.items(), key=lambda item: (-len(item[1]), item[0]))
-    meant: dict[str, list[str]] = {}
+    meant: dict[str, list[str]] = {}  # label -> spellings outside the set
     parts: list[str] = []
     for number, (value, at) in enumerate(by_count):
-        guess = _meant(value, label_set.names) if number < _GUESSED else None
+        guess = similar(value, label_set.names, 0.6) if number < _GUESSED else None
         if guess is not None:
             meant.setdefault(guess, []).append(value)
         if number >= _WITH_ROWS:
@@ -176,13 +168,6 @@ def _cut(parts: Sequence[str]) -> tuple[list[str], int]:
     return list(parts[:count]), len(parts) - count
 
 
-def _meant(value: str, names: Sequence[str]) -> str | None:
-    """The label that was probably meant, or None."""
-    folded = {name.casefold(): name for name in reversed(names)}
-    close = difflib.get_close_matches(value.casefold(), folded, n=1)
-    return folded[close[0]] if close else None
-
-
 def _definition(label: Label, spellings: Sequence[str]) -> dict[str, object]:
     """A label as a recipe defines it, with more spellings."""
     described = {"description": label.description} if label.description else {}
@@ -209,15 +194,13 @@ def _read_scores(rows: pa.Table, label_set: LabelSet, separator: str) -> tuple[G
         elif not lowest <= value <= highest:
             outside.append(row)
     bounds = f"a score outside {rules.minimum}..{rules.maximum}"
-    found = {
-        ("no number", "fix them or list what they hold under labels.missing"): _by_file(rows, wrong),
-        (bounds, "fix them or change labels.minimum and labels.maximum"): _by_file(rows, outside),
-    }
     faults = []
-    for file in first_seen(rows["file"].to_pylist()) if wrong or outside else ():
-        for (problem, way_out), of_file in found.items():
-            if at := of_file.get(file, []):
-                first = ", ".join(f"{row_name(rows, row)}: {texts[row]!r}" for row in at[:_EXAMPLES])
-                hold = "rows hold" if len(at) > 1 else "row holds"
-                faults.append(f"{file}: {len(at)} {hold} {problem}: {first}; {way_out}")
+    for at, problem, way_out in (
+        (wrong, "no number", "fix them or list what they hold under labels.missing"),
+        (outside, bounds, "fix them or change labels.minimum and labels.maximum"),
+    ):
+        for file, of_file in _by_file(rows, at).items():
+            first = ", ".join(f"{row_name(rows, row)}: {texts[row]!r}" for row in of_file[:_EXAMPLES])
+            hold = "rows hold" if len(of_file) > 1 else "row holds"
+            faults.append(f"{file}: {len(of_file)} {hold} {problem}: {first}; {way_out}")
     return gold, faults
