@@ -6,18 +6,19 @@ Saved with the run as `input.json`, so that prediction prepares text exactly as 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 
 from categorize.data.cleaning.report import CleaningTrace
 from categorize.data.cleaning.steps import cleaner
 from categorize.data.columns import extract, text_columns
 from categorize.data.reading.raw import RawTable, from_arrow, from_columns
-from categorize.data.rows import fields_of, new_rows, struct_of, with_columns
+from categorize.data.rows import COLUMN_TYPES, fields_of, new_rows, struct_of, with_columns
 from categorize.data.segments.aggregation import aggregate_predictions, vote_predictions
 from categorize.data.segments.cuts import Document, Segment, cut_by_minutes, cut_documents
 from categorize.data.segments.tokens import TokenCounter
@@ -85,11 +86,7 @@ class InputSpec(Settings):
         return cleaner(self.cleaning)
 
     def text(self, fields: Mapping[str, str | None]) -> str:
-        """The text of one row's raw columns.
-
-        Raises:
-            UserError: a text column is missing.
-        """
+        """The text of one row's raw columns. Raises UserError where a text column is missing."""
         return self.texts(struct_of({name: pa.array([value], pa.string()) for name, value in fields.items()}, 1))[0]
 
     def _join(self, cleaned: Sequence[str]) -> str:
@@ -102,37 +99,26 @@ class InputSpec(Settings):
         return self._template.fill(values.__getitem__).strip()
 
     def texts(self, fields: pa.StructArray, trace: CleaningTrace | None = None) -> list[str]:
-        """The texts of all rows of the `fields` column; equal raw texts are cleaned once.
-
-        Args:
-            trace: notes what each cleaning step does; made for the steps of this spec.
-        """
+        """The texts of all rows of the `fields` column; equal raw texts are cleaned once, by `trace` where given."""
         names = [child.name for child in fields.type]
         columns = text_columns(self.columns)
         for column in columns:
             if column not in names:
                 raise UserError(f"there is no text column {column!r}; columns: {', '.join(map(repr, names))}")
         raw = list(zip(*(fields.field(column).to_pylist() for column in columns), strict=True))
-        memory = dict.fromkeys(raw, "")
-        counts = Counter(raw) if trace is not None else {}
-        for values in memory:
+        memory: dict[tuple[str | None, ...], str] = {}
+        for values, count in Counter(raw).items():
             texts = [value or "" for value in values]
-            cleaned = trace.clean(texts, counts[values]) if trace is not None else [self._clean(text) for text in texts]
-            memory[values] = self._join(cleaned)
+            memory[values] = self._join(trace.clean(texts, count) if trace else [self._clean(text) for text in texts])
         return [memory[values] for values in raw]
 
     # ------------------------------------------------------------ rows for prediction
     def rows_from_texts(self, texts: Sequence[str]) -> pa.Table:
-        """Rows of new texts, with ids from "1", prepared as the training rows were.
-
-        Raises:
-            UserError: the spec reads several columns; use `rows_from_table`.
-        """
+        """Rows of new texts, with ids from "1". Raises UserError where several columns are read (`rows_from_table`)."""
         columns = text_columns(self.columns)
         if len(columns) != 1:
-            raise UserError(
-                f"this run reads the columns {', '.join(columns)}: give a table with them instead of plain texts"
-            )
+            named = ", ".join(columns)
+            raise UserError(f"this run reads the columns {named}: give a table with them instead of plain texts")
         return self.rows_from_table(from_columns({columns[0]: list(texts)}, "texts", range(1, len(texts) + 1)))
 
     def rows_from_table(self, raw: RawTable | pa.Table) -> pa.Table:
@@ -144,20 +130,16 @@ class InputSpec(Settings):
         if isinstance(raw, pa.Table):
             raw = from_arrow(raw, "table")
         there = set(raw.table.column_names)
-        optional = {
-            key: None for key in ("id", "document", "group", "weight") if getattr(self.columns, key) not in there
-        }
-        columns = self.columns.model_copy(
-            update={**optional, "label": None, "keep": [k for k in self.columns.keep if k in there]}
-        )
+        left: dict[str, Any] = {"label": None, "keep": [name for name in self.columns.keep if name in there]}
+        left |= {key: None for key in ("id", "document", "group", "weight") if getattr(self.columns, key) not in there}
+        columns = self.columns.model_copy(update=left)
         extracted = extract(raw, DataSection(source=raw.name, columns=columns))
         return new_rows(extracted, self.texts(fields_of(extracted)))
 
     # ------------------------------------------------------------ documents and segments
     def fields(self, rows: pa.Table) -> list[str]:
         """What a prompt can name of such rows: their text, their raw columns, and the speaker where a step finds it."""
-        found = self.is_cut and self._speakers is not None and self._speakers.style == "field"
-        speaker = ["speaker"] if found else []
+        speaker = ["speaker"] if self.is_cut and self._drops_labels else []
         return list(dict.fromkeys(["text", *(child.name for child in rows.schema.field("fields").type), *speaker]))
 
     @property
@@ -188,7 +170,7 @@ class InputSpec(Settings):
             self.segments,
             tokens,
             speaker_names=self._speaker_names,
-            drop_labels=self._speakers is not None and self._speakers.style == "field",
+            drop_labels=self._drops_labels,
         )
         return self._segment_rows(documents, cut)
 
@@ -208,32 +190,24 @@ class InputSpec(Settings):
         return self.documents(with_columns(rows, {"text": pa.array(raw, pa.string())}))
 
     def _segment_rows(self, documents: pa.Table, cut: Sequence[Sequence[Segment]]) -> pa.Table:
-        counts = [len(parts) for parts in cut]
-        of_document = [i for i, count in enumerate(counts) for _ in range(count)]
-        positions = [position for count in counts for position in range(count)]
         parts = [part for document in cut for part in document]
-        table = documents.take(pa.array(of_document, pa.int64()))
-        names, weights = table["id"].to_pylist(), table["weight"].to_pylist()
+        places = [(i, position) for i, document in enumerate(cut) for position in range(len(document))]
+        table = documents.take(pa.array([i for i, _ in places], pa.int64()))
+        weights = table["weight"].to_numpy()
         if self.segments.weighting == "document":
-            weights = [weight / counts[i] for weight, i in zip(weights, of_document, strict=True)]
+            weights = weights / np.array([len(cut[i]) for i, _ in places])
+        names = zip(table["id"].to_pylist(), places, strict=True)
         text = pa.array([part.text for part in parts], pa.string())
-        ids = [f"{name}#{position}" for name, position in zip(names, positions, strict=True)]
         fields = fields_of(table)
         raw = {child.name: fields.field(child.name) for child in fields.type}
         if len(text_columns(self.columns)) == 1:
             raw[text_columns(self.columns)[0]] = text
-        if self._speakers is not None and self._speakers.style == "field":
+        if self._drops_labels:
             raw["speaker"] = pa.array([part.speaker for part in parts], pa.string())
-        return with_columns(
-            table,
-            {
-                "id": pa.array(ids, pa.string()),
-                "position": pa.array(positions, pa.int32()),
-                "text": text,
-                "fields": struct_of(raw, len(parts)),
-                "weight": pa.array(weights, pa.float64()),
-            },
-        )
+        columns = {"text": text, "fields": struct_of(raw, len(parts)), "weight": weights}
+        columns["id"] = pa.array([f"{name}#{position}" for name, (_, position) in names], pa.string())
+        columns["position"] = pa.array([position for _, position in places], pa.int32())
+        return with_columns(table, columns)
 
     @cached_property
     def _speakers(self) -> SpeakerOptions | None:
@@ -242,12 +216,16 @@ class InputSpec(Settings):
         return found[-1] if found else None
 
     @property
+    def _drops_labels(self) -> bool:
+        """Whether speakers become a field of their own."""
+        return self._speakers is not None and self._speakers.style == "field"
+
+    @property
     def _speaker_names(self) -> tuple[str, ...]:
         """Labels that the recipe lists, as cleaning leaves them."""
-        names = self._speakers.names if self._speakers is not None else []
-        if not names or self._speakers is None or self._speakers.style == "numbered":
+        if self._speakers is None or self._speakers.style == "numbered":
             return ()
-        return (*names, *map(uniform_name, names))
+        return (*self._speakers.names, *map(uniform_name, self._speakers.names))
 
     def aggregate(self, predictions: Predictions, rows: pa.Table, *, multi_label: bool = False) -> Predictions:
         """Undecided predictions of rows become those of documents; see `aggregation.aggregate_predictions`."""
@@ -271,22 +249,19 @@ class InputSpec(Settings):
 
         The gold is that of the first row that has one.
         """
-        documents = rows["document_id"].to_pylist()
         members: dict[str, list[int]] = {}
-        for row, document in enumerate(documents):
+        for row, document in enumerate(rows["document_id"].to_pylist()):
             members.setdefault(document, []).append(row)
-        if len(members) == len(documents):
+        if len(members) == rows.num_rows:
             return with_columns(rows, {"id": rows["document_id"]})
-        texts, gold, scores = (rows[name].to_pylist() for name in ("text", "gold", "gold_score"))
-        return with_columns(
-            rows.take([at[0] for at in members.values()]),
-            {
-                "id": pa.array(list(members), pa.string()),
-                "text": pa.array(["\n".join(texts[i] for i in at) for at in members.values()], pa.string()),
-                "gold": pa.array([_first(gold[i] for i in at) for at in members.values()], pa.list_(pa.string())),
-                "gold_score": pa.array([_first(scores[i] for i in at) for at in members.values()], pa.float64()),
-            },
-        )
+
+        def of_documents(column: str, joined: Callable[[Iterator[Any]], Any]) -> pa.Array:
+            values = rows[column].to_pylist()
+            return pa.array([joined(values[i] for i in at) for at in members.values()], COLUMN_TYPES[column])
+
+        columns = {name: of_documents(name, _first) for name in ("gold", "gold_score")}
+        columns |= {"id": pa.array(list(members), pa.string()), "text": of_documents("text", "\n".join)}
+        return with_columns(rows.take([at[0] for at in members.values()]), columns)
 
     # ------------------------------------------------------------ saving
     def to_dict(self) -> dict[str, Any]:
@@ -295,5 +270,5 @@ class InputSpec(Settings):
         return super().to_dict() | {"cleaning": steps}
 
 
-def _first(values: Any) -> Any:
+def _first(values: Iterator[Any]) -> Any:
     return next((value for value in values if value is not None), None)

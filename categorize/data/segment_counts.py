@@ -41,12 +41,10 @@ class SegmentCounts:
         from categorize.data.segments.cuts import limit_of
 
         counts = list(Counter(segments["document_id"].to_pylist()).values()) or [0]
-        bare = 0
-        if spec.segments.by == "minutes":
-            bare = sum(not any(stamps(text)) for text in spec.raw_documents(rows)["text"].to_pylist())
-        limit = limit_of(spec.segments, tokens)
-        documents = len(set(rows["document_id"].to_pylist()))
-        return cls(spec.segments.by, limit, documents, segments.num_rows, float(np.median(counts)), max(counts), bare)
+        by, limit, documents = spec.segments.by, limit_of(spec.segments, tokens), len(rows["document_id"].unique())
+        texts = spec.raw_documents(rows)["text"].to_pylist() if by == "minutes" else []
+        bare = sum(not any(stamps(text)) for text in texts)
+        return cls(by, limit, documents, segments.num_rows, float(np.median(counts)), max(counts), bare)
 
     def lines(self, split: str) -> list[str]:
         """For the terminal."""
@@ -56,9 +54,8 @@ class SegmentCounts:
             f"median {self.median:g} a document, most {self.most:,}"
         ]
         if self.without_stamps:
-            lines.append(
-                f"warning: {split}: {self.without_stamps:,} documents have no time stamp and were not cut there"
-            )
+            bare = f"{self.without_stamps:,} documents have no time stamp and were not cut there"
+            lines.append(f"warning: {split}: {bare}")
         return lines
 
     def to_dict(self) -> dict[str, Any]:
