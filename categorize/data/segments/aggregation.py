@@ -8,21 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 
 from categorize.data.rows import codes
 from categorize.predictions import Predictions
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    FloatArray = npt.NDArray[np.float64]
-    IntArray = npt.NDArray[np.int64]
-    BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 def aggregate_predictions(how: str, predictions: Predictions, rows: pa.Table, *, multi_label: bool) -> Predictions:
@@ -92,8 +89,7 @@ def vote_predictions(
     )
     mean = None
     if predictions.probabilities is not None:
-        known = np.where(predictions.is_valid[:, None], predictions.probabilities, np.nan)
-        mean = weighted_mean(known, np.ones_like(known), of_row, len(names))
+        mean = _mean(predictions.probabilities, predictions.is_valid, of_row, len(names))
     return _of_documents(predictions, names, of_row, mean, None, decided)
 
 
@@ -116,13 +112,12 @@ def _of_documents(
     score: FloatArray | None,
     decided: list[list[str]] | None,
 ) -> Predictions:
-    raw = None
+    raw: list[str | None] | None = None
     if predictions.raw is not None:
-        answers: list[list[str]] = [[] for _ in names]
+        raw = [None] * len(names)
         for document, answer in zip(of_row.tolist(), predictions.raw, strict=True):
             if answer is not None:
-                answers[document].append(answer)
-        raw = ["\n".join(parts) if parts else None for parts in answers]
+                raw[document] = answer if (before := raw[document]) is None else f"{before}\n{answer}"
     valid = np.bincount(of_row, weights=predictions.is_valid, minlength=len(names)) > 0
     return Predictions(names, probabilities, score, decided, valid, raw, predictions.usage)
 
@@ -137,25 +132,27 @@ def aggregate_probabilities(
         lengths: of each segment, [segments].
     """
     if how == "max":
-        result = np.full((documents, values.shape[1]), -np.inf)
-        np.maximum.at(result, of_row, np.nan_to_num(values, nan=-np.inf))
-        return np.where(np.isneginf(result), np.nan, result)
-    weights = np.ones_like(values)
-    if how == "length_weighted":
-        weights = np.repeat(lengths[:, None], values.shape[1], axis=1)
-    elif how == "confidence_weighted":
+        result = np.full((documents, values.shape[1]), np.nan)
+        np.fmax.at(result, of_row, values)  # of a number and NaN, the number
+        return result
+    weights = lengths[:, None] if how == "length_weighted" else np.ones((1, 1))
+    if how == "confidence_weighted":
         weights = confidence(values, multi_label=multi_label)
     return weighted_mean(values, weights, of_row, documents)
 
 
 def weighted_mean(values: FloatArray, weights: FloatArray, of_row: IntArray, documents: int) -> FloatArray:
-    """Weighted mean of each document and label; the plain mean where all weights are 0."""
+    """Weighted mean of each document and label; the plain mean where all weights are 0. Weights are broadcast."""
     known = ~np.isnan(values)
     filled = np.where(known, values, 0.0)
     parts = (filled * weights, known * weights, filled, known.astype(np.float64))
     weighted, total, plain, counts = (sums(part, of_row, documents) for part in parts)
     mean = np.where(total > 0, weighted / np.where(total > 0, total, 1.0), plain / np.maximum(counts, 1.0))
     return np.where(counts > 0, mean, np.nan)
+
+
+def _mean(probabilities: FloatArray, valid: BoolArray, of_row: IntArray, documents: int) -> FloatArray:
+    return weighted_mean(np.where(valid[:, None], probabilities, np.nan), np.ones((1, 1)), of_row, documents)
 
 
 def sums(values: FloatArray, of_row: IntArray, documents: int) -> FloatArray:
@@ -167,16 +164,16 @@ def sums(values: FloatArray, of_row: IntArray, documents: int) -> FloatArray:
 
 
 def confidence(values: FloatArray, *, multi_label: bool) -> FloatArray:
-    """How sure each segment is, from 0 to 1, [segments, labels].
+    """How sure each segment is, from 0 to 1.
 
-    Single label: how far its highest probability is above that of a guess, the same for all labels. Multi-label: how
-    far each label's probability is from one half.
+    Single label, [segments, 1]: how far its highest probability is above that of a guess. Multi-label, [segments,
+    labels]: how far each label's probability is from one half.
     """
     if multi_label:
         return np.nan_to_num(np.abs(2 * values - 1), nan=0.0)
     guess = 1.0 / max(values.shape[1], 2)
     top = np.nan_to_num(values, nan=0.0).max(axis=1, keepdims=True)
-    return np.repeat(np.clip((top - guess) / (1 - guess), 0.0, 1.0), values.shape[1], axis=1)
+    return np.clip((top - guess) / (1 - guess), 0.0, 1.0)
 
 
 def aggregate_scores(how: str, scores: FloatArray, of_row: IntArray, documents: int, lengths: FloatArray) -> FloatArray:
@@ -189,7 +186,7 @@ def aggregate_scores(how: str, scores: FloatArray, of_row: IntArray, documents: 
             return np.full(documents, np.nan)
         bins = np.arange(documents + 1) - 0.5
         return np.asarray(binned_statistic(of_row[known], scores[known], "median", bins=bins).statistic)
-    weights = lengths[:, None] if how == "length_weighted" else np.ones((len(scores), 1))
+    weights = lengths[:, None] if how == "length_weighted" else np.ones((1, 1))
     return weighted_mean(scores[:, None], weights, of_row, documents)[:, 0]
 
 
@@ -230,16 +227,12 @@ def vote(
     np.minimum.at(first, (of_row[rows], columns), rows)
     mean = np.full(votes.shape, -1.0)
     if probabilities is not None:
-        counted = np.where(valid[:, None], probabilities, np.nan)
-        mean = np.nan_to_num(weighted_mean(counted, np.ones_like(counted), of_row, documents), nan=-1.0)
+        mean = np.nan_to_num(_mean(probabilities, valid, of_row, documents), nan=-1.0)
     if multi_label:
         bounds = np.array(thresholds) if len(thresholds) else np.full(len(labels), 0.5)
         half = voters[:, None] / 2
         tied = np.isclose(votes, half, rtol=1e-9) & (votes > 0)
         held = (votes > 0) if any_counts else ((votes > half) & ~tied) | (tied & (mean >= bounds))
         return [[labels[j] for j in np.flatnonzero(row).tolist()] for row in held]
-    result: list[list[str]] = []
-    for document in range(documents):
-        order = np.lexsort((first[document], -mean[document], -np.round(votes[document], 9))).tolist()
-        result.append([labels[order[0]]] if votes[document, order[0]] > 0 else [])
-    return result
+    best = np.lexsort((first, -mean, -np.round(votes, 9)), axis=1)[:, 0]
+    return [[labels[j]] if votes[document, j] > 0 else [] for document, j in enumerate(best.tolist())]

@@ -4,21 +4,19 @@ cuts that keep a part of a document, to compare them with."""
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from itertools import islice
 
 import numpy as np
+import numpy.typing as npt
 
 from categorize.data.rows import digest
 from categorize.data.segments.stamps import stamps
 from categorize.data.segments.tokens import TokenCounter
 from categorize.data.segments.turns import LONGEST_LABEL, Turn, find_turns, read_label
 from categorize.recipe.data_sections import Segments
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
 
 Span = tuple[int, int]
 NEED_A_LIMIT = ("tokens", "packed", "head", "tail", "head_tail", "random_sentences")
@@ -77,12 +75,11 @@ def cut_documents(
     result: list[list[Segment]] = []
     for start in range(0, len(documents), DOCUMENTS_AT_ONCE):
         block = documents[start : start + DOCUMENTS_AT_ONCE]
-        texts = [[_Text(piece, speaker_names) for piece in document.pieces] for document in block]
-        if limit is not None:
-            flat = [text for pieces in texts for text in pieces]
-            for text, spans in zip(flat, tokens.spans([text.text for text in flat]), strict=True):
-                text.set_tokens(spans)
-        result += _cut_block(block, texts, settings, tokens, limit, drop_labels)
+        pieces = [piece for document in block for piece in document.pieces]
+        spans = tokens.spans(pieces) if limit is not None else [np.zeros((0, 2), np.int64)] * len(pieces)
+        texts = iter([_Text(piece, at, speaker_names) for piece, at in zip(pieces, spans, strict=True)])
+        of_documents = [list(islice(texts, len(document.pieces))) for document in block]
+        result += _cut_block(block, of_documents, settings, tokens, limit, drop_labels)
     return result
 
 
@@ -101,37 +98,25 @@ def _cut_block(
     result = [cut(i, limit) for i in range(len(block))]
     if limit is None:
         return result
-    budgets = [limit] * len(block)
-    waiting = list(range(len(block)))
+    budgets = dict.fromkeys(range(len(block)), limit)  # of the documents that may still have a part that is too long
     for _ in range(ROUNDS):
-        lengths = tokens.lengths([part.text for i in waiting for part in result[i]])
-        again, start = [], 0
-        for i in waiting:
-            longest = int(lengths[start : start + len(result[i])].max())
-            start += len(result[i])
-            if longest > limit and budgets[i] > 1:
-                budgets[i] = max(1, budgets[i] - (longest - limit))
-                result[i] = cut(i, budgets[i])
-                again.append(i)
-        waiting = again
-        if not waiting:
+        if not budgets:
             break
+        lengths = iter(tokens.lengths([part.text for i in budgets for part in result[i]]).tolist())
+        longest = {i: max(islice(lengths, len(result[i]))) for i in budgets}
+        budgets = {i: max(1, budgets[i] - (n - limit)) for i, n in longest.items() if n > limit and budgets[i] > 1}
+        for i, budget in budgets.items():
+            result[i] = cut(i, budget)
     return result
 
 
 class _Text:
     """A text with where its tokens stand."""
 
-    def __init__(self, text: str, speaker_names: Collection[str]) -> None:
-        self.text = text
-        self.speaker_names = speaker_names
-        self.starts = self.ends = np.zeros(0, dtype=np.int64)
-
-    def set_tokens(self, spans: npt.NDArray[np.int64]) -> None:
-        """Where the tokens stand; several may share one character (the bytes of an emoji)."""
-        spans = spans[spans[:, 1] > spans[:, 0]]
-        self.starts = np.maximum.accumulate(spans[:, 0]) if len(spans) else spans[:, 0]
-        self.ends = np.maximum.accumulate(spans[:, 1]) if len(spans) else spans[:, 1]
+    def __init__(self, text: str, spans: npt.NDArray[np.int64], speaker_names: Collection[str]) -> None:
+        self.text, self.speaker_names = text, speaker_names
+        # Several tokens may share one character (the bytes of an emoji).
+        self.starts, self.ends = np.maximum.accumulate(spans[spans[:, 1] > spans[:, 0]]).T
 
     # ------------------------------------------------------------ the cuts
     def cut(self, settings: Segments, budget: int | None, document: str, drop_labels: bool) -> Iterator[Segment]:
@@ -185,10 +170,8 @@ class _Text:
             called = bool(turn.speaker and _ASKING_NAME.search(turn.speaker))
             said = self.text[turn.start : turn.end]
             asking = called or "?" in said or "？" in said
-            new = asking and (
-                not asked or (bool(answerers) and (turn.speaker is None or turn.speaker not in answerers))
-            )
-            if new or not parts:
+            answered = bool(answerers) and (turn.speaker is None or turn.speaker not in answerers)
+            if not parts or (asking and (answered or not asked)):
                 parts.append((turn.start, turn.end))
                 asked, asker, answerers = asking, turn.speaker, set()
             else:
@@ -274,30 +257,23 @@ class _Text:
 
     def _begin_of_word(self, first: int, token: int) -> int:
         """The token moved back to where its word begins, or, where that is before `first`, its character."""
-        at = token
-        while at > first and self._inside_a_word(at):
-            at -= 1
-        if self._inside_a_word(at):
-            at = token
-            while at > first and self._inside_a_character(at):
-                at -= 1
-        return at
+        at = self._moved_back(token, first, self._inside_a_word)
+        return self._moved_back(token, first, self._inside_a_character) if self._inside_a_word(at) else at
 
     def _end(self, begin: int, end: int, last: int) -> int:
         """The end of a window moved back to a whole word, within its second half, or to a whole character."""
         if end >= last:
             return last
-        at = end
-        while at > begin + (end - begin) // 2 and self._inside_a_word(at):
-            at -= 1
+        at = self._moved_back(end, begin + (end - begin) // 2, self._inside_a_word)
         if not self._inside_a_word(at):
             return at
-        at = end
-        while at > begin + 1 and self._inside_a_character(at):
-            at -= 1
+        at = self._moved_back(end, begin + 1, self._inside_a_character)
         while at < last and self._inside_a_character(at):
             at += 1  # one character of more tokens than the budget
         return at
+
+    def _moved_back(self, token: int, first: int, inside: Callable[[int], bool]) -> int:
+        return next((at for at in range(token, first, -1) if not inside(at)), min(first, token))
 
     def _inside_a_character(self, token: int) -> bool:
         return 0 < token < len(self.starts) and bool(self.starts[token] < self.ends[token - 1])

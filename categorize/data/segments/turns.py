@@ -76,10 +76,9 @@ def read_label(line: str, names: Collection[str] = ()) -> Label | None:
     head = line[: start + LONGEST_LABEL]
     if _OPENS.search(head, start):  # Speaker 3 (00:12): the colon of a stamp ends no label
         head = head[:start] + STAMP_MARK.sub(lambda stamp: "_" * len(stamp.group()), head[start:])
-    found = [at for at in (head.find(":", start), head.find("：", start)) if at > start]
-    if not found:
+    colon = min((at for at in (head.find(":", start), head.find("：", start)) if at > start), default=None)
+    if colon is None:
         return None
-    colon = min(found)
     written = line[start:colon].strip()
     name = STAMP_MARK.sub("", written).strip()
     after = line[colon + 1 : colon + 2]
@@ -88,10 +87,7 @@ def read_label(line: str, names: Collection[str] = ()) -> Label | None:
             return None
     elif not is_speaker(name) or not _ends_label(name, line[colon], after):
         return None
-    end = colon + 1
-    while end < len(line) and line[end] in " \t":
-        end += 1
-    return Label(name, start, end)
+    return Label(name, start, len(line) - len(line[colon + 1 :].lstrip(" \t")))
 
 
 def _ends_label(name: str, colon: str, after: str) -> bool:
