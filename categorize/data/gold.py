@@ -12,7 +12,7 @@ from itertools import accumulate
 import pyarrow as pa
 
 from categorize.data.columns import Cell, label_cells, row_name, split_cell, to_number
-from categorize.data.rows import first_seen
+from categorize.data.rows import first_seen, grouped
 from categorize.errors import UserError
 from categorize.labels import Label, LabelSet, UnknownLabel, spell
 from categorize.recipe.scalars import flow
@@ -94,10 +94,7 @@ def _read_labels(rows: pa.Table, label_set: LabelSet, separator: str) -> tuple[G
 
 def _by_file(rows: pa.Table, at: Sequence[int]) -> dict[str, list[int]]:
     """Rows by their file, in order."""
-    result: dict[str, list[int]] = {}
-    for row, file in zip(at, rows["file"].take(pa.array(at, pa.int64())).to_pylist(), strict=True):
-        result.setdefault(file, []).append(row)
-    return result
+    return grouped(zip(rows["file"].take(pa.array(at, pa.int64())).to_pylist(), at, strict=True))
 
 
 def _shown(cell: Cell) -> str:
@@ -108,10 +105,10 @@ def _resolve(
     cell: str | tuple[str, ...], label_set: LabelSet, separator: str
 ) -> tuple[list[str] | None, tuple[str, ...]]:
     """Label names of a cell in label-set order (None: not labelled), and its values outside the set."""
-    values = split_cell(cell, separator) if isinstance(cell, str) and label_set.is_multi_label else cell
-    if values is None:
+    parts = split_cell(cell, separator) if isinstance(cell, str) and label_set.is_multi_label else cell
+    if parts is None:
         return None, ()
-    values = first_seen([values] if isinstance(values, str) else values)
+    values = first_seen([parts] if isinstance(parts, str) else parts)
     unknown = tuple(value for value in values if not label_set.knows(value))
     names = set()
     for value in values:

@@ -18,7 +18,7 @@ from categorize.data.cleaning.report import CleaningTrace
 from categorize.data.cleaning.steps import cleaner
 from categorize.data.columns import extract, text_columns
 from categorize.data.reading.raw import RawTable, from_arrow, from_columns
-from categorize.data.rows import COLUMN_TYPES, fields_of, new_rows, struct_of, with_columns
+from categorize.data.rows import COLUMN_TYPES, fields_of, grouped, new_rows, struct_of, with_columns
 from categorize.data.segments.aggregation import aggregate_predictions, vote_predictions
 from categorize.data.segments.cuts import Document, Segment, cut_by_minutes, cut_documents
 from categorize.data.segments.tokens import TokenCounter
@@ -249,9 +249,7 @@ class InputSpec(Settings):
 
         The gold is that of the first row that has one.
         """
-        members: dict[str, list[int]] = {}
-        for row, document in enumerate(rows["document_id"].to_pylist()):
-            members.setdefault(document, []).append(row)
+        members = grouped(zip(rows["document_id"].to_pylist(), range(rows.num_rows), strict=True))
         if len(members) == rows.num_rows:
             return with_columns(rows, {"id": rows["document_id"]})
 

@@ -9,11 +9,17 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 COLUMN_TYPES: dict[str, pa.DataType] = {
     "id": pa.string(),
@@ -99,10 +105,18 @@ def answers(rows: pa.Table) -> list[object]:
     return [tuple(names) if names is not None else score for names, score in pairs]
 
 
-def codes(values: Iterable[str]) -> tuple[list[str], npt.NDArray[np.int64]]:
+def codes(values: Iterable[str]) -> tuple[list[str], IntArray]:
     """Distinct values in order of first appearance, and the number of each."""
     encoded = pa.array(values, pa.string()).dictionary_encode()
     return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
+
+
+def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
+    """The values of each key, keys in order of first appearance."""
+    result: dict[Key, list[Value]] = {}
+    for key, value in pairs:
+        result.setdefault(key, []).append(value)
+    return result
 
 
 def first_seen(values: Iterable[str]) -> list[str]:

@@ -10,16 +10,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 
-from categorize.data.rows import codes
+from categorize.data.rows import BoolArray, FloatArray, IntArray, codes
 from categorize.predictions import Predictions
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 def aggregate_predictions(how: str, predictions: Predictions, rows: pa.Table, *, multi_label: bool) -> Predictions:
@@ -173,7 +168,7 @@ def confidence(values: FloatArray, *, multi_label: bool) -> FloatArray:
         return np.nan_to_num(np.abs(2 * values - 1), nan=0.0)
     guess = 1.0 / max(values.shape[1], 2)
     top = np.nan_to_num(values, nan=0.0).max(axis=1, keepdims=True)
-    return np.clip((top - guess) / (1 - guess), 0.0, 1.0)
+    return np.asarray(np.clip((top - guess) / (1 - guess), 0.0, 1.0))
 
 
 def aggregate_scores(how: str, scores: FloatArray, of_row: IntArray, documents: int, lengths: FloatArray) -> FloatArray:

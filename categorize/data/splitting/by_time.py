@@ -9,12 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from categorize.data.splitting.shares import TEST, TRAIN, UNASSIGNED, VALIDATION, Fractions, IntArray, Units
+from categorize.data.rows import FloatArray, IntArray
+from categorize.data.splitting.shares import TEST, TRAIN, UNASSIGNED, VALIDATION, Fractions, Units, known_splits
 from categorize.errors import UserError
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -45,8 +43,7 @@ def assign_by_time(
     Raises:
         UserError: too few different times for the splits that are asked for.
     """
-    known = existing or {}
-    split = np.fromiter((known.get(key, UNASSIGNED) for key in units.keys), dtype=np.int64, count=len(units.keys))
+    split = known_splits(units.keys, existing or {})
     cut = _known_cut(split, times) if (split >= 0).any() else _cut(units.sizes, times, fractions)
     fresh = np.where(times >= cut.test, TEST, np.where(times >= cut.validation, VALIDATION, TRAIN))
     return np.where(split == UNASSIGNED, fresh, split), cut

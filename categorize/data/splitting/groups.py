@@ -9,27 +9,15 @@ and the new ones moves: a deal by falling size into the largest deficit is as ev
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from categorize.data.splitting.shares import (
-    NAMES,
-    TEST,
-    TRAIN,
-    UNASSIGNED,
-    VALIDATION,
-    Fractions,
-    IntArray,
-    Units,
-    known_splits,
-    seeded_hash,
-)
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from categorize.data.rows import BoolArray, FloatArray, IntArray
+from categorize.data.splitting import shares
+from categorize.data.splitting.shares import UNASSIGNED, Fractions, Units, known_splits, seeded_hash
 
 # How far a label's share in a split may be off before groups are exchanged, and a fold's, whose errors add up.
 _OFF, _OFF_FOLD = 0.008, 0.005
@@ -43,25 +31,15 @@ _PAIR_CELLS = 4_000_000  # of all pairs of them, by label
 _STEPS = 100
 _MOST = 2 / 3  # of the rows of groups that are small enough for a split, the most that it takes
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-
 
 @dataclass(frozen=True)
 class _Groups:
-    """Groups in the order of their keys.
+    """Groups in the order of their keys."""
 
-    Attributes:
-        order: int64 [groups]; the number of each in `Units`.
-        keys: of each.
-        sizes: float64 [groups]; labelled rows.
-        counts: scipy.sparse [groups, labels + 1]; rows with each label, and in the last column all rows.
-    """
-
-    order: IntArray
+    order: IntArray  # [groups]; the number of each in `Units`
     keys: list[str]
-    sizes: FloatArray
-    counts: Any
+    sizes: FloatArray  # [groups]; labelled rows
+    counts: Any  # scipy.sparse [groups, labels + 1]; rows with each label, and in the last column all rows
 
     @classmethod
     def of(cls, units: Units) -> _Groups:
@@ -79,8 +57,7 @@ class _Groups:
 
     def sums(self, chosen: BoolArray) -> FloatArray:
         """Rows with each label, and all rows, of the chosen groups."""
-        result: FloatArray = self.counts[np.flatnonzero(chosen)].sum(axis=0)
-        return result
+        return np.asarray(self.counts[np.flatnonzero(chosen)].sum(axis=0))
 
     def hashes(self, seed: int, name: str) -> FloatArray:
         return np.array([seeded_hash(seed, f"{name}\x1f{key}") / 2**64 for key in self.keys])
@@ -93,11 +70,11 @@ def assign_groups(units: Units, fractions: Fractions, existing: Mapping[str, int
     groups = _Groups.of(units)
     split = known_splits(groups.keys, existing or {})
     total = groups.sums(np.ones(len(split), dtype=bool))
-    for target, share in ((TEST, fractions.test), (VALIDATION, fractions.validation)):
+    for target, share in ((shares.TEST, fractions.test), (shares.VALIDATION, fractions.validation)):
         if share:
-            hashes = groups.hashes(fractions.seed, NAMES[target])
+            hashes = groups.hashes(fractions.seed, shares.NAMES[target])
             split[_taken(groups, share * total, split == target, split == UNASSIGNED, hashes, _OFF)] = target
-    split[split == UNASSIGNED] = TRAIN
+    split[split == UNASSIGNED] = shares.TRAIN
     return split[np.argsort(groups.order)]
 
 
@@ -159,8 +136,7 @@ def _thresholds(counts: Any, sizes: FloatArray, lacking: FloatArray, hashes: Flo
     numbers = np.zeros(len(lacking))
 
     def place(at: FloatArray) -> FloatArray:
-        result: FloatArray = 0.5 + (start + mixes @ at - hashes) / band
-        return result
+        return np.asarray(0.5 + (start + mixes @ at - hashes) / band)
 
     def objective(at: FloatArray) -> float:
         z = place(at)
@@ -174,8 +150,7 @@ def _thresholds(counts: Any, sizes: FloatArray, lacking: FloatArray, hashes: Flo
         part, weights = mixes[inside], sizes[inside] / band
 
         def curvature(at: FloatArray, part: Any = part, weights: FloatArray = weights) -> FloatArray:
-            result: FloatArray = part.T @ (weights * (part @ at)) + ridge * at
-            return result
+            return np.asarray(part.T @ (weights * (part @ at)) + ridge * at)
 
         shape = (len(numbers), len(numbers))
         step, _ = cg(LinearOperator(shape, matvec=curvature, dtype=np.float64), -gradient, rtol=1e-10)
@@ -185,8 +160,7 @@ def _thresholds(counts: Any, sizes: FloatArray, lacking: FloatArray, hashes: Flo
         numbers = numbers + length * step
         if float(np.abs(step).max()) < 1e-9:
             break
-    result: FloatArray = start + mixes @ numbers
-    return result
+    return np.asarray(start + mixes @ numbers)
 
 
 def _exchange(
@@ -201,8 +175,7 @@ def _exchange(
         """Squares of what the labels and the size are further off than they may be, summed over the last axis."""
         labels = error[..., :-1] - shares * error[..., -1:]
         beyond = np.maximum(np.abs(np.concatenate([labels, error[..., -1:]], axis=-1)) - slack, 0) / wanted[-1]
-        result: FloatArray = (beyond**2).sum(axis=-1)
-        return result
+        return np.asarray((beyond**2).sum(axis=-1))
 
     error = counts[np.flatnonzero(chosen)].sum(axis=0) - lacking
     for window in _WINDOWS:

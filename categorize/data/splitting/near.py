@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
+from categorize.data.rows import BoolArray, FloatArray, IntArray, grouped
 
 SIMILARITY = 0.8
 # 16 bands of 5 values find a pair of similarity 0.8 in 99.8% of all cases, one of 0.5 in 40%.
@@ -101,22 +100,15 @@ class NearTexts:
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
-        edges = (self.pairs[:, 0], self.pairs[:, 1])
-        graph = coo_array((np.ones(len(self.pairs)), edges), shape=(self.nodes, self.nodes))
-        _, number = connected_components(graph, directed=False)
-        result: IntArray = number.astype(np.int64)
-        return result
+        graph = coo_array((np.ones(len(self.pairs)), tuple(self.pairs.T)), shape=(self.nodes, self.nodes))
+        return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
     def neighbours(self) -> dict[int, list[int]]:
         """Node -> the nodes near it, itself left out."""
-        result: dict[int, list[int]] = {}
-        for a, b in self.pairs.tolist():
-            result.setdefault(a, []).append(b)
-            result.setdefault(b, []).append(a)
-        return result
+        return grouped(np.concatenate([self.pairs, self.pairs[:, ::-1]]).tolist())
 
 
-def _similarities(pairs: IntArray, shingles_of: Callable[[int], frozenset[str]]) -> npt.NDArray[np.float64]:
+def _similarities(pairs: IntArray, shingles_of: Callable[[int], frozenset[str]]) -> FloatArray:
     """Jaccard similarity of the sets of each pair, [pairs]; form letters make millions of pairs."""
     from scipy.sparse import csr_array
 
@@ -128,8 +120,7 @@ def _similarities(pairs: IntArray, shingles_of: Callable[[int], frozenset[str]])
     bounds = np.concatenate([[0], np.cumsum(sizes)])
     held = csr_array((np.ones(len(columns), dtype=np.int32), columns.ravel(), bounds), (len(members), len(values)))
     shared = np.asarray(held[a].multiply(held[b]).sum(axis=1)).ravel()
-    similarity: npt.NDArray[np.float64] = shared / (sizes[a] + sizes[b] - shared)
-    return similarity
+    return np.asarray(shared / (sizes[a] + sizes[b] - shared))
 
 
 def _digests(texts: Sequence[str]) -> npt.NDArray[np.uint32]:
@@ -150,8 +141,7 @@ def _hash_rows(values: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
     wide = values.astype(np.uint64)
     first, second = ((wide * row).sum(axis=1, dtype=np.uint64) for row in multipliers)
     mask = np.uint64(0xFFFFFFFF00000000)
-    result: npt.NDArray[np.uint64] = (first & mask) | (second >> np.uint64(32))
-    return result
+    return np.asarray((first & mask) | (second >> np.uint64(32)))
 
 
 def _candidates(digests: npt.NDArray[np.uint32]) -> IntArray:
@@ -160,9 +150,9 @@ def _candidates(digests: npt.NDArray[np.uint32]) -> IntArray:
     for band in range(_BANDS):
         keys = _hash_rows(digests[:, band * _ROWS : (band + 1) * _ROWS])
         _, code, count = np.unique(keys, return_inverse=True, return_counts=True)
-        shared = np.flatnonzero(count[code.ravel()] > 1)
-        order = shared[np.argsort(code.ravel()[shared], kind="stable")]
-        codes = code.ravel()[order]
+        shared = np.flatnonzero(count[code] > 1)
+        order = shared[np.argsort(code[shared], kind="stable")]
+        codes = code[order]
         of_band = []
         for step in range(1, min(_NEIGHBOURS, int(count.max())) + 1):
             same = codes[step:] == codes[:-step]

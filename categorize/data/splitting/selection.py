@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 import pyarrow as pa
 
-from categorize.data.rows import answers
+from categorize.data.rows import answers, grouped
 from categorize.data.splitting.near import NearTexts
 from categorize.data.splitting.shares import seeded_hash
 from categorize.errors import UserError
@@ -33,15 +34,12 @@ def reasons_to_leave(rows: pa.Table, data: DataSection, near: NearTexts | None) 
     Raises:
         UserError: a sample too small for any document.
     """
-    reasons: list[str | None] = [None] * rows.num_rows
-    train = np.flatnonzero(rows["split"].to_numpy() == "train").tolist()
-    texts = rows["text"].to_pylist()
     # An evaluation keeps empty texts; training on them teaches nothing.
-    for row in train:
-        if not texts[row]:
-            reasons[row] = EMPTY
+    places = zip(rows["split"].to_pylist(), rows["text"].to_pylist(), strict=True)
+    reasons = [EMPTY if split == "train" and not text else None for split, text in places]
     by_document = data.columns.document is not None
     if data.dedupe != "none":
+        train = np.flatnonzero(rows["split"].to_numpy() == "train").tolist()
         at = [row for row in train if reasons[row] is None]
         if by_document:
             _mark_documents(reasons, rows, at)
@@ -75,11 +73,8 @@ def _mark_duplicates(reasons: list[str | None], rows: pa.Table, train: Sequence[
 def _mark_documents(reasons: list[str | None], rows: pa.Table, train: Sequence[int]) -> None:
     """Rows of training documents of which all rows are those of an earlier one: a turn such as "Yes." stays."""
     documents, keys, golds = rows["document_id"].to_pylist(), rows["content_hash"].to_pylist(), answers(rows)
-    members: dict[str, list[int]] = {}
-    for row in train:
-        members.setdefault(documents[row], []).append(row)
     seen: set[tuple[object, ...]] = set()
-    for at in members.values():
+    for at in grouped((documents[row], row) for row in train).values():
         whole = tuple((keys[row], golds[row]) for row in at)
         if whole in seen:
             for row in at:
@@ -92,34 +87,21 @@ def _mark_sample(reasons: list[str | None], rows: pa.Table, sample: Sample, by_d
     column = "document_id" if by_document else "content_hash"
     splits, keys, gold, scores = (rows[name].to_pylist() for name in ("split", column, "gold", "gold_score"))
     for split in dict.fromkeys(sample.splits):
-        members: dict[str, list[int]] = {}
-        times: Counter[str] = Counter()
-        for row, where in enumerate(splits):
-            if where != split or reasons[row] is not None:
-                continue
-            key = keys[row]
-            if not by_document:  # each row of a text that stands several times is drawn by itself
-                times[key] += 1
-                key = f"{key}\x1f{times[key]}"
-            members.setdefault(key, []).append(row)
-        names = list(members)
-        strata = ["" for _ in names]
+        rows_of = [row for row, where in enumerate(splits) if where == split and reasons[row] is None]
+        members = grouped((keys[row], row) for row in rows_of)
+        if not by_document:  # each row of a text that stands several times is drawn by itself
+            members = {f"{key}\x1f{n}": [row] for key, at in members.items() for n, row in enumerate(at, 1)}
+        units = list(members.values())
+        strata = ["" for _ in units]
         if sample.stratified:
-            first = [members[name][0] for name in names]
-            strata = _strata([gold[i] if scores[i] is None else [] for i in first])
-        taken = 0
-        full = False
-        for position in _order(names, strata, sample.seed):
-            at = members[names[position]]
-            # The first that does not fit ends the sample: skipping it would make a larger sample lose rows.
-            full = full or taken + len(at) > sample.rows
-            if full:
-                for row in at:
-                    reasons[row] = NOT_SAMPLED
-            else:
-                taken += len(at)
-        if names and not taken:
-            largest = max(len(at) for at in members.values())
+            strata = _strata([gold[at[0]] if scores[at[0]] is None else [] for at in units])
+        order = _order(list(members), strata, sample.seed)
+        # The first that does not fit ends the sample: skipping it would make a larger sample lose rows.
+        fit = sum(total <= sample.rows for total in accumulate(len(units[i]) for i in order))
+        for row in (row for i in order[fit:] for row in units[i]):
+            reasons[row] = NOT_SAMPLED
+        if units and not fit:
+            largest = max(map(len, units))
             raise UserError(
                 f"data.sample.rows: {sample.rows} is less than the first document that is drawn for {split} has; "
                 f"documents stay whole, and the longest has {largest} rows: raise the number"

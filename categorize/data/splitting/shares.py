@@ -11,12 +11,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from categorize.data.columns import to_number
-from categorize.data.rows import codes, digest
+from categorize.data.rows import BoolArray, IntArray, codes, digest
 from categorize.errors import UserError
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
@@ -28,8 +29,6 @@ _LARGE_SHARE = 0.1
 _FEW_ROWS = 3
 _NO_LABEL = "\x00no label"
 _NUMBER = "\x00number"
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -97,18 +96,11 @@ def unit_keys(
     """
     if groups is None and documents is None:
         return list(content_keys)
-    documents = documents if documents is not None else [None] * len(content_keys)
-    groups = groups if groups is not None else [None] * len(content_keys)
-    memory: dict[str, str] = {}
-
-    def key(value: str) -> str:
-        if value not in memory:
-            memory[value] = digest(value)
-        return memory[value]
-
+    nothing = [None] * len(content_keys)
+    key = lru_cache(maxsize=None)(digest)
     return [
         key(f"group\x1f{group}") if group else key(f"document\x1f{document}") if document else content
-        for content, document, group in zip(content_keys, documents, groups, strict=True)
+        for content, document, group in zip(content_keys, documents or nothing, groups or nothing, strict=True)
     ]
 
 
@@ -123,28 +115,19 @@ def make_units(keys: Sequence[str], values: Sequence[Sequence[str] | None]) -> U
 
     The stratum is the value that the fewest units hold; equals are told apart by the value itself.
     """
-    labelled = np.fromiter((v is not None for v in values), dtype=bool, count=len(values))
-    names, unit = codes([key for key, v in zip(keys, values, strict=True) if v is not None])
+    at = np.array([row for row, v in enumerate(values) if v is not None], dtype=np.int64)
+    labelled = [v or (_NO_LABEL,) for v in values if v is not None]
+    names, unit = codes([keys[row] for row in at.tolist()])
     of_row = np.full(len(values), UNASSIGNED, dtype=np.int64)
-    of_row[labelled] = unit
-    code_of_value: dict[str, int] = {}
-    code_of_stratum: dict[str, int] = {}
-    pair_units: list[int] = []
-    pair_codes: list[int] = []
-    for u, row_values in zip(unit.tolist(), (v for v in values if v is not None), strict=True):
-        for value in row_values or (_NO_LABEL,):
-            if value not in code_of_value:
-                code_of_value[value] = code_of_stratum.setdefault(stratum_value(value), len(code_of_stratum))
-            pair_units.append(u)
-            pair_codes.append(code_of_value[value])
-    # Codes in the order of the values, not of the rows: ties must not depend on file order.
-    ordered = sorted(code_of_stratum)
-    rank = np.empty(len(ordered), dtype=np.int64)
-    rank[[code_of_stratum[value] for value in ordered]] = np.arange(len(ordered))
-    of_pair = rank[np.asarray(pair_codes, dtype=np.int64)]
-    pairs, label_rows = np.unique(
-        np.asarray(pair_units, dtype=np.int64) * max(len(ordered), 1) + of_pair, return_counts=True
-    )
+    of_row[at] = unit
+    distinct, code = codes([value for row in labelled for value in row])
+    strata_of = [stratum_value(value) for value in distinct]
+    # Numbered in the order of the values, not of the rows: ties must not depend on file order.
+    ordered = sorted(set(strata_of))
+    rank = {name: i for i, name in enumerate(ordered)}
+    of_pair = np.array([rank[name] for name in strata_of], dtype=np.int64)[code]
+    pair = np.repeat(unit, [len(row) for row in labelled]) * max(len(ordered), 1) + of_pair
+    pairs, label_rows = np.unique(pair, return_counts=True)
     of_unit, of_value = np.divmod(pairs, max(len(ordered), 1))
     rarity = np.bincount(of_value, minlength=len(ordered))
     best = np.lexsort((of_value, rarity[of_value], of_unit))
@@ -156,9 +139,8 @@ def make_units(keys: Sequence[str], values: Sequence[Sequence[str] | None]) -> U
 
 def seeded_hash(seed: int, text: str) -> int:
     """64 bits of BLAKE2b over seed and text."""
-    return int.from_bytes(
-        hashlib.blake2b(f"{seed}\x1f{text}".encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big"
-    )
+    encoded = f"{seed}\x1f{text}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "big")
 
 
 def known_splits(keys: Sequence[str], existing: Mapping[str, int]) -> IntArray:
@@ -210,21 +192,20 @@ def _cut(
     remainder = np.array([seeded_hash(seed, f"{NAMES[target]}\x1f{name}") / 2**64 for name in names])
     totals = np.bincount(stratum[ordered], weights=sizes[ordered], minlength=len(names))
     held = ordered[split[ordered] == target]
-    lacking = np.floor(totals * quota + remainder) - np.bincount(
-        stratum[held], weights=sizes[held], minlength=len(names)
-    )
+    held_rows = np.bincount(stratum[held], weights=sizes[held], minlength=len(names))
+    lacking = np.floor(totals * quota + remainder) - held_rows
     free = ordered[split[ordered] == UNASSIGNED]
     before = np.cumsum(sizes[free]) - sizes[free]
-    starts = np.unique(stratum[free], return_index=True)
+    found, starts = np.unique(stratum[free], return_index=True)
     offset = np.zeros(len(names))
-    offset[starts[0]] = before[starts[1]]
+    offset[found] = before[starts]
     middle = before - offset[stratum[free]] + sizes[free] / 2
     split[free[middle < lacking[stratum[free]]]] = target
 
 
 def _deal_large(
     split: IntArray,
-    large: npt.NDArray[np.bool_],
+    large: BoolArray,
     stratum: IntArray,
     names: list[str],
     sizes: IntArray,
@@ -261,9 +242,7 @@ def _deal_large(
             other += float(sizes[fresh[~chosen]].sum())
 
 
-def _two_sides(
-    sizes: IntArray, target_a: float, target_b: float, held_a: float, held_b: float
-) -> npt.NDArray[np.bool_]:
+def _two_sides(sizes: IntArray, target_a: float, target_b: float, held_a: float, held_b: float) -> BoolArray:
     """Which of the units, in this order, go to side A."""
     chosen = np.zeros(len(sizes), dtype=bool)
     for i, size in enumerate(sizes.tolist()):
@@ -280,7 +259,7 @@ def _two_sides(
     return chosen
 
 
-def is_large(sizes: IntArray, stratum: IntArray, strata: int, share: float) -> npt.NDArray[np.bool_]:
+def is_large(sizes: IntArray, stratum: IntArray, strata: int, share: float) -> BoolArray:
     """Bool [units]: units of more than three rows and more than a tenth of their stratum's quota."""
     rows_of_stratum = np.bincount(stratum, weights=sizes, minlength=strata)
     return np.asarray(sizes > np.maximum(_FEW_ROWS, _LARGE_SHARE * share * rows_of_stratum[stratum]))
