@@ -12,9 +12,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from categorize.errors import UserError
 from categorize.methods.method import Method
 from categorize.nn.parameters import parameter_counts
+from categorize.predictions import FloatArray
 from categorize.processes import is_main_process, print0
 from categorize.recipe.compatibility import PROMPT_LEARNING
 from categorize.recipe.resuming import changes
@@ -34,10 +39,6 @@ from categorize.runs.folder import (
 from categorize.writing import disk_errors
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import pyarrow as pa
-
     from categorize.data.splits import LoadedData
     from categorize.recipe.command import Command
 
@@ -244,9 +245,6 @@ def _predict(
 def compare(before: Path, after: Path, dtype: str, is_regression: bool) -> MergeComparison:
     """Compare the predictions that two run folders hold of the validation rows, or of the test rows where there are no
     others."""
-    import numpy as np
-    import pyarrow.parquet as pq
-
     splits = [name for name in ("validation", "test") if (after / f"predictions/{name}.parquet").is_file()]
     if not splits:
         return MergeComparison(None, 0, None, None, dtype)
@@ -270,15 +268,14 @@ def compare(before: Path, after: Path, dtype: str, is_regression: bool) -> Merge
     )
 
 
-def _divergence(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> float:
+def _divergence(before: FloatArray, after: FloatArray) -> float:
     """Kullback-Leibler divergence in nats, mean over rows. Probabilities [rows, labels] that do not add up to 1 are
     those of several labels, each for itself."""
-    import numpy as np
     from scipy.special import rel_entr
 
-    def nats(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def nats(first: FloatArray, second: FloatArray) -> FloatArray:
         smallest = np.finfo(np.float32).tiny
-        entropies: npt.NDArray[np.float64] = rel_entr(np.maximum(first, smallest), np.maximum(second, smallest))
+        entropies: FloatArray = rel_entr(np.maximum(first, smallest), np.maximum(second, smallest))
         return entropies
 
     both = nats(before, after)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,10 @@ class Predictions:
     """
 
     ids: Sequence[str]
-    probabilities: npt.NDArray[np.float64] | None = None
-    score: npt.NDArray[np.float64] | None = None
+    probabilities: FloatArray | None = None
+    score: FloatArray | None = None
     decided: Sequence[Sequence[str]] | None = None
-    valid: npt.NDArray[np.bool_] | None = None
+    valid: BoolArray | None = None
     raw: Sequence[str | None] | None = None
     usage: Usage = field(default_factory=Usage)
 
@@ -52,8 +55,6 @@ class Predictions:
         return len(self.ids)
 
     def __post_init__(self) -> None:
-        import numpy as np
-
         if self.valid is None:
             object.__setattr__(self, "valid", np.ones(len(self.ids), dtype=bool))
         for name in ("probabilities", "score", "decided", "valid", "raw"):
@@ -62,15 +63,13 @@ class Predictions:
                 raise ValueError(f"{name} has {len(value)} rows, ids has {len(self.ids)}")
 
     @property
-    def is_valid(self) -> npt.NDArray[np.bool_]:
+    def is_valid(self) -> BoolArray:
         """`valid`, never None."""
         assert self.valid is not None
         return self.valid
 
     def take(self, positions: Sequence[int] | npt.NDArray[Any]) -> Predictions:
         """The rows at these positions, in this order; usage stays that of the whole block."""
-        import numpy as np
-
         at = np.asarray(positions, dtype=np.int64)
 
         def pick(values: Any) -> Any:
@@ -88,8 +87,6 @@ class Predictions:
     @classmethod
     def concatenate(cls, blocks: Iterable[Predictions]) -> Predictions:
         """One block of all rows; a column that any block lacks is None unless that block is empty."""
-        import numpy as np
-
         parts = list(blocks)
         filled = [block for block in parts if len(block)] or parts[:1]
         if not filled:

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
+
+from categorize.predictions import IntArray
 from categorize.prompts.messages import Prompt
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import pyarrow as pa
     import torch
 
 MAX_PADDING = 0.25  # largest share of padding in a batch: a token budget alone lets one long text pad many short ones
@@ -26,10 +27,8 @@ def model_inputs(rows: pa.Table | pa.RecordBatch, prompt: Prompt | None) -> list
     return [{**(raw or {}), "text": text} for raw, text in zip(fields, texts, strict=True)]
 
 
-def distinct_inputs(inputs: list[Any], prompt: Prompt | None) -> tuple[list[Any], npt.NDArray[np.int64]]:
+def distinct_inputs(inputs: list[Any], prompt: Prompt | None) -> tuple[list[Any], IntArray]:
     """The distinct inputs, and for each row which of them it is, int64 [rows]."""
-    import numpy as np
-
     keys = inputs if prompt is None else [tuple(one.get(column) for column in prompt.columns) for one in inputs]
     first: dict[Any, int] = {}
     inverse = np.fromiter((first.setdefault(key, len(first)) for key in keys), dtype=np.int64, count=len(keys))
@@ -39,9 +38,7 @@ def distinct_inputs(inputs: list[Any], prompt: Prompt | None) -> tuple[list[Any]
     return distinct, inverse
 
 
-def length_sorted_batches(
-    lengths: npt.NDArray[np.int64], batch_size: int, batch_tokens: int
-) -> Iterator[npt.NDArray[np.int64]]:
+def length_sorted_batches(lengths: IntArray, batch_size: int, batch_tokens: int) -> Iterator[IntArray]:
     """Positions in batches of like length, longest first, so that a memory shortage shows at once.
 
     A batch holds at most `batch_size` rows, `batch_tokens` tokens with padding, and a share of `MAX_PADDING` padding.
@@ -50,8 +47,6 @@ def length_sorted_batches(
     >>> [batch.tolist() for batch in length_sorted_batches(np.array([3, 40, 4, 38]), 64, 100)]
     [[1, 3], [2, 0]]
     """
-    import numpy as np
-
     order = np.argsort(-lengths, kind="stable")
     start = 0
     while start < len(order):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from categorize.engines.batching import autocast, length_sorted_batches
 from categorize.nn.tokenizer import TokenizedTexts, pad
+from categorize.predictions import FloatArray
 from categorize.recipe.sections import PredictionSection
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
 
 
 class TorchEncoder:
@@ -32,9 +31,8 @@ class TorchEncoder:
             model.to(self.device)
         model.eval()
 
-    def outputs(self, texts: TokenizedTexts) -> npt.NDArray[np.float64]:
+    def outputs(self, texts: TokenizedTexts) -> FloatArray:
         """The model's logits, float64 [texts, width]."""
-        import numpy as np
         import torch
 
         result = np.zeros((len(texts), self.width), dtype=np.float64)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+from categorize.predictions import FloatArray
 
 Rows = TypeVar("Rows", contravariant=True)
 
@@ -15,6 +13,6 @@ class Engine(Protocol[Rows]):
     """Computes a fixed number of outputs for each of many encoded rows. Torch here; another runtime, or another way to
     keep a shared prefix, is another engine."""
 
-    def outputs(self, rows: Rows) -> npt.NDArray[np.float64]:
+    def outputs(self, rows: Rows) -> FloatArray:
         """Float64 [rows, width], in the order of the rows."""
         ...

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from categorize.engines.batching import autocast, length_sorted_batches
 from categorize.nn.adapters import is_prompt_learning
 from categorize.prompts.tokens import EncodedPrompt, PromptFormat
@@ -31,7 +33,6 @@ def generate_answers(
         in_step: one batch, written on until every process's answers have ended: those that share a model must make the
             same passes.
     """
-    import numpy as np
     import torch
 
     pad_token_id = int(prompt.tokenizer.pad_token_id)

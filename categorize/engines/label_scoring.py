@@ -12,14 +12,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from categorize.engines.batching import autocast, length_sorted_batches
 from categorize.nn.adapters import is_prompt_learning, virtual_tokens
+from categorize.predictions import FloatArray, IntArray
 from categorize.prompts.tokens import EncodedPrompt, PromptFormat
 from categorize.recipe.sections import PredictionSection
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     import torch
 
 Ids = tuple[int, ...]
@@ -75,29 +76,23 @@ class LabelScorer:
         self.virtual_tokens = virtual_tokens(model)
         self._cache: Any = None
 
-    def log_probabilities(self, rows: Sequence[EncodedPrompt]) -> npt.NDArray[np.float64]:
+    def log_probabilities(self, rows: Sequence[EncodedPrompt]) -> FloatArray:
         """Summed log-probabilities [rows, labels] of a batch, in one forward pass for each of the two kinds of rows."""
-        import numpy as np
-
         return self._each(rows, [np.arange(len(rows) * len(self.plan.contexts))])
 
-    def in_batches(self, rows: Sequence[EncodedPrompt], batch_size: int, batch_tokens: int) -> npt.NDArray[np.float64]:
+    def in_batches(self, rows: Sequence[EncodedPrompt], batch_size: int, batch_tokens: int) -> FloatArray:
         """`log_probabilities` of many rows; the bounds hold for the sequences of a forward pass, of which every row has
         one a context. Those of like length go together, so that the contexts of one row may go in several passes."""
         return self._each(rows, length_sorted_batches(self._lengths(rows), batch_size, batch_tokens))
 
-    def in_passes(self, rows: Sequence[EncodedPrompt], passes: int) -> npt.NDArray[np.float64]:
+    def in_passes(self, rows: Sequence[EncodedPrompt], passes: int) -> FloatArray:
         """The same in exactly so many forward passes, as the processes that share a model must all make; of rows that
         all take whole sequences."""
-        import numpy as np
-
         parts = np.array_split(np.argsort(-self._lengths(rows), kind="stable"), passes)
         return self._each(rows, (part if len(part) else np.array([0]) for part in parts))
 
-    def _each(self, rows: Sequence[EncodedPrompt], parts: Iterable[npt.NDArray[np.int64]]) -> npt.NDArray[np.float64]:
+    def _each(self, rows: Sequence[EncodedPrompt], parts: Iterable[IntArray]) -> FloatArray:
         """Scores [rows, labels] from parts of the sequences, which are numbered context by context, row by row."""
-        import numpy as np
-
         result = np.zeros((len(rows), len(self.plan.labels)))
         for part in parts:
             pairs = [divmod(int(sequence), len(self.plan.contexts)) for sequence in part]
@@ -109,10 +104,8 @@ class LabelScorer:
                 self._score(rows, whole, None, result)
         return result
 
-    def _lengths(self, rows: Sequence[EncodedPrompt]) -> npt.NDArray[np.int64]:
+    def _lengths(self, rows: Sequence[EncodedPrompt]) -> IntArray:
         """Tokens of every sequence in a forward pass, int64 [rows * contexts]."""
-        import numpy as np
-
         shared = self._shares()
         lengths = np.array([len(row.row_ids if shared else row.prompt_ids) for row in rows], dtype=np.int64)
         contexts = np.array([len(context) for context in self.plan.contexts], dtype=np.int64)
@@ -142,14 +135,13 @@ class LabelScorer:
         rows: Sequence[EncodedPrompt],
         pairs: Sequence[tuple[int, int]],
         cache: Any,
-        result: npt.NDArray[np.float64],
+        result: FloatArray,
     ) -> None:
         """One forward pass over pairs of a row and a context behind it, padded on the right; their labels' scores go
         into `result`, float64 [rows, labels].
 
         Padding on the left behind a cached prefix would move the window of models with sliding attention.
         """
-        import numpy as np
         import torch
 
         prefix = len(self.prompt.prefix_ids) if cache is not None else 0
@@ -206,7 +198,7 @@ class TorchLabelScorer:
         self.section = section
         self.scorer = LabelScorer(model, prompt, device, share_prefix(model))
 
-    def outputs(self, rows: Sequence[EncodedPrompt]) -> npt.NDArray[np.float64]:
+    def outputs(self, rows: Sequence[EncodedPrompt]) -> FloatArray:
         """Summed log-probabilities of every label, float64 [rows, labels]."""
         import torch
 

@@ -12,11 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from categorize.labels import LabelSet
-from categorize.predictions import Predictions
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
+from categorize.predictions import BoolArray, FloatArray, IntArray, Predictions
 
 INVALID = -1  # the position, or indicator value, of a row without a valid prediction
 

@@ -8,8 +8,7 @@ import numpy as np
 
 from categorize.errors import UserError
 from categorize.labels import LabelSet
-from categorize.metrics.arrays import FloatArray
-from categorize.predictions import Predictions
+from categorize.predictions import FloatArray, Predictions
 
 
 def baseline(label_set: LabelSet, training_gold: FloatArray, ids: Sequence[str]) -> Predictions:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from categorize.metrics.arrays import FloatArray
+from categorize.predictions import FloatArray
 
 LOWEST, HIGHEST = 0.05, 20.0  # a validation split without one error would drive the temperature to 0
 # A sigmoid or softmax in float32 rounds to 0 and 1. A gold label there must cost much, but not everything; towards 1

@@ -8,10 +8,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from categorize.labels import LabelSet
-from categorize.metrics.arrays import BoolArray, FloatArray
 from categorize.metrics.calibration import apply_temperature, fit_temperature
 from categorize.metrics.thresholds import DEFAULT, best_global, best_per_label
-from categorize.predictions import Predictions
+from categorize.predictions import BoolArray, FloatArray, Predictions
 from categorize.recipe.sections import DecisionSection, Task
 from categorize.settings import Settings
 

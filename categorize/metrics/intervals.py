@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from categorize.labels import LabelSet
-from categorize.metrics.arrays import FloatArray, IntArray, align
+from categorize.metrics.arrays import align
 from categorize.metrics.measures import measure
 from categorize.metrics.weighted import statistic
-from categorize.predictions import Predictions
+from categorize.predictions import FloatArray, IntArray, Predictions
 
 LEVEL = 0.95
 CELLS_AT_ONCE = 4_000_000  # rows x resamples whose weights are held in memory together: 32 MB

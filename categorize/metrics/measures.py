@@ -9,9 +9,9 @@ import numpy as np
 
 from categorize.labels import LabelSet
 from categorize.metrics import scores
-from categorize.metrics.arrays import Aligned, FloatArray, IntArray, align, group_names, to_groups
+from categorize.metrics.arrays import Aligned, align, group_names, to_groups
 from categorize.metrics.progress import flat
-from categorize.predictions import Predictions
+from categorize.predictions import FloatArray, IntArray, Predictions
 
 INVALID_COLUMN = "(invalid)"
 

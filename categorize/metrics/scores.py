@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from categorize.metrics.arrays import INVALID, BoolArray, FloatArray, IntArray
+from categorize.metrics.arrays import INVALID
+from categorize.predictions import BoolArray, FloatArray, IntArray
 
 CALIBRATION_BINS = 15  # of equal width, as in Guo et al. 2017, "On Calibration of Modern Neural Networks"
 

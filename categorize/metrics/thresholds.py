@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from categorize.metrics.arrays import BoolArray, FloatArray
+from categorize.predictions import BoolArray, FloatArray
 
 DEFAULT = 0.5
 FOLDS = 5

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from categorize.labels import LabelSet
-from categorize.metrics.arrays import INVALID, Aligned, FloatArray, IntArray, group_names, to_groups
+from categorize.metrics.arrays import INVALID, Aligned, group_names, to_groups
 from categorize.metrics.scores import fill_invalid
+from categorize.predictions import FloatArray, IntArray
 
 Statistic = Callable[[FloatArray], dict[str, FloatArray]]
 """Weights [resamples, n] -> values [resamples] by the names of `progress.flat`; NaN where a measure is undefined."""

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from categorize.labels import LabelSet
-from categorize.predictions import Predictions, Usage
+from categorize.predictions import BoolArray, FloatArray, Predictions, Usage
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     import torch
 
 
@@ -54,21 +54,17 @@ class Output(ABC):
     def row_losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Loss of each row [rows], from float32 logits."""
 
-    def scaled(self, targets: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def scaled(self, targets: FloatArray) -> FloatArray:
         """Targets as they are learned."""
         return (targets - self.mean) / self.std
 
-    def predictions(
-        self, ids: Sequence[str], logits: npt.NDArray[np.float64], usage: Usage | None = None
-    ) -> Predictions:
+    def predictions(self, ids: Sequence[str], logits: FloatArray, usage: Usage | None = None) -> Predictions:
         """Undecided predictions from logits [rows, width]; a row that is not finite is not valid."""
-        import numpy as np
-
-        finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(logits).all(axis=1))
+        finite: BoolArray = np.asarray(np.isfinite(logits).all(axis=1))
         return Predictions(ids, valid=finite, usage=usage or Usage(), **self.read(logits))
 
     @abstractmethod
-    def read(self, logits: npt.NDArray[np.float64]) -> dict[str, Any]:
+    def read(self, logits: FloatArray) -> dict[str, Any]:
         """`probabilities` [rows, labels] or `score` [rows] of `Predictions`."""
 
 
@@ -86,7 +82,7 @@ class SingleLabelOutput(Output):
         hit = -(log_probabilities * targets).sum(dim=-1)
         return (1 - self.label_smoothing) * hit - self.label_smoothing * log_probabilities.mean(dim=-1)
 
-    def read(self, logits: npt.NDArray[np.float64]) -> dict[str, Any]:
+    def read(self, logits: FloatArray) -> dict[str, Any]:
         """Softmax over labels."""
         from scipy.special import softmax
 
@@ -108,7 +104,7 @@ class MultiLabelOutput(Output):
         losses = functional.binary_cross_entropy_with_logits(logits, smoothed, pos_weight=positive, reduction="none")
         return losses.mean(dim=1)
 
-    def read(self, logits: npt.NDArray[np.float64]) -> dict[str, Any]:
+    def read(self, logits: FloatArray) -> dict[str, Any]:
         """A sigmoid for each label."""
         from scipy.special import expit
 
@@ -124,7 +120,7 @@ class RegressionOutput(Output):
         """Squared error."""
         return (logits[:, 0] - targets[:, 0]).square()
 
-    def read(self, logits: npt.NDArray[np.float64]) -> dict[str, Any]:
+    def read(self, logits: FloatArray) -> dict[str, Any]:
         """The score, in the units of the data."""
         return {"score": logits[:, 0] * self.std + self.mean}
 

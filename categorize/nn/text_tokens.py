@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from categorize.errors import UserError
+from categorize.predictions import IntArray
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     from transformers import PreTrainedTokenizerBase
 
     from categorize.prompts.tokens import PromptFormat
@@ -28,20 +29,18 @@ class TokenizerTokens:
         self.tokenizer = tokenizer
         self.room: int | None = max(1, max_length - tokenizer.num_special_tokens_to_add(pair=False))
 
-    def spans(self, texts: Sequence[str]) -> list[npt.NDArray[np.int64]]:
+    def spans(self, texts: Sequence[str]) -> list[IntArray]:
         """Begin and end of every token in characters.
 
         Raises:
             UserError: the tokenizer cannot tell where its tokens stand.
         """
-        import numpy as np
-
         if not self.tokenizer.is_fast:
             raise UserError(
                 f"{self.tokenizer.name_or_path}: its tokenizer is a slow one, which cannot tell where tokens stand; "
                 "set data.segments.by: document, or use a model with a fast tokenizer"
             )
-        found: list[npt.NDArray[np.int64]] = []
+        found: list[IntArray] = []
         for start in range(0, len(texts), CHUNK):
             encoding = self.tokenizer(
                 list(texts[start : start + CHUNK]),
@@ -53,10 +52,8 @@ class TokenizerTokens:
             found += [np.array(spans, dtype=np.int64).reshape(-1, 2) for spans in encoding["offset_mapping"]]
         return found
 
-    def lengths(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
+    def lengths(self, texts: Sequence[str]) -> IntArray:
         """Tokens of each text by itself, without special tokens."""
-        import numpy as np
-
         lengths: list[int] = []
         for start in range(0, len(texts), CHUNK):
             chunk = list(texts[start : start + CHUNK])
@@ -80,10 +77,8 @@ class PromptTokens(TokenizerTokens):
         self._empty = self._tokens("")
         self.room = max(1, prompt.max_length - prompt.answer_room - self._empty)
 
-    def lengths(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
+    def lengths(self, texts: Sequence[str]) -> IntArray:
         """Tokens that each text adds to an empty prompt."""
-        import numpy as np
-
         return np.array([self._tokens(text) - self._empty for text in texts], dtype=np.int64)
 
     def _tokens(self, text: str) -> int:

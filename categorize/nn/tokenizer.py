@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from categorize.connection import answer_of_hub, from_cache_where_unreachable, missing_model, one_line
 from categorize.errors import UserError
+from categorize.predictions import BoolArray, IntArray
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 # Tokens that published decoders reserve and never write, so that padding with one hides nothing.
@@ -111,8 +113,8 @@ class TokenizedTexts:
     """
 
     flat: npt.NDArray[np.int32]
-    offsets: npt.NDArray[np.int64]
-    cut: npt.NDArray[np.bool_]
+    offsets: IntArray
+    cut: BoolArray
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -121,10 +123,8 @@ class TokenizedTexts:
         return self.flat[self.offsets[i] : self.offsets[i + 1]]
 
     @property
-    def lengths(self) -> npt.NDArray[np.int64]:
+    def lengths(self) -> IntArray:
         """Tokens of each text, int64 [n]."""
-        import numpy as np
-
         return np.diff(self.offsets)
 
     @property
@@ -135,8 +135,6 @@ class TokenizedTexts:
     @classmethod
     def from_lists(cls, lists: Sequence[Sequence[int]], cut: Sequence[bool] | None = None) -> TokenizedTexts:
         """The same texts, flat; none was cut unless `cut` says so."""
-        import numpy as np
-
         offsets = np.zeros(len(lists) + 1, dtype=np.int64)
         np.cumsum([len(ids) for ids in lists], out=offsets[1:])
         flat = np.fromiter((token for ids in lists for token in ids), dtype=np.int32, count=int(offsets[-1]))
@@ -169,7 +167,6 @@ def _is_cut(tokenizer: PreTrainedTokenizerBase, text: str, max_length: int) -> b
 
 def pad(lists: Sequence[npt.NDArray[np.int32]], pad_token_id: int, multiple: int = 1) -> dict[str, Any]:
     """`input_ids` and `attention_mask`, torch int64 [n, longest], padded on the right to a multiple."""
-    import numpy as np
     import torch
 
     longest = max(len(ids) for ids in lists)

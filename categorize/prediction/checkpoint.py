@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.runs.folder import CHECKPOINTS, DECISION_RULE, FINGERPRINTS, LABEL_SET, MANIFEST, MARK, SPLITS, Run
@@ -60,8 +62,6 @@ class Checkpoint:
 
     def fingerprints(self) -> dict[str, str]:
         """Of the splits that the run is trained with."""
-        import pyarrow.parquet as pq
-
         if self.finished:
             return dict(self.run.manifest.get("split_fingerprints", {}))
         stored = (pq.read_schema(self.run.path / SPLITS).metadata or {}).get(FINGERPRINTS)

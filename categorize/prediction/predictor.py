@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import pyarrow as pa
 
 from categorize.data.input_spec import InputSpec
 from categorize.data.segments.tokens import TokenCounter
@@ -12,9 +15,6 @@ from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.metrics.decision import DecisionRule
 from categorize.predictions import Predictions
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 ROWS_A_BLOCK = 16384
 SHOWN = 12  # labels that an error names
@@ -190,17 +190,12 @@ class TrainedPredictor:
 
 def batches_of(rows: pa.Table, most: int = ROWS_A_BLOCK) -> list[pa.RecordBatch]:
     """The rows in batches of at most so many; one without rows where there are none."""
-    import pyarrow as pa
-
     whole = rows.combine_chunks().to_batches(max_chunksize=max(most, 1))
     return whole or [pa.RecordBatch.from_pylist([], rows.schema)]
 
 
 def together(rows: pa.Table) -> pa.Table:
     """The rows with those of a document behind each other, documents in order of first appearance."""
-    import numpy as np
-    import pyarrow as pa
-
     codes = rows["document_id"].combine_chunks().dictionary_encode()  # numbered as they appear
     codes = codes.combine_chunks() if isinstance(codes, pa.ChunkedArray) else codes
     order = np.asarray(codes.indices)
@@ -219,9 +214,6 @@ def whole_documents(batches: Iterable[pa.RecordBatch], rows: int = ROWS_A_BLOCK)
     Raises:
         UserError: a document comes back after others.
     """
-    import numpy as np
-    import pyarrow as pa
-
     waiting: list[pa.RecordBatch] = []
     held, last, given = 0, None, False
     done: set[int] = set()

@@ -5,16 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from categorize.errors import UserError
 from categorize.labels import LabelSet
-from categorize.predictions import Predictions
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from categorize.metrics.arrays import FloatArray
+from categorize.predictions import FloatArray, Predictions
 
 
 def predictions_table(
@@ -31,8 +30,6 @@ def predictions_table(
         keep: raw columns to carry along.
         train_overlap: of each document, see `likeness_of_documents`; null for all where it is not known.
     """
-    import pyarrow as pa
-
     n = rows.num_rows
     nothing = [None] * n
     probabilities = predictions.probabilities
@@ -68,16 +65,12 @@ def likeness_of_documents(rows: pa.Table, likeness: Sequence[str | None]) -> lis
 
 def write_predictions(path: Path, table: pa.Table) -> None:
     """Write Parquet."""
-    import pyarrow.parquet as pq
-
     pq.write_table(table, path, compression="zstd")
 
 
 def gold_and_predictions(table: pa.Table, label_set: LabelSet) -> tuple[FloatArray, Predictions]:
     """The gold [rows, labels], as `LabelSet.encode` gives it, and the decided predictions of a table of
     `predictions_table`."""
-    import numpy as np
-
     gold = label_set.encode(table["gold"].to_pylist(), table["gold_score"].to_pylist())
     probabilities = None if table["probabilities"].null_count else np.array(table["probabilities"].to_pylist())
     score = table["score"].to_numpy() if label_set.is_regression else None

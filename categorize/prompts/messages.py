@@ -15,6 +15,8 @@ from itertools import islice, product
 from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Any
 
+import numpy as np
+
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.predictions import Predictions, Usage
@@ -114,8 +116,6 @@ class Prompt:
         self, ids: Sequence[str], raw: Sequence[str], parsing: str, usage: Usage | None = None
     ) -> Predictions:
         """Answers as decided predictions; what cannot be read is not valid and has no label."""
-        import numpy as np
-
         read = [self.read(text, parsing) for text in raw]
         valid = np.array([one.valid for one in read], dtype=bool)
         found: dict[str, Any] = {"decided": [list(one.labels) for one in read]}

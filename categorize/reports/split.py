@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.prediction.tables import likeness_of_documents
+from categorize.predictions import FloatArray
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import pyarrow as pa
-
     from categorize.data.splits import LoadedData
 
 
@@ -31,7 +30,7 @@ class EvaluatedSplit:
     label_set: LabelSet
     rows: pa.Table
     documents: pa.Table
-    gold: npt.NDArray[np.float64]
+    gold: FloatArray
     fingerprint: str
     train_overlap: list[str | None]
 

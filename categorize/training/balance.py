@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+import numpy as np
 
+from categorize.predictions import FloatArray, IntArray
+
+if TYPE_CHECKING:
     from categorize.labels import LabelSet
 
 
@@ -28,13 +29,11 @@ class Balance:
     """
 
     mode: str
-    classes: npt.NDArray[np.int64]
+    classes: IntArray
 
     @property
-    def counts(self) -> npt.NDArray[np.int64]:
+    def counts(self) -> IntArray:
         """Rows of each class that there is."""
-        import numpy as np
-
         counts = np.bincount(self.classes)
         return np.asarray(counts[counts > 0], dtype=np.int64)
 
@@ -46,10 +45,8 @@ class Balance:
             return int(counts.sum())
         return int(len(counts) * (counts.max() if self.mode == "upsample" else counts.min()))
 
-    def draw(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    def draw(self, rng: np.random.Generator) -> IntArray:
         """Row positions of an epoch, [rows], in random order."""
-        import numpy as np
-
         if self.mode == "weighted":
             counts = np.bincount(self.classes)
             chance = 1.0 / counts[self.classes]
@@ -74,21 +71,19 @@ class Balance:
         )
 
 
-def classes_of(label_set: LabelSet, targets: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+def classes_of(label_set: LabelSet, targets: FloatArray) -> IntArray:
     """The class of each row, [rows]: its label; of several, the one that the fewest rows have (ties: the first of the
     set); rows of a multi-label set without a label are a class of their own.
 
     Args:
         targets: [rows, labels] as `LabelSet.encode` gives them.
     """
-    import numpy as np
-
     counts = np.asarray(targets.sum(axis=0))
     held = np.where(targets > 0, counts[None, :], np.inf)
     classes = held.argmin(axis=1)
     return np.asarray(np.where(np.isinf(held.min(axis=1)), len(label_set), classes), dtype=np.int64)
 
 
-def build_balance(mode: str | None, label_set: LabelSet, targets: npt.NDArray[np.float64]) -> Balance | None:
+def build_balance(mode: str | None, label_set: LabelSet, targets: FloatArray) -> Balance | None:
     """The balance that a recipe asks for; None for none."""
     return None if mode is None else Balance(mode, classes_of(label_set, targets))

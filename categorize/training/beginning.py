@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pyarrow.parquet as pq
+
 from categorize.errors import UserError
 from categorize.processes import is_main_process
 from categorize.runs.folder import FINGERPRINTS, INPUT, LABEL_SET, SPLITS, RunWriter
@@ -20,7 +22,6 @@ def write_beginning(writer: RunWriter, data: LoadedData) -> None:
     """Label set, input spec and assignment of rows to splits."""
     if not is_main_process():
         return
-    import pyarrow.parquet as pq
 
     with disk_errors(writer.path):
         data.label_set.save(writer.stage(LABEL_SET))
@@ -49,8 +50,6 @@ def check_same_rows(writer: RunWriter, data: LoadedData) -> None:
     Raises:
         UserError: rows, their order, labels or weights are not those of the interrupted run.
     """
-    import pyarrow.parquet as pq
-
     stored = writer.path / SPLITS
     if not is_main_process() or not stored.is_file():
         return

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import numpy as np
+import pyarrow as pa
 
 from categorize.errors import UserError
 from categorize.labels import LabelSet
+from categorize.predictions import FloatArray
 from categorize.recipe.sections import TrainedRecipe
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import pyarrow as pa
 
 SHOWN = 20  # weights that the terminal shows
 
@@ -19,9 +16,9 @@ SHOWN = 20  # weights that the terminal shows
 def class_weights(
     choice: str | dict[str, float] | None,
     label_set: LabelSet,
-    targets: npt.NDArray[np.float64],
-    weights: npt.NDArray[np.float64] | None = None,
-) -> npt.NDArray[np.float64]:
+    targets: FloatArray,
+    weights: FloatArray | None = None,
+) -> FloatArray:
     """Weight of each label [labels]: ones, the recipe's own, or `balanced`.
 
     Balanced is n / (labels * count) for single labels (scikit-learn's rule), and negatives / positives for the
@@ -34,8 +31,6 @@ def class_weights(
     Raises:
         UserError: a weight for a label that is not in the set.
     """
-    import numpy as np
-
     per_label = np.ones(len(label_set))
     if choice is None:
         return per_label

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from categorize.nn.parameters import parameter_counts
+from categorize.predictions import IntArray
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     from transformers import PreTrainedModel
 
     from categorize.data.splits import LoadedData
@@ -20,7 +20,7 @@ LONGEST_STEP = 60.0  # seconds, estimated: above, a dry run takes no step
 GIB = 2**30
 
 
-def length_lines(lengths: npt.NDArray[np.int64], cut: int, limit: int) -> list[str]:
+def length_lines(lengths: IntArray, cut: int, limit: int) -> list[str]:
     """Tokens a row, and how many rows are longer than the model reads."""
     median, high = np.percentile(lengths, [50, 95])
     return [
@@ -29,7 +29,7 @@ def length_lines(lengths: npt.NDArray[np.int64], cut: int, limit: int) -> list[s
     ]
 
 
-def cost_lines(data: LoadedData, trainer: Any, lengths: npt.NDArray[np.int64]) -> list[str]:
+def cost_lines(data: LoadedData, trainer: Any, lengths: IntArray) -> list[str]:
     """Parameters, steps, memory and time: measured on a few steps where they are quick and fit, else estimated."""
     from categorize.training.rehearsal import planned_steps, rehearse
 
@@ -79,7 +79,7 @@ class Estimate:
     device: str
 
 
-def estimate(model: PreTrainedModel, lengths: npt.NDArray[np.int64], arguments: Any) -> Estimate:
+def estimate(model: PreTrainedModel, lengths: IntArray, arguments: Any) -> Estimate:
     """What a step may take: 2 floating-point operations a weight and token forward, 4 backward."""
     import torch
 

@@ -6,13 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from categorize.errors import UserError
 from categorize.nn.fingerprint import weights_fingerprint
 from categorize.nn.parameters import parameter_counts
-from categorize.processes import is_main_process, print0
+from categorize.predictions import IntArray
+from categorize.processes import is_main_process
 from categorize.runs.folder import LOG, RunWriter
 from categorize.training.checkpoints import Progress, checkpoint_to_resume
 from categorize.training.fit_summary import FitOptions, FitSummary
@@ -28,7 +26,7 @@ def fit_with_trainer(
     options: FitOptions,
     *,
     files: dict[str, Any],
-    lengths: npt.NDArray[np.int64],
+    lengths: IntArray,
     precision: str,
     base: str | None,
     details: dict[str, Any],
@@ -61,8 +59,8 @@ def fit_with_trainer(
             "those back, or start anew with --overwrite alone"
         )
     trained, total = parameter_counts(trainer.model)
-    print0(f"  {precision}; {trained:,} of {total:,} parameters trained")
     if is_main_process():
+        print(f"  {precision}; {trained:,} of {total:,} parameters trained", flush=True)
         for name, content in files.items():  # now, so that a checkpoint can be read as the run at that step
             writer.write_json(name, content)
     _send_logs_to(writer.path / "logs", trainer)
@@ -80,9 +78,10 @@ def fit_with_trainer(
                 path.replace(writer.stage(f"logs/{path.name}"))
         writer.write_json(LOG, state.log_history)
         if trainer.args.load_best_model_at_end and state.best_global_step:
-            print0(
+            print(
                 f"  best {trainer.args.metric_for_best_model} {state.best_metric:.4f} at step "
-                f"{state.best_global_step} of {state.global_step}; these weights are kept"
+                f"{state.best_global_step} of {state.global_step}; these weights are kept",
+                flush=True,
             )
     epochs = float(state.epoch or 0)
     facts = {

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from categorize.data.segment_counts import SegmentCounts
 from categorize.data.segments.tokens import TokenCounter
 from categorize.processes import print0
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from categorize.data.splits import LoadedData
 
 

@@ -14,17 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from transformers import TrainerCallback
 from transformers.trainer_callback import DefaultFlowCallback
 
 from categorize.errors import UserError
+from categorize.predictions import IntArray
 from categorize.training.sampler import StepBatchSampler
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from categorize.training.step_batches import StepBatches
 
 TIMED_STEPS = 2  # of a common batch; the faster one counts
@@ -171,9 +170,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         self.token_seconds = seconds / _tokens(common, lengths)
 
 
-def _batches(
-    trainer: StepBatches, lengths: npt.NDArray[np.int64], size: int, arguments: Any, balance: Any
-) -> list[list[int]]:
+def _batches(trainer: StepBatches, lengths: IntArray, size: int, arguments: Any, balance: Any) -> list[list[int]]:
     """Micro-batches of this process in an epoch."""
     sampler = StepBatchSampler(
         lengths,
@@ -187,14 +184,12 @@ def _batches(
     return [[row if row >= 0 else ~row for row in batch] for batch in sampler]
 
 
-def _tokens(batch: Sequence[int], lengths: npt.NDArray[np.int64]) -> int:
+def _tokens(batch: Sequence[int], lengths: IntArray) -> int:
     return len(batch) * int(lengths[list(batch)].max())
 
 
-def _longest(lengths: npt.NDArray[np.int64], size: int) -> list[int]:
+def _longest(lengths: IntArray, size: int) -> list[int]:
     """The batch that costs most: the longest rows together."""
-    import numpy as np
-
     return [int(row) for row in np.argsort(-lengths, kind="stable")[:size]]
 
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+import numpy as np
 
+from categorize.predictions import IntArray
+
+if TYPE_CHECKING:
     from categorize.training.balance import Balance
 
 STEPS_A_GROUP = (
@@ -41,7 +42,7 @@ class StepBatchSampler:
 
     def __init__(
         self,
-        lengths: npt.NDArray[np.int64],
+        lengths: IntArray,
         batch_size: int,
         *,
         accumulation: int = 1,
@@ -77,10 +78,8 @@ class StepBatchSampler:
         whole, rest = divmod(self.rows, self.rows_a_step)
         return whole * self.accumulation + -(-rest // (self.batch_size * self.processes))
 
-    def steps(self) -> list[npt.NDArray[np.int64]]:
+    def steps(self) -> list[IntArray]:
         """Row positions of each optimizer step of this epoch, over all processes; the short step comes last."""
-        import numpy as np
-
         rng = np.random.default_rng((self.seed, self.epoch))
         order = rng.permutation(len(self.lengths)) if self.balance is None else self.balance.draw(rng)
         size = self.rows_a_step
@@ -95,8 +94,6 @@ class StepBatchSampler:
         return [*steps, rest] if len(rest) else steps
 
     def __iter__(self) -> Iterator[list[int]]:
-        import numpy as np
-
         for step in self.steps():
             width = self.batch_size * self.processes
             micro = -(-len(step) // width)

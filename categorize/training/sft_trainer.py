@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from transformers.trainer_utils import EvalLoopOutput
@@ -96,7 +97,6 @@ class LabelSFTTrainer(StepBatches, SFTTrainer):  # type: ignore[misc]
         balance: Balance | None = None,
         **kwargs: Any,
     ) -> None:
-        import numpy as np
         from datasets import Dataset
 
         # TRL looks at the columns of a dataset of its own kind; batches come from `StepRows`.
@@ -182,6 +182,4 @@ class LabelSFTTrainer(StepBatches, SFTTrainer):  # type: ignore[misc]
 
 
 def _lengths(rows: Sequence[EncodedPrompt]) -> Any:
-    import numpy as np
-
     return np.array([len(row) for row in rows], dtype=np.int64)

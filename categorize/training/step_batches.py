@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import TrainerCallback
 
 from categorize.nn.adapters import prompt_encoder_from, save_prompt_encoder
+from categorize.predictions import FloatArray, IntArray
 from categorize.training.arguments import built_for
 from categorize.training.checkpoints import Progress, mark_complete
 from categorize.training.ending import EndBehindStep, ran_out_of_patience
@@ -26,9 +27,6 @@ from categorize.training.sampler import StepBatchSampler
 from categorize.training.stopping import requested
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from categorize.training.balance import Balance
 
 WEIGHTS = "loss_weights"
@@ -45,9 +43,7 @@ class StepRows(Dataset[dict[str, Any]]):
         weights: of each row in the loss, [n].
     """
 
-    def __init__(
-        self, items: Sequence[Mapping[str, Any]] | Any, lengths: npt.NDArray[np.int64], weights: npt.NDArray[np.float64]
-    ) -> None:
+    def __init__(self, items: Sequence[Mapping[str, Any]] | Any, lengths: IntArray, weights: FloatArray) -> None:
         self.items, self.lengths, self.weights = items, lengths, weights
 
     def __len__(self) -> int:

@@ -5,29 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
 from categorize.nn.tokenizer import TokenizedTexts, pad
+from categorize.predictions import FloatArray
 from categorize.training.arguments import building_trainer
 from categorize.training.step_batches import ROWS, WEIGHTS, StepBatches, StepRows
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from categorize.training.balance import Balance
 
-Measures = Callable[["npt.NDArray[np.float64]"], dict[str, float]]
+Measures = Callable[["FloatArray"], dict[str, float]]
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]  # logits, targets, weights: a sum over rows
 
 
 class _Items:
     """Token ids and target of each row."""
 
-    def __init__(self, tokens: TokenizedTexts, targets: npt.NDArray[np.float64]) -> None:
+    def __init__(self, tokens: TokenizedTexts, targets: FloatArray) -> None:
         self.tokens, self.targets = tokens, targets
 
     def __len__(self) -> int:
@@ -40,9 +39,7 @@ class _Items:
 class EncodedRows(StepRows):
     """Tokenized rows with targets [n, labels] and loss weights [n]."""
 
-    def __init__(
-        self, tokens: TokenizedTexts, targets: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]
-    ) -> None:
+    def __init__(self, tokens: TokenizedTexts, targets: FloatArray, weights: FloatArray) -> None:
         super().__init__(_Items(tokens, targets), tokens.lengths, weights)
         self.tokens, self.targets = tokens, targets
 
@@ -56,8 +53,6 @@ class Collator:
 
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """The batch of these items."""
-        import numpy as np
-
         batch = pad([item["ids"] for item in items], self.pad_token_id, self.multiple)
         batch["labels"] = torch.from_numpy(np.stack([item["target"] for item in items]).astype(np.float32))
         batch[WEIGHTS] = torch.tensor([item["weight"] for item in items], dtype=torch.float32)
@@ -122,8 +117,6 @@ class HeadTrainer(StepBatches, Trainer):  # type: ignore[misc]
 
         Only logits are kept, so memory does not grow with hidden states (transformers#12878).
         """
-        import numpy as np
-
         model = self.evaluation_model()
         model.eval()
         rows: list[int] = []

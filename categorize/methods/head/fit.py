@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
+
 from categorize.methods.head.model import HEAD, Head, build_head
 from categorize.methods.head.predictor import encode_texts
 from categorize.methods.head.section import HeadModel
@@ -16,7 +19,8 @@ from categorize.metrics.progress import flat
 from categorize.nn.head_output import Output
 from categorize.nn.text_tokens import text_tokens
 from categorize.prediction.predictor import SegmentPredictions
-from categorize.processes import print0
+from categorize.predictions import FloatArray
+from categorize.processes import is_main_process
 from categorize.prompts.tokens import PromptFormat
 from categorize.recipe.sections import SeqclsRecipe
 from categorize.runs.folder import PROMPT, RunWriter
@@ -33,10 +37,6 @@ from categorize.training.fitting import fit_with_trainer
 from categorize.training.inputs import Inputs, training_inputs
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import pyarrow as pa
-
     from categorize.data.splits import LoadedData
     from categorize.labels import LabelSet
     from categorize.training.trainer import EncodedRows, HeadTrainer
@@ -96,8 +96,8 @@ def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: 
     if recipe.prompt is not None:
         prompt = PromptFormat.from_section(recipe.prompt, data.label_set, head.tokenizer, head.settings.max_length)
     inputs = training_inputs(data, text_tokens(head.tokenizer, head.settings.max_length, prompt))
-    if head.note:
-        print0(f"  {head.note}")
+    if head.note and is_main_process():
+        print(f"  {head.note}", flush=True)
     inputs.announce()
     train, validation = inputs.train, inputs.validation
     targets = _targets(data.label_set, train)
@@ -107,16 +107,16 @@ def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: 
     weights = train.column("weight").to_numpy().astype("float64")
     per_label = class_weights(recipe.training.class_weights, data.label_set, targets, weights)
     named = named_weights(recipe, data.label_set, train)
-    if named:
-        print0(f"  {weights_line(named)}")
+    if named and is_main_process():
+        print(f"  {weights_line(named)}", flush=True)
     positive = None
     if data.label_set.is_multi_label:
         positive = tuple(per_label.tolist()) if recipe.training.class_weights is not None else None
     elif not data.label_set.is_regression:
         weights = weights * (targets @ per_label)
     balance = build_balance(recipe.training.balance, data.label_set, targets)
-    if balance is not None:
-        print0(f"  {balance.line()}")
+    if balance is not None and is_main_process():
+        print(f"  {balance.line()}", flush=True)
     smoothing = float(recipe.training.upstream().get("label_smoothing_factor", 0.0))
     output = head.output(data.label_set, label_smoothing=smoothing, positive_weight=positive)
     rows = _encode(head, output, prompt, train, targets, weights)
@@ -158,7 +158,7 @@ def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: 
     return Prepared(head, prompt, rows, trainer, precision.reason, rows.tokens.truncated, inputs, named)
 
 
-def _targets(label_set: LabelSet, rows: pa.Table) -> npt.NDArray[np.float64]:
+def _targets(label_set: LabelSet, rows: pa.Table) -> FloatArray:
     return label_set.encode(rows.column("gold").to_pylist(), rows.column("gold_score").to_pylist())
 
 
@@ -167,12 +167,10 @@ def _encode(
     output: Output,
     prompt: PromptFormat | None,
     rows: pa.Table,
-    targets: npt.NDArray[np.float64],
-    weights: npt.NDArray[np.float64] | None,
+    targets: FloatArray,
+    weights: FloatArray | None,
 ) -> EncodedRows:
     """Tokenized rows with (standardised) targets; weight 1 each where none are given."""
-    import numpy as np
-
     from categorize.engines.batching import model_inputs
     from categorize.training.trainer import EncodedRows
 
@@ -188,7 +186,7 @@ def _measures(data: LoadedData, segments: pa.Table, output: Output) -> Any:
     ids = segments.column("id").to_pylist()
     rule = DecisionRule.default(label_set)
 
-    def compute(logits: npt.NDArray[np.float64]) -> dict[str, float]:
+    def compute(logits: FloatArray) -> dict[str, float]:
         predictions = output.predictions(ids, logits)
         return flat(measure(label_set, gold, SegmentPredictions(predictions, segments, spec).decide(rule)))
 

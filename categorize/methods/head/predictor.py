@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import pyarrow as pa
 
 from categorize.data.segments.tokens import TokenCounter
 from categorize.engines.batching import distinct_inputs, model_inputs
@@ -18,9 +20,6 @@ from categorize.predictions import Predictions, Usage
 from categorize.prompts.tokens import PromptFormat
 from categorize.recipe.sections import PredictionSection
 from categorize.runs.folder import LABEL_SET, PROMPT, Run
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 class HeadPredictor:

@@ -6,14 +6,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from categorize.methods.head.fit import prepare
 from categorize.recipe.sections import SeqclsRecipe
 from categorize.training.costs import cost_lines, length_lines
 from categorize.training.fit_summary import FitOptions
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from categorize.data.splits import LoadedData
 
 EXAMPLE_TOKENS = 48

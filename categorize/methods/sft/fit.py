@@ -7,6 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
+
 from categorize.engines.batching import model_inputs
 from categorize.engines.label_scoring import LabelScorer, share_prefix
 from categorize.errors import UserError
@@ -17,8 +20,8 @@ from categorize.metrics.measures import measure
 from categorize.metrics.progress import flat
 from categorize.nn.text_tokens import PromptTokens
 from categorize.prediction.predictor import SegmentPredictions
-from categorize.predictions import Predictions
-from categorize.processes import print0
+from categorize.predictions import FloatArray, Predictions
+from categorize.processes import is_main_process
 from categorize.prompts.tokens import EncodedPrompt, PromptFormat
 from categorize.recipe.sections import CausalPredictionSection, SftRecipe
 from categorize.runs.folder import PROMPT, RunWriter
@@ -30,10 +33,6 @@ from categorize.training.fitting import fit_with_trainer
 from categorize.training.inputs import Inputs, training_inputs
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import pyarrow as pa
-
     from categorize.data.splits import LoadedData
     from categorize.labels import LabelSet
     from categorize.training.sft_trainer import LabelSFTTrainer
@@ -92,11 +91,11 @@ def prepare(
         callbacks.append(EarlyStoppingCallback(stopping.patience, stopping.threshold))
     targets = data.label_set.encode(train.column("gold").to_pylist(), train.column("gold_score").to_pylist())
     balance = build_balance(recipe.training.balance, data.label_set, targets)
-    if balance is not None:
-        print0(f"  {balance.line()}")
+    if balance is not None and is_main_process():
+        print(f"  {balance.line()}", flush=True)
     weights = row_weights(recipe, data.label_set, train)
-    if named := named_weights(recipe, data.label_set, train):
-        print0(f"  {weights_line(named)}")
+    if (named := named_weights(recipe, data.label_set, train)) and is_main_process():
+        print(f"  {weights_line(named)}", flush=True)
     trainer = LabelSFTTrainer(
         model=causal.model,
         args=arguments,
@@ -123,9 +122,9 @@ def encode_rows(prompt: PromptFormat, rows: pa.Table) -> list[EncodedPrompt]:
     return [prompt.encode(*one) for one in zip(fields, gold, scores, strict=True)]
 
 
-def row_weights(recipe: SftRecipe, label_set: LabelSet, rows: pa.Table) -> npt.NDArray[np.float64]:
+def row_weights(recipe: SftRecipe, label_set: LabelSet, rows: pa.Table) -> FloatArray:
     """Weight of each row: its own times its label's. Raises UserError for class weights without single labels."""
-    weights: npt.NDArray[np.float64] = rows.column("weight").to_numpy().astype("float64")
+    weights: FloatArray = rows.column("weight").to_numpy().astype("float64")
     choice = recipe.training.class_weights
     if choice is None:
         return weights
@@ -167,8 +166,6 @@ def answers_of(causal: Causal, prompt: PromptFormat, section: CausalPredictionSe
 def _measures(data: LoadedData, segments: pa.Table) -> Any:
     """From the answers to the validation rows to the measures that are logged and choose the best checkpoint: those of
     documents, as in an evaluation, decided by the default rule."""
-    import numpy as np
-
     label_set = data.label_set
     rows = data.input_spec.documents(segments)
     gold = label_set.encode(rows.column("gold").to_pylist(), rows.column("gold_score").to_pylist())

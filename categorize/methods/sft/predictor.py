@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+import pyarrow as pa
+
 from categorize.data.segments.tokens import TokenCounter
 from categorize.engines.batching import distinct_inputs, model_inputs
 from categorize.engines.engine import Engine
@@ -22,7 +24,6 @@ from categorize.recipe.sections import CausalPredictionSection
 from categorize.runs.folder import LABEL_SET, PROMPT, Run
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     import torch
 
 

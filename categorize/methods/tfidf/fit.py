@@ -6,10 +6,14 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
+
 from categorize.data.segments.tokens import PlainTokens
 from categorize.errors import UserError
 from categorize.methods.tfidf.predictor import UNSPACED, WORDS, Features, FeatureSettings, TfidfPredictor
 from categorize.methods.tfidf.section import TfidfModel
+from categorize.predictions import FloatArray
 from categorize.processes import print0
 from categorize.recipe.sections import SeqclsRecipe
 from categorize.training.balance import Balance, build_balance
@@ -17,10 +21,6 @@ from categorize.training.fit_summary import FitSummary
 from categorize.training.inputs import training_inputs
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import pyarrow as pa
-
     from categorize.data.splits import LoadedData
     from categorize.labels import LabelSet
     from categorize.runs.folder import RunWriter
@@ -72,12 +72,10 @@ def preview(recipe: SeqclsRecipe, data: LoadedData) -> list[str]:
 
 
 def balanced(
-    balance: Balance, matrix: Any, targets: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], seed: int
-) -> tuple[Any, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    balance: Balance, matrix: Any, targets: FloatArray, weights: FloatArray, seed: int
+) -> tuple[Any, FloatArray, FloatArray]:
     """Features, targets and weights of the rows that the balance draws. `weighted` draws none here: it weighs every
     row, which is what its draws come to on average."""
-    import numpy as np
-
     if balance.mode == "weighted":
         counts = np.bincount(balance.classes)
         return matrix, targets, weights * balance.rows / (len(balance.counts) * counts[balance.classes])
@@ -133,13 +131,12 @@ def _fit_linear(
     section: TfidfModel,
     label_set: LabelSet,
     matrix: Any,
-    targets: npt.NDArray[np.float64],
-    weights: npt.NDArray[np.float64],
+    targets: FloatArray,
+    weights: FloatArray,
     seed: int,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], str]:
+) -> tuple[FloatArray, FloatArray, str]:
     """Coefficients [labels, n-grams] and intercepts [labels]; labels without a training row, or with rows of weight 0
     alone, get a margin below all others."""
-    import numpy as np
     from sklearn.linear_model import LogisticRegression
     from sklearn.svm import LinearSVC
 
@@ -170,12 +167,11 @@ def _fit_ridge(
     validation: pa.Table,
     features: Features,
     matrix: Any,
-    targets: npt.NDArray[np.float64],
-    weights: npt.NDArray[np.float64],
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
+    targets: FloatArray,
+    weights: FloatArray,
+) -> tuple[FloatArray, FloatArray, float]:
     """Coefficients [1, n-grams], intercept [1] and the strength with the least squared error on validation segments,
     each with its weight."""
-    import numpy as np
     from sklearn.linear_model import Ridge
 
     gold = np.array(validation.column("gold_score").to_pylist(), dtype=np.float64)

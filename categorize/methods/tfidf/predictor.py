@@ -8,17 +8,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+import pyarrow as pa
+
 from categorize.data.segments.tokens import PlainTokens, TokenCounter
 from categorize.labels import LabelSet
 from categorize.nn.head_output import head_output
-from categorize.predictions import Predictions, Usage
+from categorize.predictions import FloatArray, Predictions, Usage
 from categorize.runs.folder import LABEL_SET, Run, RunWriter
 from categorize.writing import disk_errors
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import pyarrow as pa
     from scipy.sparse import csr_matrix
 
 SETTINGS = "tfidf.json"
@@ -52,7 +52,6 @@ class Features:
     """One or two scikit-learn vectorizers side by side."""
 
     def __init__(self, settings: FeatureSettings) -> None:
-        import numpy as np
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         self.settings = settings
@@ -100,8 +99,8 @@ class TfidfPredictor:
         self,
         label_set: LabelSet,
         features: Features,
-        coefficients: npt.NDArray[np.float64],
-        intercepts: npt.NDArray[np.float64],
+        coefficients: FloatArray,
+        intercepts: FloatArray,
     ) -> None:
         self.label_set = label_set
         self.features = features
@@ -112,8 +111,6 @@ class TfidfPredictor:
     def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
         """Predictions of each record batch. Probabilities are a softmax (or sigmoids) of the margins: an order, not
         a calibrated belief; the temperature of the run's decision rule makes them one."""
-        import numpy as np
-
         for batch in batches:
             start = time.perf_counter()
             margins = np.tile(self.intercepts, (batch.num_rows, 1))
@@ -124,7 +121,6 @@ class TfidfPredictor:
 
     def save(self, writer: RunWriter) -> None:
         """Write settings, vocabularies with their weights, and the linear model into the run."""
-        import numpy as np
         from safetensors.numpy import save_file
 
         writer.write_json(SETTINGS, asdict(self.features.settings))
