@@ -23,6 +23,7 @@ from categorize.settings import Settings
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import pyarrow as pa
 
 SCORE = "score"  # the one label of a regression
 
@@ -244,6 +245,10 @@ class LabelSet(Settings):
             for name in names:
                 array[i, self.index[name]] = 1.0
         return array
+
+    def encode_rows(self, rows: pa.Table) -> npt.NDArray[np.float64]:
+        """`encode` of a table's columns gold and gold_score."""
+        return self.encode(rows.column("gold").to_pylist(), rows.column("gold_score").to_pylist())
 
     def decode(self, array: npt.NDArray[Any]) -> list[list[str] | None]:
         """Label names of the non-zero entries of [n, labels]; None for rows of NaN. The inverse of `encode`."""

@@ -138,7 +138,7 @@ def fit_rule(
     if "validation" not in undecided:
         return DecisionRule.default(data.label_set)
     predictions, rows = undecided["validation"].for_rule(data.label_set)
-    gold = data.label_set.encode(rows.column("gold").to_pylist(), rows.column("gold_score").to_pylist())
+    gold = data.label_set.encode_rows(rows)
     section = recipe.decision
     if section.calibration is None and method.gives_margins(recipe, data.label_set):
         section = section.model_copy(update={"calibration": "temperature"})

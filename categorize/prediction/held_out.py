@@ -34,7 +34,7 @@ def write_predicted(
     for name, segments in undecided.items():
         rows = data.input_spec.documents(data.splits[name])
         decided = segments.decide(rule)
-        gold = data.label_set.encode(rows.column("gold").to_pylist(), rows.column("gold_score").to_pylist())
+        gold = data.label_set.encode_rows(rows)
         metrics[name] = measure(data.label_set, gold, decided)
         seen = likeness_of_documents(data.splits[name], data.splits.train_overlap(name))
         if (unseen := measure_unseen(data.label_set, gold, decided, seen)) is not None:

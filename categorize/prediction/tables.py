@@ -71,7 +71,7 @@ def write_predictions(path: Path, table: pa.Table) -> None:
 def gold_and_predictions(table: pa.Table, label_set: LabelSet) -> tuple[FloatArray, Predictions]:
     """The gold [rows, labels], as `LabelSet.encode` gives it, and the decided predictions of a table of
     `predictions_table`."""
-    gold = label_set.encode(table["gold"].to_pylist(), table["gold_score"].to_pylist())
+    gold = label_set.encode_rows(table)
     probabilities = None if table["probabilities"].null_count else np.array(table["probabilities"].to_pylist())
     score = table["score"].to_numpy() if label_set.is_regression else None
     return gold, Predictions(

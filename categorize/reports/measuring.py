@@ -73,7 +73,7 @@ def differences_from_best(
 
 def baseline_run(train: pa.Table, recipe: EvalRecipe, split: EvaluatedSplit) -> EvaluatedRun:
     """What predicting the most frequent label (or the mean score) of the training rows would score."""
-    gold = split.label_set.encode(train.column("gold").to_pylist(), train.column("gold_score").to_pylist())
+    gold = split.label_set.encode_rows(train)
     predictions = baseline(split.label_set, gold, split.documents.column("id").to_pylist())
     metrics = measured(predictions, recipe, split)
     return EvaluatedRun(baseline_name(split.label_set), "baseline", metrics, parameters_trained=0)

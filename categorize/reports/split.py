@@ -53,7 +53,7 @@ def evaluated_split(data: LoadedData, name: str) -> EvaluatedSplit:
             f"evaluation.split: the {name} split is empty; raise data.splits.{name} or choose another split"
         )
     documents = data.input_spec.documents(rows)
-    gold = data.label_set.encode(documents.column("gold").to_pylist(), documents.column("gold_score").to_pylist())
+    gold = data.label_set.encode_rows(documents)
     likeness = data.splits.train_overlap(name) if name != "train" else [None] * rows.num_rows
     overlap = likeness_of_documents(rows, likeness)
     return EvaluatedSplit(name, data.label_set, rows, documents, gold, data.splits.fingerprints[name], overlap)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.predictions import FloatArray
-from categorize.recipe.sections import TrainedRecipe
 
 SHOWN = 20  # weights that the terminal shows
 
@@ -45,16 +43,6 @@ def class_weights(
     known = np.where(counts > 0, counts, 1.0)
     balanced = (total - counts) / known if label_set.is_multi_label else total / (len(label_set) * known)
     return np.where((counts > 0) & (balanced > 0), balanced, per_label)
-
-
-def named_weights(recipe: TrainedRecipe, label_set: LabelSet, rows: pa.Table) -> dict[str, float]:
-    """The weight that training gives to each label; none where the recipe has no `class_weights`."""
-    if recipe.training.class_weights is None:
-        return {}
-    targets = label_set.encode(rows.column("gold").to_pylist())
-    weights = rows.column("weight").to_numpy().astype("float64")
-    per_label = class_weights(recipe.training.class_weights, label_set, targets, weights)
-    return {name: round(weight, 4) for name, weight in zip(label_set.names, per_label.tolist(), strict=True)}
 
 
 def weights_line(weights: dict[str, float]) -> str:

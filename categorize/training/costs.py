@@ -10,6 +10,7 @@ import numpy as np
 
 from categorize.nn.parameters import parameter_counts
 from categorize.predictions import IntArray
+from categorize.training.fitting import Prepared
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -29,10 +30,21 @@ def length_lines(lengths: IntArray, cut: int, limit: int) -> list[str]:
     ]
 
 
-def cost_lines(data: LoadedData, trainer: Any, lengths: IntArray) -> list[str]:
+def preview_lines(data: LoadedData, prepared: Prepared, example: list[str]) -> list[str]:
+    """The dry run of a training that is prepared: lengths, what would be cut, the example, and what it costs."""
+    rows = prepared.trainer.rows
+    return [
+        *length_lines(rows.lengths, rows.truncated, prepared.max_length),
+        *example,
+        *cost_lines(data, prepared.trainer),
+    ]
+
+
+def cost_lines(data: LoadedData, trainer: Any) -> list[str]:
     """Parameters, steps, memory and time: measured on a few steps where they are quick and fit, else estimated."""
     from categorize.training.rehearsal import planned_steps, rehearse
 
+    lengths = trainer.rows.lengths
     trained, total = parameter_counts(trainer.model)
     steps = planned_steps(trainer)
     rows_a_step = trainer.args.train_batch_size * trainer.args.gradient_accumulation_steps * trainer.args.world_size

@@ -1,28 +1,31 @@
 """What every trainer shares: batches cut from optimizer steps, weights as the loss's denominator, whole checkpoints.
 
 Upstream counts items by labels that are not -100 and believes that `*ForSequenceClassification` normalises by that
-count
-itself (transformers#47688). Here every micro-batch gives a weighted sum, divided by the weights of the whole optimizer
-step over all processes.
+count itself (transformers#47688). Here every micro-batch gives a weighted sum, divided by the weights of the whole
+optimizer step over all processes.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
-from transformers import TrainerCallback
+from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
+from transformers.trainer_utils import EvalLoopOutput
 
 from categorize.nn.adapters import prompt_encoder_from, save_prompt_encoder
+from categorize.nn.tokenizer import pad
 from categorize.predictions import FloatArray, IntArray
 from categorize.training.arguments import built_for
 from categorize.training.checkpoints import Progress, mark_complete
 from categorize.training.ending import EndBehindStep, ran_out_of_patience
+from categorize.training.progress_lines import ProgressLines
 from categorize.training.sampler import StepBatchSampler
 from categorize.training.stopping import requested
 
@@ -31,28 +34,50 @@ if TYPE_CHECKING:
 
 WEIGHTS = "loss_weights"
 ROWS = "rows"
-SHOWN = ("loss", "accuracy", "macro_f1", "micro_f1", "pearson", "rmse", "valid_rate")
 
 
-class StepRows(Dataset[dict[str, Any]]):
-    """Rows by position. Item `~i` is row i as a repeat: weight 0, and not counted as seen (see `StepBatchSampler`).
+class StepRows(Dataset[dict[str, Any]], ABC):
+    """Rows by position. Item `~i` is row i as a repeat (see `StepBatchSampler`): weight 0, and numbered -1, for it is
+    neither seen nor evaluated.
 
     Args:
-        items: rows as mappings.
         lengths: tokens of each row, [n].
         weights: of each row in the loss, [n].
     """
 
-    def __init__(self, items: Sequence[Mapping[str, Any]] | Any, lengths: IntArray, weights: FloatArray) -> None:
-        self.items, self.lengths, self.weights = items, lengths, weights
+    def __init__(self, lengths: IntArray, weights: FloatArray) -> None:
+        self.lengths, self.weights = lengths, weights
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def __getitem__(self, i: int) -> dict[str, Any]:
         row = i if i >= 0 else ~i
-        # -1 marks a repeat, which is neither trained on nor evaluated.
-        return {**self.items[row], "weight": self.weights[row] if i >= 0 else 0.0, "row": row if i >= 0 else -1}
+        return {**self.item(row), "weight": self.weights[row] if i >= 0 else 0.0, "row": row if i >= 0 else -1}
+
+    @abstractmethod
+    def item(self, row: int) -> dict[str, Any]:
+        """What the collator reads of a row, `input_ids` at least."""
+
+    @property
+    @abstractmethod
+    def truncated(self) -> int:
+        """Rows that were cut."""
+
+
+class Collator:
+    """Pads a micro-batch on the right: input_ids and attention_mask, the rows' weights and positions."""
+
+    def __init__(self, pad_token_id: int, multiple: int | None = None) -> None:
+        self.pad_token_id = pad_token_id
+        self.multiple = multiple or (8 if torch.cuda.is_available() else 1)
+
+    def __call__(self, items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """The batch of these items."""
+        batch = pad([item["input_ids"] for item in items], self.pad_token_id, self.multiple)
+        batch[WEIGHTS] = torch.tensor([item["weight"] for item in items], dtype=torch.float32)
+        batch[ROWS] = torch.tensor([item["row"] for item in items], dtype=torch.int64)
+        return batch
 
 
 class _SetEpoch(TrainerCallback):  # type: ignore[misc]
@@ -65,41 +90,55 @@ class _SetEpoch(TrainerCallback):  # type: ignore[misc]
         self.sampler.set_epoch(int(state.epoch or 0))
 
 
-class StepBatches:
-    """Mixed into a `transformers.Trainer`, before it.
+class StepBatches(Trainer):  # type: ignore[misc]
+    """What heads and causal models train by; a subclass says what rows lose and give, and calls `init_steps`.
 
-    The trainer that it is mixed into sets `rows` and `held_out` (`StepRows`), `grouping`, and calls `init_steps`.
+    Attributes:
+        rows, held_out: training and evaluation rows.
+        measures: from what is given for every evaluation row, in their order, to what is logged.
     """
 
-    args: Any
-    accelerator: Any
-    state: Any
     control: Any
-    callback_handler: Any
-    data_collator: Any
-    model: Any
-    model_wrapped: Any
-    is_in_train: bool
     rows: StepRows
     held_out: StepRows | None
-    grouping: bool
-    balance: Balance | None
+    measures: Callable[[list[Any]], dict[str, float]]
+
+    @abstractmethod
+    def summed_loss(self, model: Any, batch: dict[str, Any], weights: torch.Tensor) -> tuple[torch.Tensor, Any]:
+        """The weighted sum of the rows' losses, and the model's outputs."""
+
+    @abstractmethod
+    def given(self, model: Any, outputs: Any, rows: list[int]) -> Sequence[Any]:
+        """What is measured of each of these evaluation rows; -1 is a repeat, of which anything is given."""
 
     def init_steps(
-        self, rows: StepRows, held_out: StepRows | None, grouping: bool, balance: Balance | None = None
+        self,
+        rows: StepRows,
+        held_out: StepRows | None,
+        measures: Callable[[list[Any]], dict[str, float]],
+        grouping: bool,
+        balance: Balance | None,
     ) -> None:
         """Call once, after the trainer's own construction."""
-        self.rows, self.held_out, self.grouping, self.balance = rows, held_out, grouping, balance
+        self.rows, self.held_out, self.measures = rows, held_out, measures
+        self.grouping, self.balance = grouping, balance
         self.loss_is_scaled_for_ga = True  # `compute_loss` divides by the step's weights itself
         self.begin(Progress())
         self.stop_agreed = False  # whether any process was asked to stop
         self.seen_rows: list[int] | None = None  # set to a list to record the rows of every forward pass, for tests
+        for printer in (PrinterCallback, ProgressCallback):
+            self.remove_callback(printer)
+        self.add_callback(ProgressLines())
 
     # ------------------------------------------------------------ batches
     @property
     def rows_an_epoch(self) -> int:
         """Rows that an epoch trains on."""
         return self.balance.rows if self.balance is not None else len(self.rows)
+
+    def num_examples(self, dataloader: Any) -> int:
+        """The same for upstream."""
+        return self.rows_an_epoch
 
     def _sampler(
         self, rows: StepRows, batch_size: int, accumulation: int, balance: Balance | None = None
@@ -117,14 +156,11 @@ class StepBatches:
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """This process's batches. Not prepared by accelerate, which would shard them once more and repeat rows."""
-        trainer: Any = self
-        sampler = self._sampler(
-            self.rows, trainer._train_batch_size, self.args.gradient_accumulation_steps, self.balance
-        )
+        sampler = self._sampler(self.rows, self._train_batch_size, self.args.gradient_accumulation_steps, self.balance)
         for callback in [one for one in self.callback_handler.callbacks if isinstance(one, (_SetEpoch, EndBehindStep))]:
-            trainer.remove_callback(callback)
-        trainer.add_callback(_SetEpoch(sampler))
-        trainer.add_callback(EndBehindStep(self))  # the last: it sees what the others decided
+            self.remove_callback(callback)
+        self.add_callback(_SetEpoch(sampler))
+        self.add_callback(EndBehindStep(self))  # the last: it sees what the others decided
         return self.loader(self.rows, sampler, persistent=self.args.dataloader_persistent_workers)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
@@ -154,15 +190,13 @@ class StepBatches:
     # ------------------------------------------------------------ optimizer
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
         """Upstream's. Raises UserError where it cannot be built, for its package or its arguments."""
-        trainer: Any = super()
         with built_for("optim", self.args.optim.value, "choose another optimizer, or see training.optim_args"):
-            return trainer.create_optimizer(*args, **kwargs)
+            return super().create_optimizer(*args, **kwargs)
 
     def create_scheduler(self, *args: Any, **kwargs: Any) -> Any:
         """Upstream's. Raises UserError where it cannot be built, most often for an argument that it lacks."""
-        trainer: Any = super()
         with built_for("lr_scheduler_type", self.args.lr_scheduler_type.value, "see training.lr_scheduler_kwargs"):
-            return trainer.create_scheduler(*args, **kwargs)
+            return super().create_scheduler(*args, **kwargs)
 
     # ------------------------------------------------------------ loss
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor:
@@ -174,28 +208,65 @@ class StepBatches:
             self.stop_agreed = bool(asked)
         return total
 
-    def share_of_step(self, loss: torch.Tensor, weights: torch.Tensor, total: Any) -> torch.Tensor:
-        """A micro-batch's summed loss as its share of the step's mean; times the processes, whose gradients are
-        averaged."""
-        denominator = total if total is not None else weights.sum()
-        # All weights of a step may be 0 (rows weighted away): its loss is 0, not a division by 0.
-        share: torch.Tensor = loss / denominator.clamp(min=torch.finfo(torch.float32).tiny) * self.args.world_size
-        return share
-
-    def record_seen(self, rows: torch.Tensor) -> None:
-        """Remember which rows a forward pass held, where a test asked for it."""
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """A micro-batch's share of the step's mean loss; times the processes, whose gradients are averaged."""
+        weights, rows = inputs.pop(WEIGHTS), inputs.pop(ROWS)
         if self.seen_rows is not None:
             self.seen_rows.extend(rows[rows >= 0].tolist())
+        loss, outputs = self.summed_loss(model, inputs, weights)
+        total = num_items_in_batch if num_items_in_batch is not None else weights.sum()
+        # All weights of a step may be 0 (rows weighted away): its loss is 0, not a division by 0.
+        share = loss / total.clamp(min=torch.finfo(torch.float32).tiny) * self.args.world_size
+        return (share, outputs) if return_outputs else share
 
-    # ------------------------------------------------------------ evaluation and checkpoints
+    # ------------------------------------------------------------ evaluation
+    def evaluation_pass(self, model: Any, batch: dict[str, Any]) -> tuple[dict[int, Any], torch.Tensor]:
+        """What is given for the rows of a batch, by position, and (weighted loss, weights) as sums."""
+        weights, rows = batch.pop(WEIGHTS), batch.pop(ROWS).tolist()
+        with torch.no_grad(), self.compute_loss_context_manager():
+            loss, outputs = self.summed_loss(model, batch, weights)
+            given = zip(rows, self.given(model, outputs, rows), strict=True)
+        return {row: one for row, one in given if row >= 0}, torch.stack([loss, weights.sum()]).double().cpu()
+
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader[Any],
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """Loss and measures of every evaluation row once, gathered from all processes.
+
+        Only what is measured is kept, so memory does not grow with hidden states (transformers#12878).
+        """
+        model = self.evaluation_model()
+        model.eval()
+        found: dict[int, Any] = {}
+        sums = torch.zeros(2, dtype=torch.float64)
+        for batch in dataloader:
+            of_rows, of_batch = self.evaluation_pass(model, self._prepare_inputs(batch))
+            found |= of_rows
+            sums += of_batch
+            self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
+        parts = self.gather_parts((found, sums))
+        gathered = {row: one for part, _ in parts for row, one in part.items()}
+        loss, weight = sum(part[1] for part in parts).tolist()
+        measured = self.measures([gathered[row] for row in range(len(gathered))])
+        metrics = {"loss": loss / weight if weight else 0.0, **measured}
+        prefixed = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
+        return EvalLoopOutput(predictions=None, label_ids=None, metrics=prefixed, num_samples=len(gathered))
+
+    # ------------------------------------------------------------ best weights and checkpoints
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         """Whether these are the best weights yet; not where the measure is undefined this once (no label occurs in gold
         or predictions), for which upstream raises."""
         name = self.args.metric_for_best_model
         if name is not None and f"eval_{name.removeprefix('eval_')}" not in metrics:
             return False
-        trainer: Any = super()
-        return bool(trainer._determine_best_metric(metrics=metrics, trial=trial))
+        return bool(super()._determine_best_metric(metrics=metrics, trial=trial))
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         """An epoch, unless the training had made its last step or run out of patience before it was resumed: upstream
@@ -203,8 +274,7 @@ class StepBatches:
         if self.state.global_step >= self.state.max_steps or ran_out_of_patience(self.callback_handler.callbacks):
             self.control.should_training_stop = True
             return
-        trainer: Any = super()
-        trainer._run_epoch(*args, **kwargs)
+        super()._run_epoch(*args, **kwargs)
 
     def evaluation_model(self) -> Any:
         """The wrapped model while training (sharded weights are gathered by its hooks), the bare one otherwise."""
@@ -222,8 +292,7 @@ class StepBatches:
         """Save what predicting needs. In evaluation mode: a prompt encoder is saved as what it gives, and with dropout
         that would be another prompt."""
         self.model.eval()  # every training step sets training mode itself
-        trainer: Any = super()
-        trainer.save_model(output_dir, _internal_call)
+        super().save_model(output_dir, _internal_call)
 
     def begin(self, before: Progress) -> None:
         """Start the clock. `before` is what earlier starts took, with the fingerprint of the base as it is now."""
@@ -231,24 +300,21 @@ class StepBatches:
 
     def progress(self) -> Progress:
         """What the training has taken until now, over all starts."""
-        trainer: Any = self
         # What is not logged yet is added by upstream when training is over.
-        loss = trainer._total_loss_scalar + (float(trainer._tr_loss) if self.is_in_train else 0.0)
+        loss = self._total_loss_scalar + (float(self._tr_loss) if self.is_in_train else 0.0)
         seconds = self.before.seconds + time.perf_counter() - self.started
         return replace(self.before, seconds=seconds, loss=self.before.loss + loss, starts=self.before.starts + 1)
 
     def _init_training_state(self, *args: Any, **kwargs: Any) -> Any:
         """The state of the checkpoint, whose best one is looked for where the run is now: upstream keeps the path."""
-        trainer: Any = super()
-        at = trainer._init_training_state(*args, **kwargs)
+        at = super()._init_training_state(*args, **kwargs)
         best = Path(self.args.output_dir) / f"checkpoint-{self.state.best_global_step}"
         if self.state.best_global_step and best.is_dir():
             self.state.best_model_checkpoint = str(best)
         return at
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        trainer: Any = super()
-        trainer._save_checkpoint(model, trial)
+        super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
@@ -258,49 +324,9 @@ class StepBatches:
         self.accelerator.wait_for_everyone()  # a process that left before the mark would take the others with it
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        trainer: Any = super()
         with prompt_encoder_from(self.model, Path(resume_from_checkpoint)):
-            trainer._load_from_checkpoint(resume_from_checkpoint, model)
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _load_best_model(self) -> None:
-        trainer: Any = super()
         with prompt_encoder_from(self.model, Path(self.state.best_model_checkpoint)):
-            trainer._load_best_model()
-
-
-class ProgressLines(TrainerCallback):  # type: ignore[misc]
-    """Prints losses and evaluations as plain lines, at most one a few seconds, with the time left."""
-
-    SECONDS = 5.0
-
-    def __init__(self) -> None:
-        self.started = time.monotonic()
-        self.printed = 0.0
-        self.first_step = 0
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Start the clock."""
-        self.started, self.first_step = time.monotonic(), state.global_step
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float] | None = None, **_: Any) -> None:
-        """Print what was logged."""
-        if not state.is_world_process_zero or not logs:
-            return
-        now = time.monotonic()
-        at = f"step {state.global_step}/{state.max_steps}  epoch {state.epoch or 0:.2f}"
-        if "loss" in logs:
-            last = state.global_step >= state.max_steps
-            if now - self.printed < self.SECONDS and not last:
-                return
-            self.printed = now
-            done = max(state.global_step - self.first_step, 1)
-            left = (now - self.started) / done * (state.max_steps - state.global_step)
-            print(
-                f"  {at}  loss {logs['loss']:.4f}  learning rate {logs.get('learning_rate', 0):.2e}  {left:.0f} s left",
-                flush=True,
-            )
-        elif any(key.startswith("eval_") for key in logs):
-            values = {name: logs[f"eval_{name}"] for name in SHOWN if f"eval_{name}" in logs}
-            print(
-                f"  {at}  validation: " + "  ".join(f"{key} {value:.4f}" for key, value in values.items()), flush=True
-            )
+            super()._load_best_model()

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from categorize.labels import Label, LabelSet
 from categorize.prompts.messages import SYSTEMS, PromptSettings, number
 from categorize.prompts.tokens import EncodedPrompt, PromptFormat
 from categorize.recipe.sections import PromptSection
-from categorize.training.sft_trainer import PromptCollator, PromptItems
+from categorize.training.sft_trainer import PromptCollator, PromptRows
 from tests.tiny_tokenizers import ENDS, SPECIAL, TEMPLATES, build_tokenizer
 
 LABELS = LabelSet(
@@ -56,9 +57,8 @@ def test_the_loss_is_on_the_answer_and_its_end_alone(template: str) -> None:
     rows = [
         prompt.encode({"text": text}, [name]) for text, name in zip(["a", "good movie"], LABELS.names, strict=False)
     ]
-    items = PromptItems(rows)
-    collate = PromptCollator(tokenizer.pad_token_id, 8)
-    batch = collate([{**items[i], "weight": 2.0, "row": i} for i in range(2)])
+    items = PromptRows(rows, np.full(2, 2.0))
+    batch = PromptCollator(tokenizer.pad_token_id, 8)([items[i] for i in range(2)])
     assert batch["input_ids"].shape[1] % 8 == 0
     for i, (row, name) in enumerate(zip(rows, LABELS.names, strict=False)):
         labels = batch["labels"][i].tolist()

@@ -205,6 +205,10 @@ def test_accelerate_still_passes_the_zero_stage_by_these_names() -> None:
     [
         ("training: {label_smoothing_factor: 0.1}\n", "training.label_smoothing_factor: smooths a head's labels"),
         (
+            "labels: {task: multi_label}\ntraining: {class_weights: balanced}\n",
+            "training.class_weights: a row of several labels",
+        ),
+        (
             "labels: {task: multi_label}\nprediction: {mode: scoring}\n",
             "prediction.mode: scoring chooses one label, but labels.task is multi_label; write generation",
         ),

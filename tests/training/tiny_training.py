@@ -42,7 +42,7 @@ def build_trainer(
     from categorize.nn.tokenizer import TokenizedTexts
     from categorize.recipe.sections import AdapterSection, QuantizationSection
     from categorize.training.balance import build_balance
-    from categorize.training.trainer import Collator, EncodedRows, HeadTrainer
+    from categorize.training.trainer import EncodedRows, HeadTrainer
 
     names = ("score",) if task == "regression" else ("a", "b", "c")
     label_set = LabelSet(task, tuple(Label(name) for name in names))  # type: ignore[arg-type]
@@ -89,7 +89,6 @@ def build_trainer(
         args=arguments,
         train_dataset=data,
         eval_dataset=data,
-        data_collator=Collator(loaded.model.config.pad_token_id),
         objective=head_output(label_set, label_smoothing=0.1).loss,
         balance=build_balance(balance, label_set, targets),
         measures=lambda logits: {"sum": float(np.abs(logits).sum())},

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from categorize.methods.head.fit import prepare
 from categorize.recipe.sections import SeqclsRecipe
-from categorize.training.costs import cost_lines, length_lines
+from categorize.training.costs import preview_lines
 from categorize.training.fit_summary import FitOptions
 
 if TYPE_CHECKING:
@@ -23,16 +23,14 @@ def preview(recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list
     """Lines for the terminal. Model and trainer are built and take a few steps, in a folder that goes at once."""
     with TemporaryDirectory() as folder:
         prepared = prepare(recipe, data, Path(folder), options)
-        head, rows = prepared.head, prepared.inputs.train
-        tokens = prepared.rows.tokens
-        pieces = head.tokenizer.convert_ids_to_tokens(tokens[0].tolist()[:EXAMPLE_TOKENS])
+        first = prepared.trainer.rows.tokens[0].tolist()
+        pieces = prepared.tokenizer.convert_ids_to_tokens(first[:EXAMPLE_TOKENS])
         shown = " ".join(repr(piece)[1:-1] for piece in pieces)
-        return [
-            *length_lines(tokens.lengths, tokens.truncated, head.settings.max_length),
-            f"example as the model reads it: {shown}{' ...' if len(tokens[0]) > EXAMPLE_TOKENS else ''}",
-            f"  {_target(data, rows)}; the head reads every token, the loss is on that alone",
-            *cost_lines(data, prepared.trainer, tokens.lengths),
+        example = [
+            f"example as the model reads it: {shown}{' ...' if len(first) > EXAMPLE_TOKENS else ''}",
+            f"  {_target(data, prepared.inputs.train)}; the head reads every token, the loss is on that alone",
         ]
+        return preview_lines(data, prepared, example)
 
 
 def _target(data: LoadedData, rows: pa.Table) -> str:

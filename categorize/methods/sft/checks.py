@@ -13,6 +13,8 @@ def check_answers(recipe: WrittenRecipe) -> None:
             "smooths a head's labels; answers are learned as they are; remove it",
         )
     task = recipe.value("labels.task", "single_label")
+    if task == "multi_label" and recipe.value("training.class_weights"):
+        recipe.refuse("training.class_weights", "a row of several labels has no single one that weighs it; remove it")
     several = task in ("multi_label", "regression")
     if several and recipe.value("prediction.mode") == "scoring":
         recipe.refuse("prediction.mode", f"scoring chooses one label, but labels.task is {task}; write generation")

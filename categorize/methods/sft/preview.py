@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from categorize.methods.sft.fit import prepare
 from categorize.recipe.sections import SftRecipe
-from categorize.training.costs import cost_lines, length_lines
+from categorize.training.costs import preview_lines
 from categorize.training.fit_summary import FitOptions
 
 if TYPE_CHECKING:
@@ -19,15 +19,13 @@ def preview(recipe: SftRecipe, data: LoadedData, options: FitOptions) -> list[st
     """Lines for the terminal, with a rendered example whose loss mask is shown. Model and trainer are built and take a
     few steps, in a folder that goes at once."""
     with TemporaryDirectory() as folder:
-        causal, prompt, trainer, _, _ = prepare(recipe, data, Path(folder), options)
-        rows, lengths = trainer.train_rows, trainer.rows.lengths
-        first = rows[0]
+        prepared = prepare(recipe, data, Path(folder), options)
+        rows, lengths, decode = prepared.trainer.train_rows, prepared.trainer.rows.lengths, prepared.tokenizer.decode
         shared = sum(len(row.prefix_ids) for row in rows) / lengths.sum()
-        return [
-            *length_lines(lengths, sum(row.truncated for row in rows), causal.settings.max_length),
-            f"shared instruction: {len(prompt.prefix_ids)} tokens, {shared:.0%} of all tokens",
+        example = [
+            f"shared instruction: {prepared.details['prefix_tokens']} tokens, {shared:.0%} of all tokens",
             "example, no loss on this:",
-            *(f"  | {line}" for line in causal.tokenizer.decode(first.prompt_ids).splitlines()),
-            f"loss on these {len(first.completion_ids)} tokens: {causal.tokenizer.decode(first.completion_ids)!r}",
-            *cost_lines(data, trainer, lengths),
+            *(f"  | {line}" for line in decode(rows[0].prompt_ids).splitlines()),
+            f"loss on these {len(rows[0].completion_ids)} tokens: {decode(rows[0].completion_ids)!r}",
         ]
+        return preview_lines(data, prepared, example)

@@ -16,7 +16,7 @@ from categorize.methods.tfidf.section import TfidfModel
 from categorize.predictions import FloatArray
 from categorize.processes import print0
 from categorize.recipe.sections import SeqclsRecipe
-from categorize.training.balance import Balance, build_balance
+from categorize.training.balance import Balance
 from categorize.training.fit_summary import FitSummary
 from categorize.training.inputs import training_inputs
 
@@ -31,20 +31,16 @@ def fit(recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter) -> FitSummary
     section = recipe.model
     assert isinstance(section, TfidfModel)
     start = time.perf_counter()
-    inputs = training_inputs(data, PlainTokens())
+    inputs = training_inputs(recipe, data, PlainTokens())
     inputs.announce()
-    train = inputs.train
-    features, texts = build_features(section), train.column("text").to_pylist()
+    texts = inputs.train.column("text").to_pylist()
     for line in word_lines(section, texts):
         print0(f"  {line}")
-    matrix = fit_features(features, texts)
-    gold, weights = train.column("gold").to_pylist(), train.column("weight").to_numpy()
-    targets = data.label_set.encode(gold, train.column("gold_score").to_pylist())
+    features = build_features(section)
+    matrix, targets, weights = fit_features(features, texts), inputs.targets, inputs.weights
     details: dict[str, Any] = {"features": matrix.shape[1], **inputs.details()}
-    # The vocabulary is that of all rows; the linear model alone reads the balanced ones.
-    if (balance := build_balance(recipe.training.balance, data.label_set, targets)) is not None:
-        print0(f"  {balance.line()}")
-        matrix, targets, weights = balanced(balance, matrix, targets, weights, recipe.seed)
+    if inputs.balance is not None:  # the vocabulary is that of all rows; the linear model alone reads the balanced ones
+        matrix, targets, weights = balanced(inputs.balance, matrix, targets, weights, recipe.seed)
     if data.label_set.is_regression:
         coefficients, intercepts, details["alpha"] = _fit_ridge(
             section, inputs.validation, features, matrix, targets[:, 0], weights
@@ -64,7 +60,7 @@ def preview(recipe: SeqclsRecipe, data: LoadedData) -> list[str]:
     """How many features the training rows have."""
     section = recipe.model
     assert isinstance(section, TfidfModel)
-    inputs = training_inputs(data, PlainTokens())
+    inputs = training_inputs(recipe, data, PlainTokens())
     texts = inputs.train.column("text").to_pylist()
     matrix = fit_features(build_features(section), texts)
     features = f"features: {matrix.shape[1]:,} n-grams, {matrix.nnz / matrix.shape[0]:.0f} in a row"
