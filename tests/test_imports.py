@@ -21,6 +21,7 @@ HEAVY = ("torch", "transformers", "datasets", "peft", "trl", "sklearn", "evaluat
 HEAVY_BY_NATURE = {
     "categorize/training/trainer.py",
     "categorize/training/ending.py",
+    "categorize/training/progress_lines.py",
     "categorize/training/rehearsal.py",
     "categorize/training/step_batches.py",
     "categorize/training/sft_trainer.py",
