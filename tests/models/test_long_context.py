@@ -26,7 +26,7 @@ def predictor(folder: Path, **section: Any) -> HeadPredictor:
     labels = LabelSet.from_section(LabelsSection(names=["good", "bad"]))
     torch.manual_seed(0)
     loaded = load_sequence_classifier(str(folder), labels)
-    settings = HeadSettings(128, loaded.head_modules)
+    settings = HeadSettings(128, head_modules=loaded.head_modules)
     return HeadPredictor(Head(loaded.model, loaded.tokenizer, settings), labels, PredictionSection(**section))
 
 

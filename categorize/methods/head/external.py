@@ -56,6 +56,6 @@ def external(given: ExternalModel) -> External:
         notes.append(f"the adapter's outputs have no names and are read in the order {listed(label_set.names)}")
     if untrained:
         notes.append(f"randomly initialised head ({', '.join(untrained)})")
-    settings = HeadSettings(clamp_length(MAX_LENGTH, model.config, loaded.tokenizer), loaded.head_modules)
+    settings = HeadSettings(clamp_length(MAX_LENGTH, model.config, loaded.tokenizer), head_modules=loaded.head_modules)
     facts = {"method": "head", "parameters": parameter_counts(model)[1], "parameters_trained": 0}
     return External(HeadPredictor(Head(model, loaded.tokenizer, settings), label_set, given.section), notes, facts)

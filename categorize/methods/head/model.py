@@ -4,26 +4,25 @@ folder."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.methods.head.section import HeadModel
-from categorize.nn.adapters import add_adapter, load_adapter
-from categorize.nn.console import quiet_libraries
+from categorize.nn.adapters import add_adapter
 from categorize.nn.head_output import Output, head_output
 from categorize.nn.outputs import Outputs, config_names, follow_labels
 from categorize.nn.pooling import pool_by_mean, pool_last_token
 from categorize.nn.precision import resolve_dtype
-from categorize.nn.quantization import build_quantization, keep_layout, quantized_within
-from categorize.nn.sharding import prepare_for_fsdp
+from categorize.nn.pretrained import ModelSettings, load_pretrained, load_trained
+from categorize.nn.quantization import quantized_within
 from categorize.nn.sparse_attention import keep_sparse_attention
-from categorize.nn.tokenizer import clamp_length, ensure_pad_token, load_tokenizer, loading
-from categorize.recipe.sections import QuantizationSection, SeqclsRecipe
+from categorize.nn.tokenizer import clamp_length
+from categorize.recipe.sections import SeqclsRecipe
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 HEAD = "head.json"
@@ -31,36 +30,22 @@ OUTPUT_MODULES = ("classifier", "score", "classification_head")
 
 
 @dataclass(frozen=True)
-class HeadSettings:
+class HeadSettings(ModelSettings):
     """What a head needs beside weights to predict as it was trained; saved as `head.json`.
 
     Attributes:
-        max_length: longest input in tokens.
         head_modules: modules that were trained whole: those initialised anew, and the output module.
         target_mean, target_std: a regression predicts `mean + std * output`.
-        base: the model that an adapter belongs to, None for full weights.
-        base_revision: its revision.
-        dtype: type in which the base was loaded.
-        quantization: keys of `BitsAndBytesConfig`, None where the weights are whole.
-        pooling: what the head reads, `mean` or `default`, see `models.pooling`.
+        pooling: what the head reads, `mean` or `default`, see `nn.pooling`.
     """
 
-    max_length: int
     head_modules: list[str] = field(default_factory=list)
     target_mean: float = 0.0
     target_std: float = 1.0
-    base: str | None = None
-    base_revision: str | None = None
-    dtype: str = "float32"
-    quantization: dict[str, Any] | None = None
     pooling: str = "default"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return asdict(self)
 
-
-@dataclass(frozen=True)
+@dataclass
 class LoadedClassifier:
     """A checkpoint as a sequence classifier.
 
@@ -131,54 +116,35 @@ def build_head(recipe: SeqclsRecipe, label_set: LabelSet, trust_remote_code: boo
 
 
 def load_sequence_classifier(
-    name_or_path: str,
-    label_set: LabelSet,
-    *,
-    revision: str | None = None,
-    dtype: torch.dtype | str = "auto",
-    attn_implementation: str | None = None,
-    quantization: QuantizationSection | None = None,
-    pooling: str = "default",
-    trust_remote_code: bool = False,
+    name_or_path: str, label_set: LabelSet, *, pooling: str = "default", **options: Any
 ) -> LoadedClassifier:
     """Model and tokenizer of a checkpoint, with a head for the label set; the rows of a head that it holds follow their
-    labels, see `models.outputs`."""
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    labels, see `nn.outputs`. Options are those of `load_pretrained`."""
+    from transformers import AutoModelForSequenceClassification
 
-    quiet_libraries()
-    with loading(name_or_path, "the model"):
-        tokenizer = load_tokenizer(name_or_path, revision, trust_remote_code)
-        config = AutoConfig.from_pretrained(name_or_path, revision=revision, trust_remote_code=trust_remote_code)
-        names = config_names(config)
+    names: list[str] = []
+
+    def configure(config: Any) -> None:
+        names.extend(config_names(config))
         config.num_labels = len(label_set)
         config.id2label = dict(enumerate(label_set.names))
         config.label2id = dict(label_set.index)
         config.problem_type = head_output(label_set).problem_type
-        ensure_pad_token(tokenizer, config)
-        skip = OUTPUT_MODULES
-        extra: dict[str, Any] = {}
-        if quantization is not None:
-            extra["quantization_config"] = build_quantization(quantization, skip)
-        if attn_implementation is not None:
-            extra["attn_implementation"] = attn_implementation
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            name_or_path,
-            revision=revision,
-            config=config,
-            dtype=dtype,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-            trust_remote_code=trust_remote_code,
-            **extra,
-        )
-    keep_layout(model)
+
+    model, tokenizer, told = load_pretrained(
+        AutoModelForSequenceClassification,
+        name_or_path,
+        skip=OUTPUT_MODULES,
+        configure=configure,
+        ignore_mismatched_sizes=True,
+        **options,
+    )
     keep_sparse_attention(model)
-    prepare_for_fsdp(model)
     pool_last_token(model)
     if pooling == "mean":
         pool_by_mean(model)
-    outputs = follow_labels(model, names, label_set, info["missing_keys"])
-    missing = {*info["missing_keys"], *(key for key, *_ in info.get("mismatched_keys", ()))}
+    outputs = follow_labels(model, names, label_set, told["missing_keys"])
+    missing = {*told["missing_keys"], *(key for key, *_ in told.get("mismatched_keys", ()))}
     heads = head_modules(model, missing)
     if trapped := quantized_within(model, heads):
         raise UserError(
@@ -236,36 +202,10 @@ def load_trained_head(
     Raises:
         UserError: the base cannot be found, or the weights lack a module that was trained.
     """
-    import torch
-
-    if settings.base is None:
-        loaded = load_sequence_classifier(
-            folder,
-            label_set,
-            dtype=getattr(torch, settings.dtype),
-            pooling=settings.pooling,
-            trust_remote_code=trust_remote_code,
-        )
-        if loaded.untrained:
-            raise UserError(
-                f"{folder}: the weights lack {', '.join(loaded.untrained)}; the run is damaged, train it again"
-            )
-        model, tokenizer = loaded.model, loaded.tokenizer
-    else:
-        quantization = QuantizationSection(**settings.quantization) if settings.quantization else None
-        model = load_sequence_classifier(
-            base or settings.base,
-            label_set,
-            revision=None if base else settings.base_revision,
-            dtype=getattr(torch, settings.dtype),
-            quantization=quantization,
-            pooling=settings.pooling,
-            trust_remote_code=trust_remote_code,
-        ).model
-        with loading(folder, "the adapter"):
-            tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
-            pad = tokenizer.pad_token_id
-            model = load_adapter(model, folder)
-        model.config.pad_token_id = pad
-    model.eval()
-    return Head(model, tokenizer, settings)
+    load = partial(load_sequence_classifier, label_set=label_set, pooling=settings.pooling)
+    loaded: LoadedClassifier = load_trained(load, folder, settings, base, trust_remote_code)
+    if settings.base is None and loaded.untrained:
+        raise UserError(f"{folder}: the weights lack {', '.join(loaded.untrained)}; the run is damaged, train it again")
+    loaded.model.config.pad_token_id = loaded.tokenizer.pad_token_id
+    loaded.model.eval()
+    return Head(loaded.model, loaded.tokenizer, settings)

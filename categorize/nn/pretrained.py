@@ -1,0 +1,108 @@
+"""A model and its tokenizer as transformers loads them, and what is always done to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from categorize.nn.adapters import load_adapter
+from categorize.nn.console import quiet_libraries
+from categorize.nn.quantization import build_quantization, keep_layout
+from categorize.nn.sharding import prepare_for_fsdp
+from categorize.nn.tokenizer import ensure_pad_token, load_tokenizer, loading
+from categorize.recipe.sections import QuantizationSection
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """What a trained model needs beside weights; a JSON file of its run.
+
+    Attributes:
+        max_length: longest input in tokens.
+        base, base_revision: the model that an adapter belongs to, None for full weights.
+        dtype: type in which the base was loaded.
+        quantization: keys of `BitsAndBytesConfig`, None where the weights are whole.
+    """
+
+    max_length: int
+    base: str | None = None
+    base_revision: str | None = None
+    dtype: str = "float32"
+    quantization: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+def load_pretrained(
+    auto: Any,
+    name_or_path: str,
+    *,
+    revision: str | None = None,
+    dtype: torch.dtype | str = "auto",
+    attn_implementation: str | None = None,
+    quantization: QuantizationSection | None = None,
+    skip: Sequence[str] = (),
+    trust_remote_code: bool = False,
+    configure: Callable[[Any], None] = lambda config: None,
+    **options: Any,
+) -> tuple[Any, Any, dict[str, Any]]:
+    """Model, tokenizer, with a pad token that both know, and what transformers tells of the loading.
+
+    Args:
+        auto: the class that loads the model.
+        skip: modules that are not quantized.
+        configure: changes the config before the model is made of it.
+        options: of `from_pretrained`.
+
+    Raises:
+        UserError: the model cannot be found or read.
+    """
+    from transformers import AutoConfig
+
+    quiet_libraries()
+    if quantization is not None:
+        options["quantization_config"] = build_quantization(quantization, skip)
+    if attn_implementation is not None:
+        options["attn_implementation"] = attn_implementation
+    with loading(name_or_path, "the model"):
+        tokenizer = load_tokenizer(name_or_path, revision, trust_remote_code)
+        of_hub = {"revision": revision, "trust_remote_code": trust_remote_code}
+        config = AutoConfig.from_pretrained(name_or_path, **of_hub)
+        configure(config)
+        ensure_pad_token(tokenizer, config)
+        model, told = auto.from_pretrained(
+            name_or_path, config=config, dtype=dtype, output_loading_info=True, **of_hub, **options
+        )
+    keep_layout(model)
+    prepare_for_fsdp(model)
+    return model, tokenizer, told
+
+
+def load_trained(
+    load: Callable[..., Any], folder: str, settings: ModelSettings, base: str | None, trust_remote_code: bool
+) -> Any:
+    """What `load` makes of the weights that a run left in `folder`: full ones, or its adapter on its base.
+
+    Args:
+        load: takes a name and options of `load_pretrained`, and gives something with `model` and `tokenizer`.
+        base: where the base of an adapter is now, if not where it was in training.
+    """
+    import torch
+
+    dtype = getattr(torch, settings.dtype) if settings.dtype != "auto" else "auto"
+    options: dict[str, Any] = {"dtype": dtype, "trust_remote_code": trust_remote_code}
+    if settings.base is None:
+        return load(folder, **options)
+    if settings.quantization is not None:
+        options["quantization"] = QuantizationSection(**settings.quantization)
+    loaded = load(base or settings.base, revision=None if base else settings.base_revision, **options)
+    with loading(folder, "the adapter"):
+        loaded.tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
+        loaded.model = load_adapter(loaded.model, folder)
+    return loaded
