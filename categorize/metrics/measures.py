@@ -11,7 +11,7 @@ from categorize.labels import LabelSet
 from categorize.metrics import scores
 from categorize.metrics.arrays import Aligned, align, group_names, to_groups
 from categorize.metrics.progress import flat
-from categorize.predictions import FloatArray, IntArray, Predictions
+from categorize.predictions import FloatArray, Predictions
 
 INVALID_COLUMN = "(invalid)"
 
@@ -100,12 +100,11 @@ def measure_names(label_set: LabelSet, probabilities: bool = True) -> list[str]:
 
 def _classification(label_set: LabelSet, aligned: Aligned) -> dict[str, Any]:
     gold, predicted = aligned.gold, aligned.predicted
-    multi = label_set.is_multi_label
-    result = _scores(gold, predicted, len(label_set))
+    result = scores.classification_scores(gold, predicted, len(label_set))
     undefined = result.pop("undefined")
     result["per_class"] = _name(label_set.names, result["per_class"])
     result["labels_without_support"] = [row["label"] for row in result["per_class"] if not row["support"]]
-    if not multi:
+    if not label_set.is_multi_label:
         counts = result.pop("confusion")
         result["confusion"] = {
             "gold": label_set.names,
@@ -117,24 +116,17 @@ def _classification(label_set: LabelSet, aligned: Aligned) -> dict[str, Any]:
         undefined |= ranks.pop("undefined")
         result |= ranks
     if aligned.probabilities is not None:
-        calibrate = scores.multi_label_calibration if multi else scores.single_label_calibration
-        calibration = calibrate(gold, aligned.probabilities)
+        calibration = scores.calibration_scores(gold, aligned.probabilities)
         undefined |= calibration.pop("undefined")
         result |= calibration
     if label_set.groups:
         names = group_names(label_set)
-        group = _scores(to_groups(label_set, gold), to_groups(label_set, predicted), len(names))
+        group = scores.classification_scores(to_groups(label_set, gold), to_groups(label_set, predicted), len(names))
         undefined |= {f"groups.{name}": why for name, why in group.pop("undefined").items()}
         group.pop("confusion", None)
         group["per_class"] = _name(names, group["per_class"])
         result["groups"] = group
     return {**result, "undefined": undefined}
-
-
-def _scores(gold: IntArray, predicted: IntArray, labels: int) -> dict[str, Any]:
-    if gold.ndim == 2:
-        return scores.multi_label_scores(gold, predicted)
-    return scores.single_label_scores(gold, predicted, labels)
 
 
 def _name(names: list[str], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

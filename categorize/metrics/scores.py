@@ -27,80 +27,56 @@ CONSTANT_GOLD = "gold is constant"
 TWO_ROWS = "fewer than two rows"
 
 
-def single_label_scores(gold: IntArray, predicted: IntArray, labels: int) -> dict[str, Any]:
-    """Accuracy, averaged and per-class precision, recall and F1, and the confusion matrix.
+def classification_scores(gold: IntArray, predicted: IntArray, labels: int) -> dict[str, Any]:
+    """Accuracy, averaged and per-class precision, recall and F1; of one label a row the confusion matrix, of several
+    the Hamming loss and averages over rows (`samples`).
 
     Args:
-        gold, predicted: label positions [n], n > 0; predicted -1 where not valid.
+        gold, predicted: label positions [n] or indicators [n, labels], n > 0; predicted -1 where not valid.
         labels: size of the label set.
 
-    `macro` averages over the labels that have a gold row: all predictions of the same rows over the same labels.
+    `macro` averages over the labels that have a gold row: all predictions of the same rows over the same labels. Of
+    indicators, an invalid row has no subset right and every cell wrong, and predicts no label in precision, recall and
+    F1; a row that truly has no label and is predicted so counts 1 in `samples` (scikit-learn would count it 0, so that
+    perfect predictions would fall short of 1).
     """
-    from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+    from sklearn.metrics import accuracy_score, confusion_matrix, hamming_loss, precision_recall_fscore_support
 
-    valid = predicted != INVALID
-    support, count = np.bincount(gold, minlength=labels), np.bincount(predicted[valid], minlength=labels)
-    used = np.flatnonzero(support + count)
-
-    def score(average: str | None, at: IntArray) -> Any:
-        return precision_recall_fscore_support(gold, predicted, labels=at, average=average, zero_division=0.0)
-
-    undefined = {} if valid.any() else {"accuracy_valid_only": NO_VALID}
-    supported = np.flatnonzero(support)
-    confusion = confusion_matrix(gold, np.where(valid, predicted, labels), labels=np.arange(labels + 1))[:labels]
-    return {
-        "accuracy": float(accuracy_score(gold, predicted)),
-        "accuracy_valid_only": float(accuracy_score(gold[valid], predicted[valid])) if valid.any() else None,
-        "macro": _averages(score("macro", supported)),
-        **{average: _averages(score(average, used)) for average in ("micro", "weighted")},
-        "labels_in_macro": len(supported),
-        "per_class": _per_class(score(None, np.arange(labels)), support, count),
-        "confusion": confusion.tolist(),
-        "undefined": undefined,
-    }
-
-
-def multi_label_scores(gold: IntArray, predicted: IntArray) -> dict[str, Any]:
-    """Subset accuracy, Hamming loss, averaged (samples too) and per-class precision, recall and F1.
-
-    Args:
-        gold, predicted: indicators [n, labels], n > 0; a predicted row of -1 is not valid.
-
-    An invalid row has no subset right and every cell wrong, and predicts no label in precision, recall and F1.
-    `samples` averages over rows; a row that truly has no label and is predicted so counts 1 (scikit-learn would count
-    it 0, so that perfect predictions would fall short of 1).
-    """
-    from sklearn.metrics import accuracy_score, hamming_loss, precision_recall_fscore_support
-
-    valid = (predicted != INVALID).all(axis=1)
-    wrong_if_invalid = np.where(valid[:, None], predicted, 1 - gold)
-    chosen = np.where(valid[:, None], predicted, 0)
-    support, count = gold.sum(axis=0), chosen.sum(axis=0)
-    used = np.flatnonzero(support + count)
+    multi = gold.ndim == 2
+    valid = (predicted != INVALID).all(axis=1) if multi else predicted != INVALID
+    wrong_if_invalid = np.where(valid[:, None], predicted, 1 - gold) if multi else predicted
+    chosen = np.where(valid[:, None], predicted, 0) if multi else predicted
+    if multi:
+        support, count = gold.sum(axis=0), chosen.sum(axis=0)
+    else:
+        support, count = np.bincount(gold, minlength=labels), np.bincount(predicted[valid], minlength=labels)
+    used, supported = np.flatnonzero(support + count), np.flatnonzero(support)
 
     def score(average: str | None, at: IntArray) -> Any:
         return precision_recall_fscore_support(gold, chosen, labels=at, average=average, zero_division=0.0)
 
     undefined = {} if valid.any() else {"accuracy_valid_only": NO_VALID}
-    supported = np.flatnonzero(support)
-    averages: dict[str, Any] = dict.fromkeys(("macro", "micro", "weighted", "samples"))
-    if len(used):
-        averages = {average: _averages(score(average, used)) for average in ("micro", "weighted", "samples")}
-        averages = {"macro": _averages(score("macro", supported)) if len(supported) else None, **averages}
-        undefined |= {} if len(supported) else {"macro": NO_GOLD_LABELS}
-        truly_none = float((valid & (gold.sum(axis=1) == 0) & (chosen.sum(axis=1) == 0)).mean())
-        averages["samples"] = {name: value + truly_none for name, value in averages["samples"].items()}
-    else:
-        undefined |= dict.fromkeys(averages, NO_LABELS)
-    return {
+    result: dict[str, Any] = {
         "accuracy": float(accuracy_score(gold, wrong_if_invalid)),
         "accuracy_valid_only": float(accuracy_score(gold[valid], predicted[valid])) if valid.any() else None,
-        "hamming_loss": float(hamming_loss(gold, wrong_if_invalid)),
-        **averages,
-        "labels_in_macro": len(supported),
-        "per_class": _per_class(score(None, np.arange(gold.shape[1])), support, count),
-        "undefined": undefined,
+        **({"hamming_loss": float(hamming_loss(gold, wrong_if_invalid))} if multi else {}),
+        "macro": _averages(score("macro", supported)) if len(supported) else None,
     }
+    averages = ("micro", "weighted", "samples") if multi else ("micro", "weighted")
+    result |= {average: _averages(score(average, used)) if len(used) else None for average in averages}
+    if not len(used):
+        undefined |= dict.fromkeys(("macro", *averages), NO_LABELS)
+    elif not len(supported):
+        undefined["macro"] = NO_GOLD_LABELS
+    if multi and len(used):
+        truly_none = float((valid & (gold.sum(axis=1) == 0) & (chosen.sum(axis=1) == 0)).mean())
+        result["samples"] = {name: value + truly_none for name, value in result["samples"].items()}
+    result["labels_in_macro"] = len(supported)
+    result["per_class"] = _per_class(score(None, np.arange(labels)), support, count)
+    if not multi:
+        positions = np.arange(labels + 1)
+        result["confusion"] = confusion_matrix(gold, np.where(valid, predicted, labels), labels=positions)[:-1].tolist()
+    return {**result, "undefined": undefined}
 
 
 def ordinal_scores(gold: IntArray, predicted: IntArray, labels: int) -> dict[str, Any]:
@@ -187,40 +163,31 @@ def _score_scores(gold: FloatArray, predicted: FloatArray) -> dict[str, Any]:
     }
 
 
-def single_label_calibration(gold: IntArray, probabilities: FloatArray) -> dict[str, Any]:
-    """Log loss (nats) and expected calibration error of the top label, over the rows that were scored.
+def calibration_scores(gold: IntArray, probabilities: FloatArray) -> dict[str, Any]:
+    """Log loss (nats) over what was scored: rows of label positions [n], or cells of indicators [n, labels], each a
+    binary loss; of positions, also the expected calibration error of the top label.
 
     Args:
-        gold: label positions [n].
-        probabilities: [n, labels]; a label that was not scored (NaN) counts as probability 0, a row without any is left
-            out and rows are scaled to a sum of 1.
+        probabilities: [n, labels], NaN where not scored; beside label positions that counts as probability 0, a row
+            without any is left out and rows are scaled to a sum of 1.
     """
     from sklearn.metrics import log_loss
 
-    filled = np.nan_to_num(probabilities)
-    scored = filled.sum(axis=1) > 0
-    if not scored.any():
-        reason = dict.fromkeys(("log_loss", "expected_calibration_error"), "no row has probabilities")
-        return {"log_loss": None, "expected_calibration_error": None, "rows_with_probabilities": 0, "undefined": reason}
-    gold, filled = gold[scored], filled[scored] / filled[scored].sum(axis=1, keepdims=True)
-    return {
-        "log_loss": float(log_loss(gold, filled, labels=np.arange(filled.shape[1]))),
-        "expected_calibration_error": calibration_error(filled.max(axis=1), filled.argmax(axis=1) == gold),
-        "rows_with_probabilities": int(scored.sum()),
-        "undefined": {},
-    }
-
-
-def multi_label_calibration(gold: IntArray, probabilities: FloatArray) -> dict[str, Any]:
-    """Mean binary log loss (nats) over the cells that were scored, of indicators [n, labels]."""
-    from sklearn.metrics import log_loss
-
-    scored = ~np.isnan(probabilities)
-    rows = int(scored.any(axis=1).sum())
-    if not rows:
-        return {"log_loss": None, "rows_with_probabilities": 0, "undefined": {"log_loss": "no row has probabilities"}}
-    value = float(log_loss(gold[scored], probabilities[scored], labels=[0, 1]))
-    return {"log_loss": value, "rows_with_probabilities": rows, "undefined": {}}
+    scored, filled = ~np.isnan(probabilities), np.nan_to_num(probabilities)
+    rows = scored.any(axis=1) if gold.ndim == 2 else filled.sum(axis=1) > 0
+    names = ("log_loss",) if gold.ndim == 2 else ("log_loss", "expected_calibration_error")
+    if not rows.any():
+        reasons = dict.fromkeys(names, "no row has probabilities")
+        return {**dict.fromkeys(names), "rows_with_probabilities": 0, "undefined": reasons}
+    if gold.ndim == 2:
+        values = [float(log_loss(gold[scored], probabilities[scored], labels=[0, 1]))]
+    else:
+        gold, filled = gold[rows], filled[rows] / filled[rows].sum(axis=1, keepdims=True)
+        values = [
+            float(log_loss(gold, filled, labels=np.arange(filled.shape[1]))),
+            calibration_error(filled.max(axis=1), filled.argmax(axis=1) == gold),
+        ]
+    return {**dict(zip(names, values, strict=True)), "rows_with_probabilities": int(rows.sum()), "undefined": {}}
 
 
 def calibration_error(confidence: FloatArray, right: BoolArray) -> float:
