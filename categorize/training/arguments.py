@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -236,6 +236,12 @@ def _known_metric(name: str, label_set: LabelSet) -> str:
     return metric
 
 
+def refuse_unknown(what: str, name: str, known: Sequence[str]) -> None:
+    """Raises UserError, which begins with `what`, for a name that is not known."""
+    if name not in known:
+        raise UserError(f"{what} is unknown{did_you_mean(name, known)}; one of: {', '.join(known)}")
+
+
 def check_loggers(report_to: str | list[str] | None) -> None:
     """Raises UserError for a logger of `report_to` that is not installed; upstream would raise behind the model."""
     from transformers.integrations.integration_utils import (
@@ -246,11 +252,7 @@ def check_loggers(report_to: str | list[str] | None) -> None:
     for name in [report_to] if isinstance(report_to, str) else report_to or ():
         if name in ("none", "all"):
             continue
-        if name not in INTEGRATION_TO_CALLBACK:
-            raise UserError(
-                f"training.report_to: {name!r} is unknown{did_you_mean(name, INTEGRATION_TO_CALLBACK)}; one of: none, "
-                f"{', '.join(sorted(INTEGRATION_TO_CALLBACK))}"
-            )
+        refuse_unknown(f"training.report_to: {name!r}", name, ["none", *sorted(INTEGRATION_TO_CALLBACK)])
         if name not in get_available_reporting_integrations():
             raise UserError(f"training.report_to: {name} is not installed; install it, or write none")
 

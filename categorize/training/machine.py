@@ -6,16 +6,12 @@ Looked at before anything costly, in the dry run and in the run alike: upstream 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from categorize.errors import UserError
 from categorize.recipe.sections import TrainedRecipe
 from categorize.recipe.upstream import load_table
-from categorize.recipe.wording import did_you_mean
-from categorize.training.arguments import DEFAULTS, built_for, check_loggers
-
-if TYPE_CHECKING:
-    import torch
+from categorize.training.arguments import DEFAULTS, built_for, check_loggers, refuse_unknown
 
 
 def check_machine(recipe: TrainedRecipe) -> None:
@@ -46,8 +42,7 @@ def _check_attention(name: str | None) -> None:
 
     key = f"model.attn_implementation: {name}"
     known = ["eager", *(one for one in ALL_ATTENTION_FUNCTIONS.valid_keys() if "|" not in one)]
-    if name not in known:
-        raise UserError(f"{key} is unknown{did_you_mean(name, known)}; one of: {', '.join(known)}")
+    refuse_unknown(key, name, known)
     if name.startswith("fl") and not _has_gpu():
         raise UserError(f"{key} needs a GPU, this machine has none; write sdpa or eager, or remove the key")
     available = getattr(import_utils, f"is_{name.replace('attention', 'attn')}_available", None)
@@ -62,17 +57,15 @@ def _check_hardware(values: dict[str, Any]) -> None:
         raise UserError(
             "training.ddp_backend: is for several processes; start them with accelerate launch, or remove it"
         )
-    if values.get("activation_offloading") and not _has_gpu():
-        raise UserError("training.activation_offloading: needs a GPU, this machine has none; remove the key")
     if values["tf32"] and not is_torch_tf32_available():
         raise UserError("training.tf32: needs a GPU of Ampere or newer, which this machine lacks; remove the key")
-    if values["use_liger_kernel"]:
-        if not is_liger_kernel_available():
-            raise UserError(
-                "training.use_liger_kernel: the package liger-kernel is not installed; install it, or remove the key"
-            )
-        if not _has_gpu():
-            raise UserError("training.use_liger_kernel: needs a GPU, this machine has none; remove the key")
+    if values["use_liger_kernel"] and not is_liger_kernel_available():
+        raise UserError(
+            "training.use_liger_kernel: the package liger-kernel is not installed; install it, or remove the key"
+        )
+    for key in ("activation_offloading", "use_liger_kernel"):
+        if values.get(key) and not _has_gpu():
+            raise UserError(f"training.{key}: needs a GPU, this machine has none; remove the key")
 
 
 def _check_compilation(values: dict[str, Any]) -> None:
@@ -82,20 +75,11 @@ def _check_compilation(values: dict[str, Any]) -> None:
         from accelerate.utils import DynamoBackend
 
         known = [one for one in torch._dynamo.list_backends(()) if one.upper() in DynamoBackend.__members__]
-        if backend not in known:
-            raise UserError(
-                f"training.torch_compile_backend: {backend!r} is unknown{did_you_mean(backend, known)}; "
-                f"one of: {', '.join(known)}"
-            )
+        refuse_unknown(f"training.torch_compile_backend: {backend!r}", backend, known)
     if mode is not None:
         from torch._inductor import list_mode_options
 
-        modes = list(list_mode_options())
-        if mode not in modes:
-            raise UserError(
-                f"training.torch_compile_mode: {mode!r} is unknown{did_you_mean(mode, modes)}; "
-                f"one of: {', '.join(modes)}"
-            )
+        refuse_unknown(f"training.torch_compile_mode: {mode!r}", mode, list(list_mode_options()))
 
 
 def _check_checkpointing(values: dict[str, Any], *, selective: bool) -> None:
@@ -107,11 +91,7 @@ def _check_checkpointing(values: dict[str, Any], *, selective: bool) -> None:
     known = {name for name, one in inspect.signature(checkpoint).parameters.items() if one.kind is not one.VAR_KEYWORD}
     known = known - {"function", "args"} | {"every_n_layers", "offload"} | ({"selective"} if selective else set())
     for name in values["activation_checkpointing_kwargs"] or ():
-        if name not in known:
-            raise UserError(
-                f"training.activation_checkpointing_kwargs: {name!r} is unknown{did_you_mean(name, sorted(known))}; "
-                f"one of: {', '.join(sorted(known))}"
-            )
+        refuse_unknown(f"training.activation_checkpointing_kwargs: {name!r}", name, sorted(known))
 
 
 def _check_optimizer(values: dict[str, Any]) -> None:
@@ -172,19 +152,14 @@ def _another(value: str) -> str:
 
 
 def _check_scheduler(values: dict[str, Any]) -> None:
+    import torch
     from transformers.optimization import get_scheduler
 
     with built_for("lr_scheduler_type", values["lr_scheduler_type"], "see training.lr_scheduler_kwargs"):
         get_scheduler(
             values["lr_scheduler_type"],
-            optimizer=_toy_optimizer(),
+            optimizer=torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1),
             num_warmup_steps=1,
             num_training_steps=100,
             scheduler_specific_kwargs=dict(values["lr_scheduler_kwargs"] or {}),
         )
-
-
-def _toy_optimizer() -> torch.optim.Optimizer:
-    import torch
-
-    return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
