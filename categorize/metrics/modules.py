@@ -60,6 +60,8 @@ class Report(evaluate.Metric):  # type: ignore[misc]
         )
 
     def _compute(self, predictions: Any, references: Any, labels: int | None = None) -> dict[str, float]:
+        gold: Any
+        predicted: Any
         of_labels = self.config_name != "regression"
         gold, predicted = (np.asarray(one, np.int64 if of_labels else np.float64) for one in (references, predictions))
         if not of_labels:

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from categorize.data.rows import IntArray
 from categorize.data.splitting.folds import assign_folds
 from categorize.data.splitting.groups import assign_group_folds, assign_groups
 from categorize.data.splitting.shares import TEST, TRAIN, VALIDATION, Fractions, Units, assign, make_units
+from categorize.predictions import IntArray
 from categorize.recipe.data_sections import Columns, SplitSettings
 from tests.data.test_load import Row, load, where, write
 

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
-from categorize.data.rows import BoolArray, FloatArray, IntArray, codes
-from categorize.predictions import Predictions
+from categorize.data.rows import codes
+from categorize.predictions import BoolArray, FloatArray, IntArray, Predictions
 
 
 def aggregate_predictions(how: str, predictions: Predictions, rows: pa.Table, *, multi_label: bool) -> Predictions:

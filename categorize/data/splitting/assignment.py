@@ -12,7 +12,7 @@ import pyarrow.compute
 
 from categorize.data.columns import row_name, trimmed
 from categorize.data.reading.raw import Source
-from categorize.data.rows import FloatArray, IntArray, fields_of
+from categorize.data.rows import fields_of
 from categorize.data.splitting.by_time import assign_by_time, unit_times
 from categorize.data.splitting.folds import assign_folds
 from categorize.data.splitting.groups import assign_group_folds, assign_groups
@@ -20,6 +20,7 @@ from categorize.data.splitting.near import NearTexts
 from categorize.data.splitting.shares import NAMES, TEST, TRAIN, VALIDATION, Fractions, Units, assign, make_units
 from categorize.data.splitting.times import parse_date, read_times, shown
 from categorize.errors import UserError
+from categorize.predictions import FloatArray, IntArray
 from categorize.recipe.data_sections import DataSection
 from categorize.recipe.wording import counted, join
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from categorize.data.rows import FloatArray, IntArray
 from categorize.data.splitting.shares import TEST, TRAIN, UNASSIGNED, VALIDATION, Fractions, Units, known_splits
 from categorize.errors import UserError
+from categorize.predictions import FloatArray, IntArray
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from categorize.data.rows import IntArray, codes
+from categorize.data.rows import codes
 from categorize.data.splitting.shares import UNASSIGNED, Units, is_large, known_and_order, seeded_hash
+from categorize.predictions import IntArray
 
 
 def assign_folds(units: Units, folds: int, seed: int, existing: dict[str, int] | None = None) -> IntArray:

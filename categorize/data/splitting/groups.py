@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from categorize.data.rows import BoolArray, FloatArray, IntArray
 from categorize.data.splitting import shares
 from categorize.data.splitting.shares import UNASSIGNED, Fractions, Units, known_splits, seeded_hash
+from categorize.predictions import BoolArray, FloatArray, IntArray
 
 # How far a label's share in a split may be off before groups are exchanged, and a fold's, whose errors add up.
 _OFF, _OFF_FOLD = 0.008, 0.005

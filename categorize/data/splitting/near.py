@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from categorize.data.rows import BoolArray, FloatArray, IntArray, grouped
+from categorize.data.rows import grouped
+from categorize.predictions import BoolArray, FloatArray, IntArray
 
 SIMILARITY = 0.8
 # 16 bands of 5 values find a pair of similarity 0.8 in 99.8% of all cases, one of 0.5 in 40%.

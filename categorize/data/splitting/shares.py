@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from categorize.data.columns import to_number
-from categorize.data.rows import BoolArray, IntArray, codes, digest
+from categorize.data.rows import codes, digest
 from categorize.errors import UserError
+from categorize.predictions import BoolArray, IntArray
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 NAMES = ("train", "validation", "test")
