@@ -17,7 +17,7 @@ from categorize.data.cleaning.report import CleaningReport
 from categorize.data.columns import to_number
 from categorize.data.gold import Gold
 from categorize.data.reading.raw import SPLIT_NAMES
-from categorize.data.rows import answers
+from categorize.data.rows import answers, grouped
 from categorize.data.splitting.selection import EMPTY
 from categorize.labels import LabelRules, LabelSet
 from categorize.recipe.data_sections import DataSection
@@ -34,47 +34,26 @@ SCORE_MEASURES = ("mean", "sd", "min", "max")
 
 @dataclass(frozen=True)
 class DataReport:
-    """Counts of a loaded source.
+    """Counts of a loaded source. Keys without a count are left out where nothing else is said."""
 
-    Attributes:
-        source: files or dataset.
-        rows: rows read.
-        texts: distinct raw texts among them.
-        split_rows: rows by split.
-        label_counts: label -> split -> rows; multi-label counts rows that truly have none under "(no label)".
-        scores: split -> mean, standard deviation, minimum, maximum of a regression's scores.
-        missing: rows that nobody has labelled, by what the cell holds ("" for an empty one).
-        unknown: rows with a label outside the set, by that label.
-        dropped: rows that became unlabelled for it.
-        empty_texts: rows without a text, by split; those of train are left out of it.
-        overlaps: rows of validation and test whose text stands in train, and of unlabeled whose text stands in test.
-        conflicts: texts whose rows have different gold.
-        lengths: characters of the prepared texts: median, mean, 95th percentile, maximum.
-        cleaning: rows that each cleaning step touched, and samples.
-        notes: what the readers did.
-        warnings: what may spoil a run.
-        near_overlaps: rows of validation and test whose text is nearly one of train, and not the same.
-        left_out: rows that are in no split, by reason.
-    """
-
-    source: str
+    source: str  # files or dataset
     rows: int
-    texts: int
-    split_rows: dict[str, int]
-    label_counts: dict[str, dict[str, int]]
-    scores: dict[str, dict[str, float]]
-    missing: dict[str, int]
-    unknown: dict[str, int]
-    dropped: int
-    empty_texts: dict[str, int]
-    overlaps: dict[str, int]
-    conflicts: int
-    lengths: dict[str, float]
+    texts: int  # distinct raw texts among them
+    split_rows: dict[str, int]  # of every split
+    label_counts: dict[str, dict[str, int]]  # label -> split -> rows; rows that truly have none: "(no label)"
+    scores: dict[str, dict[str, float]]  # split -> mean, standard deviation, minimum, maximum of a regression
+    missing: dict[str, int]  # rows that nobody has labelled, by what the cell holds ("" for an empty one)
+    unknown: dict[str, int]  # rows with a label outside the set, by that label
+    dropped: int  # rows that became unlabelled for it
+    empty_texts: dict[str, int]  # rows without a text, by split; those of train are left out of it
+    overlaps: dict[str, int]  # validation and test rows whose text stands in train, unlabeled ones whose is in test
+    conflicts: int  # texts whose rows have different gold
+    lengths: dict[str, float]  # characters of the prepared texts: median, mean, p95, max
     cleaning: CleaningReport
-    notes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    near_overlaps: dict[str, int] = field(default_factory=dict)
-    left_out: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)  # what the readers did
+    warnings: list[str] = field(default_factory=list)  # what may spoil a run
+    near_overlaps: dict[str, int] = field(default_factory=dict)  # as `overlaps`, of texts that are nearly the same
+    left_out: dict[str, int] = field(default_factory=dict)  # rows that are in no split, by reason
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -103,8 +82,7 @@ class DataReport:
             result.append(f"empty texts: {_counts(self.empty_texts)}{left_out}")
         if gone := {reason: n for reason, n in self.left_out.items() if reason != EMPTY}:
             result.append(f"left out: {'; '.join(f'{n} rows: {reason}' for reason, n in gone.items())}")
-        seen = {name: n for name, n in self.overlaps.items() if name != "unlabeled"}
-        if seen:
+        if seen := {name: n for name, n in self.overlaps.items() if name != "unlabeled"}:
             result.append(f"texts that stand in train too: {_counts(seen)}")
         if "unlabeled" in self.overlaps:
             result.append(f"unlabeled texts that stand in test too: {self.overlaps['unlabeled']} rows")
@@ -118,11 +96,9 @@ class DataReport:
         splits = [name for name, rows in self.split_rows.items() if rows]
         labelled = [name for name in splits if name in LABELLED_SPLITS]
         rows = [["", *splits], ["rows", *(str(self.split_rows[name]) for name in splits)]]
-        by_size = sorted(self.label_counts.items(), key=lambda item: -sum(item[1].values()))
-        shown = {name for name, _ in by_size[:_LISTED_LABELS]}
-        for label, counts in self.label_counts.items():
-            if label in shown:
-                rows.append([f"  {label}", *(str(counts.get(name, 0)) for name in labelled)])
+        by_size = sorted(self.label_counts, key=lambda label: -sum(self.label_counts[label].values()))
+        for label in sorted(by_size[:_LISTED_LABELS], key=list(self.label_counts).index):
+            rows.append([f"  {label}", *(str(self.label_counts[label].get(name, 0)) for name in labelled)])
         for key in SCORE_MEASURES if self.scores else ():
             rows.append([f"  score {key}", *(f"{self.scores[name][key]:.3g}" for name in labelled)])
         return rows
@@ -139,17 +115,13 @@ def describe(
     data: DataSection,
     cleaning: CleaningReport,
 ) -> DataReport:
-    """The report on loaded rows, a table with all columns of `columns`.
-
-    Args:
-        warnings: of the assignment.
-        near_train: content hashes of held-out texts that are nearly one of train.
-    """
+    """The report on loaded rows, a table with all columns of `columns`; `warnings` are those of the assignment."""
     placed = rows.select(["split", "content_hash", "gold", "gold_score"]).filter(rows["reason"].is_null())
     tables = {name: placed.filter(pa.compute.equal(placed["split"], name)) for name in SPLIT_NAMES}
     keys = {name: table["content_hash"].to_pylist() for name, table in tables.items()}
     near = {name: sum(key in near_train for key in keys[name]) for name in ("validation", "test")}
     lengths = pa.compute.utf8_length(rows["text"]).to_numpy()
+    measures = (np.median(lengths), lengths.mean(), np.percentile(lengths, 95), lengths.max())
     report = DataReport(
         source=source,
         rows=rows.num_rows,
@@ -163,12 +135,7 @@ def describe(
         empty_texts=_count(rows.filter(pa.compute.equal(rows["text"], ""))["split"]),
         overlaps=_overlaps(keys),
         conflicts=_conflicts(rows, "content_hash"),
-        lengths={
-            "median": float(np.median(lengths)),
-            "mean": float(lengths.mean()),
-            "p95": float(np.percentile(lengths, 95)),
-            "max": float(lengths.max()),
-        },
+        lengths=dict(zip(("median", "mean", "p95", "max"), map(float, measures), strict=True)),
         cleaning=cleaning,
         notes=list(notes),
         near_overlaps={name: n for name, n in near.items() if n},
@@ -235,11 +202,8 @@ def _conflicts(rows: pa.Table, column: str) -> int:
     """Values of a column whose rows have different known gold."""
     if len(rows[column].unique()) == rows.num_rows:
         return 0
-    seen: dict[str, set[object]] = {}
-    for value, answer in zip(rows[column].to_pylist(), answers(rows), strict=True):
-        if answer is not None:
-            seen.setdefault(value, set()).add(answer)
-    return sum(len(golds) > 1 for golds in seen.values())
+    known = ((value, a) for value, a in zip(rows[column].to_pylist(), answers(rows), strict=True) if a is not None)
+    return sum(len(set(golds)) > 1 for golds in grouped(known).values())
 
 
 def _warnings(report: DataReport, rows: pa.Table, label_set: LabelSet, data: DataSection) -> list[str]:
@@ -253,48 +217,38 @@ def _warnings(report: DataReport, rows: pa.Table, label_set: LabelSet, data: Dat
                 warnings.append(f"label {label!r} has one row in all, in {where}: it cannot be both trained and tested")
             elif not report.label_counts[label].get("train"):
                 warnings.append(f"label {label!r} has no training row")
-        few = {
-            label: n
-            for label, total in totals.items()
-            if total > 1 and 0 < (n := report.label_counts[label].get("train", 0)) < _FEW
-        }
-        if few:
+        train = {label: report.label_counts[label].get("train", 0) for label, total in totals.items() if total > 1}
+        if few := {label: n for label, n in train.items() if 0 < n < _FEW}:
             warnings.append(f"labels with fewer than {_FEW} training rows: {_values(few)}")
         warnings += _uneven(report)
         for name, share in (("validation", data.splits.validation), ("test", data.splits.test)):
             if share and not report.split_rows[name]:
                 warnings.append(f"the {name} split is empty: there are too few labelled rows for a share of {share}")
-    if (
-        label_set.is_regression and label_set.rules.missing == LabelRules().missing
-    ):  # else the recipe says what it means
-        lowest = label_set.rules.minimum
-        scores = {
-            value: n
-            for value, n in report.missing.items()
-            if (number := to_number(value)) is not None and (lowest is None or number >= lowest)
-        }
-        if scores:
+    rules = label_set.rules
+    if label_set.is_regression and rules.missing == LabelRules().missing:  # else the recipe says what it means
+        lowest = -math.inf if rules.minimum is None else rules.minimum
+        numbers = {value: to_number(value) for value in report.missing}
+        if scores := {value: report.missing[value] for value, x in numbers.items() if x is not None and x >= lowest}:
             warnings.append(
                 f"{_values(scores)} counts as unlabelled: where it is a score, set labels.missing: ['']; where it is "
                 "none, set labels.minimum above it"
             )
     if data.columns.document is not None and (conflicts := _conflicts(rows, "document_id")):
-        warnings.append(
-            f"{conflicts} documents have rows with different labels; the first labelled row's is the document's"
-        )
+        told = "documents have rows with different labels; the first labelled row's is the document's"
+        warnings.append(f"{conflicts} {told}")
     return warnings
 
 
 def _torn(documents: Sequence[str], splits: Sequence[str]) -> list[str]:
     """Documents that are labelled in some of their rows only, as where a label stands in the first row alone."""
-    labelled = {document for document, split in zip(documents, splits, strict=True) if split in LABELLED_SPLITS}
-    unlabeled = (document for document, split in zip(documents, splits, strict=True) if split == "unlabeled")
-    torn = Counter(document for document in unlabeled if document in labelled)
+    rows = list(zip(documents, splits, strict=True))
+    labelled = {document for document, split in rows if split in LABELLED_SPLITS}
+    torn = [document for document, split in rows if split == "unlabeled" and document in labelled]
     if not torn:
         return []
     return [
-        f"{len(torn)} documents, such as {next(iter(torn))!r}, are labelled in some rows only: their other "
-        f"{sum(torn.values())} rows are unlabeled, and the documents lack them; write the label into all rows of one"
+        f"{len(set(torn))} documents, such as {torn[0]!r}, are labelled in some rows only: their other "
+        f"{len(torn)} rows are unlabeled, and the documents lack them; write the label into all rows of one"
     ]
 
 

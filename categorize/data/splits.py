@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from categorize.data.gold import read_gold
 from categorize.data.input_spec import InputSpec
 from categorize.data.reading.raw import LIST_OF_STRINGS, SPLIT_NAMES, Source
 from categorize.data.report import DataReport, describe
-from categorize.data.rows import COLUMN_TYPES, fields_of, fingerprint, first_seen, struct_of, with_columns
+from categorize.data.rows import COLUMN_TYPES, answers, fields_of, fingerprint, first_seen, struct_of, with_columns
 from categorize.data.source import read_source
 from categorize.data.splitting import split_file as stored
 from categorize.data.splitting.assignment import assign_rows
@@ -72,8 +73,8 @@ class Splits:
 
     def seen_in_train(self, name: str) -> npt.NDArray[np.bool_]:
         """Bool [rows of the split]: whether the row's text stands in train too, as groups and official splits allow."""
-        train = set(self.train["content_hash"].to_pylist())
-        return np.array([key in train for key in self[name]["content_hash"].to_pylist()], dtype=bool)
+        seen = pa.compute.is_in(self[name]["content_hash"], value_set=self.train["content_hash"])
+        return np.asarray(seen.to_numpy())
 
     def train_overlap(self, name: str) -> list[str | None]:
         """For each row of a split: "exact" where its text stands in train, "near" where nearly the same text does."""
@@ -115,12 +116,9 @@ def load_recipe_data(recipe: RecipeBase, *, resplit: bool = False, write: bool =
     named = Template.parse(prompt.template).columns if prompt is not None else []
     for name in ("train", "validation", "test"):
         columns = loaded.input_spec.fields(loaded.splits[name])
-        for column in named:
-            if column not in columns:
-                raise UserError(
-                    f"prompt.template: {{{column}}} names no column of the {name} rows; columns: "
-                    f"{', '.join(map(repr, columns))}"
-                )
+        if other := [column for column in named if column not in columns]:
+            there = ", ".join(map(repr, columns))
+            raise UserError(f"prompt.template: {{{other[0]}}} names no column of the {name} rows; columns: {there}")
     return loaded
 
 
@@ -185,9 +183,8 @@ def load_data(
     rows = with_columns(rows, {"reason": pa.array(reasons_to_leave(rows, data, near), pa.string())})
     stays = rows["reason"].is_null()
     final = rows.select(list(COLUMN_TYPES))
-    tables = {
-        split: final.filter(pa.compute.and_(pa.compute.equal(rows["split"], split), stays)) for split in SPLIT_NAMES
-    }
+    places = pa.table({"id": rows["id"], "split": pa.compute.if_else(stays, rows["split"], None)})
+    tables = {split: final.filter(pa.compute.equal(places["split"], split)) for split in SPLIT_NAMES}
     if data.columns.label is not None:
         _check_training_rows(tables["train"], label_set, data, name)
     # Stored last: a recipe that cannot work leaves nothing behind.
@@ -205,8 +202,7 @@ def load_data(
     notes = [*source.notes, *lacking, *assignment.notes, *shared]
     report = describe(name, notes, assignment.warnings, rows, splits.near_train, label_set, gold, data, trace.report)
     left_out = rows.select([*COLUMN_TYPES, "reason"]).filter(rows["reason"].is_valid())
-    places = pa.table({"id": ids, "split": pa.compute.if_else(stays, rows["split"], None)})
-    return LoadedData(label_set, input_spec, splits, report, left_out, places)
+    return LoadedData(label_set, input_spec, splits, report, left_out, with_columns(places, {"id": ids}))
 
 
 def _extract(source: Source, data: DataSection) -> tuple[pa.Table, list[str]]:
@@ -270,16 +266,12 @@ def _near_train(rows: pa.Table, near: NearTexts | None) -> frozenset[str]:
 
 def _distinct_ids(rows: pa.Table) -> tuple[list[str], list[str]]:
     """Ids that tell rows of all splits apart, and what to say about those that several published splits hold."""
-    ids = rows["id"].to_pylist()
-    counts = pa.compute.value_counts(rows["id"]).flatten()
-    repeated = set(counts[0].filter(pa.compute.greater(counts[1], 1)).to_pylist())
+    ids, official = rows["id"].to_pylist(), rows["official"].to_pylist()
+    repeated = {row_id: None for row_id, count in Counter(ids).items() if count > 1}
     if not repeated:
         return ids, []
-    first = next(row_id for row_id in ids if row_id in repeated)
-    note = (
-        f"{len(repeated)} ids come in more than one split, such as {first!r}: they tell rows apart within a split alone"
-    )
-    official = rows["official"].to_pylist()
+    told = f"{len(repeated)} ids come in more than one split, such as {next(iter(repeated))!r}"
+    note = f"{told}: they tell rows apart within a split alone"
     return [f"{split}-{i}" if i in repeated else i for i, split in zip(ids, official, strict=True)], [note]
 
 
@@ -287,7 +279,7 @@ def _found(rows: pa.Table, labels: LabelsSection, data: DataSection) -> list[str
     """Labels that the training rows hold, as written."""
     found: dict[str, None] = {}
     for cell in dict.fromkeys(label_cells(rows.filter(pa.compute.equal(rows["split"], "train")))):
-        values = cell if not isinstance(cell, str) else (cell,)
+        values = (cell,) if isinstance(cell, str) else cell
         if isinstance(cell, str) and labels.task == "multi_label":
             values = split_cell(cell, data.label_separator)
         found.update(dict.fromkeys(values or ()))
@@ -297,21 +289,16 @@ def _found(rows: pa.Table, labels: LabelsSection, data: DataSection) -> list[str
 def _check_training_rows(train: pa.Table, label_set: LabelSet, data: DataSection, name: str) -> None:
     """Raises UserError where nothing could be learned: no labelled row, or one class only."""
     column = data.columns.label
-    if not train.num_rows:
-        raise UserError(
-            f"{name}: no row of train has both a text and a label in {column!r}; label some rows, or see labels.missing"
-        )
-    if not train["weight"].to_numpy().any():
-        raise UserError(
-            f"{name}: every row of train has the weight 0 in {data.columns.weight!r}; there is nothing to learn from"
-        )
-    if label_set.is_regression:
-        if len(set(train["gold_score"].to_pylist())) == 1:
-            raise UserError(f"{name}: every score of train is {train['gold_score'][0]}; there is nothing to learn")
+    found = set(answers(train))
+    if not found:
+        why = f"no row of train has both a text and a label in {column!r}; label some rows, or see labels.missing"
+    elif not train["weight"].to_numpy().any():
+        why = f"every row of train has the weight 0 in {data.columns.weight!r}; there is nothing to learn from"
+    elif len(found) > 1:
         return
-    classes = {tuple(names) for names in train["gold"].to_pylist()}
-    if len(classes) == 1:
-        only = ", ".join(next(iter(classes))) or "no label"
-        raise UserError(
-            f"{name}: every row of train has the class {only!r}; a classifier needs rows of two classes or more"
-        )
+    elif label_set.is_regression:
+        why = f"every score of train is {found.pop()}; there is nothing to learn"
+    else:
+        only = ", ".join(train["gold"][0].as_py()) or "no label"
+        why = f"every row of train has the class {only!r}; a classifier needs rows of two classes or more"
+    raise UserError(f"{name}: {why}")
