@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -30,16 +30,10 @@ _FAR_OFF = 0.5  # a held-out split this much smaller or larger than its share is
 
 @dataclass(frozen=True)
 class Assigned:
-    """The split of each row.
+    """The split of each row, and what the report should say about it."""
 
-    Attributes:
-        splits: train, validation, test or unlabeled, one a row.
-        stored: key -> number of its split (of its fold, with folds), for the stored assignment; empty where all splits
-            are published.
-        notes, warnings: what the report should say.
-    """
-
-    splits: list[str]
+    splits: list[str]  # train, validation, test or unlabeled, one a row
+    # Key -> number of its split (of its fold, with folds), to be stored; empty where all splits are published.
     stored: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -67,9 +61,8 @@ def assign_rows(rows: pa.Table, data: DataSection, known: Mapping[str, int], nea
     given = set(official)
     splits = ["unlabeled" if v is None else name for name, v in zip(official, values, strict=True)]
     if settings.folds is not None and "test" in given:
-        raise UserError(
-            "data.splits.folds: the source publishes a test split; give the rows as one file, or remove folds"
-        )
+        way_out = "give the rows as one file, or remove folds"
+        raise UserError(f"data.splits.folds: the source publishes a test split; {way_out}")
     fractions = Fractions(
         0.0 if "test" in given else settings.test if settings.folds is None else 1 / settings.folds,
         0.0 if "validation" in given else settings.validation,
@@ -97,8 +90,7 @@ def assign_rows(rows: pa.Table, data: DataSection, known: Mapping[str, int], nea
     else:
         of_unit = code = (assign if data.columns.group is None else assign_groups)(units, fractions, existing)
     number = {key: i for i, key in enumerate(units.keys)}
-    for key, unit in of_key.items():
-        result.stored[key] = known.get(key, int(code[number[unit]]))
+    result.stored.update({key: known.get(key, int(code[number[unit]])) for key, unit in of_key.items()})
     for i, unit_of_row, key in zip(pool, units.of_row.tolist(), keys, strict=True):
         split = int(of_unit[unit_of_row])
         if joined and key in known:
@@ -124,19 +116,17 @@ def _joined(rows: pa.Table, near: NearTexts) -> dict[str, str]:
 def _without_effect(given: set[str], fractions: Fractions, data: DataSection) -> list[str]:
     """Keys that are written and do nothing for this source, because it publishes the splits that they are for."""
     settings = data.splits
-    result = []
-    for name in ("test", "validation"):
-        share = getattr(settings, name)
-        if name in settings.model_fields_set and share and name in given:
-            result.append(
-                f"data.splits.{name}: {share} has no effect: the source publishes a {name} split, which is kept; give "
-                "the rows as one file to cut it anew"
-            )
+    written = {key: value for key, value in settings if key in settings.model_fields_set and value}
+    result = [
+        f"data.splits.{name}: {written[name]} has no effect: the source publishes a {name} split, which is kept; give "
+        "the rows as one file to cut it anew"
+        for name in ("test", "validation")
+        if name in written and name in given
+    ]
     if settings.folds is not None and "test" in settings.model_fields_set:
         result.append(f"data.splits.test: {settings.test} has no effect beside folds: each fold is a test split")
     if fractions.test == 0.0 and fractions.validation == 0.0:
-        written = ["seed", "file", "by_time"]
-        keys = [f"data.splits.{key}" for key in written if key in settings.model_fields_set and getattr(settings, key)]
+        keys = [f"data.splits.{key}" for key in ("seed", "file", "by_time") if key in written]
         if settings.near_duplicates == "group":
             keys.append("data.splits.near_duplicates: group")
         if keys:
@@ -213,19 +203,20 @@ def _by_time(
             f"{int(late.sum())} rows are later than their split: their text, document or group appeared earlier, and "
             "units stay whole"
         )
-    total = float(units.sizes.sum())
-    for target, share, start in (
-        (TEST, fractions.test, cut.test),
-        (VALIDATION, fractions.validation, cut.validation),
-    ):
-        rows = float(units.sizes[split == target].sum())
-        if share and abs(rows - share * total) > max(_FAR_OFF * share * total, 1):
-            tied = int((row_times == start).sum())
-            result.warnings.append(
-                f"the {NAMES[target]} split has {rows / total:.0%} of the labelled rows, not {share:.0%}: {tied} rows "
-                f"share the time {shown(start, dates)}, and rows of one time stay together"
-            )
+    for target, said in _far_off(units, split, {TEST: fractions.test, VALIDATION: fractions.validation}):
+        start = cut.test if target == TEST else cut.validation
+        tied = f"{int((row_times == start).sum())} rows share the time {shown(start, dates)}"
+        result.warnings.append(f"{said}: {tied}, and rows of one time stay together")
     return split
+
+
+def _far_off(units: Units, split: IntArray, shares: dict[int, float]) -> Iterator[tuple[int, str]]:
+    """The splits whose rows are far off their share, with how far."""
+    total = int(units.sizes.sum())
+    for target, share in shares.items():
+        rows = int(units.sizes[split == target].sum())
+        if share and abs(rows - share * total) > max(_FAR_OFF * share * total, 1):
+            yield target, f"the {NAMES[target]} split has {rows / total:.0%} of the labelled rows, not {share:.0%}"
 
 
 def _check_shares(
@@ -237,7 +228,7 @@ def _check_shares(
     data: DataSection,
     result: Assigned,
 ) -> None:
-    """Refuse groups that leave a split empty; warn of those that put one far off its share. Says which it is."""
+    """Refuse groups that leave a split empty; warn of those that put one far off its share."""
     total = int(units.sizes.sum())
     if not total or (groups is None and not joined):
         return
@@ -250,19 +241,13 @@ def _check_shares(
         cell = next((g for g, unit in zip(groups, units.of_row.tolist(), strict=True) if unit == largest and g), None)
         name = f"{cell[:40]!r}" if cell else "one text"
     held = f"{name} holds {int(units.sizes[largest])} of {total} labelled rows ({share:.0%})"
-    for target, quota in (
-        (TEST, fractions.test),
-        (VALIDATION, fractions.validation),
-        (TRAIN, 1 - fractions.test - fractions.validation),
-    ):
-        rows = int(units.sizes[split == target].sum())
-        if quota * total >= 1 and not rows:
+    left = 1 - fractions.test - fractions.validation
+    shares = {TEST: fractions.test, VALIDATION: fractions.validation, TRAIN: left}
+    for target, quota in shares.items():
+        if quota * total >= 1 and not (split == target).any():
             raise UserError(
                 f"{key}: {held}, and {len(units.keys)} units stay whole: the {NAMES[target]} split "
                 f"({quota:.0%}) is empty; name a finer column, change data.splits, or give the splits as files"
             )
-        if quota and abs(rows - quota * total) > max(_FAR_OFF * quota * total, 1):
-            result.warnings.append(
-                f"the {NAMES[target]} split has {rows / total:.0%} of the labelled rows, not {quota:.0%}: units stay "
-                f"whole, and {held}"
-            )
+    far_off = _far_off(units, split, shares)
+    result.warnings.extend(f"{said}: units stay whole, and {held}" for _, said in far_off)

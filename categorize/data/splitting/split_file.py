@@ -24,22 +24,16 @@ SCHEMA = pa.schema([("key", pa.string()), ("split", pa.string())])
 
 
 def default_split_file(data: DataSection, output_root: str | Path) -> Path:
-    """Where the assignment of a `data` section is stored: `data.splits.file`, or by what the split depends on.
-
-    `<output_root>/splits/<name of the source>-<12 hex digits>.parquet`; recipes with one source, text, group and split
-    settings share the file.
-    """
+    """Where the assignment of a `data` section is stored: `data.splits.file`, or by what the split depends on,
+    `<output_root>/splits/<name of the source>-<12 hex digits>.parquet`, so that recipes may share it."""
     if data.splits.file is not None:
         return Path(data.splits.file)
     source = data.source
     parts = source.model_dump() if isinstance(source, SourceFiles) else source
     first = source.train if isinstance(source, SourceFiles) else source
     stem = Path(first).name.split(".")[0] or "data"
-    digest = hashlib.sha256(
-        json.dumps(
-            [parts, data.sheet, data.subset, data.revision, _settings(data)], sort_keys=True, ensure_ascii=False
-        ).encode()
-    ).hexdigest()
+    about = [parts, data.sheet, data.subset, data.revision, _settings(data)]
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
     return Path(output_root) / "splits" / f"{stem}-{digest[:12]}.parquet"
 
 
@@ -83,9 +77,8 @@ def read_assignment(path: Path, data: DataSection) -> dict[str, int]:
 
     if not path.exists():
         return {}
-    broken = UserError(
-        f"{path}: not a stored split assignment; delete it, name another data.splits.file, or use --resplit"
-    )
+    way_out = "delete it, name another data.splits.file, or use --resplit"
+    broken = UserError(f"{path}: not a stored split assignment; {way_out}")
     try:
         table = pq.read_table(path)
         stored = dict(json.loads((table.schema.metadata or {})[_METADATA]))
@@ -100,10 +93,9 @@ def read_assignment(path: Path, data: DataSection) -> dict[str, int]:
                 f"{wanted.get(key)!r}; name another data.splits.file, or use --resplit to cut anew"
             )
     codes = {name: i for i, name in enumerate(_names(data))}
+    keys, splits = table["key"].to_pylist(), table["split"].to_pylist()
     try:
-        return {
-            key: codes[split] for key, split in zip(table["key"].to_pylist(), table["split"].to_pylist(), strict=True)
-        }
+        return dict(zip(keys, (codes[split] for split in splits), strict=True))
     except KeyError:
         raise broken from None
 
@@ -116,21 +108,17 @@ def write_assignment(path: Path, data: DataSection, assignment: dict[str, int]) 
     """
     import pyarrow.parquet as pq
 
-    keys, names = sorted(assignment), _names(data)
+    names = _names(data)
     metadata = {_METADATA: json.dumps(_settings(data), ensure_ascii=False).encode()}
-    table = pa.table(
-        {"key": keys, "split": [names[assignment[key]] for key in keys]}, schema=SCHEMA
-    ).replace_schema_metadata(metadata)
+    table = assignment_table((key, names[number]) for key, number in assignment.items())
     try:
         with whole_file(path) as file:
-            pq.write_table(table, file)
+            pq.write_table(table.replace_schema_metadata(metadata), file)
     except OSError as error:
-        raise UserError(
-            f"{path}: the split assignment cannot be stored: {error.strerror or error}; set data.splits.file"
-        ) from None
+        why = f"the split assignment cannot be stored: {error.strerror or error}"
+        raise UserError(f"{path}: {why}; set data.splits.file") from None
 
 
 def assignment_table(pairs: Iterable[tuple[str, str]]) -> pa.Table:
     """Distinct (key, split) pairs, sorted."""
-    pairs = sorted(set(pairs))
-    return pa.table({"key": [key for key, _ in pairs], "split": [split for _, split in pairs]}, schema=SCHEMA)
+    return pa.Table.from_pylist([{"key": key, "split": split} for key, split in sorted(set(pairs))], SCHEMA)

@@ -51,30 +51,27 @@ def read_times(cells: Sequence[str | None], where: Callable[[int], str], key: st
     Raises:
         UserError: a cell is neither date nor number, or the column holds both.
     """
-    times = np.full(len(cells), np.nan)
-    first: dict[str, int] = {}
-    memory: dict[str, tuple[str, float]] = {}
+    dates, numbers = (np.full(len(cells), np.nan) for _ in range(2))
+    parsed = {cell: (parse_date(cell), to_number(cell)) for cell in set(cells) if cell and cell.strip()}
     for row, cell in enumerate(cells):
-        if cell is None or not cell.strip():
+        if cell is None or cell not in parsed:
             continue
-        if cell not in memory:
-            date = parse_date(cell)
-            number = to_number(cell) if date is None else None
-            if date is None and number is None:
-                raise UserError(
-                    f"{key}: {where(row)}: {cell[:40]!r} is neither a date (2024-03-05 14:30) nor a number; "
-                    "fix it, or leave the cell empty"
-                )
-            memory[cell] = ("date", date) if date is not None else ("number", number or 0.0)
-        kind, times[row] = memory[cell]
-        first.setdefault(kind, row)
-    if len(first) == 2:
-        date_row, number_row = first["date"], first["number"]
-        raise UserError(
-            f"{key}: {where(date_row)} holds a date ({cells[date_row]!r}), {where(number_row)} a number "
-            f"({cells[number_row]!r}); write all in one form"
-        )
-    return times
+        date, number = parsed[cell]
+        if date is not None:
+            dates[row] = date
+        elif number is not None:
+            numbers[row] = number
+        else:
+            raise UserError(
+                f"{key}: {where(row)}: {cell[:40]!r} is neither a date (2024-03-05 14:30) nor a number; "
+                "fix it, or leave the cell empty"
+            )
+    dated, numbered = np.flatnonzero(~np.isnan(dates)), np.flatnonzero(~np.isnan(numbers))
+    if len(dated) and len(numbered):
+        one, other = (f"({cells[row]!r})" for row in (dated[0], numbered[0]))
+        said = f"{where(int(dated[0]))} holds a date {one}, {where(int(numbered[0]))} a number {other}"
+        raise UserError(f"{key}: {said}; write all in one form")
+    return dates if len(dated) else numbers
 
 
 def shown(seconds: float, is_date: bool) -> str:
