@@ -7,6 +7,7 @@ import ast
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
@@ -22,24 +23,15 @@ _BATCH = 20_000  # rows that are held
 
 @dataclass
 class Chunk(Comments):
-    """Comments that one collection holds, or some of them.
+    """Comments that one collection holds, or some of them; None is what the file does not say."""
 
-    Attributes:
-        number: of the record in its file; 0 where the whole file is one collection.
-        video_id, chat_id: as written; None where the file does not say.
-        collected: seconds since 1970 (UTC); None where it is not known.
-        maxlimit: most comments that the collection could hold; None where it is not known.
-        notes: what was odd, for the counts.
-        scattered: whether the collection may come again behind others, as rows of a table do.
-    """
-
-    number: int = 0
+    number: int = 0  # of the record in its file; 0 where the whole file is one collection
     video_id: str | None = None
     chat_id: str | None = None
-    collected: int | None = None
-    maxlimit: int | None = None
-    notes: list[str] = field(default_factory=list)
-    scattered: bool = False
+    collected: int | None = None  # seconds since 1970 (UTC)
+    maxlimit: int | None = None  # most comments that the collection could hold
+    notes: list[str] = field(default_factory=list)  # what was odd, for the counts
+    scattered: bool = False  # whether the collection may come again behind others, as rows of a table do
 
 
 def chunks_of_items(items: Iterator[Item], joint: str | None, utc_offset: float) -> Iterator[Chunk | Item]:
@@ -142,11 +134,8 @@ def _written_list(text: str) -> list[Any] | None:
     # Python, too, begins with "..." where a text holds an apostrophe.
     values: Any = None
     for read in (json.JSONDecoder(strict=False).decode, ast.literal_eval)[0 if '"' in start else 1 :]:
-        try:
-            values = read(text.strip())
-            break
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            values = values or read(text.strip())
     if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
         return None
     # ['12.3', '1', ...] is a tuple in square brackets.

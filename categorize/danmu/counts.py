@@ -11,43 +11,26 @@ _SHOWN = 8
 
 @dataclass
 class Counts:
-    """Counts of files, records and comments. `parsed + set_apart + rejected == elements`, always.
-
-    Attributes:
-        files, records: read; a record is a collection of comments, and an XML file or a table of comments is one.
-        broken_records: of which nothing could be had; each is in the rejects file.
-        cut_collections: that reached their `maxlimit`.
-        elements: comments found, whole or not, each time they come.
-        parsed: whole, and language.
-        set_apart: whole, and positioned or scripted, by mode.
-        rejected: not whole, by reason; each is in the rejects file.
-        merged, merged_apart: that came again, and are one row with their first appearance.
-        conflicts: of these, that came again with another text; each is in the rejects file.
-        repeated: of these, that came twice in one collection.
-        rows, rows_apart: distinct comments written.
-        changed: of `rows`, texts that cleaning changed; `emptied`: that it left empty.
-        notes: what was odd, by kind.
-        remarks: what is worth saying about single files.
-    """
+    """Counts of files, records and comments. `parsed + set_apart + rejected == elements`, always."""
 
     files: int = 0
-    records: int = 0
-    broken_records: int = 0
-    cut_collections: int = 0
-    elements: int = 0
-    parsed: int = 0
-    set_apart: Counter[str] = field(default_factory=Counter)
-    rejected: Counter[str] = field(default_factory=Counter)
-    merged: int = 0
+    records: int = 0  # collections of comments; an XML file or a table of comments is one
+    broken_records: int = 0  # of which nothing could be had; each is in the rejects file
+    cut_collections: int = 0  # that reached their `maxlimit`
+    elements: int = 0  # comments found, whole or not, each time they come
+    parsed: int = 0  # whole, and language
+    set_apart: Counter[str] = field(default_factory=Counter)  # whole, and positioned or scripted, by mode
+    rejected: Counter[str] = field(default_factory=Counter)  # not whole, by reason; each is in the rejects file
+    merged: int = 0  # that came again, and are one row with their first appearance; in `rows_apart`: `merged_apart`
     merged_apart: int = 0
-    conflicts: int = 0
-    repeated: int = 0
-    rows: int = 0
+    conflicts: int = 0  # of these, that came again with another text; each is in the rejects file
+    repeated: int = 0  # of these, that came twice in one collection
+    rows: int = 0  # distinct comments written
     rows_apart: int = 0
-    changed: int = 0
-    emptied: int = 0
-    notes: Counter[str] = field(default_factory=Counter)
-    remarks: list[str] = field(default_factory=list)
+    changed: int = 0  # of `rows`, texts that cleaning changed
+    emptied: int = 0  # of `rows`, texts that cleaning left empty
+    notes: Counter[str] = field(default_factory=Counter)  # what was odd, by kind
+    remarks: list[str] = field(default_factory=list)  # what is worth saying about single files
 
     def add(self, more: dict[str, Any]) -> None:
         """Add the counts of other files or rows, as `to_dict` gave them."""
@@ -60,8 +43,8 @@ class Counts:
 
     def check(self) -> None:
         """Raises AssertionError where a comment got lost between files and tables."""
-        apart, rejected = sum(self.set_apart.values()), sum(self.rejected.values())
-        assert self.parsed + apart + rejected == self.elements, self
+        apart = self.set_apart.total()
+        assert self.parsed + apart + self.rejected.total() == self.elements, self
         assert self.rows + self.merged == self.parsed, self
         assert self.rows_apart + self.merged_apart == apart, self
 
@@ -77,27 +60,22 @@ class Counts:
             whole.add(part)
         return whole
 
-    def table(self) -> list[tuple[str, int, str]]:
-        """Lines of the count table: what, how many, and more in words."""
-        apart, rejected = sum(self.set_apart.values()), sum(self.rejected.values())
+    def lines(self) -> list[str]:
+        """The count table (what, how many, and more in words) and what was odd, one line each."""
         broken = "nothing could be had of them; see the rejects" if self.broken_records else ""
         again = f"came again; {self.conflicts} of all that did with another text" if self.merged else ""
-        return [
+        table = [
             ("files", self.files, ""),
             ("collections", self.records, f"{self.cut_collections} reached their maxlimit: possibly cut"),
             ("  broken", self.broken_records, broken),
             ("comments found", self.elements, ""),
-            ("  set apart", apart, _listed(self.set_apart)),
-            ("  rejected", rejected, _listed(self.rejected)),
+            ("  set apart", self.set_apart.total(), _listed(self.set_apart)),
+            ("  rejected", self.rejected.total(), _listed(self.rejected)),
             ("  parsed", self.parsed, ""),
             ("    merged", self.merged, again),
             ("rows", self.rows, f"cleaning changed {self.changed} texts and left {self.emptied} empty"),
             ("rows set apart", self.rows_apart, ""),
         ]
-
-    def lines(self) -> list[str]:
-        """The count table and what was odd, one line each."""
-        table = self.table()
         width = max(len(f"{n:,}") for _, n, _ in table)
         lines = [f"{what:<16}{n:>{width},}  {more}".rstrip() for what, n, more in table]
         lines += [f"note: {n:,} times: {what}" for what, n in self.notes.most_common()]

@@ -72,19 +72,12 @@ _YMDH = re.compile(r"(\d{4})\D?(\d{2})\D?(\d{2})\D?(\d{2})(?:\D.*)?", re.ASCII |
 
 @dataclass
 class Comments:
-    """Comments that were found together.
+    """Comments that were found together."""
 
-    Attributes:
-        heads: the eight fields of each comment as written, joined by commas.
-        texts: of the same length.
-        rejected: (number of the element, reason, raw text) of what is not a whole comment.
-        embedded: texts that hold eight whole fields without the joint before them; they stay texts.
-    """
-
-    heads: list[str] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-    rejected: list[tuple[int, str, str]] = field(default_factory=list)
-    embedded: int = 0
+    heads: list[str] = field(default_factory=list)  # the eight fields of each as written, joined by commas
+    texts: list[str] = field(default_factory=list)  # of the same length
+    rejected: list[tuple[int, str, str]] = field(default_factory=list)  # (number, reason, raw text) of broken ones
+    embedded: int = 0  # texts that hold eight whole fields without the joint before them; they stay texts
 
     @property
     def elements(self) -> int:
@@ -146,15 +139,12 @@ def naming(columns: tuple[str, ...]) -> tuple[dict[str, str], str]:
     folded = {column.strip().casefold(): column for column in columns}
     aliases = {"p": ("p",), **ALIASES}
     names = {name: next((folded[a] for a in called if a in folded), "") for name, called in aliases.items()}
-    missing = [name for name, column in names.items() if not column and name != "p"]
-    if names["p"]:
-        missing = [name for name in missing if name == "text"]
+    needed = ["text"] if names["p"] else list(ALIASES)
+    missing, there = [name for name in needed if not names[name]], ", ".join(map(repr, columns))
     if missing == ["text"]:
-        return names, f"no text: no column {' or '.join(ALIASES['text'])} among {', '.join(map(repr, columns))}"
-    if missing:
-        there = ", ".join(map(repr, columns))
-        return names, f"no column {', '.join(map(repr, missing))} (and no danmu_list); columns: {there}"
-    return names, ""
+        return names, f"no text: no column {' or '.join(ALIASES['text'])} among {there}"
+    wrong = f"no column {', '.join(map(repr, missing))} (and no danmu_list); columns: {there}"
+    return names, wrong if missing else ""
 
 
 def comment_of(row: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -16,23 +16,17 @@ from categorize.errors import UserError
 from categorize.recipe.data_sections import FORMAT_OF_SUFFIX, CleaningOptions, DataSection, format_of_name
 
 FORMS = {".xml": "xml", **{suffix: form for suffix, form in FORMAT_OF_SUFFIX.items() if form != "xlsx"}}
+_KNOWN = f"{', '.join(FORMS)} (or .gz of each)"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the result depends on besides the files.
+    """What the result depends on besides the files."""
 
-    Attributes:
-        joint: what stands between two tuples of a list; None: learned.
-        utc_offset: hours that the zone of `collect_YMDH` is ahead of UTC.
-        keep_scripted: whether positioned and scripted comments are rows as others.
-        cleaning: the cleaning steps that make `clean_text`.
-    """
-
-    joint: str | None = None
-    utc_offset: float = 8.0
-    keep_scripted: bool = False
-    cleaning: tuple[str | CleaningOptions, ...] = ()
+    joint: str | None = None  # what stands between two tuples of a list; None: learned
+    utc_offset: float = 8.0  # hours that the zone of `collect_YMDH` is ahead of UTC
+    keep_scripted: bool = False  # whether positioned and scripted comments are rows as others
+    cleaning: tuple[str | CleaningOptions, ...] = ()  # what makes `clean_text`
 
     @classmethod
     def from_section(cls, data: DataSection) -> Settings:
@@ -55,7 +49,7 @@ def find_files(source: str) -> tuple[Path, list[Path]]:
     if path.is_dir():
         files = [f for f in path.rglob("*") if f.is_file() and form_of(f) and not f.name.startswith(".")]
         if not files:
-            raise UserError(f"data.source: {path} holds no danmu file; known: {', '.join(FORMS)} (or .gz of each)")
+            raise UserError(f"data.source: {path} holds no danmu file; known: {_KNOWN}")
         return path, sorted(files)
     base, files = path.parent, [path]
     if not path.is_file():
@@ -67,8 +61,7 @@ def find_files(source: str) -> tuple[Path, list[Path]]:
             raise UserError(f"data.source: {source}: no such file, folder or pattern (from {Path.cwd()})")
     for file in files:
         if form_of(file) is None:
-            known = f"{', '.join(FORMS)} (or .gz of each)"
-            raise UserError(f"{file}: the name does not tell the form; name it one of {known}")
+            raise UserError(f"{file}: the name does not tell the form; name it one of {_KNOWN}")
     return base, files
 
 

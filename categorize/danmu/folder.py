@@ -71,21 +71,13 @@ _COLLECTIONS_AT_ONCE = 20_000
 
 @dataclass(frozen=True)
 class Ingested:
-    """A finished folder.
-
-    Attributes:
-        folder: with `comments/`, `apart/`, `collections.parquet`, `rejects.jsonl`, `danmu.json`.
-        counts: of everything that was read.
-        seconds: that the ingestion took.
-        reused: whether the folder was there already.
-        resumed: tasks that an interrupted ingestion had finished.
-    """
+    """A finished folder with `comments/`, `apart/`, `collections.parquet`, `rejects.jsonl` and `danmu.json`."""
 
     folder: Path
-    counts: Counts
-    seconds: float
-    reused: bool = False
-    resumed: int = 0
+    counts: Counts  # of everything that was read
+    seconds: float  # that the ingestion took
+    reused: bool = False  # whether the folder was there already
+    resumed: int = 0  # tasks that an interrupted ingestion had finished
 
 
 def ingest(
@@ -112,12 +104,11 @@ def ingest(
             manifest = _manifest(folder)
             if manifest is not None and all(manifest.get(key) == value for key, value in wanted.items()):
                 return Ingested(folder, Counts.of(manifest["counts"]), manifest["seconds"], reused=True)
-            if folder.exists():
-                if not folder.is_dir() or (manifest is None and any(folder.iterdir())):
-                    raise UserError(f"{folder}: there is something else; name another folder")
-                if manifest is not None and not overwrite:
-                    way_out = "use --overwrite or name another folder"
-                    raise UserError(f"{folder}: holds rows of other files or settings; {way_out}")
+            if manifest is None and folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+                raise UserError(f"{folder}: there is something else; name another folder")
+            if manifest is not None and not overwrite:
+                way_out = "use --overwrite or name another folder"
+                raise UserError(f"{folder}: holds rows of other files or settings; {way_out}")
             return _ingest(files, folder, settings, wanted, progress)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror or error}; free space or name another") from None
@@ -203,7 +194,7 @@ def _merge_tasks(read: Sequence[Done], elements: int) -> list[MergeTask]:
 
 def _check_found(counts: Counts, files: Sequence[Path]) -> None:
     """Raises UserError where no file holds a comment: the source is something else."""
-    if counts.elements > sum(counts.rejected.values()):
+    if counts.elements > counts.rejected.total():
         return
     reasons = ", ".join(f"{reason} ({n})" for reason, n in counts.rejected.most_common(2)) or "nothing looks like one"
     remarks = f"; {counts.remarks[0]}" if counts.remarks else ""

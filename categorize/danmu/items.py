@@ -34,21 +34,13 @@ _ESCAPE_AT_END = re.compile(r"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,3})?)\Z")
 
 @dataclass(frozen=True)
 class Item:
-    """An object or a row of the file, or what stands where one should.
+    """An object or a row of the file, or what stands where one should."""
 
-    Attributes:
-        number: line in JSON lines and csv, position in JSON and Parquet; from 1.
-        value: numbers are as they are written; None where there is no object.
-        reason: what is wrong with it.
-        raw: then, the text.
-        truncated: the object was cut off, and `value` holds what came before.
-    """
-
-    number: int
-    value: dict[str, Any] | None
-    reason: str = ""
-    raw: str = ""
-    truncated: bool = False
+    number: int  # line in JSON lines and csv, position in JSON and Parquet; from 1
+    value: dict[str, Any] | None  # numbers are as they are written; None where there is no object
+    reason: str = ""  # what is wrong with it
+    raw: str = ""  # then, the text
+    truncated: bool = False  # the object was cut off, and `value` holds what came before
 
 
 # ---------------------------------------------------------------- JSON

@@ -14,6 +14,7 @@ from categorize.danmu.folder import REJECTS_FILE, Ingested, ingest
 from categorize.danmu.tasks import APART_FOLDER, COMMENTS_FOLDER
 from categorize.data.columns import rounded
 from categorize.data.reading.raw import RawTable, from_arrow
+from categorize.data.rows import with_columns
 from categorize.errors import UserError
 from categorize.recipe.data_sections import DataSection
 
@@ -55,18 +56,16 @@ def _comments(folder: Path) -> pa.Table:
     import pyarrow.parquet as pq
 
     table = pq.read_table(folder / COMMENTS_FOLDER).drop_columns(["clean_text"])
-    for i, field in enumerate(table.schema):
-        if pa.types.is_timestamp(field.type):
-            # "2021-07-12T04:05:06.000Z": whole seconds need no fraction.
-            texts = pc.strftime(table[field.name], "%Y-%m-%dT%H:%M:%SZ")
-            texts = pc.replace_substring(texts, ".000Z", "Z")
-            table = table.set_column(i, field.name, texts)
+    for name in [field.name for field in table.schema if pa.types.is_timestamp(field.type)]:
+        # "2021-07-12T04:05:06.000Z": whole seconds need no fraction.
+        texts = pc.replace_substring(pc.strftime(table[name], "%Y-%m-%dT%H:%M:%SZ"), ".000Z", "Z")
+        table = with_columns(table, {name: texts})
     return table
 
 
 def _notes(source: str, done: Ingested) -> list[str]:
     counts = done.counts
-    apart, rejected = sum(counts.set_apart.values()), sum(counts.rejected.values())
+    apart, rejected = counts.set_apart.total(), counts.rejected.total()
     notes = [
         f"{source}: {counts.elements} comments found in {counts.files} files: {counts.rows} rows, {counts.merged} came "
         f"again, {apart} set apart (positioned or scripted), {rejected} rejected"
@@ -95,17 +94,12 @@ def _with_labels(table: pa.Table, path: str) -> tuple[pa.Table, str]:
         raise UserError(f"{key}: {labels.name} has no column {ROW_ID!r}; columns: {', '.join(map(repr, there))}")
     ids = [(row_id or "").strip() for row_id in labels.table[ROW_ID].to_pylist()]
     first: dict[str, int] = {}
-    for row, row_id in enumerate(ids):
-        number = int(labels.row_numbers[row])
+    for number, row_id in zip(labels.row_numbers.tolist(), ids, strict=True):
         if not row_id:
             raise UserError(f"{labels.name}: row {number} has no {ROW_ID}; fill it or take the row out")
-        if row_id in first:
-            raise UserError(
-                f"{labels.name}: row {number}: {ROW_ID} {row_id!r} comes twice, first in row {first[row_id]}"
-                f"{rounded(ids)}; take one of the two out"
-            )
-        first[row_id] = number
-    names = set(table.column_names)
+        if (before := first.setdefault(row_id, number)) != number:
+            twice = f"{ROW_ID} {row_id!r} comes twice, first in row {before}{rounded(ids)}"
+            raise UserError(f"{labels.name}: row {number}: {twice}; take one of the two out")
     places = pc.index_in(table[ROW_ID], value_set=pa.array(ids, pa.string()))
     known = table.num_rows - places.null_count
     if not known:
@@ -113,15 +107,13 @@ def _with_labels(table: pa.Table, path: str) -> tuple[pa.Table, str]:
             f"{key}: {labels.name}: no {ROW_ID} is one of these comments, such as {ids[0]!r}{rounded(ids)}; name the "
             "labels of this collection"
         )
-    for name in there:
-        if name not in table.column_names:
-            table = table.append_column(name, labels.table[name].take(places))
     note = f"{labels.name}: labels of {known} comments"
     if known < len(ids):
         comments = set(table[ROW_ID].to_pylist())
         strangers = [row_id for row_id in ids if row_id not in comments]
         shown = ", ".join(strangers[:_EXAMPLES]) + (", ..." if len(strangers) > _EXAMPLES else "")
         note += f"; {len(strangers)} are of no comment here: {shown}"
-    if own := [name for name in there if name != ROW_ID and name in names]:
+    if own := [name for name in there if name != ROW_ID and name in table.column_names]:
         note += f"; its columns {', '.join(own)} are not read, the comments have their own"
-    return table, note
+    new = {name: labels.table[name].take(places) for name in there if name not in table.column_names}
+    return with_columns(table, new), note

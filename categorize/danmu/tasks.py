@@ -26,19 +26,12 @@ Tell = Callable[[int, int], None]  # bytes and comments since it was last told
 
 @dataclass(frozen=True)
 class FileTask:
-    """Files to read, in order.
+    """Files to read, in order."""
 
-    Attributes:
-        stem: of the names of what is written.
-        first: number of the first file among all.
-        files: (path, name in messages).
-        size: bytes of all.
-    """
-
-    stem: str
-    first: int
-    files: tuple[tuple[str, str], ...]
-    size: int
+    stem: str  # of the names of what is written
+    first: int  # number of the first file among all
+    files: tuple[tuple[str, str], ...]  # (path, name in messages)
+    size: int  # bytes of all
 
 
 @dataclass(frozen=True)
@@ -54,15 +47,12 @@ class MergeTask:
 
 @dataclass
 class Done:
-    """What a task gave.
-
-    Attributes:
-        late_cut: numbers of collections that reached their `maxlimit` when some of their comments were spilled already.
-    """
+    """What a task gave."""
 
     stem: str
     segments: list[str]
     counts: dict[str, Any]
+    # Numbers of collections that reached their `maxlimit` when some of their comments were spilled already.
     late_cut: list[int] = field(default_factory=list)
 
 

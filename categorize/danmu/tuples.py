@@ -44,25 +44,15 @@ EMPTY_LISTS = frozenset({"", "[]", "()", "{}", "[[]]", "null", "none", "nan"})
 
 @dataclass(frozen=True)
 class Style:
-    """How the tuples of a file are written.
+    """How the tuples of a file are written."""
 
-    Attributes:
-        opener: what stands before the first tuple, such as `[(`.
-        joint: what stands between two tuples, closing and opening brackets included, such as `),(`.
-        closer: what stands behind the last tuple.
-        separator: the character between fields.
-        spaced: whether a blank follows it.
-        quote: the quotation mark around texts, or nothing.
-        terminated: whether the joint stands behind the last tuple too.
-    """
-
-    opener: str = ""
-    joint: str = "\n"
-    closer: str = ""
-    separator: str = ","
-    spaced: bool = False
-    quote: str = ""
-    terminated: bool = False
+    opener: str = ""  # before the first tuple, such as `[(`
+    joint: str = "\n"  # between two tuples, closing and opening brackets included, such as `),(`
+    closer: str = ""  # behind the last tuple
+    separator: str = ","  # between fields
+    spaced: bool = False  # whether a blank follows it
+    quote: str = ""  # around texts
+    terminated: bool = False  # whether the joint stands behind the last tuple too
 
 
 # ---------------------------------------------------------------- learning the style
