@@ -21,6 +21,7 @@ from categorize.methods.registry import METHODS
 from categorize.recipe.command import main
 from categorize.train import train
 from categorize.training.checkpoints import has_checkpoints, mark_complete
+from tests.forks import Script
 from tests.session.collections import write_collection, write_recipe
 
 Tiny = Callable[..., Path]
@@ -36,54 +37,49 @@ TRAINING = {
 }
 
 
-def script(root: Path, folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(
-        [sys.executable, str(root / "run_seqcls.py"), *arguments],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def script(folder: Path, *arguments: str, file_limit: int | None = None) -> Script:
+    return Script("run_seqcls.py", *arguments, folder=folder, file_limit=file_limit)
 
 
-def finish(process: subprocess.Popen[str], status: int = 0) -> tuple[str, str]:
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == status, out + err
+def finish(process: Script, status: int = 0) -> tuple[str, str]:
+    found, out, err = process.end()
+    assert found == status, out + err
     return out, err
+
+
+def killed_behind_a_checkpoint(process: Script, checkpoints: Path, how: signal.Signals) -> str:
+    """Stop the process once it has written a checkpoint whole; gives what it said on stderr."""
+    deadline = time.monotonic() + 200
+    while not list(checkpoints.glob("checkpoint-*/complete.json")) and time.monotonic() < deadline:
+        assert process.is_running(), process.end()
+        time.sleep(0.01)
+    process.kill(how)
+    return finish(process, status=75 if how == signal.SIGTERM else -how)[1]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_run_is_resumed_to_the_weights_of_the_uninterrupted_one(
-    root: Path, tiny: Tiny, tmp_path: Path, how: signal.Signals
+    tiny: Tiny, tmp_path: Path, how: signal.Signals
 ) -> None:
     """`kill -9` in the middle, as a power cut, or told to stop; dropout is on, so generators are part of the state."""
     write_collection(tmp_path / "rows.csv")
     recipe = write_recipe(tmp_path / "one.yaml", model={"name_or_path": str(tiny("roberta"))}, training=TRAINING)
-    finish(script(root, tmp_path, recipe.name, "output_dir=outputs/whole"))
-    killed = script(root, tmp_path, recipe.name)
+    finish(script(tmp_path, recipe.name, "output_dir=outputs/whole"))
     checkpoints = tmp_path / "outputs/one.incomplete/checkpoints"
-    deadline = time.monotonic() + 200
-    while not list(checkpoints.glob("checkpoint-*/complete.json")) and time.monotonic() < deadline:
-        assert killed.poll() is None, killed.communicate()
-        time.sleep(0.01)
-    killed.send_signal(how)
-    _, error = killed.communicate()
+    error = killed_behind_a_checkpoint(script(tmp_path, recipe.name), checkpoints, how)
     if how == signal.SIGTERM:
-        assert killed.returncode == 75
         assert re.search(
             r"checkpoint-\d+: training was stopped by SIGTERM behind step .* with --resume goes on\n$", error
         )
     assert not (tmp_path / "outputs/one").exists()
     done = {path.parent.name for path in checkpoints.glob("checkpoint-*/complete.json")}
     assert done and "checkpoint-88" not in done, "killed before the end"
-    _, error = finish(script(root, tmp_path, recipe.name), status=2)
+    _, error = finish(script(tmp_path, recipe.name), status=2)
     assert "an interrupted run is here; continue it with --resume" in error
-    _, error = finish(script(root, tmp_path, recipe.name, "--resume", "training.learning_rate=5e-3"), status=2)
+    _, error = finish(script(tmp_path, recipe.name, "--resume", "training.learning_rate=5e-3"), status=2)
     assert "another recipe" in error and "learning_rate: 0.005" in error
-    out, _ = finish(script(root, tmp_path, recipe.name, "--resume"))
+    out, _ = finish(script(tmp_path, recipe.name, "--resume"))
     assert "resuming from checkpoint-" in out
     whole, resumed = (load_file(tmp_path / "outputs" / name / "model.safetensors") for name in ("whole", "one"))
     assert whole.keys() == resumed.keys()
@@ -93,18 +89,13 @@ def test_a_killed_run_is_resumed_to_the_weights_of_the_uninterrupted_one(
     assert manifest["details"]["resumed_from"].startswith("checkpoint-")
 
 
-def test_a_recipe_may_resume_by_itself(root: Path, tiny: Tiny, tmp_path: Path) -> None:
+def test_a_recipe_may_resume_by_itself(tiny: Tiny, tmp_path: Path) -> None:
     write_collection(tmp_path / "rows.csv", 60)
     training = {**TRAINING, "num_train_epochs": 2, "save_steps": 5, "eval_steps": 5, "resume": "auto"}
     recipe = write_recipe(tmp_path / "one.yaml", model={"name_or_path": str(tiny("bert"))}, training=training)
-    killed = script(root, tmp_path, recipe.name)
     checkpoints = tmp_path / "outputs/one.incomplete/checkpoints"
-    while not list(checkpoints.glob("checkpoint-*/complete.json")):
-        assert killed.poll() is None, killed.communicate()
-        time.sleep(0.01)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    out, _ = finish(script(root, tmp_path, recipe.name))
+    killed_behind_a_checkpoint(script(tmp_path, recipe.name), checkpoints, signal.SIGKILL)
+    out, _ = finish(script(tmp_path, recipe.name))
     assert "resuming from checkpoint-" in out
     assert (tmp_path / "outputs/one/run.json").exists()
 
@@ -291,7 +282,7 @@ def test_an_interrupted_run_is_not_continued_on_other_rows(
 
 
 @pytest.mark.parametrize("method", ["head", "tfidf"])
-def test_a_full_disk_leaves_the_old_run_whole(root: Path, tiny: Tiny, tmp_path: Path, method: str) -> None:
+def test_a_full_disk_leaves_the_old_run_whole(tiny: Tiny, tmp_path: Path, method: str) -> None:
     """A limit on the size of files stands in for the full disk: writing the weights fails in the same place."""
     write_collection(tmp_path / "rows.csv", 60)
     sections = (
@@ -300,23 +291,11 @@ def test_a_full_disk_leaves_the_old_run_whole(root: Path, tiny: Tiny, tmp_path: 
         else {"model": {"method": "tfidf"}, "training": None}
     )
     recipe = write_recipe(tmp_path / "one.yaml", **sections)
-    finish(script(root, tmp_path, recipe.name))
+    finish(script(tmp_path, recipe.name))
     before = {path: path.read_bytes() for path in (tmp_path / "outputs/one").rglob("*") if path.is_file()}
-    code = (
-        "import resource, runpy, sys\n"
-        f"sys.argv = ['run_seqcls.py', {recipe.name!r}, '--overwrite', 'seed=9']\n"
-        "sys.path.insert(0, " + repr(str(root)) + ")\n"
-        "import categorize.train, torch, transformers, sklearn.svm, pyarrow.parquet\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))\n"
-        f"runpy.run_path({str(root / 'run_seqcls.py')!r}, run_name='__main__')\n"
-    )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert "cannot write" in done.stderr and "what was there before is untouched" in done.stderr
-    assert "Traceback" not in done.stderr
+    _, error = finish(script(tmp_path, recipe.name, "--overwrite", "seed=9", file_limit=6000), status=2)
+    assert "cannot write" in error and "what was there before is untouched" in error
+    assert "Traceback" not in error
     assert {path: path.read_bytes() for path in (tmp_path / "outputs/one").rglob("*") if path.is_file()} == before
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.forks import Script
 from tests.training.tiny_training import ROWS, build_trainer, record
 
 Tiny = Callable[..., Path]
@@ -46,23 +46,32 @@ def test_the_gradient_is_that_of_the_weighted_mean_over_the_step(tiny: Tiny, tmp
     assert recorded["losses"][0] == pytest.approx(loss.item(), rel=1e-5)
 
 
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
 @pytest.mark.parametrize("balance", [None, pytest.param("upsample", marks=pytest.mark.slow)])
-def test_two_processes_train_as_one(tiny: Tiny, tmp_path: Path, root: Path, balance: str | None) -> None:
+def test_two_processes_train_as_one(tiny: Tiny, tmp_path: Path, balance: str | None) -> None:
     """8 rows a step as one process of 8, and as two processes of 2 with accumulation 2: same losses, gradients,
     weights, evaluation; of balanced rows too."""
     one = build_trainer(str(tiny("bert")), str(tmp_path / "one"), 8, 1, balance=balance)
     reference = record(one)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
-    command += [
-        "tests.training.tiny_training",
-        str(tiny("bert")),
-        str(tmp_path),
-        "2",
-        "2",
-        *([balance] if balance else []),
+    launch = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    arguments = (str(tiny("bert")), str(tmp_path), "2", "2", *([balance] if balance else []))
+    processes = [
+        Script(
+            "tests/training/tiny_training.py",
+            *arguments,
+            folder=tmp_path,
+            environment={**launch, "RANK": rank, "LOCAL_RANK": rank},
+        )
+        for rank in ("0", "1")
     ]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
+    for process in processes:
+        status, _, error = process.end()
+        assert status == 0, error[-3000:]
     ranks = [torch.load(tmp_path / f"recorded_{rank}.pt", weights_only=True) for rank in (0, 1)]
     assert [rank["world_size"] for rank in ranks] == [2, 2]
     for rank in ranks:
