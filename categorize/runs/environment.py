@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -51,18 +52,17 @@ def processor_name() -> str:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, cores, threads and accelerators of this machine, and the number of processes of this launch."""
+    """Processor and cores of this machine, number of processes of this launch; where torch was used, its threads and
+    accelerators."""
     facts: dict[str, Any] = {
         "machine": platform.machine(),
         "processor": processor_name(),
         "cpus": os.cpu_count(),
         "processes": world_size(),
     }
-    try:
-        import torch
-    except ImportError:
-        return facts
-    facts["threads"] = torch.get_num_threads()
-    if torch.cuda.is_available():
-        facts["gpus"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    torch = sys.modules.get("torch")  # a linear model does not need it, and loading it takes longer than that to fit
+    if torch is not None:
+        facts["threads"] = torch.get_num_threads()
+        if torch.cuda.is_available():
+            facts["gpus"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return facts

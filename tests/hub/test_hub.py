@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,18 @@ PREDICT = """
 import json, sys
 from categorize.errors import UserError
 from categorize import load_predictor
-try:
-    predictor = load_predictor(sys.argv[1])
-except UserError as error:
-    sys.exit(f"error: {error}")
-predictions = predictor.predict_texts(json.loads(sys.argv[2]))
-print(json.dumps({
-    "name": predictor.name, "probabilities": predictions.probabilities.tolist(), "decided": predictions.decided
-}))
+found = []
+for name in json.loads(sys.argv[1]):
+    try:
+        predictor = load_predictor(name)
+    except UserError as error:
+        found.append({"error": str(error)})
+        continue
+    predictions = predictor.predict_texts(json.loads(sys.argv[2]))
+    found.append({
+        "name": predictor.name, "probabilities": predictions.probabilities.tolist(), "decided": predictions.decided
+    })
+print(json.dumps(found))
 """
 
 
@@ -77,10 +81,11 @@ class Machine:
     def push(self, *argv: str, **options: Any) -> subprocess.CompletedProcess[str]:
         return self.run("-m", "categorize.runs.hub", *argv, **options)
 
-    def predict(self, name: str, texts: list[str] = TEXTS, **environment: str) -> dict[str, Any]:
-        done = self.run("-c", PREDICT, name, json.dumps(texts), **environment)
+    def predict(self, *names: str, texts: Sequence[str] = TEXTS, **environment: str) -> list[dict[str, Any]]:
+        """What runs predict, or the error of each that cannot be loaded, one after the other in one process."""
+        done = self.run("-c", PREDICT, json.dumps(names), json.dumps(texts), **environment)
         assert done.returncode == 0, done.stderr
-        return dict(json.loads(done.stdout.splitlines()[-1]))
+        return list(json.loads(done.stdout.splitlines()[-1]))
 
 
 MakeMachine = Callable[[str], Machine]
@@ -105,6 +110,12 @@ def author(machine: MakeMachine) -> Machine:
     return author
 
 
+@pytest.fixture(scope="module")
+def here(author: Machine) -> dict[str, Any]:
+    """What the linear model predicts where it was trained."""
+    return author.predict("outputs/linear")[0]
+
+
 def one_line(done: subprocess.CompletedProcess[str]) -> str:
     """The one line that a failed command prints."""
     assert done.returncode == 2, done.stdout + done.stderr
@@ -117,9 +128,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 # ---------------------------------------------------------------- there and back
-def test_a_pushed_run_predicts_by_its_id_on_another_machine(author: Machine, machine: MakeMachine) -> None:
-    there = machine("reader").predict("owner/linear")
-    here = author.predict("outputs/linear")
+def test_a_pushed_run_predicts_by_its_id_on_another_machine(here: dict[str, Any], machine: MakeMachine) -> None:
+    (there,) = machine("reader").predict("owner/linear")
     assert there == here
     assert there["name"] == "linear" and there["decided"][0] == ["good"]
 
@@ -155,10 +165,9 @@ def test_the_card_has_the_metadata_of_the_hub_and_the_id_to_load(author: Machine
     }
 
 
-def test_an_adapter_on_a_base_of_the_hub_predicts_elsewhere_and_is_compared_by_its_id(
-    author: Machine, machine: MakeMachine, tiny: Callable[..., Path]
-) -> None:
-    """Base and runs are named by Hub id; nothing but the data is on the second machine."""
+@pytest.fixture(scope="module")
+def lora(author: Machine, tiny: Callable[..., Path]) -> Repository:
+    """An adapter that was trained on a base of the Hub, and pushed."""
     base = Repository(private=False)
     base.commit("a model", contents(tiny("bert")))
     author.hub.repositories["someone/tiny-bert"] = base
@@ -170,32 +179,12 @@ def test_an_adapter_on_a_base_of_the_hub_predicts_elsewhere_and_is_compared_by_i
     )
     done = author.train("lora.yaml", "training.save_strategy=epoch")
     assert done.returncode == 0, done.stderr
-    repository = author.hub.repositories["owner/lora"]
-    assert not repository.private
-    assert {"adapter_config.json", "adapter_model.safetensors", "head.json", "tokenizer.json"} <= set(repository.files)
-    assert not any("/" in name or name.endswith((".bin", ".pt", ".parquet")) for name in repository.files)
-    assert (author.folder / "outputs/lora/predictions/test.parquet").exists()
-    metadata = yaml.safe_load(repository.files["README.md"].decode().split("---\n")[1])
-    assert metadata["library_name"] == "peft" and metadata["base_model"] == "someone/tiny-bert"
-
-    other = machine("other")
-    write_collection(other.folder / "rows.csv")
-    runs = ["owner/lora", {"run": "owner/linear@main", "name": "first"}, "someone/tiny-bert"]
-    write_recipe(other.folder / "table.yaml", kind="eval", evaluation={"runs": runs}, training=None)
-    done = other.train("table.yaml", script="run_eval.py")
-    assert done.returncode == 0, done.stderr
-    for name, run in (("lora", "lora"), ("first", "linear")):
-        there = pq.read_table(other.folder / f"outputs/table/predictions/{name}.parquet")
-        here = pq.read_table(author.folder / f"outputs/{run}/predictions/test.parquet")
-        assert there["predicted"] == here["predicted"]
-        np.testing.assert_allclose(
-            there["probabilities"].to_pylist(), here["probabilities"].to_pylist(), atol=1e-6, err_msg=name
-        )
+    return author.hub.repositories["owner/lora"]
 
 
-def test_a_tuned_decoder_answers_elsewhere_by_the_prompt_it_was_trained_with(
-    author: Machine, machine: MakeMachine, tiny: Callable[..., Path]
-) -> None:
+@pytest.fixture(scope="module")
+def sft(author: Machine, tiny: Callable[..., Path]) -> Repository:
+    """An adapter of a decoder, tuned with a prompt, and pushed."""
     base = Repository(private=False)
     base.commit("a model", contents(tiny("qwen2", chat=True)))
     author.hub.repositories["tiny-qwen2"] = base  # one of those without an owner
@@ -210,23 +199,50 @@ def test_a_tuned_decoder_answers_elsewhere_by_the_prompt_it_was_trained_with(
     )
     done = author.train("sft.yaml", script="run_sft.py")
     assert done.returncode == 0, done.stderr
-    files = author.hub.repositories["owner/sft"].files
-    assert json.loads(files["prompt.json"])["system"] == "Say the mood."
-    here = pq.read_table(author.folder / "outputs/sft/predictions/test.parquet")
-    there = machine("other").predict("owner/sft", here["text"].to_pylist())
-    np.testing.assert_allclose(there["probabilities"], here["probabilities"].to_pylist(), atol=1e-6)
+    return author.hub.repositories["owner/sft"]
 
 
-def test_a_revision_names_what_was_pushed_then(author: Machine, machine: MakeMachine) -> None:
+def test_an_adapter_is_pushed_as_peft_reads_it_without_predictions_and_checkpoints(
+    author: Machine, lora: Repository
+) -> None:
+    assert not lora.private
+    assert {"adapter_config.json", "adapter_model.safetensors", "head.json", "tokenizer.json"} <= set(lora.files)
+    assert not any("/" in name or name.endswith((".bin", ".pt", ".parquet")) for name in lora.files)
+    assert (author.folder / "outputs/lora/predictions/test.parquet").exists()
+    metadata = yaml.safe_load(lora.files["README.md"].decode().split("---\n")[1])
+    assert metadata["library_name"] == "peft" and metadata["base_model"] == "someone/tiny-bert"
+
+
+def test_runs_of_every_method_predict_elsewhere_and_are_compared_by_their_ids(
+    author: Machine, machine: MakeMachine, lora: Repository, sft: Repository
+) -> None:
+    """Bases and runs are named by Hub id; nothing but the data is on the second machine. The decoder answers by the
+    prompt that it was trained with."""
+    assert json.loads(sft.files["prompt.json"])["system"] == "Say the mood."
+    other = machine("other")
+    write_collection(other.folder / "rows.csv")
+    runs = ["owner/lora", {"run": "owner/linear@main", "name": "first"}, "owner/sft", "someone/tiny-bert"]
+    write_recipe(other.folder / "table.yaml", kind="eval", evaluation={"runs": runs}, training=None)
+    done = other.train("table.yaml", script="run_eval.py")
+    assert done.returncode == 0, done.stderr
+    for name, run in (("lora", "lora"), ("first", "linear"), ("sft", "sft")):
+        there = pq.read_table(other.folder / f"outputs/table/predictions/{name}.parquet")
+        here = pq.read_table(author.folder / f"outputs/{run}/predictions/test.parquet")
+        assert there["predicted"] == here["predicted"]
+        np.testing.assert_allclose(
+            there["probabilities"].to_pylist(), here["probabilities"].to_pylist(), atol=1e-6, err_msg=name
+        )
+
+
+def test_a_revision_names_what_was_pushed_then(author: Machine, machine: MakeMachine, here: dict[str, Any]) -> None:
     first = machine("first").push("../author/outputs/linear", "owner/twice")
     assert first.returncode == 0, first.stderr
     repository = author.hub.repositories["owner/twice"]
     oid = repository.commits[-1].oid
     repository.commit("spoilt", {**repository.files, "label_set.json": b"{"})
-    reader = machine("later")
-    assert reader.predict(f"owner/twice@{oid}") == author.predict("outputs/linear")
-    failed = reader.run("-c", PREDICT, "owner/twice@v9", "[]")
-    assert failed.stderr.startswith("error: owner/twice@v9: ") and "it has no such revision" in failed.stderr
+    found, lost = machine("later").predict(f"owner/twice@{oid}", "owner/twice@v9")
+    assert found == here
+    assert lost["error"].startswith("owner/twice@v9: ") and "it has no such revision" in lost["error"]
 
 
 def test_predictions_are_pushed_only_when_asked_and_leave_with_the_next_push(author: Machine) -> None:
@@ -286,7 +302,8 @@ def test_a_training_without_a_hub_in_reach_leaves_the_finished_run_and_the_way_t
     error = one_line(done)
     command = error.rpartition("push it again with: python ")[2].split()
     assert command == ["-m", "categorize.runs.hub", "outputs/linear", "owner/late", "--public", "--predictions"]
-    assert owner.predict("outputs/linear") == author.predict("outputs/linear")
+    finished, trained = (one.folder / "outputs/linear/predictions/test.parquet" for one in (owner, author))
+    assert pq.read_table(finished) == pq.read_table(trained)
     assert owner.run(*command).returncode == 0
     assert "predictions/test.parquet" in owner.hub.repositories["owner/late"].files
 
@@ -331,18 +348,18 @@ def test_what_is_here_wins_and_what_is_nowhere_is_one_line(author: Machine, mach
     shutil.copytree(author.folder / "outputs/linear", reader.folder / "owner/linear")
     manifest = reader.folder / "owner/linear/run.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"name": "local"}))
-    assert reader.predict("owner/linear")["name"] == "local"
-    assert reader.predict("owner/linear@main")["name"] == "linear"
-    assert reader.predict("owner/linear@main", HF_HUB_OFFLINE="1")["name"] == "linear"  # from the cache
-    for name, reason in (
-        ("owner/lost", "error: owner/lost: no such run folder"),  # a folder `owner` is here
-        ("else/lost", "error: else/lost: no folder here, and cannot be fetched from the Hub: no such repository"),
-        ("lost", "error: lost: no folder here, and cannot be fetched from the Hub: no such repository"),
-    ):
-        failed = reader.run("-c", PREDICT, name, "[]")
-        assert failed.stderr.startswith(reason) and failed.stderr.count("\n") == 1
-    offline = reader.run("-c", PREDICT, "else/lost", "[]", HF_HUB_OFFLINE="1")
-    assert "cannot be fetched from the Hub: HF_HUB_OFFLINE is set" in offline.stderr
+    local, fetched, *lost = reader.predict("owner/linear", "owner/linear@main", "owner/lost", "else/lost", "lost")
+    assert (local["name"], fetched["name"]) == ("local", "linear")
+    reasons = (
+        "owner/lost: no such run folder",  # a folder `owner` is here
+        "else/lost: no folder here, and cannot be fetched from the Hub: no such repository",
+        "lost: no folder here, and cannot be fetched from the Hub: no such repository",
+    )
+    for failed, reason in zip(lost, reasons, strict=True):
+        assert failed["error"].startswith(reason) and "\n" not in failed["error"]
+    cached, offline = reader.predict("owner/linear@main", "else/lost", HF_HUB_OFFLINE="1")
+    assert cached["name"] == "linear"
+    assert "cannot be fetched from the Hub: HF_HUB_OFFLINE is set" in offline["error"]
 
 
 @pytest.mark.parametrize(

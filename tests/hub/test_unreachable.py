@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.hub.server import Hub, Repository, running_hub
-from tests.hub.test_hub import PREDICT, Machine, one_line
+from tests.hub.test_hub import Machine, one_line
 from tests.session.collections import write_collection, write_recipe
 
 WAYS_OUT = (
@@ -61,10 +61,10 @@ def test_a_model_that_cannot_be_reached_is_one_line_before_the_data_is_read(mach
 
 
 def test_a_run_and_a_dataset_that_cannot_be_reached_are_one_line(machine: Machine) -> None:
-    failed = machine.run("-c", PREDICT, "owner/far", "[]", HF_ENDPOINT=closed_port())
-    start = "error: owner/far: no folder here, and cannot be fetched from the Hub: no connection to http://127.0.0.1:"
-    assert failed.stderr.startswith(start)
-    assert failed.stderr.endswith(WAYS_OUT) and failed.stderr.count("\n") == 1
+    (failed,) = machine.predict("owner/far", HF_ENDPOINT=closed_port())
+    start = "owner/far: no folder here, and cannot be fetched from the Hub: no connection to http://127.0.0.1:"
+    assert failed["error"].startswith(start)
+    assert failed["error"].endswith(WAYS_OUT.rstrip()) and "\n" not in failed["error"]
     recipe = write_recipe(machine.folder / "rows.yaml", model={"method": "tfidf"}, training=None).name
     error = one_line(machine.train(recipe, "data.source=owner/rows", HF_ENDPOINT=closed_port()))
     assert "'owner/rows' is neither a file here nor a Hub dataset in the local cache, and no connection to " in error
