@@ -40,15 +40,11 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--language", metavar="CODE", help="for the datasheet, such as en; told from the script for zh")
     options = parser.parse_intermixed_args(argv)
     if "=" in options.recipe and not Path(options.recipe).exists():
-        raise UserError(
-            f"{quote(options.recipe)} stands where the recipe belongs; python -m categorize.data RECIPE ..."
-        )
-    if options.write is None:
-        for name in ("overwrite", "license", "language"):
-            if getattr(options, name):
-                raise UserError(f"--{name} is for a written folder; add --write FOLDER")
-        if options.format != "parquet":
-            raise UserError("--format is for a written folder; add --write FOLDER")
+        recipe = quote(options.recipe)
+        raise UserError(f"{recipe} stands where the recipe belongs; python -m categorize.data RECIPE ...")
+    for name in ("overwrite", "license", "language", "format"):
+        if options.write is None and getattr(options, name) != parser.get_default(name):
+            raise UserError(f"--{name} is for a written folder; add --write FOLDER")
     return options
 
 

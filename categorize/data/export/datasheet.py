@@ -19,14 +19,11 @@ from categorize.data.report import LABELLED_SPLITS, SCORE_MEASURES
 from categorize.data.splits import LoadedData
 from categorize.recipe.data_sections import SourceFiles
 from categorize.recipe.sections import RecipeBase
+from categorize.text_tables import markdown_table
 
 PICTURE = "overview.svg"
 _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
-_SCRIPTS = {
-    "zh": re.compile(r"[\u3400-\u9fff]"),
-    "ja": re.compile(r"[\u3040-\u30ff]"),
-    "ko": re.compile(r"[\uac00-\ud7af]"),
-}
+_SCRIPTS = {"zh": r"[\u3400-\u9fff]", "ja": r"[\u3040-\u30ff]", "ko": r"[\uac00-\ud7af]"}
 _MEANINGS = {
     "purged": "all labelled rows of the splits, with their `split`",
     "rejected": "rows that are in no split, with the `reason`",
@@ -38,12 +35,7 @@ _LOOKED_AT = 2000  # texts that tell the script
 def datasheet(
     data: LoadedData, recipe: RecipeBase, exported: Exported, *, license_id: str | None, language: str | None
 ) -> str:
-    """The text of `README.md`.
-
-    Args:
-        license_id: as the Hub spells it; unknown where None.
-        language: ISO 639 code; guessed from the script where that says enough.
-    """
+    """The text of `README.md`. None: an unknown licence; a language (ISO 639) that is guessed from the script."""
     from jinja2 import Environment, StrictUndefined
 
     template = Environment(  # Markdown: nothing to escape
@@ -60,7 +52,7 @@ def datasheet(
         task=data.label_set.task.replace("_", "-"),
         regression=data.label_set.is_regression,
         picture=PICTURE,
-        tables=[_markdown(table) for table in tables],
+        tables=[markdown_table(table[0], table[1:], "l" * len(table[0])) for table in tables],
         labelled_splits=LABELLED_SPLITS,
         meanings=_MEANINGS | dict.fromkeys(LABELLED_SPLITS),
         spreadsheet=SPREADSHEET,
@@ -81,9 +73,7 @@ def front_matter(
 ) -> dict[str, Any]:
     """The YAML at the top, see https://huggingface.co/docs/hub/datasets-cards: `load_dataset` reads `configs`."""
     total = sum(exported.tables[name].num_rows for name in exported.splits)
-    result: dict[str, Any] = {"license": license_id}
-    if language is not None:
-        result["language"] = [language]
+    result: dict[str, Any] = {"license": license_id, **({"language": [language]} if language is not None else {})}
     result |= {
         "pretty_name": recipe.name,
         "task_categories": ["text-classification"],
@@ -92,27 +82,17 @@ def front_matter(
     }
     if exported.form == "xlsx":
         return {**result, "viewer": False}  # neither `datasets` nor the Hub's viewer reads spreadsheets
-    result |= {
-        "configs": [
-            {
-                "config_name": "default",
-                "data_files": [{"split": name, "path": exported.file(name)} for name in exported.splits],
-            },
-            *(
-                {"config_name": name, "data_files": [{"split": name, "path": exported.file(name)}]}
-                for name in ("purged", "rejected")
-                if name in exported.tables
-            ),
-        ],
-    }
-    return result
+    more = [name for name in ("purged", "rejected") if name in exported.tables]
+    configs = {"default": exported.splits, **{name: [name] for name in more}}
+    files = {key: [{"split": name, "path": exported.file(name)} for name in names] for key, names in configs.items()}
+    return result | {"configs": [{"config_name": key, "data_files": found} for key, found in files.items()]}
 
 
 def guess_language(data: LoadedData) -> str | None:
     """zh, ja or ko where its script prevails; None where letters alone cannot tell."""
     texts = [text for name in ("train", "unlabeled") for text in data.splits[name]["text"].to_pylist()[:_LOOKED_AT]]
     letters = sum(character.isalpha() for text in texts for character in text)
-    shares = {name: sum(len(script.findall(text)) for text in texts) for name, script in _SCRIPTS.items()}
+    shares = {name: sum(len(re.findall(script, text)) for text in texts) for name, script in _SCRIPTS.items()}
     if not letters:
         return None
     if shares["ja"] > 0.1 * letters:  # Japanese mixes kana with the Chinese characters
@@ -139,29 +119,23 @@ def _label_table(data: LoadedData) -> Table:
 def _preparation(data: LoadedData, recipe: RecipeBase) -> dict[str, str]:
     """How the rows were read, cleaned and split, in words."""
     section, settings = recipe.data, recipe.data.splits
-    source = section.source
+    source, names = section.source, f"`{section.source}`"
     if isinstance(source, SourceFiles):
         names = ", ".join(f"{key}: `{value}`" for key, value in source.model_dump(exclude_none=True).items())
-    else:
-        names = f"`{source}`"
     if settings.folds is not None:
         kind = f"fold {settings.fold} of {settings.folds} is the test split, validation {settings.validation:.0%}"
     else:
         how = "stratified by label" if settings.by_time is None else f"by time (`{settings.by_time}`)"
         kind = f"{how}, validation {settings.validation:.0%}, test {settings.test:.0%}"
     unit = section.columns.group or section.columns.document
-    columns = {
-        key: " and ".join(f"`{name}`" for name in ([value] if isinstance(value, str) else value))
-        for key, value in section.columns.model_dump().items()
-        if value
-    }
+    named = {key: [value] if isinstance(value, str) else value for key, value in section.columns if value}
     steps = [
         step if isinstance(step, str) else json.dumps(step.to_dict(), ensure_ascii=False)
         for step in data.input_spec.cleaning
     ]
     return {
         "source": names,
-        "columns": ", ".join(f"{key}: {named}" for key, named in columns.items()),
+        "columns": ", ".join(f"{key}: {' and '.join(f'`{name}`' for name in names)}" for key, names in named.items()),
         "cleaning": ", ".join(f"`{step}`" for step in steps),
         "kind": kind + " (those that the source does not publish)" * isinstance(source, SourceFiles),
         "whole": f"rows of one `{unit}` stay together" if unit else "equal texts stay together",
@@ -175,16 +149,6 @@ def reload_section(exported: Exported, recipe: RecipeBase, folder: str | Path = 
     columns |= {key: key for key in ("document", "group", "weight") if getattr(named, key) is not None}
     if named.keep:
         columns["keep"] = [kept_name(name) for name in named.keep]
-    section: dict[str, Any] = {
-        "source": {name: f"{folder}/{exported.file(name)}" for name in exported.splits},
-        "columns": columns,
-    }
-    if missing := [name for name in ("validation", "test") if name not in exported.splits]:
-        section["splits"] = dict.fromkeys(missing, 0.0)
-    return section
-
-
-def _markdown(table: Table) -> str:
-    cells = [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in table]
-    lines = [f"| {' | '.join(row)} |" for row in cells]
-    return "\n".join([lines[0], "|" + "---|" * len(table[0]), *lines[1:]])
+    source = {name: f"{folder}/{exported.file(name)}" for name in exported.splits}
+    missing = [name for name in ("validation", "test") if name not in exported.splits]
+    return {"source": source, "columns": columns, **({"splits": dict.fromkeys(missing, 0.0)} if missing else {})}

@@ -54,13 +54,9 @@ def export_tables(data: LoadedData, recipe: RecipeBase, form: str = "parquet") -
     """The tables of a folder: the splits that have rows, `purged` (all labelled rows of the splits, with a column
     `split`) and `rejected` (rows that are in no split, with their `reason`)."""
     tables = {name: split_table(data.splits[name], data, recipe) for name in SPLIT_NAMES if data.splits[name].num_rows}
-    labelled = []
-    for name in LABELLED_SPLITS:
-        if name in tables:
-            names = pa.array([name] * tables[name].num_rows, pa.string())
-            labelled.append(tables[name].append_column("split", names))
-    if labelled:
-        tables["purged"] = pa.concat_tables(labelled)
+    if labelled := [name for name in LABELLED_SPLITS if name in tables]:
+        names = [name for name in labelled for _ in range(tables[name].num_rows)]
+        tables["purged"] = pa.concat_tables([tables[name] for name in labelled]).append_column("split", [names])
     if data.left_out.num_rows:
         rejected = split_table(data.left_out, data, recipe)
         tables["rejected"] = rejected.append_column("reason", data.left_out["reason"])
@@ -78,14 +74,11 @@ def split_table(rows: pa.Table, data: LoadedData, recipe: RecipeBase) -> pa.Tabl
     else:
         label = pa.array([None if names is None else names[0] for names in rows["gold"].to_pylist()], pa.string())
     columns: dict[str, Any] = {"id": rows["id"], "text": rows["text"], "label": label}
-    columns |= {"document": rows["document_id"]} if named.document is not None else {}
-    columns |= {"group": rows["group"]} if named.group is not None else {}
-    columns |= {"weight": rows["weight"]} if named.weight is not None else {}
-    fields = fields_of(rows)
-    by_time = recipe.data.splits.by_time
-    for name in dict.fromkeys([*([by_time] if by_time is not None else []), *named.keep]):
-        columns[kept_name(name)] = fields.field(name)
-    return pa.table(columns)
+    optional = {"document": "document_id", "group": "group", "weight": "weight"}
+    columns |= {key: rows[column] for key, column in optional.items() if getattr(named, key) is not None}
+    fields, by_time = fields_of(rows), recipe.data.splits.by_time
+    kept = [by_time, *named.keep] if by_time is not None else named.keep
+    return pa.table(columns | {kept_name(name): fields.field(name) for name in kept})
 
 
 def kept_name(column: str) -> str:
@@ -112,14 +105,8 @@ def spreadsheet_rows(data: LoadedData) -> dict[str, list[tuple[str, str, str]]]:
     ids, places = data.places["id"].to_pylist(), data.places["split"].to_pylist()
     for row_id, place in zip(ids, places, strict=True):
         text, names, score = next(following[place])
-        value = (
-            _number(score)
-            if score is not None
-            else NOT_LABELLED
-            if names is None
-            else ";".join(code[name] for name in names)
-        )
-        labeled.append((row_id, text, value))
+        value = NOT_LABELLED if names is None else ";".join(code[name] for name in names)
+        labeled.append((row_id, text, value if score is None else _number(score)))
     return {
         "unlabeled": [(row_id, text, NOT_LABELLED) for row_id, text, _ in labeled],
         "labeled": labeled,
@@ -133,14 +120,8 @@ def _number(score: float) -> str:
 
 # ---------------------------------------------------------------- writing
 def check_folder(folder: Path, overwrite: bool) -> None:
-    """Refuse a folder that is there, unless told to replace one that this command wrote.
-
-    Raises:
-        UserError: the folder exists.
-    """
-    if not folder.exists():
-        return
-    if folder.is_dir() and not any(folder.iterdir()):
+    """Raises UserError where the folder holds something, unless told to replace one that this command wrote."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / MANIFEST).is_file():
         raise UserError(f"{folder}: exists and was not written by this command; name another folder for --write")
@@ -195,12 +176,10 @@ def label_cells(values: Sequence[Any], separator: str) -> list[str]:
     """Values as the readers read them back: several labels between separators, or as a list where that is unclear."""
 
     def cell(value: Any) -> str:
-        if value is None:
-            return ""
         if isinstance(value, list):
             plain = value and not any(separator in item or item.startswith("[") for item in value)
             return separator.join(value) if plain else json.dumps(value, ensure_ascii=False)
-        return _number(value) if isinstance(value, float) else str(value)
+        return _number(value) if isinstance(value, float) else str("" if value is None else value)
 
     return [cell(value) for value in values]
 
@@ -234,18 +213,13 @@ def _write_sheet(path: Path, header: Sequence[str], rows: Iterable[Sequence[str 
     for number, row in enumerate(rows, 2):
         if number > _SHEET_ROWS:
             raise UserError(f"{path.name}: a sheet holds {_SHEET_ROWS} rows, there are more; write --format csv")
-        cells: list[Any] = []
-        for value in row:
-            if not isinstance(value, str):
-                cells.append(value)
-                continue
-            if len(value) > _CELL_CHARACTERS:
-                raise UserError(
-                    f"{path.name}: row {number} (id {row[0]}): a text of {len(value)} characters, a cell holds "
-                    f"{_CELL_CHARACTERS}; write --format csv"
-                )
-            cell = WriteOnlyCell(sheet, value=_NOT_IN_SHEETS.sub("\ufffd", value))
-            cell.data_type = "s"  # "=1+1" is a text here, and no formula
-            cells.append(cell)
+        cells: list[Any] = list(row)
+        for i, value in enumerate(row):
+            if isinstance(value, str):
+                if len(value) > _CELL_CHARACTERS:
+                    long = f"row {number} (id {row[0]}): a text of {len(value)} characters"
+                    raise UserError(f"{path.name}: {long}, a cell holds {_CELL_CHARACTERS}; write --format csv")
+                cells[i] = WriteOnlyCell(sheet, value=_NOT_IN_SHEETS.sub("\ufffd", value))
+                cells[i].data_type = "s"  # "=1+1" is a text here, not a formula
         sheet.append(cells)
     book.save(path)

@@ -50,10 +50,9 @@ def duplicate_table(data: LoadedData) -> Table:
         keys = data.splits[name]["content_hash"].to_pylist()
         if not keys:
             continue
-        distinct = len(set(keys))
-        likeness = Counter(data.splits.train_overlap(name)) if name != "train" else None
-        seen = ["-", "-"] if likeness is None else [f"{likeness['exact']:,}", f"{likeness['near']:,}"]
-        if name == "unlabeled":
-            seen[1] = "-"  # rows that nobody has labelled are not compared
-        table.append([name, f"{len(keys):,}", f"{distinct:,}", f"{len(keys) - distinct:,}", *seen])
+        distinct, likeness = len(set(keys)), Counter(data.splits.train_overlap(name))
+        exact = f"{likeness['exact']:,}" if name != "train" else "-"
+        # Rows that nobody has labelled are not compared.
+        near = f"{likeness['near']:,}" if name not in ("train", "unlabeled") else "-"
+        table.append([name, f"{len(keys):,}", f"{distinct:,}", f"{len(keys) - distinct:,}", exact, near])
     return table
