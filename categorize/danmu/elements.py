@@ -28,17 +28,12 @@ _HEADER = re.compile(r"<(chatid|maxlimit|cid|oid)>\s*([^<\s]{1,64})\s*</")
 
 
 class ElementReader:
-    """The elements of one XML file.
-
-    Attributes:
-        found: elements that began.
-        header: what stands before the first one: chatid, maxlimit.
-    """
+    """The elements of one XML file."""
 
     def __init__(self, source: TextFile) -> None:
         self.source = source
-        self.found = 0
-        self.header: dict[str, str] = {}
+        self.found = 0  # elements that began
+        self.header: dict[str, str] = {}  # what stands before the first one: chatid, maxlimit
 
     def batches(self) -> Iterator[Comments]:
         """Elements in the order of the file, some thousands at a time."""

@@ -81,8 +81,7 @@ def stem_of(path: Path) -> str:
 def read_chunks(source: TextFile, settings: Settings) -> Iterator[Chunk | Item]:
     """The comments of one file, and the items of which nothing could be had.
 
-    Raises:
-        UserError: the file cannot be read, or a table lacks columns.
+    Raises UserError where the file cannot be read, or a table lacks columns.
     """
     items: Iterator[Item]
     match form_of(source.path):

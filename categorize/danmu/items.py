@@ -173,11 +173,7 @@ def csv_rows(source: TextFile, delimiter: str) -> Iterator[Item]:
 
 
 def parquet_rows(source: TextFile) -> Iterator[Item]:
-    """The rows of a Parquet file.
-
-    Raises:
-        UserError: it cannot be read as one.
-    """
+    """The rows of a Parquet file. Raises UserError where it cannot be read as one."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

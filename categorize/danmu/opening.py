@@ -15,27 +15,17 @@ _MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", 
 
 
 class TextFile:
-    """One file, read once from its beginning.
-
-    Attributes:
-        encoding: told from its bytes, final when it is read.
-        replaced: characters that no encoding explained, now U+FFFD.
-        damage: what is wrong with the file as a whole, such as a gzip stream that is cut off.
-        bytes_read: of the file as it lies on the disk, for progress.
-    """
+    """One file, read once from its beginning."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.encoding = "utf-8"
-        self.replaced = self.bytes_read = 0
-        self.damage: list[str] = []
+        self.encoding = "utf-8"  # told from its bytes, final when it is read
+        self.replaced = 0  # characters that no encoding explained, now U+FFFD
+        self.bytes_read = 0  # of the file as it lies on the disk, for progress
+        self.damage: list[str] = []  # what is wrong with the file as a whole, such as a gzip stream that is cut off
 
     def chunks(self) -> Iterator[str]:
-        """The text in pieces of about a megabyte.
-
-        Raises:
-            UserError: the file cannot be read.
-        """
+        """The text in pieces of about a megabyte. Raises UserError where the file cannot be read."""
         file, decoder, only_ascii = InputFile(self.path), None, True
         try:
             with file.open(self.damage) as stream:

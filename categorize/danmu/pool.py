@@ -23,11 +23,7 @@ _told: Any = None  # in a worker: the bytes and comments that the parent has not
 
 
 class Pool:
-    """Processes for tasks; none where one is enough.
-
-    Args:
-        wanted: how many tasks there will be at least.
-    """
+    """Processes for `wanted` tasks; none where one is enough."""
 
     def __init__(self, wanted: int) -> None:
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -45,11 +41,7 @@ class Pool:
             self._executor.shutdown(wait=True, cancel_futures=True)
 
     def run(self, work: Work, tasks: Sequence[Any], progress: Progress) -> Iterator[Done]:
-        """Results as they come, in any order.
-
-        Raises:
-            UserError: a task raised it, or a process died.
-        """
+        """Results as they come, in any order. Raises UserError where a task raised it, or a process died."""
         try:
             if self._executor is None:
                 yield from (work(task, progress.advance) for task in tasks)

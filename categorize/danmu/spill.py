@@ -46,13 +46,10 @@ class Columns:
         self._rows = 0
 
     def add(self, chunk: Chunk, start: int, record: int, cut: bool, file: str) -> None:
-        """Add the whole comments of a chunk.
+        """Add the whole comments of a chunk, the first with `order` `start`.
 
-        Args:
-            start: `order` of the first one.
-            record: number of the collection among all.
-            cut: whether the collection reached its `maxlimit`.
-            file: stands before the made id of a comment that has none.
+        `record` is the number of the collection among all, `cut` whether it reached its `maxlimit`; `file` stands
+        before the made id of a comment that has none.
         """
         if chunk.texts:
             self._chunks.append((chunk, start, record, cut, file))
@@ -94,8 +91,8 @@ class Columns:
         self.odd["the time of sending is 0 or beyond the year 5000: null"] += arrays["sent_at"].null_count
         self.odd["the colour is beyond #FFFFFF: its low 24 bits count"] += odd_colors(arrays["color"])
         for name, names in (("mode", MODES), ("pool", POOLS)):
-            for code, n in count_unnamed(arrays[name], names).items():
-                self.odd[f"{name} {code} has no name"] += n
+            unnamed = count_unnamed(arrays[name], names)
+            self.odd.update({f"{name} {code} has no name": n for code, n in unnamed.items()})
         return pa.table(arrays)
 
 

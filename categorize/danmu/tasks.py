@@ -70,8 +70,7 @@ def _lines_file(path: Path) -> TextIO:
 def read_files(folder: Path, settings: Settings, task: FileTask, tell: Tell) -> Done:
     """Read files into segments, a rejects file and one of collections, all in the spill folder.
 
-    Raises:
-        UserError: a file cannot be read at all.
+    Raises UserError where a file cannot be read at all.
     """
     return _FileReader(folder / SPILL_FOLDER, settings, task, tell).run()
 

@@ -49,11 +49,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace, methods: Methods) -> None:
-    """Load, print the tables, and write the folder where one is named.
-
-    Raises:
-        UserError: recipe, data or folder are at fault.
-    """
+    """Load, print the tables, and write the folder where one is named. Raises UserError for what is at fault."""
     recipe = load_recipe(options.recipe, options.overrides, methods=methods).recipe
     from categorize.data.export.folder import check_folder, export_tables, write_folder
     from categorize.data.export.overview import duplicate_table, length_table, row_counts

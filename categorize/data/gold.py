@@ -27,21 +27,13 @@ _GUESSED = 200  # labels outside the set for which a label of the set is looked 
 
 @dataclass
 class Gold:
-    """Labels of rows, read with a label set, and what was counted on the way.
+    """Labels of rows, read with a label set, and what was counted on the way."""
 
-    Attributes:
-        labels: label names in label-set order; None = unknown, [] = truly no label.
-        scores: numbers of a regression; None = unknown.
-        missing: rows without a label, by what the cell holds ("" for an empty one).
-        unknown: rows with a label outside the set, by that label.
-        dropped: rows that became unlabelled for it.
-    """
-
-    labels: list[list[str] | None]
-    scores: list[float | None]
-    missing: Counter[str] = field(default_factory=Counter)
-    unknown: Counter[str] = field(default_factory=Counter)
-    dropped: int = 0
+    labels: list[list[str] | None]  # label names in label-set order; None = unknown, [] = truly no label
+    scores: list[float | None]  # numbers of a regression; None = unknown
+    missing: Counter[str] = field(default_factory=Counter)  # rows without a label, by what the cell holds
+    unknown: Counter[str] = field(default_factory=Counter)  # rows with a label outside the set, by that label
+    dropped: int = 0  # rows that became unlabelled for it
 
 
 def read_gold(rows: pa.Table, label_set: LabelSet, separator: str) -> Gold:

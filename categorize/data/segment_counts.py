@@ -18,22 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SegmentCounts:
-    """Documents of a split and the segments that they became.
+    """Documents of a split and the segments that they became."""
 
-    Attributes:
-        by: how they were cut.
-        limit: most tokens of a segment; None for no limit.
-        median, most: segments of a document.
-        without_stamps: documents without a time stamp, which a cut by minutes leaves whole.
-    """
-
-    by: str
-    limit: int | None
+    by: str  # how they were cut
+    limit: int | None  # most tokens of a segment; None for no limit
     documents: int
     segments: int
-    median: float
+    median: float  # segments of a document
     most: int
-    without_stamps: int = 0
+    without_stamps: int = 0  # documents without a time stamp, which a cut by minutes leaves whole
 
     @classmethod
     def of(cls, spec: InputSpec, rows: pa.Table, segments: pa.Table, tokens: TokenCounter) -> SegmentCounts:

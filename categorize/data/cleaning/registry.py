@@ -49,11 +49,7 @@ def _register(name: str, step: Step) -> None:
 
 
 def build_step(choice: str | CleaningOptions) -> tuple[str, Clean]:
-    """Name and function of one item of `data.cleaning`: a name, or a name with options.
-
-    Raises:
-        UserError: no step has that name.
-    """
+    """Name and function of one item of `data.cleaning`. Raises UserError where no step has that name."""
     name = choice if isinstance(choice, str) else choice.step
     if name not in STEPS:
         raise UserError(f"data.cleaning: there is no step {name!r}; steps: {', '.join(get_args(CleaningStep))}")
@@ -78,13 +74,10 @@ def until_stable(function: Clean) -> Clean:
 
 
 def replacing(step: str, pattern: re.Pattern[str], replacement: str) -> Clean:
-    """A step that puts `replacement` in the place of every match.
+    """A step that puts `replacement` in the place of every match; raises UserError where it would be replaced itself.
 
     Without a replacement the text closes over the gap: one of two spaces goes, and two words that the mark alone kept
     apart get a space between them.
-
-    Raises:
-        UserError: the replacement would be replaced itself.
     """
     if pattern.search(replacement):
         raise UserError(f"data.cleaning: {step}.replace: {replacement!r} would be replaced itself; choose another text")

@@ -21,11 +21,9 @@ _FONT = "font-family=\"system-ui, 'Noto Sans CJK SC', 'PingFang SC', 'Microsoft 
 
 
 def overview_svg(lengths: npt.NDArray[np.int64], counts: Mapping[str, Mapping[str, int]]) -> str:
-    """A histogram of text lengths over bars of label counts by split.
+    """A histogram of text lengths, in characters, over bars of label counts (label -> split -> rows).
 
-    Args:
-        lengths: characters of each text.
-        counts: label -> split -> rows; the most frequent are drawn, the others summed up.
+    The most frequent labels are drawn, the others summed up.
     """
     shown = sorted(counts.items(), key=lambda item: -sum(item[1].values()))
     if len(shown) > _LABELS:

@@ -134,8 +134,7 @@ def write_folder(
 ) -> list[str]:
     """Write tables, spreadsheet form, `dataset.json` and `texts` (name -> content); gives the files' names.
 
-    Raises:
-        UserError: the folder is taken (see `check_folder`) or cannot be written, or a sheet cannot hold the rows.
+    Raises UserError as `check_folder`, and where the folder cannot be written or a sheet cannot hold the rows.
     """
     check_folder(folder, overwrite)
     manifest = {
@@ -187,8 +186,7 @@ def label_cells(values: Sequence[Any], separator: str) -> list[str]:
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[str | float]], *, excel: bool) -> None:
     """Write a csv or, by the name, an xlsx file; `excel`: a csv that Excel reads as UTF-8.
 
-    Raises:
-        UserError: openpyxl is missing, or a sheet cannot hold the rows.
+    Raises UserError where openpyxl is missing, or a sheet cannot hold the rows.
     """
     if path.suffix == ".xlsx":
         _write_sheet(path, header, rows)

@@ -33,8 +33,7 @@ def parse_tsv(file: InputFile, options: ReadOptions) -> RawTable:
 def _records(file: InputFile, options: ReadOptions, **dialect: Any) -> Iterator[list[str]]:
     """All records, blank ones as []. Strict: an unclosed quotation mark would else swallow the rest of the file.
 
-    Raises:
-        UserError: the quoting is broken, or a cell is larger than any text; names the line where the record begins.
+    Raises UserError, with the line where the record begins, for broken quoting and a cell larger than any text.
     """
     started = 1
     limit = csv.field_size_limit(LARGEST_CELL)  # of the whole interpreter; set back below

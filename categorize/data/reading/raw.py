@@ -124,13 +124,9 @@ class TableBuilder:
         self._numbers.append(np.asarray(row_numbers, dtype=np.int64))
 
     def finish(self, notes: Iterable[str] = (), drop_empty: Iterable[str] = ()) -> RawTable:
-        """The table of all rows.
+        """The table of all rows, without those columns of `drop_empty` that hold nothing.
 
-        Args:
-            drop_empty: columns that are left out where no row holds anything.
-
-        Raises:
-            UserError: a cell is larger than any text.
+        Raises UserError where a cell is larger than any text.
         """
         names = dict.fromkeys(name for part in self._parts for name in part)
         columns: dict[str, pa.ChunkedArray] = {}

@@ -60,14 +60,11 @@ def cut_documents(
     """The segments of each document, in order; at least one each, that of an empty document is empty.
 
     No segment has more tokens than `limit_of` says, counted by itself: tokens merge otherwise where a text was cut, so
-    a document of which a part is too long is cut again with less.
+    a document of which a part is too long is cut again with less. Raises ValueError where a limit is missing.
 
     Args:
         speaker_names: the labels that count as speakers; by default told from their form.
         drop_labels: take the speaker's label out of the text of a turn.
-
-    Raises:
-        ValueError: the cut needs a limit and there is none.
     """
     limit = limit_of(settings, tokens)
     if limit is None and settings.by in NEED_A_LIMIT:

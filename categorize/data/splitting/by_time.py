@@ -34,14 +34,10 @@ def unit_times(of_row: IntArray, times: FloatArray, units: int) -> FloatArray:
 def assign_by_time(
     units: Units, times: FloatArray, fractions: Fractions, existing: dict[str, int] | None = None
 ) -> tuple[IntArray, TimeCut]:
-    """The split of each unit, and where it was cut.
+    """The split of each unit by the times of `unit_times`, and where it was cut.
 
-    Args:
-        times: of each unit, see `unit_times`.
-        existing: splits that earlier runs gave to keys. They stand, and their cut stands for new units.
-
-    Raises:
-        UserError: too few different times for the splits that are asked for.
+    Splits that earlier runs gave to keys (`existing`) stand, and their cut stands for new units. Raises UserError where
+    there are too few different times for the splits that are asked for.
     """
     split = known_splits(units.keys, existing or {})
     cut = _known_cut(split, times) if (split >= 0).any() else _cut(units.sizes, times, fractions)

@@ -17,8 +17,7 @@ from categorize.predictions import IntArray
 def assign_folds(units: Units, folds: int, seed: int, existing: dict[str, int] | None = None) -> IntArray:
     """int64 [units]: the fold in which each unit is test, 0 to folds - 1.
 
-    Args:
-        existing: folds that earlier runs gave to keys. They stand; new units fill what the folds lack.
+    Folds that earlier runs gave to keys (`existing`) stand; new units fill what the folds lack.
     """
     fold, order_hash = known_and_order(units, existing or {}, seed)
     if not len(fold):

@@ -49,15 +49,10 @@ def _runs(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class NearTexts:
-    """Which of some texts are nearly the same.
+    """Which of some texts are nearly the same."""
 
-    Attributes:
-        node: int64 [texts]; texts with one set of n-grams have one node.
-        pairs: int64 [pairs, 2]; nodes that are near each other.
-    """
-
-    node: IntArray
-    pairs: IntArray
+    node: IntArray  # [texts]; texts with one set of n-grams have one node
+    pairs: IntArray  # [pairs, 2]; nodes that are near each other
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> NearTexts:

@@ -26,13 +26,9 @@ NOT_SAMPLED = "not in the sample"
 
 
 def reasons_to_leave(rows: pa.Table, data: DataSection, near: NearTexts | None) -> list[str | None]:
-    """Why each row is left out; None where it stays.
+    """Why each row is left out; None where it stays. The rows have `split`, and `node` for `dedupe: near`.
 
-    Args:
-        rows: with `split`, and `node` for `dedupe: near`, see `columns`.
-
-    Raises:
-        UserError: a sample too small for any document.
+    Raises UserError for a sample too small for any document.
     """
     # An evaluation keeps empty texts; training on them teaches nothing.
     places = zip(rows["split"].to_pylist(), rows["text"].to_pylist(), strict=True)

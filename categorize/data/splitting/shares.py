@@ -34,11 +34,7 @@ _NUMBER = "\x00number"
 
 @dataclass(frozen=True)
 class Fractions:
-    """Shares of the labelled rows and the seed of the cut.
-
-    Raises:
-        UserError: nothing is left for training.
-    """
+    """Shares of the labelled rows and the seed of the cut. Raises UserError where nothing is left for training."""
 
     test: float
     validation: float
@@ -46,28 +42,19 @@ class Fractions:
 
     def __post_init__(self) -> None:
         if self.test + self.validation >= 1:
-            raise UserError(
-                f"data.splits: test {self.test} and validation {self.validation} leave nothing to train on; "
-                "their sum must be below 1"
-            )
+            both = f"test {self.test} and validation {self.validation}"
+            raise UserError(f"data.splits: {both} leave nothing to train on; their sum must be below 1")
 
 
 @dataclass(frozen=True)
 class Units:
-    """What is dealt out: distinct keys with the rows that they stand for.
+    """What is dealt out: distinct keys with the rows that they stand for."""
 
-    Attributes:
-        keys: one a unit.
-        of_row: int64 [rows]; the unit of each row, -1 for a row that nobody has labelled.
-        sizes: int64 [units]; labelled rows.
-        strata: stratum of each unit, as a name.
-        of_label, labels, label_rows: int64 [pairs of a unit and a label]; unit, number of the label, rows with it.
-    """
-
-    keys: list[str]
-    of_row: IntArray
-    sizes: IntArray
-    strata: list[str]
+    keys: list[str]  # one a unit
+    of_row: IntArray  # [rows]; the unit of each row, -1 for a row that nobody has labelled
+    sizes: IntArray  # [units]; labelled rows
+    strata: list[str]  # stratum of each unit, as a name
+    # Each [pairs of a unit and a label]: unit, number of the label, rows with it.
     of_label: IntArray
     labels: IntArray
     label_rows: IntArray
@@ -215,10 +202,8 @@ def _deal_large(
 ) -> None:
     """Deal out large units, test against the rest and then validation against train. Changes `split`.
 
-    Stratum by stratum, that of the largest unit first, so that labels keep their shares; by falling size within one. A
-    unit goes to the side with the larger relative deficit that has room for half of it, so that large and small units
-    alternate; where neither has, to the side with the larger deficit. What one stratum gave too much or too little
-    counts in the next one.
+    Stratum by stratum, that of the largest unit first, so that labels keep their shares; by falling size within one
+    (see `_two_sides`). What one stratum gave too much or too little counts in the next one.
     """
     members = [np.flatnonzero(large & (stratum == number)) for number in range(len(names))]
     order = sorted((-int(sizes[at].max()), names[number], number) for number, at in enumerate(members) if len(at))
@@ -244,7 +229,11 @@ def _deal_large(
 
 
 def _two_sides(sizes: IntArray, target_a: float, target_b: float, held_a: float, held_b: float) -> BoolArray:
-    """Which of the units, in this order, go to side A."""
+    """Which of the units, in this order, go to side A.
+
+    A unit goes to the side with the larger relative deficit that has room for half of it, so that large and small units
+    alternate; where neither has, to the side with the larger deficit.
+    """
     chosen = np.zeros(len(sizes), dtype=bool)
     for i, size in enumerate(sizes.tolist()):
         lacks_a, lacks_b = target_a - held_a, target_b - held_b

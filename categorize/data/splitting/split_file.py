@@ -70,8 +70,7 @@ def _names(data: DataSection) -> list[str]:
 def read_assignment(path: Path, data: DataSection) -> dict[str, int]:
     """Key -> split number (number of the fold, with folds) of a stored assignment; empty where there is none.
 
-    Raises:
-        UserError: the file is broken, or was made with other settings.
+    Raises UserError where the file is broken, or was made with other settings.
     """
     import pyarrow.parquet as pq
 
@@ -101,11 +100,7 @@ def read_assignment(path: Path, data: DataSection) -> dict[str, int]:
 
 
 def write_assignment(path: Path, data: DataSection, assignment: dict[str, int]) -> None:
-    """Store an assignment, whole or not at all: readers and a full disk never see half a file.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
+    """Store an assignment, whole or not at all. Raises UserError where the file cannot be written."""
     import pyarrow.parquet as pq
 
     names = _names(data)

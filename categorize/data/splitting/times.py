@@ -42,14 +42,9 @@ def parse_date(cell: str) -> float | None:
 
 
 def read_times(cells: Sequence[str | None], where: Callable[[int], str], key: str) -> npt.NDArray[np.float64]:
-    """float64 [rows]: what orders the rows; NaN where the cell is empty.
+    """float64 [rows]: what orders the rows; NaN where the cell is empty. `where(row)` and `key` are for messages.
 
-    Args:
-        where: a row by its number, as messages name it.
-        key: of the recipe, for messages.
-
-    Raises:
-        UserError: a cell is neither date nor number, or the column holds both.
+    Raises UserError where a cell is neither date nor number, or the column holds both.
     """
     dates, numbers = (np.full(len(cells), np.nan) for _ in range(2))
     parsed = {cell: (parse_date(cell), to_number(cell)) for cell in set(cells) if cell and cell.strip()}
