@@ -23,9 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(argv: Sequence[str] | None) -> None:
     """Ingest and print the count table."""
     parser = CommandParser(
-        prog="python -m categorize.danmu",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m categorize.danmu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("source", help="file, folder or pattern of raw danmu")
     parser.add_argument("--write", required=True, metavar="FOLDER", help="folder that gets the Parquet files")

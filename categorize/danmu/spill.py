@@ -35,13 +35,10 @@ class Columns:
 
     Their columns: the eight fields (`sent_at` in milliseconds) and `text`; `video_id`, `chat_id`, `collected` (in
     seconds), `record` and `cut` of the collection, see `add`; `order`, the place among all comments.
-
-    Attributes:
-        odd: what was odd about values, by kind.
     """
 
     def __init__(self) -> None:
-        self.odd: Counter[str] = Counter()
+        self.odd: Counter[str] = Counter()  # what was odd about values, by kind
         self._chunks: list[tuple[Chunk, int, int, bool, str]] = []
         self._rows = 0
 
@@ -73,14 +70,12 @@ class Columns:
         lengths = np.array([len(chunk.texts) for chunk in chunks])
         which = np.repeat(np.arange(len(lengths)), lengths)
         order = np.array(starts)[which] + np.arange(len(which)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        for name, values in (
-            ("video_id", text_array([chunk.video_id for chunk in chunks])[0]),
-            ("chat_id", text_array([chunk.chat_id for chunk in chunks])[0]),
-            ("collected", pa.array([chunk.collected for chunk in chunks], pa.int64())),
-            ("record", pa.array(records)),
-            ("cut", pa.array(cuts)),
-        ):
-            arrays[name] = values.take(pa.array(which))
+        of_chunks = {
+            name: text_array([getattr(chunk, name) for chunk in chunks])[0] for name in ("video_id", "chat_id")
+        }
+        of_chunks["collected"] = pa.array([chunk.collected for chunk in chunks], pa.int64())
+        of_chunks |= {"record": pa.array(records), "cut": pa.array(cuts)}
+        arrays |= {name: values.take(pa.array(which)) for name, values in of_chunks.items()}
         arrays["order"] = pa.array(order)
         # Comments without an id are not duplicates of each other.
         missing = pc.equal(pc.utf8_ltrim(arrays["row_id"], "0"), "")

@@ -52,9 +52,14 @@ def row_name(rows: pa.Table, row: int, with_file: bool = False) -> str:
     return f"{rows['file'][row]}: {name}" if with_file else name
 
 
+def named_columns(columns: Columns) -> dict[str, list[str]]:
+    """The columns that a recipe names, by key; an empty list where it names none."""
+    return {key: [value] if isinstance(value, str) else value or [] for key, value in columns}
+
+
 def text_columns(columns: Columns) -> list[str]:
     """The text columns as a list."""
-    return [columns.text] if isinstance(columns.text, str) else list(columns.text)
+    return named_columns(columns)["text"]
 
 
 # Columns that one published file may lack: they serve training, the cutting of splits, and reading alone.
@@ -81,7 +86,7 @@ def extract(
     """
     columns, table, size = data.columns, raw.table, len(raw)
     texts = text_columns(columns)
-    named = {key: [value] if isinstance(value, str) else value or [] for key, value in columns}
+    named = named_columns(columns)
     if not need_label and columns.label not in table.column_names:
         del named["label"]
     for key, names in named.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from categorize.data.columns import (
     extract,
     label_cells,
     missing_spellings,
+    named_columns,
     raw_values,
     split_cell,
     text_columns,
@@ -45,24 +46,15 @@ default_split_file = stored.default_split_file
 
 @dataclass(frozen=True)
 class Splits:
-    """The rows of each split, with `rows.schema`.
+    """The rows of each split, with `rows.schema`. Held-out ones may have an empty text: an evaluation drops nothing."""
 
-    Attributes:
-        train: labelled rows with a text.
-        validation, test: labelled rows, those with an empty text too: an evaluation drops nothing.
-        unlabeled: rows without a label, or with one that `labels.unknown: drop` made unlabelled.
-        fingerprints: of each split, see `rows.fingerprint`; equal for the same rows in any order.
-        assignment: (key, split) of every unit.
-        near_train: content hashes of held-out texts that are nearly a training text, without being one.
-    """
-
-    train: pa.Table
+    train: pa.Table  # labelled rows with a text
     validation: pa.Table
     test: pa.Table
-    unlabeled: pa.Table
-    fingerprints: dict[str, str]
-    assignment: pa.Table
-    near_train: frozenset[str] = field(default_factory=frozenset)
+    unlabeled: pa.Table  # rows without a label, or with one that `labels.unknown: drop` made unlabelled
+    fingerprints: dict[str, str]  # of each split, see `rows.fingerprint`; equal for the same rows in any order
+    assignment: pa.Table  # (key, split) of every unit
+    near_train: frozenset[str] = frozenset()  # content hashes of held-out texts that are nearly one of train
 
     def __getitem__(self, name: str) -> pa.Table:
         """A split by name. Raises KeyError for any other name."""
@@ -87,27 +79,22 @@ class Splits:
 
 @dataclass(frozen=True)
 class LoadedData:
-    """What a recipe's `data` and `labels` sections amount to.
-
-    Attributes:
-        left_out: rows of the source that are in no split, with `rows.schema` and a column `reason`.
-        places: of all rows in the order of the source: `id`, distinct (an id that several published splits hold has its
-            split before it, `test-17`), and `split`, null where the row is left out.
-    """
+    """What a recipe's `data` and `labels` sections amount to."""
 
     label_set: LabelSet
     input_spec: InputSpec
     splits: Splits
     report: DataReport
-    left_out: pa.Table
+    left_out: pa.Table  # rows of the source that are in no split, with `rows.schema` and a column `reason`
+    # All rows in the order of the source: `id`, distinct (one that several published splits hold has its split before
+    # it, `test-17`), and `split`, null where the row is left out.
     places: pa.Table
 
 
 def load_recipe_data(recipe: RecipeBase, *, resplit: bool = False, write: bool = True) -> LoadedData:
     """`load_data` of a recipe, with the assignment of its split stored beside the outputs.
 
-    Raises:
-        UserError: as `load_data` does; the recipe's `prompt.template` names a column that a split lacks.
+    Raises UserError as it does, and where the recipe's `prompt.template` names a column that a split lacks.
     """
     outputs = Path(recipe.output_path).parent
     file = default_split_file(recipe.data, outputs)
@@ -211,15 +198,17 @@ def _extract(source: Source, data: DataSection) -> tuple[pa.Table, list[str]]:
     parts: list[pa.Table] = []
     notes: list[str] = []
     everywhere = first_seen(name for raw in source.tables.values() for name in raw.table.column_names)
-    named = {key: getattr(data.columns, key) for key in OPTIONAL}
+    named = named_columns(data.columns)
     for split, raw in source.tables.items():
         prefix = f"{split}-" if source.is_split else ""
         rows = extract(raw, data, id_prefix=prefix, need_label=split != "unlabeled", elsewhere=frozenset(everywhere))
-        for key, value in named.items():
-            for column in [value] if isinstance(value, str) else value or []:
-                if column not in raw.table.column_names:
-                    notes.append(f"{raw.name} has no column {column!r} (data.columns.{key}): it counts as empty there")
         there, nulls = set(raw.table.column_names), pa.nulls(len(raw), pa.string())
+        notes += [
+            f"{raw.name} has no column {column!r} (data.columns.{key}): it counts as empty there"
+            for key in OPTIONAL
+            for column in named[key]
+            if column not in there
+        ]
         fields = {name: fields_of(rows).field(name) if name in there else nulls for name in everywhere}
         more = {"fields": struct_of(fields, len(raw)), "official": pa.array([split] * len(raw))}
         if split == "unlabeled":

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from categorize.data.columns import named_columns
 from categorize.data.export.folder import MANIFEST, SPREADSHEET, Exported, kept_name
 from categorize.data.export.overview import Table, duplicate_table, length_table, row_counts
 from categorize.data.report import LABELLED_SPLITS, SCORE_MEASURES
@@ -128,14 +129,17 @@ def _preparation(data: LoadedData, recipe: RecipeBase) -> dict[str, str]:
         how = "stratified by label" if settings.by_time is None else f"by time (`{settings.by_time}`)"
         kind = f"{how}, validation {settings.validation:.0%}, test {settings.test:.0%}"
     unit = section.columns.group or section.columns.document
-    named = {key: [value] if isinstance(value, str) else value for key, value in section.columns if value}
     steps = [
         step if isinstance(step, str) else json.dumps(step.to_dict(), ensure_ascii=False)
         for step in data.input_spec.cleaning
     ]
     return {
         "source": names,
-        "columns": ", ".join(f"{key}: {' and '.join(f'`{name}`' for name in names)}" for key, names in named.items()),
+        "columns": ", ".join(
+            f"{key}: {' and '.join(f'`{name}`' for name in names)}"
+            for key, names in named_columns(section.columns).items()
+            if names
+        ),
         "cleaning": ", ".join(f"`{step}`" for step in steps),
         "kind": kind + " (those that the source does not publish)" * isinstance(source, SourceFiles),
         "whole": f"rows of one `{unit}` stay together" if unit else "equal texts stay together",

@@ -15,12 +15,8 @@ _LOG_AFTER, _LOG_EVERY = 5.0, 30.0
 class Progress:
     """`reading a.csv: 31%, 812,000 rows, 140,000/s`: in place on a terminal, now and then in a log.
 
-    Args:
-        what: is done, such as "reading a.csv".
-        total: what `done` counts up to, in any unit; 0 where that is not known.
-        things: what is counted beside it.
-        alike: whether all processes of a distributed start do this, so that one of them speaks.
-        stream: where the line is shown; stderr by default.
+    `total` is what `done` counts up to, in any unit, 0 where that is not known; `alike`: all processes of a distributed
+    start do this, and one of them speaks.
     """
 
     def __init__(

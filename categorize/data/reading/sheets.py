@@ -39,14 +39,13 @@ def parse_xlsx(file: InputFile, options: ReadOptions) -> RawTable:
         page = _sheet(book, options.sheet, file.name)
         title = f"{file.name}, sheet {page.name!r}"
         if page.start is None:
-            raise UserError(f"{title}: the sheet is empty; sheets: {_listed(book.sheet_names)}")
+            raise UserError(f"{title}: the sheet is empty; sheets: {', '.join(map(repr, book.sheet_names))}")
         notes = [*_merged(page, title), *_hidden(content, page.name, title)]
         return _table(page, title, notes)
     except (python_calamine.CalamineError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"{file.name}: not a readable spreadsheet ({reason}); save it as .xlsx without a password"
-        ) from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        way_out = "save it as .xlsx without a password"
+        raise UserError(f"{file.name}: not a readable spreadsheet ({reason}); {way_out}") from None
 
 
 def _table(page: Any, title: str, notes: list[str]) -> RawTable:
@@ -95,17 +94,13 @@ def _hidden(content: bytes, sheet: str, title: str) -> list[str]:
             errors += [cell.decode() for cell in (_ERROR.findall(part) if b't="e"' in part else ())]
             for cell, attributes, value in _FORMULA.findall(part) if b"<f" in part else ():
                 if not value and b't="str"' not in attributes:  # a text may be empty
-                    raise UserError(
-                        f"{title}: cell {cell.decode()} is a formula without a saved value; open the file in a "
-                        "spreadsheet program and save it"
-                    )
+                    way_out = "open the file in a spreadsheet program and save it"
+                    raise UserError(f"{title}: cell {cell.decode()} is a formula without a saved value; {way_out}")
                 formulas += 1
     except (zipfile.BadZipFile, KeyError, ElementTree.ParseError, NotImplementedError):
         # The cells themselves are read; zipfile raises NotImplementedError for a compression that it does not know.
-        return [
-            f"{title}: formulas could not be looked for, the file is built in an unusual way; one without a saved "
-            "value reads empty"
-        ]
+        why = "the file is built in an unusual way; one without a saved value reads empty"
+        return [f"{title}: formulas could not be looked for, {why}"]
     notes = [f"{title}: {formulas} formulas read as the values that were saved with them"] if formulas else []
     if errors:
         shown = ", ".join(errors[:_SHOWN]) + (", ..." if len(errors) > _SHOWN else "")
@@ -149,14 +144,8 @@ def _letters(column: int) -> str:
 
 def _sheet(book: Any, sheet: str | int | None, name: str) -> Any:
     names = list(book.sheet_names)
-    if sheet is None:
-        return book.get_sheet_by_index(0)
-    if isinstance(sheet, str) and sheet in names:
-        return book.get_sheet_by_name(sheet)
-    if isinstance(sheet, int) and 0 <= sheet < len(names):
-        return book.get_sheet_by_index(sheet)
-    raise UserError(f"{name}: data.sheet: there is no sheet {sheet!r}; sheets, from 0: {_listed(names)}")
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(repr(name) for name in names)
+    number = names.index(sheet) if sheet in names else sheet or 0
+    if isinstance(number, int) and 0 <= number < len(names):
+        return book.get_sheet_by_index(number)
+    there = ", ".join(map(repr, names))
+    raise UserError(f"{name}: data.sheet: there is no sheet {sheet!r}; sheets, from 0: {there}")

@@ -21,14 +21,8 @@ def aggregate_predictions(how: str, predictions: Predictions, rows: pa.Table, *,
     """Undecided predictions of rows (segments) become those of documents, in order of first appearance.
 
     Generated texts are joined by newlines. A document is valid if any of its rows is. `decided` survives where every
-    document is one row. `vote` needs decided labels (see `vote_predictions`); here it is the mean.
-
-    Args:
-        how: `data.segments.aggregation`.
-        rows: the rows that were predicted, in the same order.
-
-    Raises:
-        ValueError: predictions and rows are not of the same ids.
+    document is one row. `vote` needs decided labels (see `vote_predictions`); here it is the mean. Raises ValueError
+    where predictions and rows are not of the same ids in the same order.
     """
     names, of_row = _documents_of(predictions, rows)
     if len(names) == len(of_row):
@@ -56,14 +50,8 @@ def vote_predictions(
     """Decided predictions of rows (segments) become those of documents by majority, see `vote`.
 
     Probabilities are the mean over the rows. Generated answers have none and always vote: weighted by length with
-    `how` length_weighted; with `max` one answer is enough for a label of a multi-label task.
-
-    Args:
-        labels: names in label-set order.
-        thresholds: of each label, for ties of a multi-label task.
-
-    Raises:
-        ValueError: nothing was decided, or predictions and rows are not of the same ids.
+    `how` length_weighted; with `max` one answer is enough for a label of a multi-label task. Raises ValueError where
+    nothing was decided, or predictions and rows are not of the same ids.
     """
     if predictions.decided is None:
         raise ValueError("a vote needs decided predictions")

@@ -42,14 +42,9 @@ class Assigned:
 def assign_rows(rows: pa.Table, data: DataSection, known: Mapping[str, int], near: NearTexts | None) -> Assigned:
     """The split of each row. Official splits stay as published; one that is not given is cut from train.
 
-    Args:
-        rows: as far as `node`, see `columns`.
-        known: the stored assignment: key -> split, or fold.
-        near: needed for `near_duplicates: group`.
-
-    Raises:
-        UserError: the source publishes the test split that folds are to make; a group, or too few times, leaves a split
-            empty; a time cannot be read.
+    The rows have the columns as far as `node` (see `columns`); `known` is the stored assignment, key -> split or fold;
+    `near` is needed for `near_duplicates: group`. Raises UserError where the source publishes the test split that folds
+    are to make, a group or too few times leave a split empty, or a time cannot be read.
     """
     settings = data.splits
     fields = fields_of(rows)
@@ -158,10 +153,9 @@ def _by_folds(
 ) -> tuple[IntArray, IntArray]:
     """The fold of each unit, and its split in this fold; validation is cut from what is not test."""
     if len(units.keys) < folds:
-        raise UserError(
-            f"data.splits.folds: {folds} folds, but the labelled rows are {len(units.keys)} units (groups, "
-            "documents or distinct texts) that stay whole; choose fewer folds, or a finer data.columns.group"
-        )
+        whole = f"{len(units.keys)} units (groups, documents or distinct texts) that stay whole"
+        way_out = "choose fewer folds, or a finer data.columns.group"
+        raise UserError(f"data.splits.folds: {folds} folds, but the labelled rows are {whole}; {way_out}")
     grouped, fold = data.columns.group is not None, data.splits.fold
     of_fold = (assign_group_folds if grouped else assign_folds)(units, folds, fractions.seed, existing)
     split = np.where(of_fold == fold, TEST, TRAIN)
@@ -199,10 +193,8 @@ def _by_time(
     # A unit that recurs stands where it first appeared.
     late = ((of_row == TRAIN) & (row_times >= cut.validation)) | ((of_row == VALIDATION) & (row_times >= cut.test))
     if late.any():
-        result.notes.append(
-            f"{int(late.sum())} rows are later than their split: their text, document or group appeared earlier, and "
-            "units stay whole"
-        )
+        why = "their text, document or group appeared earlier, and units stay whole"
+        result.notes.append(f"{int(late.sum())} rows are later than their split: {why}")
     for target, said in _far_off(units, split, {TEST: fractions.test, VALIDATION: fractions.validation}):
         start = cut.test if target == TEST else cut.validation
         tied = f"{int((row_times == start).sum())} rows share the time {shown(start, dates)}"
