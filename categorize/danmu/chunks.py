@@ -3,11 +3,8 @@ a `danmu_list`; a row is a comment, with the same four beside it or not."""
 
 from __future__ import annotations
 
-import ast
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
@@ -15,6 +12,7 @@ from typing import Any
 from categorize.danmu.fields import LIST, Comments, as_text, collect_time, comment_of, joined
 from categorize.danmu.items import Item
 from categorize.danmu.tuples import Style, cut, learn
+from categorize.data.columns import parse_literal
 
 _OF_COLLECTION = ("video_id", "collect_YMDH", "chat_id", "maxlimit")
 _LEARNED_FROM = 32  # records of a file
@@ -128,14 +126,9 @@ def _of_record(item: Item, record: dict[str, Any], style: Style | None, joint: s
 
 def _written_list(text: str) -> list[Any] | None:
     """The strings of a list as JSON or Python write it, `['12.3,1,...', ...]`; None where the text is not such."""
-    start = text.lstrip()[:12]
-    if re.match(r"\[\s*[\"']\s*-?\d", start) is None:
+    if re.match(r"\s*\[\s*[\"']\s*-?\d", text) is None:
         return None
-    # Python, too, begins with "..." where a text holds an apostrophe.
-    values: Any = None
-    for read in (json.JSONDecoder(strict=False).decode, ast.literal_eval)[0 if '"' in start else 1 :]:
-        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
-            values = values or read(text.strip())
+    values = parse_literal(text.strip())
     if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
         return None
     # ['12.3', '1', ...] is a tuple in square brackets.
@@ -150,10 +143,10 @@ def _of_values(values: list[Any]) -> Comments:
             head, text, wrong = comment_of(value)
         else:
             head, text, wrong = _of_parts(value.split(",", 8) if isinstance(value, str) else value)
-            if wrong and isinstance(value, str):
-                one = cut(value, Style(joint="", separator=","))
-                if len(one.texts) == 1:
-                    head, text, wrong = one.heads[0], one.texts[0], ""
+        if wrong and isinstance(value, str):
+            one = cut(value, Style(joint="", separator=","))
+            if len(one.texts) == 1:
+                head, text, wrong = one.heads[0], one.texts[0], ""
         _add(result, number, head, text, wrong, value)
     return result
 

@@ -27,6 +27,8 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -222,17 +224,19 @@ def split_cell(cell: str, separator: str) -> tuple[str, ...] | None:
 
 def _parse_list(text: str) -> tuple[str, ...] | None:
     """The strings and numbers of a list literal; None if it is none: "[NAME]" is a label."""
-    try:
-        items = json.loads(text, parse_int=str, parse_float=str)
-    except ValueError:
-        try:
-            # What pandas writes for a column of lists: ['a', 'b'].
-            items = ast.literal_eval(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            return None
+    items = parse_literal(text)
     if not isinstance(items, list) or not all(isinstance(item, str | int | float) for item in items):
         return None
-    return tuple(str(item) for item in items)
+    return tuple(map(str, items))
+
+
+def parse_literal(text: str) -> Any:
+    """A value as JSON writes it, or Python (pandas, for a column of lists): ['a', 'b']; None where it is neither."""
+    with suppress(ValueError, RecursionError):
+        return json.JSONDecoder(strict=False, parse_int=str, parse_float=str).decode(text)
+    with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+        return ast.literal_eval(text)
+    return None
 
 
 def missing_spellings(labels: LabelsSection) -> set[str]:

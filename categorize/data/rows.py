@@ -39,9 +39,6 @@ def schema(columns: Sequence[str] = ()) -> pa.Schema:
     return pa.schema([pa.field(name, fields if name == "fields" else kind) for name, kind in COLUMN_TYPES.items()])
 
 
-SCHEMA = schema()
-
-
 def content_key(texts: Sequence[str | None]) -> str:
     """Key of a row's raw text columns: 32 hex digits, equal for texts that differ in NFKC form and white space alone.
 

@@ -27,9 +27,7 @@ def overview_svg(lengths: npt.NDArray[np.int64], counts: Mapping[str, Mapping[st
     """
     shown = sorted(counts.items(), key=lambda item: -sum(item[1].values()))
     if len(shown) > _LABELS:
-        rest: Counter[str] = Counter()
-        for _, by_split in shown[_LABELS - 1 :]:
-            rest.update(by_split)
+        rest = sum((Counter(by_split) for _, by_split in shown[_LABELS - 1 :]), Counter())
         shown = [*shown[: _LABELS - 1], (f"({len(shown) - _LABELS + 1} more labels)", rest)]
     height = _HEIGHT + (54 + len(shown) * (_BAR + _GAP) if shown else 0)
     parts = [
@@ -71,10 +69,8 @@ def _histogram(lengths: npt.NDArray[np.int64]) -> list[str]:
         tall = (bottom - top) * count / most
         last = i == len(counts) - 1
         span = f"{edges[i]:,} or more" if last else f"{edges[i]:,} to {edges[i + 1] - 1:,}"
-        parts.append(
-            f'<rect x="{left + i * width + 1:.1f}" y="{bottom - tall:.1f}" width="{max(width - 2, 1):.1f}" '
-            f'height="{tall:.1f}" fill="#56B4E9"><title>{span} characters: {count:,} rows</title></rect>'
-        )
+        title = f"{span} characters: {count:,} rows"
+        parts.append(_rect(left + i * width + 1, bottom - tall, max(width - 2, 1), tall, "#56B4E9", title))
         if i % every == 0 and not (last and i):
             parts.append(_text(left + i * width, bottom + 18, f"{edges[i]:,}", anchor="middle"))
     parts.append(_text(right, bottom + 34, f"last bar: {edges[-1]:,} or more, up to {longest:,}", anchor="end"))
@@ -85,25 +81,24 @@ def _bars(shown: Sequence[tuple[str, Mapping[str, int]]], top: int) -> list[str]
     most = max(max(sum(by_split.values()) for _, by_split in shown), 1)
     scale = (_WIDTH - _LEFT - 90) / most
     parts = [_text(20, top + 4, "Rows of each label", bold=True)]
-    x = _LEFT
-    for split, colour in _COLOURS.items():
-        parts.append(f'<rect x="{x}" y="{top - 8}" width="12" height="12" fill="{colour}"/>')
-        parts.append(_text(x + 18, top + 3, split))
-        x += 100
+    for i, (split, colour) in enumerate(_COLOURS.items()):
+        x = _LEFT + 100 * i
+        parts += [_rect(x, top - 8, 12, 12, colour, split), _text(x + 18, top + 3, split)]
     for i, (label, by_split) in enumerate(shown):
         y = top + 24 + i * (_BAR + _GAP)
-        name = fit(label, _NAME_WIDTH)
-        parts.append(_text(_LEFT - 10, y + _BAR - 4, name, anchor="end"))
-        x_bar = float(_LEFT)
+        parts.append(_text(_LEFT - 10, y + _BAR - 4, fit(label, _NAME_WIDTH), anchor="end"))
+        right = float(_LEFT)
         for split, colour in _COLOURS.items():
-            wide = by_split.get(split, 0) * scale
-            title = f"<title>{escape(label)}: {by_split.get(split, 0):,} rows of {split}</title>"
-            parts.append(
-                f'<rect x="{x_bar:.1f}" y="{y}" width="{wide:.1f}" height="{_BAR}" fill="{colour}">{title}</rect>'
-            )
-            x_bar += wide
-        parts.append(_text(x_bar + 6, y + _BAR - 4, f"{sum(by_split.values()):,}"))
+            rows = by_split.get(split, 0)
+            parts.append(_rect(right, y, rows * scale, _BAR, colour, f"{label}: {rows:,} rows of {split}"))
+            right += rows * scale
+        parts.append(_text(right + 6, y + _BAR - 4, f"{sum(by_split.values()):,}"))
     return parts
+
+
+def _rect(x: float, y: float, width: float, height: float, fill: str, title: str) -> str:
+    place = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
+    return f'<rect {place} fill="{fill}"><title>{escape(title)}</title></rect>'
 
 
 def _text(x: float, y: float, text: str, anchor: str = "start", bold: bool = False) -> str:

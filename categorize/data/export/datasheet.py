@@ -74,7 +74,7 @@ def front_matter(
 ) -> dict[str, Any]:
     """The YAML at the top, see https://huggingface.co/docs/hub/datasets-cards: `load_dataset` reads `configs`."""
     total = sum(exported.tables[name].num_rows for name in exported.splits)
-    result: dict[str, Any] = {"license": license_id, **({"language": [language]} if language is not None else {})}
+    result: dict[str, Any] = {"license": license_id} | ({"language": [language]} if language is not None else {})
     result |= {
         "pretty_name": recipe.name,
         "task_categories": ["text-classification"],
@@ -84,7 +84,7 @@ def front_matter(
     if exported.form == "xlsx":
         return {**result, "viewer": False}  # neither `datasets` nor the Hub's viewer reads spreadsheets
     more = [name for name in ("purged", "rejected") if name in exported.tables]
-    configs = {"default": exported.splits, **{name: [name] for name in more}}
+    configs = {"default": exported.splits} | {name: [name] for name in more}
     files = {key: [{"split": name, "path": exported.file(name)} for name in names] for key, names in configs.items()}
     return result | {"configs": [{"config_name": key, "data_files": found} for key, found in files.items()]}
 
