@@ -2,6 +2,6 @@
 
 `load.load_recipe` reads one, `command.main` is the command line of every entry script, `check` and `schema` are tools
 for the repository. Methods are handed in, none is imported. The modules build on each other in this order: `problems`,
-`wording`, `scalars` < `nodes` < `extends`, `overrides` < `written` < `sections`, `upstream`, `hints` < `typecheck`,
+`wording`, `scalars` < `nodes` < `extends`, `overrides` < `written`, `hints` < `upstream` < `sections` < `typecheck`,
 `compatibility` < `load` < `command`, `check`, `schema`, `reference`.
 """

@@ -15,14 +15,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from categorize.errors import UserError
 from categorize.processes import check_launch
 from categorize.recipe.load import LoadedRecipe, load_recipe
 from categorize.recipe.sections import RECIPE_OF_KIND, TrainedRecipe, recipe_classes
 from categorize.recipe.terminal import USER_ERROR, CommandParser, exit_status, print_error, run_command
-from categorize.recipe.typecheck import is_section, members
+from categorize.recipe.typecheck import branches_of, sections_of
 from categorize.recipe.wording import did_you_mean, quote
 from categorize.recipe.written import Methods
 
@@ -174,14 +174,12 @@ def _epilog(script: str, kind: str, methods: Methods) -> str:
         lines.append(f"  accelerate launch --config_file accelerate_configs/multi_gpu.yaml {script} {example}")
     lines += ["", "keys and sections of the recipe:"]
     for name, field in recipe_classes(methods)[kind].model_fields.items():
-        lines.append(f"  {name:<14}{_one_line(name, field.annotation, field.description)}")
+        lines.append(f"  {name:<14}{_one_line(field)}")
     lines += ["", "docs/recipes.md explains every key; python -m categorize.recipe.check recipes checks all recipes."]
     return "\n".join(lines)
 
 
-def _one_line(name: str, annotation: object, description: str | None) -> str:
-    if name == "kind":
-        return "Which script runs the recipe."
-    sections: list[type[BaseModel]] = [branch for branch, _ in members(annotation) if is_section(branch)]
-    text = description or " Or: ".join((section.__doc__ or "").strip().splitlines()[0] for section in sections)
+def _one_line(field: FieldInfo) -> str:
+    sections = sections_of(branches_of(field))
+    text = field.description or " Or: ".join((section.__doc__ or "").strip().splitlines()[0] for section in sections)
     return text.replace("`", "")

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from categorize.recipe.section import Fraction, NonNegativeInt, PositiveFloat, PositiveInt, Section
+from categorize.recipe.wording import join
 
 CleaningStep = Literal[
     "nfkc",
@@ -157,17 +158,15 @@ class CleaningOptions(Section):
 
     @model_validator(mode="after")
     def _one_step(self) -> CleaningOptions:
-        named = sorted(self.model_fields_set)
+        named = [name for name, options in self if options is not None]
         if len(named) != 1:
-            raise ValueError(f"one step an item of the list, found {len(named)}: {', '.join(named) or 'none'}")
-        if getattr(self, named[0]) is None:
-            raise ValueError(f"{named[0]} has no options here; write - {named[0]}, or give it some")
+            raise ValueError(f"one step with its options an item, found {join(named, 'and') or 'none'}")
         return self
 
     @property
     def step(self) -> str:
         """Name of the step."""
-        return next(iter(self.model_fields_set))
+        return next(name for name, options in self if options is not None)
 
     @property
     def options(self) -> Section:

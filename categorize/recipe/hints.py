@@ -24,6 +24,7 @@ RENAMED: Final[dict[str, str]] = {
     "include_inputs_for_metrics": f"was removed {_TRANSFORMERS_5}; predictions are saved with their texts anyway",
     "fp16_backend": f"was removed {_TRANSFORMERS_5}; write training.fp16",
     "half_precision_backend": f"was removed {_TRANSFORMERS_5}; write training.fp16 or training.bf16",
+    "trust_remote_code": "is a command-line flag, never a recipe key; pass --trust-remote-code",
     "torch_dtype": f"was renamed to dtype {_TRANSFORMERS_5}; write model.dtype",
     "max_seq_length": "is now max_length; write model.max_length",
     "model_max_length": "is set by model.max_length",
@@ -153,7 +154,6 @@ OWNED: Final[dict[str, dict[str, str]]] = {
         "pad_token": _PROMPTS,
         "model_init_kwargs": "is set by the model section",
         "pad_to_multiple_of": "is set by the project: batches are padded to what the hardware likes",
-        "trust_remote_code": "is the command-line flag --trust-remote-code",
         "router_aux_loss_coef": "is not used: the loss is the negative log-likelihood of the answer",
     },
     "adapter": {

@@ -6,25 +6,18 @@ from collections.abc import Iterable
 from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from pydantic import BaseModel, ValidationError, create_model
+from pydantic import BaseModel, create_model
 
 from categorize.errors import UserError
 from categorize.recipe.compatibility import check_compatibility
 from categorize.recipe.extends import NodeLoader
-from categorize.recipe.nodes import (
-    Mapping,
-    expect_mapping,
-    get,
-    key_position,
-    nearest_position,
-    to_plain,
-    without,
-)
+from categorize.recipe.nodes import Entry, Mapping, expect_mapping, get, key_position, to_plain, without
 from categorize.recipe.overrides import parse_overrides
-from categorize.recipe.problems import COMMAND_LINE, Key, Position, Problems, shown
+from categorize.recipe.problems import COMMAND_LINE, Position, Problems, shown
 from categorize.recipe.scalars import dump
+from categorize.recipe.section import Section
 from categorize.recipe.sections import (
     RECIPE_OF_KIND,
     SCRIPT_OF_KIND,
@@ -33,7 +26,7 @@ from categorize.recipe.sections import (
     implied_method,
     recipe_classes,
 )
-from categorize.recipe.typecheck import LOADER_KEYS, TypeCheck, refuse_powers
+from categorize.recipe.typecheck import LOADER_KEYS, validated
 from categorize.recipe.wording import did_you_mean, found, join
 from categorize.recipe.written import Methods, RecipeMethod, working
 
@@ -87,13 +80,12 @@ def load_recipe(
     classes = recipe_classes(methods)
     own = _kind(root, kind, str(path), problems)
     model, method = classes[own], _method(root, own, implied, methods)
-    values = TypeCheck(problems, tuple(classes.values())).section(root, model)
+    recipe, values = validated(root, model, problems, tuple(classes.values()))
     check_compatibility(root, problems, method, environment)
     problems.raise_if_any()
-    recipe = build(model, values, root, problems)
     sources = (*dict.fromkeys(shown(file) for file in loader.files), *([COMMAND_LINE] if overrides else []))
     text = f"# Resolved from: {', '.join(sources)}\n{dump(values)}"
-    return LoadedRecipe(recipe, values, text, sources, root)
+    return LoadedRecipe(cast(Recipe, recipe), values, text, sources, root)
 
 
 def _merged(loader: NodeLoader, path: Path, overrides: tuple[str, ...], problems: Problems) -> Mapping:
@@ -105,7 +97,7 @@ def _merged(loader: NodeLoader, path: Path, overrides: tuple[str, ...], problems
     except UserError as error:
         # Nothing more can be said about a file that cannot be read; what was found before it is still worth saying.
         raise UserError("\n".join([*problems.lines(), str(error)])) from None
-    return expect_mapping(refuse_powers(root, problems), "a recipe")
+    return expect_mapping(root, "a recipe")
 
 
 def _kind(root: Mapping, kind: str | None, path: str, problems: Problems) -> str:
@@ -140,31 +132,6 @@ def _method(root: Mapping, kind: str, implied: str | None, methods: Methods) -> 
     return None if named is not None else of_kind.get(implied or "", next(iter(of_kind.values()), None))
 
 
-def build(model: type[BaseModel], values: dict[str, Any], root: Mapping, problems: Problems) -> Any:
-    """The typed recipe. What only pydantic knows (a validator of a section) is told with its line, too."""
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        for detail in error.errors():
-            key = _data_key(detail["loc"], values)
-            problems.add(nearest_position(root, key), key, detail["msg"].removeprefix("Value error, "))
-        problems.raise_if_any()
-        raise
-
-
-def _data_key(location: tuple[str | int, ...], values: dict[str, Any]) -> Key:
-    """Pydantic's location without the tags of union branches, which are not keys of the data."""
-    key: list[str | int] = []
-    here: Any = values
-    for step in location:
-        if (isinstance(here, dict) and step in here) or (isinstance(here, list) and isinstance(step, int)):
-            here = here[step]  # type: ignore[index]
-        else:
-            continue
-        key.append(step)
-    return tuple(key)
-
-
 # ---------------------------------------------------------------- fragments
 def load_fragment(path: str | Path, methods: Methods) -> dict[str, Any]:
     """Read and check a part of a recipe: sections without `kind` (a task), or the keys of `labels` alone (a schema).
@@ -178,12 +145,12 @@ def load_fragment(path: str | Path, methods: Methods) -> dict[str, Any]:
     recipes = tuple(recipe_classes(methods).values())
     loader = NodeLoader(problems, implied=implied_method(methods))
     root = _merged(loader, Path(path), (), problems)
-    if is_label_schema(root):
-        wrapped = TypeCheck(problems, recipes, partial=True).section(root, LabelsSection, ("labels",))
-    else:
-        wrapped = TypeCheck(problems, recipes, partial=True).section(root, fragment_model(recipes))
+    schema = is_label_schema(root)
+    if schema:
+        root = Mapping({"labels": Entry(root, root.position)}, root.position)
+    _, values = validated(root, fragment_model(recipes), problems, recipes, partial=True)
     problems.raise_if_any()
-    return wrapped
+    return values["labels"] if schema else values
 
 
 def peek_kind(path: str | Path) -> str | None:
@@ -205,5 +172,5 @@ def fragment_model(recipes: Iterable[type[BaseModel]]) -> type[BaseModel]:
     for model in recipes:
         for name, info in model.model_fields.items():
             if name != "kind":
-                fields.setdefault(name, (info.annotation, None))
-    return create_model("Fragment", **fields)
+                fields.setdefault(name, (info.annotation, info))
+    return create_model("Fragment", __base__=Section, **fields)

@@ -274,21 +274,36 @@ def erased(node: Node) -> bool:
     return isinstance(node, Scalar) and node.value is None and node.erases
 
 
-def to_plain(node: Node) -> Any:
-    """The node as plain dicts, lists and scalars, deleted keys left out."""
+def to_plain(node: Node, deleted: bool = False) -> Any:
+    """The node as plain dicts, lists and scalars; deleted keys are left out, or null."""
     if isinstance(node, Scalar):
         return node.value
     if isinstance(node, Sequence):
-        return [to_plain(item) for item in node.items]
-    return {name: to_plain(entry.value) for name, entry in node.entries.items() if not erased(entry.value)}
+        return [to_plain(item, deleted) for item in node.items]
+    entries = node.entries.items()
+    return {name: to_plain(entry.value, deleted) for name, entry in entries if deleted or not erased(entry.value)}
 
 
-def get(node: Node | None, *key: str) -> Node | None:
+def entries(node: Node, key: Key = ()) -> Iterator[tuple[Key, Entry]]:
+    """Every key of every mapping, with its path."""
+    if isinstance(node, Mapping):
+        for name, entry in node.entries.items():
+            yield (*key, name), entry
+            yield from entries(entry.value, (*key, name))
+    elif isinstance(node, Sequence):
+        for i, item in enumerate(node.items):
+            yield from entries(item, (*key, i))
+
+
+def get(node: Node | None, *key: str | int) -> Node | None:
     """The node under a path of keys, or None where there is none."""
     for part in key:
-        if not isinstance(node, Mapping) or part not in node.entries:
+        if isinstance(node, Mapping) and part in node.entries:
+            node = node.entries[str(part)].value
+        elif isinstance(node, Sequence) and isinstance(part, int) and part < len(node.items):
+            node = node.items[part]
+        else:
             return None
-        node = node.entries[part].value
     return node
 
 

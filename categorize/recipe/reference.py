@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from categorize.recipe import hints, upstream
 from categorize.recipe.section import UpstreamSection
-from categorize.recipe.sections import ADAPTER_CLASSES, SCRIPT_OF_KIND, AdapterSection, RecipeBase, recipe_classes
+from categorize.recipe.sections import SCRIPT_OF_KIND, RecipeBase, recipe_classes
 from categorize.recipe.typecheck import (
     LOADER_KEYS,
+    Branches,
     branches_of,
     describe,
-    discriminator,
-    filled_class,
     is_section,
     members,
     origin,
+    sections_of,
+    variants_of,
 )
 from categorize.recipe.written import Methods
 
@@ -106,11 +107,13 @@ def markdown(methods: Methods) -> str:
         + "."
         for kind, model in recipes.items()
     )
-    parts = [INTRODUCTION.format(scripts=scripts), "## Top level\n\n" + _table(_top_level(recipes), LOADER_KEYS[""])]
+    top = {name: field for model in reversed(recipes.values()) for name, field in model.model_fields.items()}
+    top = {name: field for name, field in top.items() if not sections_of(branches_of(field)) and name != "kind"}
+    parts = [INTRODUCTION.format(scripts=scripts), "## Top level\n\n" + _table(top, LOADER_KEYS[""])]
     seen: set[type[BaseModel]] = set()
     for kind, model in recipes.items():
         for name, field in model.model_fields.items():
-            parts += _sections(name, field.annotation, seen, level=2, title=titles.get((kind, name)))
+            parts += _sections(name, branches_of(field), seen, level=2, title=titles.get((kind, name)))
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
 
@@ -120,7 +123,7 @@ def _titles(recipes: dict[str, type[RecipeBase]]) -> dict[tuple[str, str], str]:
     of_section: dict[tuple[str, str], frozenset[Any]] = {}
     for kind, model in recipes.items():
         for name, field in model.model_fields.items():
-            if classes := frozenset(branch for branch, _ in members(field.annotation) if is_section(branch)):
+            if classes := frozenset(sections_of(branches_of(field))):
                 of_section[kind, name] = classes
                 kinds.setdefault(name, {}).setdefault(classes, []).append(kind)
     return {
@@ -134,47 +137,46 @@ def _anchor(title: str) -> str:
     return "".join(c for c in title.lower().replace(" ", "-") if c.isalnum() or c in "-_")
 
 
-def _top_level(recipes: dict[str, type[RecipeBase]]) -> dict[str, FieldInfo]:
-    fields: dict[str, FieldInfo] = {}
-    for model in recipes.values():
-        for name, field in model.model_fields.items():
-            if not any(is_section(branch) for branch, _ in members(field.annotation)) and name != "kind":
-                fields.setdefault(name, field)
-    return fields
-
-
 def _sections(
-    path: str, annotation: Any, seen: set[type[BaseModel]], level: int, title: str | None = None
+    path: str, branches: Branches, seen: set[type[BaseModel]], level: int, title: str | None = None
 ) -> list[str]:
     """The parts of the page for every class of keys in an annotation, with those nested in it."""
     parts: list[str] = []
     title = title or path
-    models = [branch for branch, _ in members(annotation) if is_section(branch)]
-    if len(models) > 1:
-        key, choices = discriminator(models)
-        listed = ", ".join(f"`{choice}`" for choice in choices)
-        parts.append(f"{'#' * level} {title}\n\nWhat the section holds depends on `{key}`: {listed}.\n")
-        for choice, model in choices.items():
-            parts += _section(f"{path} ({key}: {choice})", path, model, seen, level + 1)
+    variants, models = variants_of(branches), sections_of(branches)
+    filled = [model for model in models if issubclass(model, UpstreamSection)]
+    if variants and not filled:
+        listed = ", ".join(f"`{choice}`" for choice in variants.classes)
+        parts.append(f"{'#' * level} {title}\n\nWhat the section holds depends on `{variants.key}`: {listed}.\n")
+        for choice, model in variants.classes.items():
+            parts += _section(f"{path} ({variants.key}: {choice})", path, model, seen, level + 1)
     elif models:
-        parts += _section(title, path, models[0], seen, level)
-    for branch, _ in members(annotation):
+        declared = next(branch for branch, _ in branches if is_section(branch))
+        parts += _section(title, path, declared, seen, level, filled)
+    for branch, _ in branches:
         if origin(branch) is list:
-            parts += _sections(f"{path}[]", get_args(branch)[0], seen, level)
+            parts += _sections(f"{path}[]", members(get_args(branch)[0]), seen, level)
     return parts
 
 
-def _section(title: str, path: str, model: type[BaseModel], seen: set[type[BaseModel]], level: int) -> list[str]:
+def _section(
+    title: str,
+    path: str,
+    model: type[BaseModel],
+    seen: set[type[BaseModel]],
+    level: int,
+    filled: Sequence[type[UpstreamSection]] = (),
+) -> list[str]:
+    """A section with keys of its own, and of the classes that it fills, one of them."""
     if model in seen:
         return []
     seen.add(model)
-    text = f"{'#' * level} {title}\n\n{_plain_doc(model)}\n\n"
-    text += _table(model.model_fields, LOADER_KEYS.get(path, {}))
-    if issubclass(model, UpstreamSection):
-        text += "\n" + _upstream(path, model)
-    parts = [text]
-    for name, field in model.model_fields.items():
-        parts += _sections(f"{path}.{name}", field.annotation, seen, level + 1)
+    taken = model.taken if issubclass(model, UpstreamSection) else ()
+    own = {name: field for name, field in model.model_fields.items() if name not in taken}
+    text = f"{'#' * level} {title}\n\n{_plain_doc(model)}\n\n" + _table(own, LOADER_KEYS.get(path, {}))
+    parts = [text + ("\n" + _upstream(path, filled) if filled else "")]
+    for name, field in own.items():
+        parts += _sections(f"{path}.{name}", branches_of(field), seen, level + 1)
     return parts
 
 
@@ -189,52 +191,37 @@ def _table(fields: dict[str, FieldInfo], loader_keys: dict[str, str]) -> str:
         for key, text in loader_keys.items()
     ]
     for name, field in fields.items():
-        annotation = field.annotation
-        sections = [branch for branch, _ in members(annotation) if is_section(branch)]
-        meaning = field.description or (_plain_doc(sections[0]) if sections else "")
-        rows.append((f"`{name}`", describe(branches_of(field)), _default(field), meaning))
-    return (
-        "\n".join(
-            "| " + " | ".join(cell.replace("|", "\\|").replace("\n", "\\n") for cell in row) + " |" for row in rows
-        )
-        + "\n"
-    )
+        branches = branches_of(field)
+        meaning = field.description or next((_plain_doc(section) for section in sections_of(branches)), "")
+        rows.append((f"`{name}`", describe(branches), _default(field), meaning))
+    escaped = ([cell.replace("|", "\\|").replace("\n", "\\n") for cell in row] for row in rows)
+    return "".join(f"| {' | '.join(row)} |\n" for row in escaped)
 
 
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "**required**"
     default = field.get_default(call_default_factory=True, validated_data={})
-    if default is PydanticUndefined or isinstance(default, BaseModel):
+    if isinstance(default, BaseModel):
         return ""
     return f"`{default if isinstance(default, str) and default else json.dumps(default, ensure_ascii=False)}`"
 
 
-def _upstream(path: str, model: type[UpstreamSection]) -> str:
+def _upstream(path: str, models: Sequence[type[UpstreamSection]]) -> str:
     """Which class of which library the section fills, and the keys of that class that may not be set."""
-    table = upstream.load_table()
-    text = ""
-    if model is AdapterSection:
-        text += "Further keys, by `type`:\n\n"
-        kinds: dict[str, list[str]] = {}
-        for kind, cls in ADAPTER_CLASSES.items():
-            kinds.setdefault(cls, []).append(kind)
-        for cls, names in kinds.items():
-            types = ", ".join(f"`{name}`" for name in names)
-            text += f"* {types}: `peft.{cls}` ({upstream.version_of(cls)}). {_key_list(cls, path)}\n"
-        classes = list(kinds)
-    else:
-        cls = filled_class(model)
-        library, link = LIBRARY_OF[cls]
-        named = f"[`{library}.{cls}`]({link}) ({upstream.version_of(cls)})"
-        text += f"Further keys are those of {named}. {_key_list(cls, path)}\n"
-        classes = [cls]
-    owned = {key: message for cls in classes for key in table[cls] if (message := hints.owned(path, key))}
+    text = "" if len(models) == 1 else "Further keys, by `type`:\n\n"
+    owned: dict[str, str] = {}
+    for model in models:
+        cls = model.fills
+        keys = f"({upstream.version_of(cls)}). Keys: {', '.join(f'`{key}`' for key in model.taken)}.\n"
+        if cls in LIBRARY_OF:
+            library, link = LIBRARY_OF[cls]
+            text += f"Further keys are those of [`{library}.{cls}`]({link}) {keys}"
+        else:
+            types = ", ".join(f"`{name}`" for name in get_args(model.model_fields["type"].annotation))
+            text += f"* {types}: `peft.{cls}` {keys}"
+        owned |= {key: message for key in upstream.load_table()[cls] if (message := hints.owned(path, key))}
     if owned:
         text += "\nThese keys of it are not the recipe's to set:\n\n| key | why |\n| --- | --- |\n"
         text += "".join(f"| `{key}` | {message} |\n" for key, message in owned.items())
     return text
-
-
-def _key_list(cls: str, path: str) -> str:
-    return "Keys: " + ", ".join(f"`{key}`" for key in upstream.load_table()[cls] if not hints.owned(path, key)) + "."

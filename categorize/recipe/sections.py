@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal, Union
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, create_model
+from pydantic import AfterValidator, Field, create_model
 
 from categorize.recipe.data_sections import DataSection
 from categorize.recipe.section import (
@@ -25,7 +25,9 @@ from categorize.recipe.section import (
     Section,
     Seed,
     UpstreamSection,
+    Variants,
 )
+from categorize.recipe.upstream import filled
 from categorize.recipe.wording import quote
 from categorize.recipe.written import Methods, working
 
@@ -61,6 +63,12 @@ def _folder_name(name: str) -> str:
 def _path(text: str) -> str:
     if not text.strip() or "\0" in text:
         raise ValueError(f"{quote(text)} cannot be a path")
+    return text
+
+
+def _repository(text: str) -> str:
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", text):
+        raise ValueError(f"{quote(text)} is not the name of a repository; write owner/name")
     return text
 
 
@@ -258,12 +266,15 @@ class EvaluationSection(Section):
 class HubSection(Section):
     """What is pushed to the Hugging Face Hub when training is done."""
 
-    repo_id: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="Where to push: owner/name.")
+    repo_id: Annotated[str, AfterValidator(_repository)] = Field(description="Where to push: owner/name.")
     private: bool = Field(True, description="Make a new repository private; an existing public one is refused.")
     predictions: bool = Field(False, description="Push the predictions too; they hold the texts of the held-out rows.")
 
 
 # ---------------------------------------------------------------- recipes
+KIND: Any = Field(description="Which script runs the recipe.")
+
+
 class RecipeBase(Section):
     """What every recipe has."""
 
@@ -285,7 +296,7 @@ class RecipeBase(Section):
 class SeqclsRecipe(RecipeBase):
     """`run_seqcls.py`: a head or a linear model."""
 
-    kind: Literal["seqcls"]
+    kind: Literal["seqcls"] = KIND
     model: Section
     prompt: PromptSection | None = Field(
         None, description="Renders the rows for a decoder; without it the text itself is read."
@@ -301,7 +312,7 @@ class SeqclsRecipe(RecipeBase):
 class SftRecipe(RecipeBase):
     """`run_sft.py`: a causal language model that is tuned to answer with labels."""
 
-    kind: Literal["sft"]
+    kind: Literal["sft"] = KIND
     model: Section
     prompt: PromptSection = Field(default_factory=lambda: PromptSection())
     quantization: QuantizationSection | None = Field(
@@ -317,7 +328,7 @@ class SftRecipe(RecipeBase):
 class EvalRecipe(RecipeBase):
     """`run_eval.py`: compare runs on one split."""
 
-    kind: Literal["eval"]
+    kind: Literal["eval"] = KIND
     prompt: PromptSection = Field(
         default_factory=lambda: PromptSection(), description="Prompt of causal base models; a run has its own."
     )
@@ -337,11 +348,12 @@ SCRIPT_OF_KIND: dict[str, str] = {
 RECIPE_OF_KIND: dict[str, type[RecipeBase]] = {"seqcls": SeqclsRecipe, "sft": SftRecipe, "eval": EvalRecipe}
 
 
-# ---------------------------------------------------------------- the model sections of the methods
+# ---------------------------------------------------------------- what recipes are checked with
 def recipe_classes(methods: Methods) -> dict[str, type[RecipeBase]]:
-    """The class of each kind's recipes, with the `model` sections of the methods of that kind."""
+    """The class of each kind's recipes, with the `model` sections of the methods of that kind, and with the keys of
+    other libraries' classes as fields."""
     return {
-        kind: _with_models(cls, tuple(one.section for one in working(methods) if one.kind == kind))
+        kind: _completed(cls, tuple(one.section for one in working(methods) if one.kind == kind))
         for kind, cls in RECIPE_OF_KIND.items()
     }
 
@@ -357,18 +369,27 @@ def _implied(sections: Iterable[type[Section]]) -> str | None:
 
 
 @cache
-def _with_models(cls: type[RecipeBase], sections: tuple[type[Section], ...]) -> type[RecipeBase]:
-    if not sections:
-        return cls
-    model: Any = sections[0]
+def _completed(cls: type[RecipeBase], sections: tuple[type[Section], ...]) -> type[RecipeBase]:
+    whole: dict[str, Any] = {}
     if len(sections) > 1:
-        implied = _implied(sections)
+        named = {name: one for one in sections for name in get_args(one.model_fields["method"].annotation)}
+        whole["model"] = Annotated[Section, Variants("method", named, _implied(sections))]
+    elif sections:
+        whole["model"] = sections[0]
+    if "adapter" in cls.model_fields:
+        whole["quantization"] = filled(QuantizationSection, QuantizationSection.upstream_class) | None
+        whole["adapter"] = _adapters() | None
+        training: Any = cls.model_fields["training"].annotation
+        whole["training"] = filled(training, training.upstream_class)
+    fields: dict[str, Any] = {name: (annotation, cls.model_fields[name]) for name, annotation in whole.items()}
+    return create_model(cls.__name__, __base__=cls, __doc__=cls.__doc__, **fields)
 
-        def name_method(value: Any) -> Any:
-            return {"method": implied, **value} if isinstance(value, dict) and "method" not in value else value
 
-        model = Annotated[
-            Annotated[Union[sections], Field(discriminator="method")],  # noqa: UP007
-            BeforeValidator(name_method),
-        ]
-    return create_model(cls.__name__, __base__=cls, __doc__=cls.__doc__, model=(model, ...))
+@cache
+def _adapters() -> Any:
+    classes: dict[str, type[AdapterSection]] = {}
+    for upstream_class in ADAPTER_CLASSES.values():
+        kinds = tuple(kind for kind, cls in ADAPTER_CLASSES.items() if cls == upstream_class)
+        key = (Literal[kinds], AdapterSection.model_fields["type"])
+        classes |= dict.fromkeys(kinds, filled(AdapterSection, upstream_class, type=key))
+    return Annotated[AdapterSection, Variants("type", classes)]

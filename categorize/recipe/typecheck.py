@@ -1,33 +1,31 @@
 """Nodes against the types of `sections.py`: every unknown, missing and mistyped key, in words, with file and line.
 
-The annotations of the sections decide. Pydantic builds the objects afterwards; its own messages ("Input should be a
-valid number, unable to parse string") would name no line and every branch of a union.
+Pydantic finds what is wrong, in every branch of a union and without lines; here that becomes one problem a key, at the
+place where it was written, with what the annotation allows and what was meant.
 """
 
 from __future__ import annotations
 
-import math
-import operator
 import types
 from collections.abc import Iterable
 from collections.abc import Mapping as AbstractMapping
 from functools import cache
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
-import annotated_types
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from categorize.recipe import hints, upstream
-from categorize.recipe.nodes import Entry, Mapping, Node, Scalar, Sequence, erased, key_position, to_plain
+from categorize.recipe import hints
+from categorize.recipe.nodes import Entry, Mapping, Scalar, entries, erased, get, nearest_position, to_plain
 from categorize.recipe.problems import COMMAND_LINE, Key, Problems
-from categorize.recipe.section import UpstreamSection
-from categorize.recipe.sections import ADAPTER_CLASSES, AdapterSection
+from categorize.recipe.section import UpstreamSection, Variants
 from categorize.recipe.wording import did_you_mean, found, join, similar, way_out
 
 Recipes = tuple[type[BaseModel], ...]  # the class of each kind's recipes
-INVALID: Any = object()  # a value that was refused, or deleted
+Branches = list[tuple[Any, list[Any]]]  # of a union, each with its metadata; a plain annotation is a union of one
+M = TypeVar("M", bound=BaseModel)
 MANY_KEYS = 12
+LIMITS = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"}
 
 # Keys that the loader takes out before the types are checked; they are known, and documented beside the sections.
 LOADER_KEYS: dict[str, dict[str, str]] = {
@@ -38,27 +36,19 @@ LOADER_KEYS: dict[str, dict[str, str]] = {
 
 # ---------------------------------------------------------------- annotations
 def members(annotation: Any) -> Branches:
-    """The branches of a union, each with its constraints; a plain annotation is a union of one."""
+    """The branches of an annotation."""
     if get_origin(annotation) is Annotated:
         inner, *metadata = get_args(annotation)
-        constraints = [part for item in metadata for part in (item.metadata if isinstance(item, FieldInfo) else [item])]
-        return [(branch, own + constraints) for branch, own in members(inner)]
+        own = [part for item in metadata for part in (item.metadata if isinstance(item, FieldInfo) else [item])]
+        return [(branch, more + own) for branch, more in members(inner)]
     if get_origin(annotation) in (Union, types.UnionType):
         return [branch for part in get_args(annotation) for branch in members(part)]
     return [(annotation, [])]
 
 
-Branches = list[tuple[Any, list[Any]]]
-
-
 def branches_of(field: FieldInfo) -> Branches:
-    """The branches of a field's annotation, each with its constraints."""
-    return [(branch, own + field.metadata) for branch, own in members(field.annotation)]
-
-
-def filled_class(model: type[UpstreamSection]) -> str:
-    """Name of the upstream class that a section fills (adapters choose theirs by `type`)."""
-    return str(vars(model)["upstream_class"])
+    """The branches of a field's annotation."""
+    return [(branch, metadata + field.metadata) for branch, metadata in members(field.annotation)]
 
 
 def is_section(annotation: Any) -> bool:
@@ -66,14 +56,49 @@ def is_section(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
+def origin(branch: Any) -> Any:
+    """`typing.get_origin` with a type that may be compared with any class."""
+    return get_origin(branch)
+
+
+def variants_of(branches: Branches) -> Variants | None:
+    """What tells the variants of a section apart, or None where it has none."""
+    return next((item for _, metadata in branches for item in metadata if isinstance(item, Variants)), None)
+
+
+def sections_of(branches: Branches) -> list[type[BaseModel]]:
+    """The classes of keys that may stand here: those of a section's variants, or the section's own."""
+    variants = variants_of(branches)
+    classes = variants.classes.values() if variants else [branch for branch, _ in branches if is_section(branch)]
+    return list(dict.fromkeys(classes))
+
+
+def section_at(branches: Branches, value: Any) -> type[BaseModel] | None:
+    """The class of keys that checks a value, or None where none does."""
+    variants = variants_of(branches)
+    return variants.of(value) if variants else next(iter(sections_of(branches)), None)
+
+
+def _inside(branches: Branches, value: Any, part: str | int) -> Branches:
+    """What may stand at a key, or an item, of a value; nothing where there is no such key."""
+    if isinstance(value, dict) and (section := section_at(branches, value)) is not None:
+        return branches_of(section.model_fields[str(part)]) if part in section.model_fields else []
+    kind = dict if isinstance(value, dict) else list
+    return next((members(get_args(branch)[-1]) for branch, _ in branches if origin(branch) is kind), [])
+
+
 def describe(branches: Branches) -> str:
     """What an annotation allows, in words."""
-    texts = [text for branch, constraints in branches if (text := _describe_branch(branch, constraints))]
+    kinds = {branch for branch, _ in branches}
+    implied: set[Any] = {int} if float in kinds else set()
+    if any(origin(branch) is Literal for branch in kinds):
+        implied.add(str)  # further texts are described by a choice: pissa_niter_[number of iters]
+    texts = [_describe_branch(branch, metadata) for branch, metadata in branches if branch not in implied]
     return join(list(dict.fromkeys(texts)))
 
 
-def _describe_branch(branch: Any, constraints: Iterable[Any]) -> str:
-    if is_section(branch) or origin(branch) is dict or branch is dict:
+def _describe_branch(branch: Any, metadata: Iterable[Any]) -> str:
+    if is_section(branch) or origin(branch) is dict:
         return "a mapping"
     if origin(branch) is Literal:
         return f"one of {', '.join(map(str, get_args(branch)))}"
@@ -82,36 +107,12 @@ def _describe_branch(branch: Any, constraints: Iterable[Any]) -> str:
         (inner, _), *others = members(get_args(branch)[0])
         return f"a list of {plain[inner]}" if inner in plain and not others else "a list"
     names = {str: "a text", bool: "true or false", int: "a whole number", float: "a number", type(None): "null"}
-    limits = [text for constraint in constraints if (text := _limit(constraint))]
+    limits = [_limit(name, getattr(item, name)) for item in metadata for name in LIMITS if hasattr(item, name)]
     return f"{names.get(branch, 'another value')} {' and '.join(limits)}".rstrip()
 
 
-def _limit(constraint: Any) -> str:
-    match constraint:
-        case annotated_types.Ge(ge=bound):
-            return f"of at least {bound:.10g}"
-        case annotated_types.Gt(gt=bound):
-            return f"above {bound:.10g}"
-        case annotated_types.Le(le=bound):
-            return f"of at most {bound:.10g}"
-        case annotated_types.Lt(lt=bound):
-            return f"below {bound:.10g}"
-    return ""
-
-
-def _broken(constraint: Any, value: Any) -> str | None:
-    """What a value breaks, in words, or None."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        for name in ("ge", "gt", "le", "lt"):
-            if hasattr(constraint, name) and not getattr(operator, name)(value, getattr(constraint, name)):
-                return f"expected a number {_limit(constraint)}, found {found(value)}"
-    if isinstance(value, (str, list, dict)):
-        least, most = getattr(constraint, "min_length", None), getattr(constraint, "max_length", None)
-        if least and len(value) < least:
-            return "must not be empty" if least == 1 else f"needs at least {least} items, found {len(value)}"
-        if most is not None and len(value) > most:
-            return f"takes at most {most} items, found {len(value)}"
-    return None
+def _limit(name: str, bound: float) -> str:
+    return f"{LIMITS[name]} {bound:.10g}"
 
 
 # ---------------------------------------------------------------- where keys are at home
@@ -121,19 +122,11 @@ def homes(recipes: Recipes) -> AbstractMapping[str, tuple[str, ...]]:
     index: dict[str, dict[str, None]] = {}
 
     def walk(model: type[BaseModel], prefix: str) -> None:
-        for key in LOADER_KEYS.get(prefix, {}):
+        for key in (*LOADER_KEYS.get(prefix, {}), *model.model_fields):
             index.setdefault(key, {})[prefix] = None
         for name, field in model.model_fields.items():
-            index.setdefault(name, {})[prefix] = None
-            for branch, _ in members(field.annotation):
-                if is_section(branch):
-                    walk(branch, f"{prefix}.{name}" if prefix else name)
-        if issubclass(model, UpstreamSection):
-            classes = set(ADAPTER_CLASSES.values()) if model is AdapterSection else {filled_class(model)}
-            for cls in sorted(classes):
-                for key in upstream.load_table()[cls]:
-                    if not hints.owned(prefix, key):
-                        index.setdefault(key, {})[prefix] = None
+            for section in sections_of(branches_of(field)):
+                walk(section, f"{prefix}.{name}".lstrip("."))
 
     for model in recipes:
         walk(model, "")
@@ -159,234 +152,153 @@ def explain_unknown(recipes: Recipes, section: str, key: str, own: Iterable[str]
 
 
 # ---------------------------------------------------------------- the check
-class TypeCheck:
-    """Checks nodes and gives plain data back; what is wrong goes to `problems`.
+def validated(
+    root: Mapping, model: type[M], problems: Problems, recipes: Recipes, partial: bool = False
+) -> tuple[M | None, dict[str, Any]]:
+    """The typed object, None where anything is wrong, and the plain data that it was made from.
 
-    `recipes` are those that a key may be at home in; `partial` is for fragments (a task that recipes extend): keys of
-    sections may be missing there.
+    Args:
+        problems: takes what is wrong.
+        recipes: that a key may be at home in.
+        partial: for fragments (a task that recipes extend): keys of sections may be missing there.
     """
+    return _Check(root, model, problems, recipes, partial).run()
 
-    def __init__(self, problems: Problems, recipes: Recipes, partial: bool = False) -> None:
-        self.problems = problems
-        self.recipes = recipes
-        self.partial = partial
 
-    def section(self, node: Mapping, model: type[BaseModel], key: Key = ()) -> dict[str, Any]:
-        """A mapping against a class of keys."""
-        values: dict[str, Any] = {}
-        section = ".".join(str(part) for part in key)
-        for name, entry in node.entries.items():
-            here = (*key, name)
-            if name in model.model_fields:
-                value = self.value(entry.value, branches_of(model.model_fields[name]), here)
-            elif issubclass(model, UpstreamSection):
-                value = self._upstream(node, model, section, here)
-            else:
-                value = INVALID
-                own = [*model.model_fields, *LOADER_KEYS.get(section, {})]
-                if not _removes_inherited(entry):
-                    message = _other_variant(self.recipes, key, name) or explain_unknown(
-                        self.recipes, section, name, own
-                    )
-                    self.problems.add(entry.key, here, message)
-            if value is not INVALID:
-                values[name] = value
-        if not self.partial or any(isinstance(part, int) for part in key):  # items of a list are not merged
-            self._missing(node, model, key)
-        return values
+class _Check(Generic[M]):
+    def __init__(self, root: Mapping, model: type[M], problems: Problems, recipes: Recipes, partial: bool) -> None:
+        self.root, self.model, self.problems, self.recipes, self.partial = root, model, problems, recipes, partial
+        self.values: dict[str, Any] = to_plain(root, deleted=True)
 
-    def value(self, node: Node, branches: Branches, key: Key) -> Any:
-        """A node against the branches of an annotation: plain data, or INVALID."""
-        if isinstance(node, Scalar):
-            return self._scalar(node, branches, key)
-        if isinstance(node, Sequence):
-            for branch, constraints in branches:
-                if origin(branch) is list:
-                    inner = members(get_args(branch)[0])
-                    items = [self.value(item, inner, (*key, i)) for i, item in enumerate(node.items)]
-                    valid = not any(item is INVALID for item in items)
-                    return self._constrained(node, items if valid else INVALID, constraints, key)
-            return self._refuse(node, branches, key)
-        sections = [branch for branch, _ in branches if is_section(branch)]
-        if sections:
-            model = self._variant(node, sections, key)
-            return INVALID if model is None else self.section(node, model, key)
-        for branch, _ in branches:
-            if origin(branch) is dict:
-                inner = members(get_args(branch)[1])
-                values = {name: self.value(entry.value, inner, (*key, name)) for name, entry in node.entries.items()}
-                return {name: value for name, value in values.items() if value is not INVALID}
-        return self._refuse(node, branches, key)
+    def run(self) -> tuple[M | None, dict[str, Any]]:
+        for key, entry in entries(self.root):
+            if key[-1] == "trust_remote_code":
+                self.problems.add(entry.key, key, hints.RENAMED["trust_remote_code"])
+            if erased(entry.value):
+                self.delete(key, entry)
+        try:
+            return self.model.model_validate(self.values), self.values
+        except ValidationError as error:
+            details: dict[Key, list[Any]] = {}
+            for one in error.errors(include_url=False):
+                details.setdefault(_key(one, self.values), []).append(one)
+        around = {key[:i] for key in details for i in range(len(key))}
+        for key, of_branches in details.items():
+            # A value fits no branch of a union, or one of them but for a bound, or for what stands inside.
+            detail: Any = next((one for one in of_branches if not _is_misfit(one)), None)
+            if detail is None and key not in around:
+                self.refuse(key)
+            elif detail is not None and detail["type"] == "missing":
+                self.miss(key)
+            elif detail is not None and detail["type"] == "extra_forbidden":
+                self.problems.add(nearest_position(self.root, key), key, self.explain(key))
+            elif detail is not None:
+                self.bound(key, detail)
+        return None, self.values
 
-    def _scalar(self, node: Scalar, branches: Branches, key: Key) -> Any:
-        value = node.value
-        if value is None:
-            if any(branch is type(None) for branch, _ in branches):
-                return None
-            return INVALID if node.erases and not isinstance(key[-1], int) else self._refuse(node, branches, key)
-        for branch, constraints in branches:
-            if origin(branch) is Literal and (type(value), value) in [(type(c), c) for c in get_args(branch)]:
-                return value
-            if isinstance(value, float) and not math.isfinite(value):
-                continue  # no key could mean .nan or .inf
-            if branch is type(value) or (branch is float and type(value) is int):
-                return self._constrained(node, value, constraints, key)
-        return self._refuse(node, branches, key)
+    def walk(self, key: Iterable[str | int]) -> tuple[Branches, Any]:
+        """What may stand at a key, and what does."""
+        branches: Branches = [(self.model, [])]
+        value: Any = self.values
+        for part in key:
+            branches, value = _inside(branches, value, part), value[part]
+        return branches, value
 
-    def _constrained(self, node: Node, value: Any, constraints: Iterable[Any], key: Key) -> Any:
-        if value is INVALID:
-            return INVALID
-        for constraint in constraints:
-            if (wrong := _broken(constraint, value)) is not None:
-                self.problems.add(node.position, key, wrong)
-                return INVALID
-        return value
+    def delete(self, key: Key, entry: Entry) -> None:
+        """A null deletes what was inherited, which may as well be an unknown key, but where the key may be null."""
+        branches, holder = self.walk(key[:-1])
+        allowed = _inside(branches, holder, key[-1])
+        unknown = not allowed and section_at(branches, holder) is not None
+        if not any(branch is type(None) for branch, _ in allowed) and (not unknown or entry.key.file != COMMAND_LINE):
+            del holder[key[-1]]
 
-    def _refuse(self, node: Node, branches: Branches, key: Key) -> Any:
-        value = to_plain(node)
-        types = [branch for branch, _ in branches]
+    def refuse(self, key: Key) -> None:
+        """A value that no branch takes."""
+        branches, value = self.walk(key)
+        node = get(self.root, *key)
+        assert node is not None
         vocabulary = {str: "string", int: "int", float: "float", bool: "bool"}
-        kinds = {vocabulary.get(branch, "list" if origin(branch) is list else "other") for branch in types}
-        choices = [str(choice) for branch in types if origin(branch) is Literal for choice in get_args(branch)]
-        message = f"expected {describe(branches)}, found {found(value)}"
+        choices = [str(choice) for branch, _ in branches if origin(branch) is Literal for choice in get_args(branch)]
+        kinds = {vocabulary.get(branch, "list" if origin(branch) is list else "") for branch, _ in branches}
+        kinds = kinds - {"list"} if choices else kinds
+        if "no" in choices:
+            kinds.add("string")  # false may stand for it
         hint = did_you_mean(value, choices) if isinstance(value, str) and choices else ""
-        text = node.text if isinstance(node, Scalar) else None
-        self.problems.add(node.position, key, message + (hint or way_out(value, kinds, text)))
-        return INVALID
+        hint = hint or way_out(value, kinds, node.text if isinstance(node, Scalar) else None)
+        section = section_at(*self.walk(key[:1]))
+        item = ""
+        if isinstance(last := key[-1], int) and section is not None and issubclass(section, UpstreamSection):
+            key, item = key[:-1], f"item {last + 1}: "
+        self.problems.add(node.position, key, f"{item}expected {describe(branches)}, found {found(value)}{hint}")
 
-    # ------------------------------------------------------------ variants of a section (model.method)
-    def _variant(self, node: Mapping, models: list[type[BaseModel]], key: Key) -> type[BaseModel] | None:
-        if len(models) == 1:
-            return models[0]
-        name, choices = discriminator(models)
-        entry = node.entries.get(name)
-        chosen = to_plain(entry.value) if entry is not None else None
-        if chosen is None:
-            return next((model for model in models if not model.model_fields[name].is_required()), models[0])
-        if isinstance(chosen, str) and chosen in choices:
-            return choices[chosen]
-        assert entry is not None
-        hint = did_you_mean(chosen, choices) if isinstance(chosen, str) else ""
-        self.problems.add(
-            entry.value.position, (*key, name), f"expected one of {', '.join(choices)}, found {found(chosen)}{hint}"
-        )
-        return None
-
-    # ------------------------------------------------------------ keys of other libraries' classes
-    def _upstream(self, node: Mapping, model: type[UpstreamSection], section: str, key: Key) -> Any:
-        name = str(key[-1])
-        entry = node.entries[name]
-        table = upstream.load_table()
-        if model is AdapterSection:
-            kind = to_plain(node.entries["type"].value) if "type" in node.entries else None
-            cls = ADAPTER_CLASSES.get(kind) if isinstance(kind, str) else None
+    def bound(self, key: Key, detail: Any) -> None:
+        """A value of the right type that is out of bounds, or that a validator refuses."""
+        context, value = detail["ctx"], detail["input"]
+        if error := context.get("error"):
+            self.problems.add(nearest_position(self.root, key), key, str(error))
+            return
+        node = get(self.root, *key)
+        assert node is not None
+        least, most = context.get("min_length"), context.get("max_length")
+        if least or most:
+            wrong = f"needs at least {least} items" if least else f"takes at most {most} items"
+            message = "must not be empty" if least == 1 else f"{wrong}, found {len(value)}"
         else:
-            kind, cls = None, filled_class(model)
-        message = hints.owned(section, name)
-        if message is None and cls is None:
-            # Without a valid type no class is known; that is one problem of its own, so only impossible keys are named.
-            if any(name in table[known] for known in ADAPTER_CLASSES.values()):
-                return INVALID
-            message = explain_unknown(self.recipes, section, name, model.model_fields)
-        elif message is None and cls is not None and name not in table[cls]:
-            own = [*model.model_fields, *(field for field in table[cls] if not hints.owned(section, field))]
-            others = (
-                [kind for kind, other in ADAPTER_CLASSES.items() if name in table[other]]
-                if model is AdapterSection
-                else []
-            )
-            message = (
-                f"belongs to adapter.type: {join(others)}; this one is {kind}"
-                if others
-                else explain_unknown(self.recipes, section, name, own)
-            )
-        if message is not None or cls is None:
-            if not _removes_inherited(entry):
-                self.problems.add(entry.key, key, message or "unknown key")
-            return INVALID
-        field = table[cls][name]
-        value = to_plain(entry.value)
-        if erased(entry.value) and "null" not in field["types"]:
-            return INVALID
-        wrong = upstream.complaint(field, value)
-        if wrong is None and model is AdapterSection:
-            wrong = upstream.out_of_bounds(name, value)
-        if wrong is not None:
-            self.problems.add(entry.value.position, key, wrong)
-            return INVALID
-        return value
+            name = next(name for name in LIMITS if name in context)
+            message = f"expected a number {_limit(name, context[name])}, found {found(value)}"
+        self.problems.add(node.position, key, message)
 
-    # ------------------------------------------------------------ missing keys
-    def _missing(self, node: Mapping, model: type[BaseModel], key: Key) -> None:
-        variant = "method" if "method" in model.model_fields else "type"
-        if any(similar(name, [variant]) for name in node.entries if name not in model.model_fields):
+    def miss(self, key: Key) -> None:
+        """A required key that is not there."""
+        *path, name = key
+        branches, holder = self.walk(path)
+        section = section_at(branches, holder)
+        node = get(self.root, *path)
+        assert section is not None and node is not None
+        if self.partial and not any(isinstance(part, int) for part in path):  # items of a list are not merged
+            return
+        variant = "method" if "method" in section.model_fields else "type"
+        if any(similar(other, [variant]) for other in holder if other not in section.model_fields):
             return  # a misspelt `method` says nothing about which keys are missing
-        for name, field in model.model_fields.items():
-            entry = node.entries.get(name)
-            if not field.is_required() or (entry is not None and not erased(entry.value)):
-                continue
-            here = (*key, name)
-            message = hints.MISSING.get(".".join(map(str, here)))
-            if message is None:
-                described = field.description or next(
-                    (m.__doc__ for m, _ in members(field.annotation) if is_section(m)), None
+        field = section.model_fields[str(name)]
+        told = field.description or next((cls.__doc__ for cls in sections_of(branches_of(field)) if cls.__doc__), None)
+        message = "is missing" + (f": {told.strip().splitlines()[0]}" if told else "")
+        position = node.position if path else node.position._replace(line=0)
+        self.problems.add(position, key, hints.MISSING.get(".".join(map(str, key)), message))
+
+    def explain(self, key: Key) -> str:
+        """What was most likely meant by an unknown key."""
+        *path, name = key
+        branches, holder = self.walk(path)
+        section = section_at(branches, holder)
+        assert section is not None
+        place = ".".join(map(str, path))
+        if not hints.owned(place, str(name)):
+            for recipe in self.recipes:
+                variants = (
+                    variants_of(branches_of(recipe.model_fields[place])) if place in recipe.model_fields else None
                 )
-                message = "is missing" + (f": {described.strip().splitlines()[0]}" if described else "")
-            self.problems.add(node.position if key else node.position._replace(line=0), here, message)
+                having = [one for one, cls in variants.classes.items() if name in cls.model_fields] if variants else []
+                if variants and having and name != variants.key:
+                    this = f"; this one is {holder[variants.key]}" if holder.get(variants.key) else ""
+                    return f"belongs to {place}.{variants.key}: {join(having)}{this}"
+        own = [*section.model_fields, *LOADER_KEYS.get(place, {})]
+        return explain_unknown(self.recipes, place, str(name), own)
 
 
-def _removes_inherited(entry: Entry) -> bool:
-    """Whether the key does no more than delete one of a file below, which may as well be an unknown one."""
-    return erased(entry.value) and entry.key.file != COMMAND_LINE
+def _key(detail: Any, values: Any) -> Key:
+    """Pydantic's location without the tags of union branches, which are not keys of the data."""
+    key: list[str | int] = []
+    for step in detail["loc"]:
+        if values is detail["input"]:
+            break
+        if (isinstance(values, dict) and step in values) or (isinstance(values, list) and isinstance(step, int)):
+            values = values[step]
+            key.append(step)
+    return (*key, detail["loc"][-1]) if detail["type"] == "missing" else tuple(key)
 
 
-def _other_variant(recipes: Recipes, key: Key, name: str) -> str | None:
-    """Says of a key that another `method` of the same section has it."""
-    if len(key) != 1:
-        return None
-    for recipe in recipes:
-        field = recipe.model_fields.get(str(key[0]))
-        models = [branch for branch, _ in members(field.annotation) if is_section(branch)] if field else []
-        if len(models) > 1:
-            decider, choices = discriminator(models)
-            having = [choice for choice, model in choices.items() if name in model.model_fields]
-            if having:
-                return f"belongs to {key[0]}.{decider}: {join(having)}"
-    return None
-
-
-def origin(branch: Any) -> Any:
-    """`typing.get_origin` with a type that may be compared with any class."""
-    return get_origin(branch)
-
-
-def discriminator(models: list[type[BaseModel]]) -> tuple[str, dict[str, type[BaseModel]]]:
-    """The key that tells the variants of a section apart, and the variant for each of its values."""
-    for name in models[0].model_fields:
-        if all(
-            get_origin(model.model_fields[name].annotation) is Literal for model in models if name in model.model_fields
-        ):
-            return name, {
-                str(choice): model for model in models for choice in get_args(model.model_fields[name].annotation)
-            }
-    raise TypeError(f"variants {models} share no Literal key")
-
-
-def refuse_powers(node: Node, problems: Problems, key: Key = ()) -> Node:
-    """The node without `trust_remote_code` at any depth; each is a problem: power comes from the command line."""
-    if isinstance(node, Sequence):
-        return Sequence(
-            tuple(refuse_powers(item, problems, (*key, i)) for i, item in enumerate(node.items)),
-            node.position,
-            node.size,
-        )
-    if not isinstance(node, Mapping):
-        return node
-    entries = {}
-    for name, entry in node.entries.items():
-        if name == "trust_remote_code":
-            position = key_position(node, name) or node.position
-            problems.add(position, (*key, name), "is a command-line flag, never a recipe key; pass --trust-remote-code")
-        else:
-            entries[name] = type(entry)(refuse_powers(entry.value, problems, (*key, name)), entry.key)
-    return Mapping(entries, node.position, node.size)
+def _is_misfit(detail: Any) -> bool:
+    """Whether the value is of another type, or another choice."""
+    bounded = {*LIMITS, "min_length", "max_length", "error"} & set(detail.get("ctx", ()))
+    return not bounded and detail["type"] not in ("missing", "extra_forbidden")

@@ -18,22 +18,39 @@ import sys
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Annotated, Any, Literal, TypedDict, TypeVar, Union
 
+from pydantic import AfterValidator, Field, create_model
+
+from categorize.recipe import hints
+from categorize.recipe.section import UpstreamSection
 from categorize.recipe.terminal import run_command
-from categorize.recipe.wording import did_you_mean, found, join, way_out
 
 TABLE = Path(__file__).with_name("upstream_fields.json")
-
-EXPECTED = {
-    "bool": "true or false",
-    "int": "a whole number",
-    "float": "a number",
-    "string": "a text",
-    "list": "a list",
-    "dict": "a mapping",
-    "null": "null",
+TYPES: dict[str, Any] = {
+    "bool": bool,
+    "int": int,
+    "float": float | int,  # a whole number stays one, as written
+    "string": str,
+    "list": list[Any],
+    "dict": dict[str, Any],
+    "null": None,
 }
+# Bounds that upstream's signatures do not tell: it refuses these numbers when the model is built or training begins, or
+# never and divides by zero. Keys, the least number, what it must be below, and what is said.
+BOUNDS = (
+    (
+        "r rank_pattern num_virtual_tokens encoder_hidden_size encoder_num_layers",
+        (1, math.inf, "must be at least 1, found the number {}"),
+    ),
+    ("lora_dropout encoder_dropout", (0, 1, "must be at least 0 and below 1, found the number {}")),
+    (
+        "per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps",
+        (1, math.inf, "expected a number of at least 1, found {}"),
+    ),
+    ("learning_rate weight_decay", (0, math.inf, "expected a number of at least 0, found {}")),
+    ("label_smoothing_factor", (0, 1, "expected a share of at least 0 and below 1, found {}")),
+)
 
 
 class UpstreamField(TypedDict):
@@ -62,73 +79,64 @@ def version_of(cls: str) -> str:
     return ", ".join(f"{library} {version}" for library, version in _read()[cls]["versions"].items())
 
 
+def annotation(name: str, field: UpstreamField) -> Any:
+    """What may stand in a field, as a type for pydantic."""
+    allowed: Any = Union[tuple(_type(kind, field) for kind in field["types"])]  # noqa: UP007
+    bounds = next((limits for keys, limits in BOUNDS if name in keys.split()), None)
+    return allowed if bounds is None else Annotated[allowed, AfterValidator(_bounded(*bounds))]
+
+
+def _type(kind: str, field: UpstreamField) -> Any:
+    if kind == "string" and field["choices"]:
+        patterns = [re.sub(r"\\\[.*?\\\]", ".+", re.escape(choice)) for choice in field["choices"] if "[" in choice]
+        texts = [Annotated[str, Field(pattern=f"^{pattern}$")] for pattern in patterns]
+        return Union[Literal[tuple(field["choices"])], *texts]
+    if kind == "list" and field["items"]:
+        return list[Union[tuple(_type(item, field) for item in field["items"])]]  # type: ignore[misc]  # noqa: UP007
+    return TYPES[kind]
+
+
+def _bounded(least: float, below: float, message: str) -> Any:
+    def check(value: Any) -> Any:
+        for number in value.values() if isinstance(value, dict) else [value]:
+            if isinstance(number, int | float) and not isinstance(number, bool) and not least <= number < below:
+                raise ValueError(message.format(number))
+        return value
+
+    return check
+
+
+S = TypeVar("S", bound=UpstreamSection)
+
+
+@cache
+def filled(section: type[S], cls: str, **own: Any) -> type[S]:
+    """A section with the keys of another library's class as fields, but for those that are not the recipe's to set.
+
+    Args:
+        own: further definitions of fields, as for `pydantic.create_model`.
+    """
+    fields: dict[str, Any] = {
+        name: (annotation(name, field), field["default"])
+        for name, field in load_table()[cls].items()
+        if not hints.owned(section.recipe_key, name)
+    }
+    model = create_model(
+        cls if own else section.__name__,
+        __base__=section,
+        __doc__=section.__doc__,
+        __cls_kwargs__={"extra": "forbid"},
+        **fields,
+        **own,
+    )
+    model.fills, model.taken = cls, tuple(fields)
+    return model
+
+
 def type_of(value: Any) -> str:
     """The word of the table's vocabulary for a plain value."""
     names = {type(None): "null", bool: "bool", int: "int", float: "float", str: "string", list: "list", dict: "dict"}
     return names[type(value)]
-
-
-# Bounds that peft's signatures do not tell: it refuses them when the model is built, or never and divides by zero.
-_AT_LEAST_ONE = ("r", "rank_pattern", "num_virtual_tokens", "encoder_hidden_size", "encoder_num_layers")
-_PROBABILITIES = ("lora_dropout", "encoder_dropout")
-
-
-def out_of_bounds(name: str, value: Any) -> str | None:
-    """What is wrong with a number of an adapter, in words, or None where it fits; the types are right already."""
-    numbers = value.values() if isinstance(value, dict) else [value]
-    for number in numbers:
-        if isinstance(number, bool) or not isinstance(number, int | float):
-            continue
-        if name in _AT_LEAST_ONE and number < 1:
-            return f"must be at least 1, found {found(number)}"
-        if name in _PROBABILITIES and not 0 <= number < 1:
-            return f"must be at least 0 and below 1, found {found(number)}"
-    return None
-
-
-def complaint(field: UpstreamField, value: Any) -> str | None:
-    """What is wrong with a value, in words, or None where it fits."""
-    kind = type_of(value)
-    types = field["types"]
-    if kind not in types and not (kind == "int" and "float" in types):
-        return f"expected {expectation(field)}, found {found(value)}{way_out(value, types)}"
-    if isinstance(value, float) and not math.isfinite(value):
-        return f"expected a number, found {str(value).replace('nan', '.nan').replace('inf', '.inf')}"
-    if isinstance(value, str):
-        return _choice_complaint(field, value)
-    if isinstance(value, list):
-        for i, item in enumerate(value):
-            if field["items"] and type_of(item) not in field["items"]:
-                expected = join([EXPECTED[name] for name in field["items"]])
-                return f"item {i + 1}: expected {expected}, found {found(item)}{way_out(item, field['items'])}"
-            if isinstance(item, str) and (wrong := _choice_complaint(field, item)):
-                return f"item {i + 1}: {wrong}"
-    return None
-
-
-def expectation(field: UpstreamField) -> str:
-    """What may stand in a field, in words."""
-    words = []
-    for name in field["types"]:
-        if name == "int" and "float" in field["types"]:
-            continue
-        words.append(
-            f"one of {', '.join(field['choices'])}" if name == "string" and field["choices"] else EXPECTED[name]
-        )
-    return join(words)
-
-
-def _choice_complaint(field: UpstreamField, value: str) -> str | None:
-    choices = field["choices"]
-    if not choices or any(_matches(choice, value) for choice in choices):
-        return None
-    return f"expected one of {', '.join(choices)}, found {found(value)}{did_you_mean(value, choices)}"
-
-
-def _matches(choice: str, value: str) -> bool:
-    if "[" not in choice:
-        return choice == value
-    return re.fullmatch(re.sub(r"\\\[.*?\\\]", ".+", re.escape(choice)), value) is not None
 
 
 # ---------------------------------------------------------------- the generator

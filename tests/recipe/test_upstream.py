@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from categorize.recipe import hints, upstream
 from categorize.recipe.sections import ADAPTER_CLASSES
+
+
+def fits(cls: str, name: str, value: object) -> bool:
+    try:
+        TypeAdapter(upstream.annotation(name, upstream.load_table()[cls][name])).validate_python(value, strict=True)
+    except ValidationError:
+        return False
+    return True
 
 
 def test_the_table_is_current() -> None:
@@ -18,7 +27,7 @@ def test_every_default_that_a_recipe_may_write_fits_its_own_entry() -> None:
     for cls, fields in upstream.load_table().items():
         for name, field in fields.items():
             unset = field["default"] in (None, "")  # peft marks required fields so; "" is debug's for none
-            assert unset or upstream.complaint(field, field["default"]) is None, f"{cls}.{name}"
+            assert unset or fits(cls, name, field["default"]), f"{cls}.{name}"
 
 
 def test_every_adapter_class_is_in_the_table() -> None:
@@ -52,7 +61,7 @@ def test_no_renamed_key_is_one_that_training_takes() -> None:
     ],
 )
 def test_a_value_that_the_class_would_not_take_is_refused(cls: str, name: str, value: object) -> None:
-    assert upstream.complaint(upstream.load_table()[cls][name], value) is not None
+    assert not fits(cls, name, value)
 
 
 @pytest.mark.parametrize(
@@ -68,4 +77,4 @@ def test_a_value_that_the_class_would_not_take_is_refused(cls: str, name: str, v
     ],
 )
 def test_a_value_that_the_class_takes_is_accepted(cls: str, name: str, value: object) -> None:
-    assert upstream.complaint(upstream.load_table()[cls][name], value) is None
+    assert fits(cls, name, value)
