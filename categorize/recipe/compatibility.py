@@ -183,7 +183,7 @@ def _unused(recipe: WrittenRecipe) -> None:
         keys = [key.removeprefix(f"{section}.") for key in method.uses if key.startswith(f"{section}.")]
         if not keys:
             recipe.refuse(section, wants)
-        elif others := [key for key in recipe.value(section) if key not in keys]:
+        elif isinstance(held := recipe.value(section), dict) and (others := [key for key in held if key not in keys]):
             recipe.refuse(section, f"{wants}: {', '.join(others)}")
 
 

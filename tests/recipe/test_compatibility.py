@@ -152,6 +152,12 @@ def test_tfidf_has_no_pretrained_model(errors: Errors) -> None:
     assert lines[2].endswith(": learning_rate")
 
 
+@pytest.mark.parametrize("value", ["-1", "[null]", "[1, 2]"])
+def test_a_section_that_is_not_a_mapping_is_one_problem_under_any_method(errors: Errors, value: str) -> None:
+    lines = errors(f"training: {value}\n", "model={method: tfidf}")
+    assert len(lines) == 1 and "training: expected a mapping, found" in lines[0]
+
+
 def test_code_of_the_hub_does_not_come_in_by_the_attention(errors: Errors) -> None:
     assert "is code from the Hub" in errors("", "model.attn_implementation=kernels-community/flash-attn")[0]
 
