@@ -131,11 +131,7 @@ class LabelScorer:
         return copy.deepcopy(self._cache)
 
     def _score(
-        self,
-        rows: Sequence[EncodedPrompt],
-        pairs: Sequence[tuple[int, int]],
-        cache: Any,
-        result: FloatArray,
+        self, rows: Sequence[EncodedPrompt], pairs: Sequence[tuple[int, int]], cache: Any, result: FloatArray
     ) -> None:
         """One forward pass over pairs of a row and a context behind it, padded on the right; their labels' scores go
         into `result`, float64 [rows, labels].

@@ -150,11 +150,7 @@ def load_comparison(path: str | Path) -> Comparison:
 
 
 def compare(
-    runs: Sequence[EvaluatedRun],
-    *,
-    split: str = "test",
-    differences: Sequence[Difference] = (),
-    unit: str = "rows",
+    runs: Sequence[EvaluatedRun], *, split: str = "test", differences: Sequence[Difference] = (), unit: str = "rows"
 ) -> Comparison:
     """The comparison of runs that were measured on the same rows; see `Comparison`.
 

@@ -12,10 +12,7 @@ SHOWN = 20  # weights that the terminal shows
 
 
 def class_weights(
-    choice: str | dict[str, float] | None,
-    label_set: LabelSet,
-    targets: FloatArray,
-    weights: FloatArray | None = None,
+    choice: str | dict[str, float] | None, label_set: LabelSet, targets: FloatArray, weights: FloatArray | None = None
 ) -> FloatArray:
     """Weight of each label [labels]: ones, the recipe's own, or `balanced`.
 

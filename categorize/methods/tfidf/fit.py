@@ -124,12 +124,7 @@ def estimator(section: TfidfModel, label_set: LabelSet) -> str:
 
 
 def _fit_linear(
-    section: TfidfModel,
-    label_set: LabelSet,
-    matrix: Any,
-    targets: FloatArray,
-    weights: FloatArray,
-    seed: int,
+    section: TfidfModel, label_set: LabelSet, matrix: Any, targets: FloatArray, weights: FloatArray, seed: int
 ) -> tuple[FloatArray, FloatArray, str]:
     """Coefficients [labels, n-grams] and intercepts [labels]; labels without a training row, or with rows of weight 0
     alone, get a margin below all others."""
@@ -159,12 +154,7 @@ def _fit_linear(
 
 
 def _fit_ridge(
-    section: TfidfModel,
-    validation: pa.Table,
-    features: Features,
-    matrix: Any,
-    targets: FloatArray,
-    weights: FloatArray,
+    section: TfidfModel, validation: pa.Table, features: Features, matrix: Any, targets: FloatArray, weights: FloatArray
 ) -> tuple[FloatArray, FloatArray, float]:
     """Coefficients [1, n-grams], intercept [1] and the strength with the least squared error on validation segments,
     each with its weight."""

@@ -96,11 +96,7 @@ class TfidfPredictor:
     unit: Literal["row", "document"] = "row"
 
     def __init__(
-        self,
-        label_set: LabelSet,
-        features: Features,
-        coefficients: FloatArray,
-        intercepts: FloatArray,
+        self, label_set: LabelSet, features: Features, coefficients: FloatArray, intercepts: FloatArray
     ) -> None:
         self.label_set = label_set
         self.features = features
