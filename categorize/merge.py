@@ -13,29 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from categorize.errors import UserError
+from categorize.labels import LabelSet
 from categorize.methods.method import Method
 from categorize.nn.parameters import parameter_counts
+from categorize.prediction.tables import gold_and_predictions
 from categorize.predictions import FloatArray
 from categorize.processes import is_main_process, print0
 from categorize.recipe.compatibility import PROMPT_LEARNING
 from categorize.recipe.resuming import changes
 from categorize.recipe.sections import TrainedRecipe
 from categorize.runs.card import card, card_facts
-from categorize.runs.folder import (
-    DECISION_RULE,
-    INPUT,
-    LABEL_SET,
-    METRICS,
-    PROMPT,
-    RECIPE,
-    Run,
-    RunWriter,
-    is_run,
-)
+from categorize.runs.folder import DECISION_RULE, INPUT, LABEL_SET, METRICS, PROMPT, RECIPE, Run, RunWriter, is_run
+from categorize.training.manifest import prediction_facts
 from categorize.writing import disk_errors
 
 if TYPE_CHECKING:
@@ -181,7 +173,7 @@ def merge_run(command: Command, recipe: TrainedRecipe, method: Method, run: Run,
             if run.has(name):
                 shutil.copy(run.path / name, writer.stage(name))
     manifest, metrics = _predict(recipe, method, run, writer, data)
-    comparison = compare(run.path, writer.path, dtype, data.label_set.is_regression)
+    comparison = compare(run, Run(writer.path), dtype, data.label_set)
     manifest |= {
         "name": f"{recipe.name}_merged",
         "parameters": parameters,
@@ -231,41 +223,33 @@ def _predict(
     undecided = predict_held_out(predictor, data)
     metrics = write_predicted(recipe, data, rule, undecided, writer)
     manifest = {key: value for key, value in run.manifest.items() if key not in OF_THE_WRITING}
-    usages = [one.predictions.usage for one in undecided.values()]
-    rows, seconds = sum(usage.rows for usage in usages), sum(usage.seconds for usage in usages)
-    before = manifest.get("prediction", {})
-    manifest["prediction"] = {
-        **before,
-        "rows_per_second": round(rows / seconds, 1) if seconds else None,
-        "documents_per_second": round(before.get("documents", rows) / seconds, 1) if seconds else None,
-    }
+    manifest["prediction"] = prediction_facts(undecided)
     return manifest, metrics
 
 
-def compare(before: Path, after: Path, dtype: str, is_regression: bool) -> MergeComparison:
-    """Compare the predictions that two run folders hold of the validation rows, or of the test rows where there are no
+def compare(run: Run, merged: Run, dtype: str, label_set: LabelSet) -> MergeComparison:
+    """Compare the predictions that two runs hold of the validation rows, or of the test rows where there are no
     others."""
-    splits = [name for name in ("validation", "test") if (after / f"predictions/{name}.parquet").is_file()]
-    if not splits:
+    split = next((name for name in ("validation", "test") if merged.has(f"predictions/{name}.parquet")), None)
+    if split is None:
         return MergeComparison(None, 0, None, None, dtype)
-    split = splits[0]
-    divergence: float | None = None
-    old, new = (pq.read_table(folder / f"predictions/{split}.parquet") for folder in (before, after))
-    if is_regression:
-        scores = [table["score"].to_numpy().astype("float64") for table in (old, new)]
-        moved = np.abs(scores[0] - scores[1])
-        alike = (moved <= SCORE_TOLERANCE * np.ptp(scores[0][np.isfinite(scores[0])])) | np.isnan(scores).all(axis=0)
+    tables = [pq.read_table(one.path / f"predictions/{split}.parquet") for one in (run, merged)]
+    old, new = (gold_and_predictions(table, label_set)[1] for table in tables)
+    largest = divergence = None
+    if old.score is not None and new.score is not None:
+        moved = np.abs(old.score - new.score)
+        spread = np.ptp(old.score[np.isfinite(old.score)])
+        alike = (moved <= SCORE_TOLERANCE * spread) | (np.isnan(old.score) & np.isnan(new.score))
         largest = float(np.nanmax(moved)) if np.isfinite(moved).any() else None
     else:
-        alike = np.array(_decided(old)) == np.array(_decided(new))
-        largest = None
-        if None not in (columns := old["probabilities"].to_pylist()):
-            probabilities = np.array(columns), np.array(new["probabilities"].to_pylist())
-            largest = float(np.nanmax(np.abs(probabilities[0] - probabilities[1])))
-            divergence = _divergence(*probabilities)
-    return MergeComparison(
-        split, old.num_rows, float(np.mean(alike)), largest, dtype, divergence, _log_losses(before, after, split)
-    )
+        both = zip(old.decided or (), new.decided or (), strict=True)
+        alike = np.array([set(before) == set(after) for before, after in both]) & (old.is_valid == new.is_valid)
+    if old.probabilities is not None and new.probabilities is not None:
+        largest = float(np.nanmax(np.abs(old.probabilities - new.probabilities)))
+        divergence = _divergence(old.probabilities, new.probabilities)
+    losses = [one.read_json(METRICS).get(split, {}).get("log_loss") for one in (run, merged) if one.has(METRICS)]
+    log_loss = (losses[0], losses[1]) if len(losses) == 2 and None not in losses else None
+    return MergeComparison(split, len(old), float(np.mean(alike)), largest, dtype, divergence, log_loss)
 
 
 def _divergence(before: FloatArray, after: FloatArray) -> float:
@@ -282,25 +266,3 @@ def _divergence(before: FloatArray, after: FloatArray) -> float:
     if not np.allclose(np.nansum(before, axis=1), 1, atol=1e-3):
         both = both + nats(1 - before, 1 - after)
     return float(np.mean(np.nansum(both, axis=1)))
-
-
-def _log_losses(before: Path, after: Path, split: str) -> tuple[float, float] | None:
-    """Log loss of both runs on a split, None where one has none."""
-    import json
-
-    found = []
-    for folder in (before, after):
-        if not (folder / METRICS).is_file():
-            return None
-        measured = json.loads((folder / METRICS).read_text(encoding="utf-8")).get(split, {})
-        if measured.get("log_loss") is None:
-            return None
-        found.append(float(measured["log_loss"]))
-    return found[0], found[1]
-
-
-def _decided(table: pa.Table) -> list[str]:
-    return [
-        repr((sorted(names), valid))
-        for names, valid in zip(table["predicted"].to_pylist(), table["valid"].to_pylist(), strict=True)
-    ]

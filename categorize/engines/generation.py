@@ -9,6 +9,7 @@ import numpy as np
 
 from categorize.engines.batching import autocast, length_sorted_batches
 from categorize.nn.adapters import is_prompt_learning
+from categorize.nn.tokenizer import pad
 from categorize.prompts.tokens import EncodedPrompt, PromptFormat
 from categorize.recipe.sections import CausalPredictionSection
 
@@ -44,15 +45,10 @@ def generate_answers(
     # Sharded weights cannot be gathered in inference mode.
     with torch.no_grad() if in_step else torch.inference_mode(), autocast(section.dtype, model, device):
         for at in [np.arange(len(rows))] if in_step else sorted_batches:
-            width = int(lengths[at].max())
-            ids = torch.full((len(at), width), pad_token_id, dtype=torch.int64)
-            mask = torch.zeros_like(ids)
-            for line, i in enumerate(at):
-                ids[line, width - lengths[i] :] = torch.tensor(rows[i].prompt_ids)
-                mask[line, width - lengths[i] :] = 1
+            padded = pad([rows[i].prompt_ids for i in at], pad_token_id, side="left")
+            width = padded["input_ids"].shape[1]
             output = model.generate(
-                input_ids=ids.to(device),
-                attention_mask=mask.to(device),
+                **{name: values.to(device) for name, values in padded.items()},
                 generation_config=config,
                 **({"synced_gpus": True} if in_step else {}),
             )

@@ -16,6 +16,7 @@ import numpy as np
 
 from categorize.engines.batching import autocast, length_sorted_batches
 from categorize.nn.adapters import is_prompt_learning, virtual_tokens
+from categorize.nn.tokenizer import pad
 from categorize.predictions import FloatArray, IntArray
 from categorize.prompts.tokens import EncodedPrompt, PromptFormat
 from categorize.recipe.sections import PredictionSection
@@ -98,7 +99,7 @@ class LabelScorer:
             pairs = [divmod(int(sequence), len(self.plan.contexts)) for sequence in part]
             shared = [pair for pair in pairs if rows[pair[0]].prefix_ids and self._shares()]
             if shared:
-                self._score(rows, shared, self._prefix(), result)
+                self._score(rows, shared, copy.deepcopy(self._cache), result)
             if len(shared) < len(pairs):
                 whole = pairs if not shared else [pair for pair in pairs if not rows[pair[0]].prefix_ids]
                 self._score(rows, whole, None, result)
@@ -127,9 +128,6 @@ class LabelScorer:
             self.share_prefix = all(hasattr(layer, "batch_repeat_interleave") for layer in layers)
         return self.share_prefix
 
-    def _prefix(self) -> Any:
-        return copy.deepcopy(self._cache)
-
     def _score(
         self, rows: Sequence[EncodedPrompt], pairs: Sequence[tuple[int, int]], cache: Any, result: FloatArray
     ) -> None:
@@ -143,13 +141,9 @@ class LabelScorer:
         prefix = len(self.prompt.prefix_ids) if cache is not None else 0
         before = [rows[row].row_ids if cache is not None else rows[row].prompt_ids for row, _ in pairs]
         sequences = [ids + self.plan.contexts[context] for ids, (_, context) in zip(before, pairs, strict=True)]
-        width = max(map(len, sequences))
-        pad = int(self.prompt.tokenizer.pad_token_id or 0)
-        ids = torch.full((len(sequences), width), pad, dtype=torch.int64)
-        mask = torch.zeros((len(sequences), prefix + width), dtype=torch.int64)
-        for i, sequence in enumerate(sequences):
-            ids[i, : len(sequence)] = torch.tensor(sequence)
-            mask[i, : prefix + len(sequence)] = 1
+        padded = pad(sequences, int(self.prompt.tokenizer.pad_token_id or 0))
+        ids, width = padded["input_ids"], padded["input_ids"].shape[1]
+        mask = torch.nn.functional.pad(padded["attention_mask"], (prefix, 0), value=1)
         # Every token of a label that is read: its sequence, the position that it is next to, itself, its label.
         wanted = np.array(
             [

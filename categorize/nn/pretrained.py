@@ -80,8 +80,25 @@ def load_pretrained(
             name_or_path, config=config, dtype=dtype, output_loading_info=True, **of_hub, **options
         )
     keep_layout(model)
+    keep_sparse_attention(model)
     prepare_for_fsdp(model)
     return model, tokenizer, told
+
+
+def keep_sparse_attention(model: Any) -> None:
+    """Let every batch of a BigBird model choose its attention anew.
+
+    A batch that is too short for block-sparse attention switches the model to full attention for good: what a text is
+    given then depends on the batches before it, and long batches take the memory that they were to save. Before each
+    pass the model goes back to the attention of its configuration. Other models are left alone.
+    """
+    if model.config.model_type != "big_bird" or model.config.attention_type != "block_sparse":
+        return
+
+    def restore(module: Any, _: Any) -> None:
+        module.set_attention_type("block_sparse")
+
+    model.base_model.register_forward_pre_hook(restore)
 
 
 def load_trained(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,26 +40,21 @@ class TokenizerTokens:
                 f"{self.tokenizer.name_or_path}: its tokenizer is a slow one, which cannot tell where tokens stand; "
                 "set data.segments.by: document, or use a model with a fast tokenizer"
             )
-        found: list[IntArray] = []
-        for start in range(0, len(texts), CHUNK):
-            encoding = self.tokenizer(
-                list(texts[start : start + CHUNK]),
-                add_special_tokens=False,
-                split_special_tokens=True,
-                return_offsets_mapping=True,
-                verbose=False,
-            )
-            found += [np.array(spans, dtype=np.int64).reshape(-1, 2) for spans in encoding["offset_mapping"]]
-        return found
+        return [
+            np.array(spans, dtype=np.int64).reshape(-1, 2)
+            for encoding in self._encoded(texts, return_offsets_mapping=True)
+            for spans in encoding["offset_mapping"]
+        ]
 
     def lengths(self, texts: Sequence[str]) -> IntArray:
         """Tokens of each text by itself, without special tokens."""
-        lengths: list[int] = []
+        lengths = [len(ids) for encoding in self._encoded(texts) for ids in encoding["input_ids"]]
+        return np.array(lengths, dtype=np.int64)
+
+    def _encoded(self, texts: Sequence[str], **options: Any) -> Iterator[Any]:
         for start in range(0, len(texts), CHUNK):
             chunk = list(texts[start : start + CHUNK])
-            encoding = self.tokenizer(chunk, add_special_tokens=False, split_special_tokens=True, verbose=False)
-            lengths += map(len, encoding["input_ids"])
-        return np.array(lengths, dtype=np.int64)
+            yield self.tokenizer(chunk, add_special_tokens=False, split_special_tokens=True, verbose=False, **options)
 
 
 class PromptTokens(TokenizerTokens):

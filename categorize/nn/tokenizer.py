@@ -165,8 +165,10 @@ def _is_cut(tokenizer: PreTrainedTokenizerBase, text: str, max_length: int) -> b
     return len(tokenizer(text, split_special_tokens=True)["input_ids"]) > max_length
 
 
-def pad(lists: Sequence[npt.NDArray[np.int32]], pad_token_id: int, multiple: int = 1) -> dict[str, Any]:
-    """`input_ids` and `attention_mask`, torch int64 [n, longest], padded on the right to a multiple."""
+def pad(
+    lists: Sequence[Sequence[int] | npt.NDArray[np.int32]], pad_token_id: int, multiple: int = 1, side: str = "right"
+) -> dict[str, Any]:
+    """`input_ids` and `attention_mask`, torch int64 [n, longest], padded on one side to a multiple."""
     import torch
 
     longest = max(len(ids) for ids in lists)
@@ -174,8 +176,8 @@ def pad(lists: Sequence[npt.NDArray[np.int32]], pad_token_id: int, multiple: int
     input_ids = np.full((len(lists), width), pad_token_id, dtype=np.int64)
     mask = np.zeros((len(lists), width), dtype=np.int64)
     for i, ids in enumerate(lists):
-        input_ids[i, : len(ids)] = ids
-        mask[i, : len(ids)] = 1
+        at = slice(width - len(ids), width) if side == "left" else slice(len(ids))
+        input_ids[i, at], mask[i, at] = ids, 1
     return {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(mask)}
 
 

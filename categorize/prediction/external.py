@@ -80,29 +80,21 @@ def look_at(
     Raises:
         UserError: an adapter whose base is unknown, or no labels are known.
     """
-    adapter = _adapter_config(folder)
+    from transformers import AutoConfig
+
+    file = folder / "adapter_config.json"
+    adapter = dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
     source = str(folder)
     if adapter is not None:
         source = base or adapter.get("base_model_name_or_path") or ""
         if not source:
-            raise UserError(f"{folder / 'adapter_config.json'}: names no base model; name it in the recipe as `base`")
-    config = _config(source, trust_remote_code)
+            raise UserError(f"{file}: names no base model; name it in the recipe as `base`")
+    with loading(source, "the model"):
+        config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
     labels = label_set or _labels_of_config(config, source)
     if labels is None:
         raise UserError(f"{source}: not a run, and its config names no labels; give labels in the evaluation recipe")
     return ExternalModel(folder, source, adapter, config, labels, section, prompt, trust_remote_code)
-
-
-def _adapter_config(folder: Path) -> dict[str, Any] | None:
-    file = folder / "adapter_config.json"
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
-
-
-def _config(source: str, trust_remote_code: bool) -> Any:
-    from transformers import AutoConfig
-
-    with loading(source, "the model"):
-        return AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
 
 
 def _labels_of_config(config: Any, source: str) -> LabelSet | None:

@@ -19,12 +19,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from categorize.connection import from_cache_where_unreachable, one_line, reason, status, ways_out
 from categorize.errors import UserError
 from categorize.recipe.sections import HubSection, TrainedRecipe
-from categorize.recipe.terminal import run_command
+from categorize.recipe.terminal import CommandParser, exit_status, run_command
 from categorize.runs.folder import RECIPE, Run
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ def check_push(recipe: TrainedRecipe) -> list[str]:
     private = section.private if found is None else found.private
     state = ("new, " if found is None and trouble is None else "") + ("private" if private else "public")
     lines = [
-        f"hub: when it is done, the run goes to {_url(section.repo_id)} ({state}): model or adapter, tokenizer, label "
-        f"set, prompt, input spec, decision rule, measures, recipe"
+        f"hub: when it is done, the run goes to {constants.ENDPOINT}/{section.repo_id} ({state}): model or adapter, "
+        f"tokenizer, label set, prompt, input spec, decision rule, measures, recipe"
         + (", predictions with their texts" if section.predictions else "; no predictions")
         + ", no checkpoints"
     ]
@@ -275,12 +275,6 @@ def fetch(hub_id: HubId) -> Path:
     return folder
 
 
-def _url(repo_id: str) -> str:
-    from huggingface_hub import constants
-
-    return f"{constants.ENDPOINT}/{repo_id}"
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Bars on a terminal only; retries and warnings of the client are not shown, since failures are told in one
@@ -300,31 +294,26 @@ def _quiet() -> Iterator[None]:
 
 
 # ---------------------------------------------------------------- command line
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; python -m categorize.runs.hub --help explains")
-
-
 def main(method_files: Collection[str], argv: Sequence[str] | None = None) -> int:
     """Push a finished run; returns the exit status."""
-    parser = _Parser(prog="python -m categorize.runs.hub", description="Push a finished run to the Hugging Face Hub.")
+    parser = CommandParser(
+        prog="python -m categorize.runs.hub", description="Push a finished run to the Hugging Face Hub."
+    )
     parser.add_argument("run", metavar="RUN_FOLDER", help="a finished run, such as outputs/mine")
     parser.add_argument("repo_id", metavar="OWNER/NAME", help="where to push; made where it does not exist")
     parser.add_argument("--public", action="store_true", help="everybody may see it; private otherwise")
     parser.add_argument("--predictions", action="store_true", help="push the predictions too, with their texts")
-    try:
-        options = parser.parse_args(argv)
-        hub_id = HubId.parse(options.repo_id)
-        if hub_id is None or hub_id.revision is not None or "/" not in hub_id.repo_id:
-            raise UserError(f"{options.repo_id}: not a place to push to; write owner/name")
-        section = HubSection(repo_id=options.repo_id, private=not options.public, predictions=options.predictions)
-        run = Run.open(options.run)
-        print(describe_push(run, section), flush=True)
-        print(f"pushed: {push_run(run, section, method_files)}")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: _push(parser.parse_args(argv), method_files))
+
+
+def _push(options: argparse.Namespace, method_files: Collection[str]) -> None:
+    hub_id = HubId.parse(options.repo_id)
+    if hub_id is None or hub_id.revision is not None or "/" not in hub_id.repo_id:
+        raise UserError(f"{options.repo_id}: not a place to push to; write owner/name")
+    section = HubSection(repo_id=options.repo_id, private=not options.public, predictions=options.predictions)
+    run = Run.open(options.run)
+    print(describe_push(run, section), flush=True)
+    print(f"pushed: {push_run(run, section, method_files)}")
 
 
 if __name__ == "__main__":

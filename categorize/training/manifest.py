@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from categorize.predictions import Usage
 from categorize.recipe.sections import TrainedRecipe
 from categorize.training.fit_summary import FitSummary
 
@@ -21,9 +22,6 @@ def build_manifest(
     seconds: float,
 ) -> dict[str, Any]:
     """The manifest of a run of this method, of which the held-out splits were predicted."""
-    usages = [segments.predictions.usage for segments in undecided.values()]
-    rows, spent = sum(usage.rows for usage in usages), sum(usage.seconds for usage in usages)
-    documents = sum(len(set(one.segments["document_id"].to_pylist())) for one in undecided.values())
     return {
         "name": recipe.name,
         "kind": recipe.kind,
@@ -45,14 +43,21 @@ def build_manifest(
             "tokens": summary.tokens,
             "rows_per_second": round(summary.rows / summary.seconds, 1) if summary.seconds else None,
         },
-        "prediction": {
-            "documents": documents,
-            "rows": rows,
-            "tokens": sum(usage.tokens for usage in usages),
-            "truncated_rows": sum(usage.truncated_rows for usage in usages),
-            "rows_per_second": round(rows / spent, 1) if spent else None,
-            "documents_per_second": round(documents / spent, 1) if spent else None,
-        },
+        "prediction": prediction_facts(undecided),
+    }
+
+
+def prediction_facts(undecided: dict[str, SegmentPredictions]) -> dict[str, Any]:
+    """How much was predicted of the held-out splits, and how fast."""
+    usage = sum((segments.predictions.usage for segments in undecided.values()), Usage())
+    documents = sum(len(set(one.segments["document_id"].to_pylist())) for one in undecided.values())
+    return {
+        "documents": documents,
+        "rows": usage.rows,
+        "tokens": usage.tokens,
+        "truncated_rows": usage.truncated_rows,
+        "rows_per_second": round(usage.rows / usage.seconds, 1) if usage.seconds else None,
+        "documents_per_second": round(documents / usage.seconds, 1) if usage.seconds else None,
     }
 
 
@@ -61,10 +66,6 @@ def notes(recipe: TrainedRecipe) -> list[str]:
     if getattr(recipe.model, "freeze", False):
         return ["linear probe"]
     if recipe.adapter is not None:
-        return [recipe.adapter.type + (f" on {_bits(recipe)}-bit weights" if recipe.quantization else "")]
+        bits = 4 if recipe.quantization and recipe.quantization.upstream().get("load_in_4bit") else 8
+        return [recipe.adapter.type + (f" on {bits}-bit weights" if recipe.quantization else "")]
     return []
-
-
-def _bits(recipe: TrainedRecipe) -> int:
-    assert recipe.quantization is not None
-    return 4 if recipe.quantization.upstream().get("load_in_4bit") else 8

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from categorize.methods.head.section import HeadModel
 from categorize.methods.method import Merged, Method
 from categorize.runs.card import CardFacts
+from categorize.runs.folder import LABEL_SET, PROMPT
 
 if TYPE_CHECKING:
     from categorize.data.splits import LoadedData
@@ -50,9 +51,16 @@ class HeadMethod(Method):
         trust_remote_code: bool = False,
     ) -> Predictor:
         """The predictor of a run that this method wrote."""
+        from categorize.labels import LabelSet
+        from categorize.methods.head.model import HEAD, HeadSettings, load_trained_head
         from categorize.methods.head.predictor import HeadPredictor
+        from categorize.prompts.tokens import PromptFormat
 
-        return HeadPredictor.load(run, section, base, trust_remote_code)
+        label_set = LabelSet.load(run.path / LABEL_SET)
+        settings = HeadSettings(**run.read_json(HEAD))
+        head = load_trained_head(str(run.weights), label_set, settings, base, trust_remote_code)
+        prompt = PromptFormat.from_dict(run.read_json(PROMPT), label_set, head.tokenizer) if run.has(PROMPT) else None
+        return HeadPredictor(head, label_set, section, prompt)
 
     def reads(self, model: ExternalModel) -> bool:
         """Any model but a causal one, which is asked instead."""

@@ -18,7 +18,6 @@ from categorize.nn.pooling import pool_by_mean, pool_last_token
 from categorize.nn.precision import resolve_dtype
 from categorize.nn.pretrained import ModelSettings, load_pretrained, load_trained
 from categorize.nn.quantization import quantized_within
-from categorize.nn.sparse_attention import keep_sparse_attention
 from categorize.nn.tokenizer import clamp_length
 from categorize.recipe.sections import SeqclsRecipe
 
@@ -139,7 +138,6 @@ def load_sequence_classifier(
         ignore_mismatched_sizes=True,
         **options,
     )
-    keep_sparse_attention(model)
     pool_last_token(model)
     if pooling == "mean":
         pool_by_mean(model)

@@ -13,13 +13,12 @@ from categorize.engines.batching import distinct_inputs, model_inputs
 from categorize.engines.encoder import TorchEncoder
 from categorize.engines.engine import Engine
 from categorize.labels import LabelSet
-from categorize.methods.head.model import HEAD, Head, HeadSettings, load_trained_head
+from categorize.methods.head.model import Head
 from categorize.nn.text_tokens import text_tokens
 from categorize.nn.tokenizer import TokenizedTexts, tokenize
 from categorize.predictions import Predictions, Usage
 from categorize.prompts.tokens import PromptFormat
 from categorize.recipe.sections import PredictionSection
-from categorize.runs.folder import LABEL_SET, PROMPT, Run
 
 
 class HeadPredictor:
@@ -50,21 +49,6 @@ class HeadPredictor:
         self.engine: Engine[TokenizedTexts] = TorchEncoder(
             head.model, self.output.width, self.section, placed=head.settings.quantization is not None
         )
-
-    @classmethod
-    def load(
-        cls,
-        run: Run,
-        section: PredictionSection | None = None,
-        base: str | None = None,
-        trust_remote_code: bool = False,
-    ) -> HeadPredictor:
-        """The predictor of a finished run."""
-        label_set = LabelSet.load(run.path / LABEL_SET)
-        settings = HeadSettings(**run.read_json(HEAD))
-        head = load_trained_head(str(run.weights), label_set, settings, base, trust_remote_code)
-        prompt = PromptFormat.from_dict(run.read_json(PROMPT), label_set, head.tokenizer) if run.has(PROMPT) else None
-        return cls(head, label_set, section, prompt)
 
     def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
         """Predictions of each record batch; equal texts are computed once."""

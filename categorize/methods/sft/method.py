@@ -11,7 +11,7 @@ from categorize.methods.sft.checks import check_answers
 from categorize.methods.sft.section import CausalModel
 from categorize.recipe.sections import CausalPredictionSection
 from categorize.runs.card import CardFacts
-from categorize.runs.folder import PROMPT
+from categorize.runs.folder import LABEL_SET, PROMPT
 
 if TYPE_CHECKING:
     from categorize.data.splits import LoadedData
@@ -54,10 +54,14 @@ class SftMethod(Method):
         trust_remote_code: bool = False,
     ) -> Predictor:
         """The predictor of a run that this method wrote; labels are scored or answers generated as `section` says."""
+        from categorize.labels import LabelSet
+        from categorize.methods.sft.model import CAUSAL, CausalSettings, load_trained_causal
         from categorize.methods.sft.predictor import CausalPredictor
+        from categorize.prompts.tokens import PromptFormat
 
-        causal = section if isinstance(section, CausalPredictionSection) else None
-        return CausalPredictor.load(run, causal, base, trust_remote_code)
+        causal = load_trained_causal(str(run.weights), CausalSettings(**run.read_json(CAUSAL)), base, trust_remote_code)
+        prompt = PromptFormat.from_dict(run.read_json(PROMPT), LabelSet.load(run.path / LABEL_SET), causal.tokenizer)
+        return CausalPredictor(causal, prompt, section if isinstance(section, CausalPredictionSection) else None)
 
     def reads(self, model: ExternalModel) -> bool:
         """Causal language models: they are asked by a prompt."""

@@ -16,12 +16,11 @@ from categorize.engines.generation import generate_answers
 from categorize.engines.label_scoring import TorchLabelScorer
 from categorize.errors import UserError
 from categorize.labels import LabelSet
-from categorize.methods.sft.model import CAUSAL, Causal, CausalSettings, load_trained_causal
+from categorize.methods.sft.model import Causal
 from categorize.nn.text_tokens import PromptTokens
 from categorize.predictions import Predictions, Usage
 from categorize.prompts.tokens import EncodedPrompt, PromptFormat
 from categorize.recipe.sections import CausalPredictionSection
-from categorize.runs.folder import LABEL_SET, PROMPT, Run
 
 if TYPE_CHECKING:
     import torch
@@ -66,20 +65,6 @@ class CausalPredictor:
         if causal.settings.quantization is None:
             causal.model.to(self.device)
         causal.model.eval()
-
-    @classmethod
-    def load(
-        cls,
-        run: Run,
-        section: CausalPredictionSection | None = None,
-        base: str | None = None,
-        trust_remote_code: bool = False,
-    ) -> CausalPredictor:
-        """The predictor of a finished run."""
-        settings = CausalSettings(**run.read_json(CAUSAL))
-        causal = load_trained_causal(str(run.weights), settings, base, trust_remote_code)
-        prompt = PromptFormat.from_dict(run.read_json(PROMPT), LabelSet.load(run.path / LABEL_SET), causal.tokenizer)
-        return cls(causal, prompt, section)
 
     def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
         """Predictions of each record batch; equal rows are computed once."""
