@@ -96,18 +96,13 @@ def group_names(label_set: LabelSet) -> list[str]:
     return names + [label.name for label in label_set.labels if label.parent is None and label.name not in names]
 
 
-def group_of_label(label_set: LabelSet) -> IntArray:
-    """Position in `group_names` of each label [labels]."""
-    position = {name: j for j, name in enumerate(group_names(label_set))}
-    return np.array([position[label.parent or label.name] for label in label_set.labels], dtype=np.int64)
-
-
 def to_groups(label_set: LabelSet, values: IntArray) -> IntArray:
     """Label positions [n] or indicators [n, labels] on the upper level; the mark of an invalid row stays."""
-    groups = group_of_label(label_set)
+    position = {name: j for j, name in enumerate(group_names(label_set))}
+    groups = np.array([position[label.parent or label.name] for label in label_set.labels], dtype=np.int64)
     if values.ndim == 1:
         return np.where(values == INVALID, INVALID, groups[values])
-    member = np.zeros((len(groups), len(group_names(label_set))), dtype=np.int64)
+    member = np.zeros((len(groups), len(position)), dtype=np.int64)
     member[np.arange(len(groups)), groups] = 1
     invalid = (values == INVALID).any(axis=1)
     mapped = (np.maximum(values, 0) @ member > 0).astype(np.int64)

@@ -95,7 +95,11 @@ def add_adapter(
         with _same_start(config):
             adapted = peft.get_peft_model(model, config)
     except MISFITS as error:
-        raise _misfit(section, model, error) from error
+        way_out = "use another type" if section.type in PROMPT_LEARNING else "name target_modules, or use another type"
+        raise UserError(
+            f"adapter.type: {section.type} does not fit {type(model).__name__}: "
+            f"{' '.join(str(error).split())[:200]} ({way_out})"
+        ) from error
     if task_type == "CAUSAL_LM":
         _refuse_output_layer(adapted)
     for parameter in adapted.parameters():
@@ -103,14 +107,6 @@ def add_adapter(
             # Small updates vanish in half precision; the base stays in its own type.
             parameter.data = parameter.data.float()
     return adapted
-
-
-def _misfit(section: AdapterSection, model: PreTrainedModel, error: Exception) -> UserError:
-    way_out = "use another type" if section.type in PROMPT_LEARNING else "name target_modules, or use another type"
-    return UserError(
-        f"adapter.type: {section.type} does not fit {type(model).__name__}: "
-        f"{' '.join(str(error).split())[:200]} ({way_out})"
-    )
 
 
 def load_adapter(model: PreTrainedModel, folder: str) -> PeftModel:

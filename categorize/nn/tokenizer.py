@@ -156,13 +156,9 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_lengt
         if encoding.is_fast:
             cut += [bool(one.overflowing) for one in encoding.encodings]
         else:
-            full = [len(ids) == max_length for ids in encoding["input_ids"]]
-            cut += [may and _is_cut(tokenizer, text, max_length) for may, text in zip(full, chunk, strict=True)]
+            whole = tokenizer(chunk, split_special_tokens=True)["input_ids"]
+            cut += [len(ids) > max_length for ids in whole]
     return TokenizedTexts.from_lists(lists, cut)
-
-
-def _is_cut(tokenizer: PreTrainedTokenizerBase, text: str, max_length: int) -> bool:
-    return len(tokenizer(text, split_special_tokens=True)["input_ids"]) > max_length
 
 
 def pad(

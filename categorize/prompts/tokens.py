@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from categorize.errors import UserError
@@ -202,13 +203,8 @@ class PromptFormat(Prompt):
     def prefix_ids(self) -> tuple[int, ...]:
         """Longest common token prefix of whole prompts."""
         prompts = [self._tokenize(self.render(dict.fromkeys(self.columns, probe))) for probe in PROBES]
-        shared = prompts[0]
-        for ids in prompts[1:]:
-            length = next(
-                (i for i, (a, b) in enumerate(zip(shared, ids, strict=False)) if a != b), min(len(shared), len(ids))
-            )
-            shared = shared[:length]
-        return tuple(shared)
+        shared = takewhile(lambda ids: len(set(ids)) == 1, zip(*prompts, strict=False))
+        return tuple(ids[0] for ids in shared)
 
     def _shorten(self, fields: dict[str, str], room: int) -> list[int]:
         """Token ids of the longest beginning of the row's text that fits; found by bisection, for tokens merge

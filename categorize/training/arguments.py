@@ -131,8 +131,7 @@ def build_arguments(
     """
     from transformers import TrainingArguments
 
-    defaults = {**DEFAULTS, "per_device_eval_batch_size": eval_rows(section, max_length), **defaults}
-    values, precision = _values(section, defaults, checkpoints, seed, label_set, has_validation)
+    values, precision = _values(section, defaults, checkpoints, seed, label_set, max_length, has_validation)
     return _fill(TrainingArguments, values), precision
 
 
@@ -142,11 +141,11 @@ def build_sft_arguments(
     """The arguments of TRL's trainer; raises as `build_arguments` does."""
     from trl import SFTConfig
 
-    defaults: dict[str, Any] = {**DEFAULTS, **(ADAPTER_DEFAULTS if recipe.adapter else {})}
-    defaults["per_device_eval_batch_size"] = eval_rows(recipe.training, max_length)
+    section = recipe.training
+    defaults = dict(ADAPTER_DEFAULTS) if recipe.adapter else {}
     if recipe.adapter is not None and recipe.adapter.type == "prefix":
         defaults["activation_checkpointing"] = False  # recomputation drops the prefix, which is a cache
-    values, precision = _values(recipe.training, defaults, checkpoints, recipe.seed, label_set, has_validation)
+    values, precision = _values(section, defaults, checkpoints, recipe.seed, label_set, max_length, has_validation)
     # Rows come tokenized and are never cut, packed or dropped by the trainer.
     fixed = {"max_length": None, "packing": False, "dataset_kwargs": {"skip_prepare_dataset": True}}
     return _fill(SFTConfig, {**values, **fixed}), precision
@@ -158,13 +157,17 @@ def _values(
     checkpoints: Path,
     seed: int,
     label_set: LabelSet,
+    max_length: int,
     has_validation: bool,
 ) -> tuple[dict[str, Any], Precision]:
+    """What the arguments are made of; `defaults` go over `DEFAULTS`."""
     import torch
 
-    values: dict[str, Any] = {**defaults, **section.upstream()}
     precision = choose_precision(section.upstream())
-    values |= {"bf16": precision.bf16, "fp16": precision.fp16}
+    values: dict[str, Any] = {**DEFAULTS, **defaults, **section.upstream()}
+    # Rows of an evaluation batch: fewer where inputs are long, but no fewer than training holds with its gradients.
+    most = max(int(values["per_device_train_batch_size"]), min(EVAL_ROWS, EVAL_TOKENS // max_length))
+    values = {"per_device_eval_batch_size": most, **values, "bf16": precision.bf16, "fp16": precision.fp16}
     if not has_validation:
         if section.early_stopping is not None:
             raise UserError("training.early_stopping: there are no validation rows; set data.splits.validation above 0")
@@ -191,13 +194,6 @@ def _values(
         "remove_unused_columns": False,
     }
     return values, precision
-
-
-def eval_rows(section: TrainingSection | SftTrainingSection, max_length: int) -> int:
-    """Rows of an evaluation batch where the recipe names none: 64, fewer where inputs are long, but no fewer than
-    training holds with its gradients."""
-    train_rows = int({**DEFAULTS, **section.upstream()}["per_device_train_batch_size"])
-    return max(train_rows, min(EVAL_ROWS, EVAL_TOKENS // max_length))
 
 
 def _fit_saving(values: dict[str, Any], written: dict[str, Any]) -> None:

@@ -77,7 +77,8 @@ def rehearse(trainer: Any) -> Rehearsal:
     arguments.max_steps = max(steps, 1 + TIMED_STEPS)  # else schedulers would be made for the few
     arguments.eval_strategy = arguments.save_strategy = arguments.logging_strategy = "no"
     arguments.eval_on_start = arguments.load_best_model_at_end = False
-    _forget_peak()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
     shape = (len(longest), int(trainer.rows.lengths[longest].max()))
     try:
         trainer.train()
@@ -200,11 +201,6 @@ def _common(batches: list[list[int]], costs: list[int]) -> list[int]:
 
 
 # ---------------------------------------------------------------- memory
-def _forget_peak() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-
-
 def _peak() -> int:
     """Most bytes held: by torch on the GPU; without one by this process since it began, data and libraries counted."""
     if torch.cuda.is_available():
