@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from categorize.connection import check_model
 from categorize.merge import check_merge, only_merges
 from categorize.methods.method import Method
 from categorize.nn.console import quiet_loggers
 from categorize.nn.device import settle_device
 from categorize.processes import is_main_process, print0
+from categorize.recipe.command import Command
 from categorize.recipe.sections import TrainedRecipe
 from categorize.runs.hub import check_push, is_hub_model
 from categorize.training.machine import check_machine
-
-if TYPE_CHECKING:
-    from categorize.recipe.command import Command
 
 
 def check_beforehand(command: Command, recipe: TrainedRecipe, method: Method) -> None:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from categorize.beforehand import check_beforehand
 from categorize.data.splits import load_recipe_data
 from categorize.merge import only_merges
 from categorize.methods.method import Method
 from categorize.processes import print0
+from categorize.recipe.command import Command
 from categorize.recipe.sections import TrainedRecipe
 from categorize.runs.folder import RunWriter
 from categorize.training.beginning import check_labelled
 from categorize.training.checkpoints import has_checkpoints
 from categorize.training.fit_summary import FitOptions
-
-if TYPE_CHECKING:
-    from categorize.recipe.command import Command
 
 
 def dry_run(command: Command, recipe: TrainedRecipe, method: Method) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from categorize.data.splits import LoadedData, load_recipe_data
 from categorize.prediction.tables import predictions_table
 from categorize.processes import is_main_process
+from categorize.recipe.command import Command
 from categorize.recipe.sections import EvalRecipe, RunReference
 from categorize.recipe.wording import counted
 from categorize.reports.checks import RunCheck, check_output, check_runs
@@ -19,9 +19,6 @@ from categorize.reports.predicting import predict_with_runs
 from categorize.reports.rendering import as_text
 from categorize.reports.split import evaluated_split
 from categorize.reports.write import prediction_files, write_comparison
-
-if TYPE_CHECKING:
-    from categorize.recipe.command import Command
 
 LABELS_SHOWN = 30  # the F1 of each is printed up to so many; comparison.md has all
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
+from categorize.data.splits import LoadedData
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.methods.method import Method
@@ -22,6 +23,7 @@ from categorize.nn.parameters import parameter_counts
 from categorize.prediction.tables import gold_and_predictions
 from categorize.predictions import FloatArray
 from categorize.processes import is_main_process, print0
+from categorize.recipe.command import Command
 from categorize.recipe.compatibility import PROMPT_LEARNING
 from categorize.recipe.resuming import changes
 from categorize.recipe.sections import TrainedRecipe
@@ -29,10 +31,6 @@ from categorize.runs.card import card, card_facts
 from categorize.runs.folder import DECISION_RULE, INPUT, LABEL_SET, METRICS, PROMPT, RECIPE, Run, RunWriter, is_run
 from categorize.training.manifest import prediction_facts
 from categorize.writing import disk_errors
-
-if TYPE_CHECKING:
-    from categorize.data.splits import LoadedData
-    from categorize.recipe.command import Command
 
 ENOUGH = 0.99  # share of rows decided alike below which a merged run is not the run any more
 DIVERGED = 0.01  # nats a row, from where on merged probabilities are others

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from categorize.beforehand import check_beforehand
+from categorize.data.splits import LoadedData
 from categorize.dry_run import dry_run
 from categorize.merge import merge_finished, merge_run, only_merges
 from categorize.methods.method import Method
 from categorize.methods.registry import METHODS
+from categorize.metrics.decision import DecisionRule
+from categorize.prediction.predictor import SegmentPredictions
 from categorize.processes import is_main_process, print0
+from categorize.recipe.command import Command
 from categorize.recipe.sections import TrainedRecipe
 from categorize.runs.card import card, card_facts
 from categorize.runs.folder import CHECKPOINTS, DECISION_RULE, Run, RunWriter
@@ -22,12 +25,6 @@ from categorize.training.checkpoints import has_checkpoints, remove_all
 from categorize.training.fit_summary import FitOptions, FitSummary
 from categorize.training.manifest import build_manifest
 from categorize.training.stopping import stop_on_signals
-
-if TYPE_CHECKING:
-    from categorize.data.splits import LoadedData
-    from categorize.metrics.decision import DecisionRule
-    from categorize.prediction.predictor import SegmentPredictions
-    from categorize.recipe.command import Command
 
 
 def train(command: Command) -> None:

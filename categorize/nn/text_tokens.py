@@ -9,11 +9,10 @@ import numpy as np
 
 from categorize.errors import UserError
 from categorize.predictions import IntArray
+from categorize.prompts.tokens import PromptFormat
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-    from categorize.prompts.tokens import PromptFormat
 
 CHUNK = 256
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from categorize.errors import UserError
 from categorize.labels import Label, LabelSet
 from categorize.nn.outputs import are_generic, config_names
 from categorize.nn.tokenizer import loading
+from categorize.prediction.predictor import Predictor
 from categorize.recipe.sections import PredictionSection, PromptSection, Task
-
-if TYPE_CHECKING:
-    from categorize.prediction.predictor import Predictor
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from categorize.data.splits import LoadedData
+from categorize.metrics.decision import DecisionRule
 from categorize.metrics.measures import measure, measure_unseen
 from categorize.prediction.predictor import SegmentPredictions, TrainedPredictor
 from categorize.prediction.tables import likeness_of_documents, predictions_table, write_predictions
 from categorize.recipe.sections import TrainedRecipe
 from categorize.runs.folder import METRICS, RunWriter
 from categorize.writing import disk_errors
-
-if TYPE_CHECKING:
-    from categorize.data.splits import LoadedData
-    from categorize.metrics.decision import DecisionRule
 
 
 def predict_held_out(predictor: TrainedPredictor, data: LoadedData) -> dict[str, SegmentPredictions]:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from categorize.data.splits import LoadedData
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.prediction.tables import likeness_of_documents
 from categorize.predictions import FloatArray
-
-if TYPE_CHECKING:
-    from categorize.data.splits import LoadedData
 
 
 @dataclass(frozen=True)

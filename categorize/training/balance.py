@@ -7,14 +7,11 @@ and the accumulation are, so that an interrupted run goes on with the same ones.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from categorize.labels import LabelSet
 from categorize.predictions import FloatArray, IntArray
-
-if TYPE_CHECKING:
-    from categorize.labels import LabelSet
 
 
 @dataclass(frozen=True)

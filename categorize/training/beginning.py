@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
+from categorize.data.splits import LoadedData
 from categorize.errors import UserError
 from categorize.processes import is_main_process
 from categorize.runs.folder import FINGERPRINTS, INPUT, LABEL_SET, SPLITS, RunWriter
 from categorize.writing import disk_errors
-
-if TYPE_CHECKING:
-    from categorize.data.splits import LoadedData
 
 _TRAINED_ON = b"trained_on"  # in the metadata of the assignment
 

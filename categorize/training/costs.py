@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from categorize.data.splits import LoadedData
 from categorize.nn.parameters import parameter_counts
 from categorize.predictions import IntArray
 from categorize.training.fitting import Prepared
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-    from categorize.data.splits import LoadedData
 
 LONGEST_STEP = 60.0  # seconds, estimated: above, a dry run takes no step
 GIB = 2**30

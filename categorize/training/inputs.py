@@ -4,20 +4,18 @@ training row counts."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
 from categorize.data.segment_counts import SegmentCounts
 from categorize.data.segments.tokens import TokenCounter
+from categorize.data.splits import LoadedData
 from categorize.predictions import FloatArray
 from categorize.processes import print0
 from categorize.recipe.sections import TrainedRecipe
 from categorize.training.balance import Balance, build_balance
 from categorize.training.class_weights import class_weights, weights_line
-
-if TYPE_CHECKING:
-    from categorize.data.splits import LoadedData
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from categorize.data.splits import LoadedData
+from categorize.prediction.predictor import SegmentPredictions
 from categorize.predictions import Usage
 from categorize.recipe.sections import TrainedRecipe
 from categorize.training.fit_summary import FitSummary
-
-if TYPE_CHECKING:
-    from categorize.data.splits import LoadedData
-    from categorize.prediction.predictor import SegmentPredictions
 
 
 def build_manifest(

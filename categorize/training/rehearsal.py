@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,9 +22,7 @@ from transformers.trainer_callback import DefaultFlowCallback
 from categorize.errors import UserError
 from categorize.predictions import IntArray
 from categorize.training.sampler import StepBatchSampler
-
-if TYPE_CHECKING:
-    from categorize.training.step_batches import StepBatches
+from categorize.training.step_batches import StepBatches
 
 TIMED_STEPS = 2  # of a common batch; the faster one counts
 _STATUS = Path("/proc/self/status")

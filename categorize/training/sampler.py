@@ -9,14 +9,11 @@ so that
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from categorize.predictions import IntArray
-
-if TYPE_CHECKING:
-    from categorize.training.balance import Balance
+from categorize.training.balance import Balance
 
 STEPS_A_GROUP = (
     50  # optimizer steps whose rows are sorted together: long enough to save padding, short enough to stay random

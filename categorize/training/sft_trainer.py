@@ -4,7 +4,7 @@ evaluation."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +14,8 @@ from categorize.nn.tokenizer import pad
 from categorize.predictions import FloatArray
 from categorize.prompts.tokens import EncodedPrompt
 from categorize.training.arguments import building_trainer
+from categorize.training.balance import Balance
 from categorize.training.step_batches import WEIGHTS, Collator, StepBatches, StepRows
-
-if TYPE_CHECKING:
-    from categorize.training.balance import Balance
 
 IGNORED = -100
 # From the model and rows of one process to a result for each row, which `measures` turns into what is logged.

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -23,14 +23,12 @@ from categorize.nn.adapters import prompt_encoder_from, save_prompt_encoder
 from categorize.nn.tokenizer import pad
 from categorize.predictions import FloatArray, IntArray
 from categorize.training.arguments import built_for
+from categorize.training.balance import Balance
 from categorize.training.checkpoints import Progress, mark_complete
 from categorize.training.ending import EndBehindStep, ran_out_of_patience
 from categorize.training.progress_lines import ProgressLines
 from categorize.training.sampler import StepBatchSampler
 from categorize.training.stopping import requested
-
-if TYPE_CHECKING:
-    from categorize.training.balance import Balance
 
 WEIGHTS = "loss_weights"
 ROWS = "rows"

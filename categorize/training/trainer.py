@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,10 +11,8 @@ import torch
 from categorize.nn.tokenizer import TokenizedTexts
 from categorize.predictions import FloatArray
 from categorize.training.arguments import building_trainer
+from categorize.training.balance import Balance
 from categorize.training.step_batches import Collator, StepBatches, StepRows
-
-if TYPE_CHECKING:
-    from categorize.training.balance import Balance
 
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]  # logits, targets, weights: a sum over rows
 

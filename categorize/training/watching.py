@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
+from categorize.data.splits import LoadedData
 from categorize.metrics.decision import DecisionRule
 from categorize.metrics.measures import measure
 from categorize.metrics.progress import flat
 from categorize.prediction.predictor import SegmentPredictions
 from categorize.predictions import Predictions
 from categorize.recipe.sections import SftTrainingSection, TrainingSection
-
-if TYPE_CHECKING:
-    from categorize.data.splits import LoadedData
 
 Read = Callable[[list[str], list[Any]], Predictions]
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from categorize.data.splits import LoadedData
 from categorize.engines.batching import model_inputs
 from categorize.methods.head.model import HEAD, build_head
 from categorize.methods.head.predictor import encode_texts
@@ -20,14 +22,16 @@ from categorize.prompts.tokens import PromptFormat
 from categorize.recipe.sections import SeqclsRecipe
 from categorize.runs.folder import PROMPT, RunWriter
 from categorize.training.arguments import ADAPTER_DEFAULTS, HEAD_ONLY_DEFAULTS, build_arguments, check_metric
+from categorize.training.costs import preview_lines
 from categorize.training.fit_summary import FitOptions, FitSummary
 from categorize.training.fitting import Prepared, fit_with_trainer
 from categorize.training.inputs import training_inputs
 from categorize.training.watching import early_stopping, measures_of_documents
 
 if TYPE_CHECKING:
-    from categorize.data.splits import LoadedData
     from categorize.training.trainer import EncodedRows
+
+EXAMPLE_TOKENS = 48
 
 
 def fit(recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
@@ -96,3 +100,25 @@ def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: 
     files = {HEAD: head.settings.to_dict(), **({} if prompt is None else {PROMPT: prompt.to_dict()})}
     details = {"head": head.note} if head.note else {}
     return Prepared(trainer, precision.reason, inputs, files, head.settings.base, max_length, details)
+
+
+def preview(recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list[str]:
+    """Lines for the terminal. Model and trainer are built and take a few steps, in a folder that goes at once."""
+    with TemporaryDirectory() as folder:
+        prepared = prepare(recipe, data, Path(folder), options)
+        first = prepared.trainer.rows.tokens[0].tolist()
+        pieces = prepared.tokenizer.convert_ids_to_tokens(first[:EXAMPLE_TOKENS])
+        shown = " ".join(repr(piece)[1:-1] for piece in pieces)
+        example = [
+            f"example as the model reads it: {shown}{' ...' if len(first) > EXAMPLE_TOKENS else ''}",
+            f"  {_target(data, prepared.inputs.train)}; the head reads every token, the loss is on that alone",
+        ]
+        return preview_lines(data, prepared, example)
+
+
+def _target(data: LoadedData, rows: pa.Table) -> str:
+    """What the first row is to be answered with."""
+    if data.label_set.is_regression:
+        return f"its score: {rows.column('gold_score')[0].as_py()}"
+    labels = rows.column("gold")[0].as_py()
+    return f"its label{'s' if data.label_set.is_multi_label else ''}: {', '.join(labels) or 'none'}"

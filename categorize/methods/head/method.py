@@ -39,7 +39,7 @@ class HeadMethod(Method):
 
     def preview(self, recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list[str]:
         """Lengths in tokens, rows that would be cut, one example, parameters, memory and time."""
-        from categorize.methods.head.preview import preview
+        from categorize.methods.head.fit import preview
 
         return preview(recipe, data, options)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
+from categorize.data.splits import LoadedData
 from categorize.engines.batching import model_inputs
 from categorize.engines.label_scoring import LabelScorer, share_prefix
 from categorize.methods.sft.model import CAUSAL, Causal, align_end, build_causal
@@ -20,13 +22,13 @@ from categorize.prompts.tokens import EncodedPrompt, PromptFormat
 from categorize.recipe.sections import CausalPredictionSection, SftRecipe
 from categorize.runs.folder import PROMPT, RunWriter
 from categorize.training.arguments import build_sft_arguments, check_metric
+from categorize.training.costs import preview_lines
 from categorize.training.fit_summary import FitOptions, FitSummary
 from categorize.training.fitting import Prepared, fit_with_trainer
 from categorize.training.inputs import training_inputs
 from categorize.training.watching import Read, early_stopping, measures_of_documents
 
 if TYPE_CHECKING:
-    from categorize.data.splits import LoadedData
     from categorize.training.sft_trainer import Predict
 
 
@@ -116,3 +118,19 @@ def answering(
         return prompt.predictions(ids, answers, section.parsing)
 
     return (score, scored) if prediction_mode(section, prompt.label_set) == "scoring" else (generate, generated)
+
+
+def preview(recipe: SftRecipe, data: LoadedData, options: FitOptions) -> list[str]:
+    """Lines for the terminal, with a rendered example whose loss mask is shown. Model and trainer are built and take a
+    few steps, in a folder that goes at once."""
+    with TemporaryDirectory() as folder:
+        prepared = prepare(recipe, data, Path(folder), options)
+        rows, lengths, decode = prepared.trainer.train_rows, prepared.trainer.rows.lengths, prepared.tokenizer.decode
+        shared = sum(len(row.prefix_ids) for row in rows) / lengths.sum()
+        example = [
+            f"shared instruction: {prepared.details['prefix_tokens']} tokens, {shared:.0%} of all tokens",
+            "example, no loss on this:",
+            *(f"  | {line}" for line in decode(rows[0].prompt_ids).splitlines()),
+            f"loss on these {len(rows[0].completion_ids)} tokens: {decode(rows[0].completion_ids)!r}",
+        ]
+        return preview_lines(data, prepared, example)

@@ -42,7 +42,7 @@ class SftMethod(Method):
 
     def preview(self, recipe: SftRecipe, data: LoadedData, options: FitOptions) -> list[str]:
         """Lengths in tokens, rows that would be shortened, a rendered example with its loss mask, parameters, costs."""
-        from categorize.methods.sft.preview import preview
+        from categorize.methods.sft.fit import preview
 
         return preview(recipe, data, options)
 

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from categorize.data.segments.tokens import PlainTokens
+from categorize.data.splits import LoadedData
 from categorize.errors import UserError
+from categorize.labels import LabelSet
 from categorize.methods.tfidf.predictor import UNSPACED, WORDS, Features, FeatureSettings, TfidfPredictor
 from categorize.methods.tfidf.section import TfidfModel
 from categorize.predictions import FloatArray
 from categorize.processes import print0
 from categorize.recipe.sections import SeqclsRecipe
+from categorize.runs.folder import RunWriter
 from categorize.training.balance import Balance
 from categorize.training.fit_summary import FitSummary
 from categorize.training.inputs import training_inputs
-
-if TYPE_CHECKING:
-    from categorize.data.splits import LoadedData
-    from categorize.labels import LabelSet
-    from categorize.runs.folder import RunWriter
 
 
 def fit(recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter) -> FitSummary:
