@@ -72,35 +72,26 @@ def _load_run(
     trust_remote_code: bool,
 ) -> TrainedPredictor | None:
     """The predictor of a run, or of a run at one of its checkpoints; None where the folder is another model."""
-    if (checkpoint := checkpoint_of(folder, METHODS.name_by_files)) is not None:
-        run = checkpoint.run
-        at_step = METHODS[checkpoint.method].predictor(run, section, base, trust_remote_code)
-        return TrainedPredictor(
-            inner=at_step,
-            input_spec=InputSpec.load(run.path / INPUT),
-            decision_rule=DecisionRule.load(run.path / DECISION_RULE)
-            if checkpoint.finished
-            else DecisionRule.default(at_step.label_set),
-            name=name or checkpoint.name,
-            notes=checkpoint.notes,
-            facts=checkpoint.facts(),
-            fingerprints=checkpoint.fingerprints(),
-        )
-    is_model = (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file()
-    # A run that is not finished holds a model too: read as an external one, it would lose its text preparation and the
-    # check of its split.
-    if is_model and not (folder / MANIFEST).is_file() and not (folder / LABEL_SET).is_file():
-        return None
-    run = Run.open(folder)
-    return TrainedPredictor(
-        inner=METHODS.of_run(run).predictor(run, section, base, trust_remote_code),
-        input_spec=InputSpec.load(run.path / INPUT),
-        decision_rule=DecisionRule.load(run.path / DECISION_RULE),
-        name=name or str(run.manifest.get("name", title)),
-        notes=list(run.manifest.get("notes", [])),
-        facts=run.manifest,
-        fingerprints=dict(run.manifest.get("split_fingerprints", {})),
-    )
+    checkpoint = checkpoint_of(folder, METHODS.name_by_files)
+    if checkpoint is None:
+        is_model = (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file()
+        # A run that is not finished holds a model too: read as an external one, it would lose its text preparation and
+        # the check of its split.
+        if is_model and not (folder / MANIFEST).is_file() and not (folder / LABEL_SET).is_file():
+            return None
+        run = Run.open(folder)
+        method, manifest = METHODS.of_run(run), run.manifest
+        own_name, notes = str(manifest.get("name", title)), list(manifest.get("notes", []))
+        facts, fingerprints = manifest, dict(manifest.get("split_fingerprints", {}))
+    else:
+        run, method = checkpoint.run, METHODS[checkpoint.method]
+        own_name, notes = checkpoint.name, checkpoint.notes
+        facts, fingerprints = checkpoint.facts(), checkpoint.fingerprints()
+    inner = method.predictor(run, section, base, trust_remote_code)
+    decided = checkpoint is None or checkpoint.finished
+    rule = DecisionRule.load(run.path / DECISION_RULE) if decided else DecisionRule.default(inner.label_set)
+    spec = InputSpec.load(run.path / INPUT)
+    return TrainedPredictor(inner, spec, rule, name or own_name, notes, facts, fingerprints)
 
 
 def resolve_folder(path_or_hub_id: str) -> Path:

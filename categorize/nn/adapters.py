@@ -261,12 +261,14 @@ def _prompt_encoder(model: Any) -> Any:
 
 def is_prompt_learning(model: Any) -> bool:
     """Whether the model has an adapter that learns a prompt or prefix."""
-    config = getattr(model, "peft_config", None)
-    return any(getattr(one, "is_prompt_learning", False) for one in (config or {}).values())
+    return bool(_learned_prompts(model))
 
 
 def virtual_tokens(model: Any) -> int:
     """Embeddings that a learned prompt puts before every row; a learned prefix comes as keys and values instead."""
+    return sum(int(one.num_virtual_tokens) for one in _learned_prompts(model) if one.peft_type != "PREFIX_TUNING")
+
+
+def _learned_prompts(model: Any) -> list[Any]:
     configs = getattr(getattr(model, "module", model), "peft_config", None) or {}
-    learned = [one for one in configs.values() if one.is_prompt_learning and one.peft_type != "PREFIX_TUNING"]
-    return sum(int(one.num_virtual_tokens) for one in learned)
+    return [one for one in configs.values() if one.is_prompt_learning]

@@ -8,6 +8,8 @@ Gurevych, 2019, Sentence-BERT).
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from categorize.errors import UserError
@@ -34,21 +36,14 @@ def pool_by_mean(model: PreTrainedModel) -> None:
     base = model.base_model
     if getattr(base, "pooler", None) is not None:
         base.pooler = None
-    names = list(inspect.signature(base.forward).parameters)
 
-    def replace(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-        mask = {**dict(zip(names, args, strict=False)), **kwargs}.get("attention_mask")
-        hidden = output.last_hidden_state
-        mean = masked_mean(hidden, mask)
-        values = {
-            **dict(output.items()),
-            "last_hidden_state": mean.unsqueeze(1).expand_as(hidden),
-            "pooler_output": mean,
-        }
-        fields = inspect.signature(type(output)).parameters
-        return type(output)(**{name: value for name, value in values.items() if name in fields})
+    def replace_by_mean(given: dict[str, Any], output: Any) -> Any:
+        mean = masked_mean(output.last_hidden_state, given.get("attention_mask"))
+        pooled = {"pooler_output": mean} if hasattr(output, "pooler_output") else {}
+        everywhere = mean.unsqueeze(1).expand_as(output.last_hidden_state)
+        return replace(output, last_hidden_state=everywhere, **pooled)
 
-    base.register_forward_hook(replace, with_kwargs=True)
+    _change_output(base, replace_by_mean)
 
 
 def pool_last_token(model: PreTrainedModel) -> None:
@@ -59,13 +54,10 @@ def pool_last_token(model: PreTrainedModel) -> None:
     """
     if not hasattr(model, "score") or getattr(model.config, "is_encoder_decoder", False):
         return
-    base = model.base_model
-    names = list(inspect.signature(base.forward).parameters)
 
-    def move(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+    def move(given: dict[str, Any], output: Any) -> Any:
         import torch
 
-        given = {**dict(zip(names, args, strict=False)), **kwargs}
         mask, hidden = given.get("attention_mask"), output.last_hidden_state
         if given.get("inputs_embeds") is None or mask is None or mask.ndim != 2:
             return output
@@ -76,7 +68,17 @@ def pool_last_token(model: PreTrainedModel) -> None:
         output.last_hidden_state = torch.cat([hidden[:, :-1], read.unsqueeze(1)], dim=1)
         return output
 
-    base.register_forward_hook(move, with_kwargs=True)
+    _change_output(model.base_model, move)
+
+
+def _change_output(base: Any, change: Callable[[dict[str, Any], Any], Any]) -> None:
+    """Let `change` give the base's output, from its arguments by name and what it gave."""
+    names = list(inspect.signature(base.forward).parameters)
+
+    def hook(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        return change({**dict(zip(names, args, strict=False)), **kwargs}, output)
+
+    base.register_forward_hook(hook, with_kwargs=True)
 
 
 def masked_mean(hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:

@@ -6,12 +6,16 @@ and the accumulation are, so that an interrupted run goes on with the same ones.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from categorize.labels import LabelSet
 from categorize.predictions import FloatArray, IntArray
+
+EACH: dict[str, Callable[[IntArray], Any]] = {"upsample": np.max, "downsample": np.min, "weighted": np.mean}
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,14 @@ class Balance:
         return np.asarray(counts[counts > 0], dtype=np.int64)
 
     @property
+    def each(self) -> float:
+        """Rows of each class in an epoch; of `weighted`, on average."""
+        return float(EACH[self.mode](self.counts))
+
+    @property
     def rows(self) -> int:
         """Rows of an epoch, the same for all epochs."""
-        counts = self.counts
-        if self.mode == "weighted":
-            return int(counts.sum())
-        return int(len(counts) * (counts.max() if self.mode == "upsample" else counts.min()))
+        return round(len(self.counts) * self.each)
 
     def draw(self, rng: np.random.Generator) -> IntArray:
         """Row positions of an epoch, [rows], in random order."""
@@ -49,21 +55,19 @@ class Balance:
             chance = 1.0 / counts[self.classes]
             drawn = rng.choice(len(self.classes), size=self.rows, p=chance / chance.sum())
             return np.asarray(drawn, dtype=np.int64)
-        each = self.counts.max() if self.mode == "upsample" else self.counts.min()
         parts = []
         for number in np.unique(self.classes):
             members = np.flatnonzero(self.classes == number)
-            whole, rest = divmod(int(each), len(members))
+            whole, rest = divmod(int(self.each), len(members))
             parts += [members] * whole + [rng.permutation(members)[:rest]]
         return np.asarray(rng.permutation(np.concatenate(parts)), dtype=np.int64)
 
     def line(self) -> str:
         """What training prints."""
         counts = self.counts
-        each = {"upsample": counts.max(), "downsample": counts.min(), "weighted": round(self.rows / len(counts))}
         about = "about " if self.mode == "weighted" else ""
         return (
-            f"training.balance: {self.mode}: an epoch has {self.rows:,} rows, {about}{each[self.mode]:,} of each of "
+            f"training.balance: {self.mode}: an epoch has {self.rows:,} rows, {about}{self.each:,.0f} of each of "
             f"{len(counts)} classes that have {counts.min():,} to {counts.max():,}"
         )
 

@@ -20,15 +20,6 @@ LONGEST_STEP = 60.0  # seconds, estimated: above, a dry run takes no step
 GIB = 2**30
 
 
-def length_lines(lengths: IntArray, cut: int, limit: int) -> list[str]:
-    """Tokens a row, and how many rows are longer than the model reads."""
-    median, high = np.percentile(lengths, [50, 95])
-    return [
-        f"tokens a row: median {median:.0f}, 95% {high:.0f}, longest {lengths.max()} (max_length {limit})",
-        f"rows that would be cut: {cut:,} of {len(lengths):,}",
-    ]
-
-
 def preview_lines(data: LoadedData, prepared: Prepared, example: list[str]) -> list[str]:
     """The dry run of a training that is prepared: lengths, what would be cut, the example, and what it costs."""
     rows = prepared.trainer.rows
@@ -36,6 +27,15 @@ def preview_lines(data: LoadedData, prepared: Prepared, example: list[str]) -> l
         *length_lines(rows.lengths, rows.truncated, prepared.max_length),
         *example,
         *cost_lines(data, prepared.trainer),
+    ]
+
+
+def length_lines(lengths: IntArray, cut: int, limit: int) -> list[str]:
+    """Tokens a row, and how many rows are longer than the model reads."""
+    median, high = np.percentile(lengths, [50, 95])
+    return [
+        f"tokens a row: median {median:.0f}, 95% {high:.0f}, longest {lengths.max()} (max_length {limit})",
+        f"rows that would be cut: {cut:,} of {len(lengths):,}",
     ]
 
 

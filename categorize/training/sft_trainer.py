@@ -61,9 +61,7 @@ class LabelSFTTrainer(StepBatches, SFTTrainer):  # type: ignore[misc]
         train_rows, eval_rows: encoded prompts with answers.
         weights: of each training row in the loss, [rows].
         predict: what the model answers to rows; called on each process's share with the same number of batches.
-        measures: from the answers of all evaluation rows, in their order, to what is logged.
-        grouping: batches of rows of like length.
-        balance: draws the rows of each epoch.
+        measures, grouping, balance: see `StepBatches`; what is given for a row is its answer.
     """
 
     def __init__(

@@ -94,6 +94,8 @@ class StepBatches(Trainer):  # type: ignore[misc]
     Attributes:
         rows, held_out: training and evaluation rows.
         measures: from what is given for every evaluation row, in their order, to what is logged.
+        grouping: batches of rows of like length.
+        balance: draws the rows of each epoch; None: every row once.
     """
 
     control: Any

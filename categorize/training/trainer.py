@@ -48,9 +48,7 @@ class HeadTrainer(StepBatches):
 
     Args:
         objective: the loss, as a sum over rows.
-        measures: from logits [labels] of every evaluation row, in their order, to what is logged.
-        grouping: batches of rows of like length.
-        balance: draws the rows of each epoch.
+        measures, grouping, balance: see `StepBatches`; what is given for a row are its logits [labels].
     """
 
     def __init__(

@@ -36,7 +36,8 @@ EXAMPLE_TOKENS = 48
 
 def fit(recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
     """Train, and write model or adapter, tokenizer, head settings and prompt into the run."""
-    return fit_with_trainer(prepare(recipe, data, writer.checkpoints, options), writer, options)
+    prepared = prepare(recipe, data, writer.checkpoints, options)
+    return fit_with_trainer(prepared, writer, options)
 
 
 def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: FitOptions) -> Prepared:

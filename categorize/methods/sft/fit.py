@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 def fit(recipe: SftRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
     """Train, and write model or adapter, tokenizer, settings and prompt into the run."""
-    return fit_with_trainer(prepare(recipe, data, writer.checkpoints, options), writer, options)
+    prepared = prepare(recipe, data, writer.checkpoints, options)
+    return fit_with_trainer(prepared, writer, options)
 
 
 def prepare(recipe: SftRecipe, data: LoadedData, checkpoints: Path, options: FitOptions) -> Prepared:
