@@ -17,10 +17,8 @@ import pyarrow.parquet as pq
 
 from categorize.data.splits import LoadedData
 from categorize.errors import UserError
-from categorize.labels import LabelSet
 from categorize.methods.method import Method
 from categorize.nn.parameters import parameter_counts
-from categorize.prediction.tables import gold_and_predictions
 from categorize.predictions import FloatArray
 from categorize.processes import is_main_process, print0
 from categorize.recipe.command import Command
@@ -171,7 +169,7 @@ def merge_run(command: Command, recipe: TrainedRecipe, method: Method, run: Run,
             if run.has(name):
                 shutil.copy(run.path / name, writer.stage(name))
     manifest, metrics = _predict(recipe, method, run, writer, data)
-    comparison = compare(run, Run(writer.path), dtype, data.label_set)
+    comparison = compare(run.path, writer.path, dtype, data.label_set.is_regression)
     manifest |= {
         "name": f"{recipe.name}_merged",
         "parameters": parameters,
@@ -225,29 +223,31 @@ def _predict(
     return manifest, metrics
 
 
-def compare(run: Run, merged: Run, dtype: str, label_set: LabelSet) -> MergeComparison:
-    """Compare the predictions that two runs hold of the validation rows, or of the test rows where there are no
+def compare(before: Path, after: Path, dtype: str, is_regression: bool) -> MergeComparison:
+    """Compare the predictions that two run folders hold of the validation rows, or of the test rows where there are no
     others."""
-    split = next((name for name in ("validation", "test") if merged.has(f"predictions/{name}.parquet")), None)
+    split = next((name for name in ("validation", "test") if (after / f"predictions/{name}.parquet").is_file()), None)
     if split is None:
         return MergeComparison(None, 0, None, None, dtype)
-    tables = [pq.read_table(one.path / f"predictions/{split}.parquet") for one in (run, merged)]
-    old, new = (gold_and_predictions(table, label_set)[1] for table in tables)
+    old, new = (pq.read_table(folder / f"predictions/{split}.parquet") for folder in (before, after))
     largest = divergence = None
-    if old.score is not None and new.score is not None:
-        moved = np.abs(old.score - new.score)
-        spread = np.ptp(old.score[np.isfinite(old.score)])
-        alike = (moved <= SCORE_TOLERANCE * spread) | (np.isnan(old.score) & np.isnan(new.score))
+    if is_regression:
+        scores = [table["score"].to_numpy().astype("float64") for table in (old, new)]
+        moved = np.abs(scores[0] - scores[1])
+        alike = (moved <= SCORE_TOLERANCE * np.ptp(scores[0][np.isfinite(scores[0])])) | np.isnan(scores).all(axis=0)
         largest = float(np.nanmax(moved)) if np.isfinite(moved).any() else None
     else:
-        both = zip(old.decided or (), new.decided or (), strict=True)
-        alike = np.array([set(before) == set(after) for before, after in both]) & (old.is_valid == new.is_valid)
-    if old.probabilities is not None and new.probabilities is not None:
-        largest = float(np.nanmax(np.abs(old.probabilities - new.probabilities)))
-        divergence = _divergence(old.probabilities, new.probabilities)
-    losses = [one.read_json(METRICS).get(split, {}).get("log_loss") for one in (run, merged) if one.has(METRICS)]
+        pairs = (zip(table["predicted"].to_pylist(), table["valid"].to_pylist(), strict=True) for table in (old, new))
+        decided = ([(set(names), valid) for names, valid in of_run] for of_run in pairs)
+        alike = np.array([one == other for one, other in zip(*decided, strict=True)])
+        if not old["probabilities"].null_count:
+            probabilities = [np.array(table["probabilities"].to_pylist()) for table in (old, new)]
+            largest = float(np.nanmax(np.abs(probabilities[0] - probabilities[1])))
+            divergence = _divergence(*probabilities)
+    runs = [run for run in (Run(before), Run(after)) if run.has(METRICS)]
+    losses = [run.read_json(METRICS).get(split, {}).get("log_loss") for run in runs]
     log_loss = (losses[0], losses[1]) if len(losses) == 2 and None not in losses else None
-    return MergeComparison(split, len(old), float(np.mean(alike)), largest, dtype, divergence, log_loss)
+    return MergeComparison(split, old.num_rows, float(np.mean(alike)), largest, dtype, divergence, log_loss)
 
 
 def _divergence(before: FloatArray, after: FloatArray) -> float:

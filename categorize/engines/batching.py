@@ -30,12 +30,9 @@ def model_inputs(rows: pa.Table | pa.RecordBatch, prompt: Prompt | None) -> list
 def distinct_inputs(inputs: list[Any], prompt: Prompt | None) -> tuple[list[Any], IntArray]:
     """The distinct inputs, and for each row which of them it is, int64 [rows]."""
     keys = inputs if prompt is None else [tuple(one.get(column) for column in prompt.columns) for one in inputs]
-    first: dict[Any, int] = {}
-    inverse = np.fromiter((first.setdefault(key, len(first)) for key in keys), dtype=np.int64, count=len(keys))
-    distinct: list[Any] = [None] * len(first)
-    for one, position in zip(inputs, inverse, strict=True):
-        distinct[position] = one
-    return distinct, inverse
+    distinct = dict(zip(keys, inputs, strict=True))
+    position = {key: i for i, key in enumerate(distinct)}
+    return list(distinct.values()), np.array([position[key] for key in keys], dtype=np.int64)
 
 
 def length_sorted_batches(lengths: IntArray, batch_size: int, batch_tokens: int) -> Iterator[IntArray]:

@@ -90,8 +90,7 @@ def ordinal_scores(gold: IntArray, predicted: IntArray, labels: int) -> dict[str
     valid = predicted != INVALID
     furthest = np.where(gold * 2 >= labels - 1, 0, labels - 1)
     scores = _rank_scores(gold, np.where(valid, predicted, furthest), labels)
-    only = _rank_scores(gold[valid], predicted[valid], labels)
-    return _with_valid_only(scores, only)
+    return _with_valid_only(scores, _rank_scores(gold[valid], predicted[valid], labels))
 
 
 def _with_valid_only(scores: dict[str, Any], only: dict[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from categorize.methods.method import Merged, Method
-from categorize.methods.sft.checks import check_answers
-from categorize.methods.sft.section import CausalModel
+from categorize.methods.sft.section import CausalModel, check_answers
 from categorize.recipe.sections import CausalPredictionSection
 from categorize.runs.card import CardFacts
 from categorize.runs.folder import LABEL_SET, PROMPT

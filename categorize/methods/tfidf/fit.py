@@ -161,14 +161,11 @@ def _fit_ridge(
     gold = np.array(validation.column("gold_score").to_pylist(), dtype=np.float64)
     held_out = features.transform(validation.column("text").to_pylist()) if len(gold) else None
     importance = validation.column("weight").to_numpy() if validation.column("weight").to_numpy().any() else None
-    best: tuple[float, float, Any] | None = None
-    middle = sorted(section.alpha)[len(section.alpha) // 2]  # without validation rows
-    for alpha in section.alpha:
-        model = Ridge(alpha=alpha).fit(matrix, targets, sample_weight=weights)
-        error = abs(alpha - middle)
-        if held_out is not None:
-            error = float(np.average((model.predict(held_out) - gold) ** 2, weights=importance))
-        if best is None or error < best[0]:
-            best = (error, alpha, model)
-    assert best is not None
-    return best[2].coef_.reshape(1, -1), np.array([best[2].intercept_]).reshape(1), best[1]
+    alphas = section.alpha if len(gold) else [sorted(section.alpha)[len(section.alpha) // 2]]
+    models = [Ridge(alpha=alpha).fit(matrix, targets, sample_weight=weights) for alpha in alphas]
+
+    def error(model: Any) -> float:
+        return float(np.average((model.predict(held_out) - gold) ** 2, weights=importance))
+
+    best = min(models, key=error) if len(gold) else models[0]
+    return best.coef_.reshape(1, -1), np.array([best.intercept_]).reshape(1), best.alpha

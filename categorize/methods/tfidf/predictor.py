@@ -55,21 +55,17 @@ class Features:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         self.settings = settings
-        shared = {"sublinear_tf": True, "lowercase": True, "dtype": np.float64}
-        bounds = {"min_df": settings.min_df, "max_features": settings.max_features}
-        self.vectorizers: dict[str, Any] = {}
-        if settings.char_ngrams is not None:
-            self.vectorizers["char"] = TfidfVectorizer(
-                analyzer=settings.char_analyzer, ngram_range=settings.char_ngrams, **bounds, **shared
-            )
-        if settings.word_ngrams is not None:
-            self.vectorizers["word"] = TfidfVectorizer(
-                analyzer="word",
-                token_pattern=settings.word_pattern,
-                ngram_range=settings.word_ngrams,
-                **bounds,
-                **shared,
-            )
+        shared: dict[str, Any] = {"min_df": settings.min_df, "max_features": settings.max_features}
+        shared |= {"sublinear_tf": True, "lowercase": True, "dtype": np.float64}
+        kinds: dict[str, tuple[tuple[int, int] | None, dict[str, str]]] = {
+            "char": (settings.char_ngrams, {"analyzer": settings.char_analyzer}),
+            "word": (settings.word_ngrams, {"analyzer": "word", "token_pattern": settings.word_pattern}),
+        }
+        self.vectorizers = {
+            name: TfidfVectorizer(ngram_range=lengths, **own, **shared)
+            for name, (lengths, own) in kinds.items()
+            if lengths is not None
+        }
 
     def fit_transform(self, texts: list[str]) -> csr_matrix:
         """Learn the vocabulary and give the features [texts, n-grams]."""
