@@ -119,7 +119,7 @@ def _offered(flag: str, kind: str) -> bool:
 def _parser(script: str, kind: str, methods: Methods) -> CommandParser:
     parser = CommandParser(
         prog=script,
-        description=_description(kind),
+        description=_help_of(kind).what,
         epilog=_epilog(script, kind, methods),
         usage=f"python {script} RECIPE [key=value ...] [options]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -138,40 +138,45 @@ def _parser(script: str, kind: str, methods: Methods) -> CommandParser:
     return parser
 
 
-def _description(kind: str) -> str:
-    what = {
-        "seqcls": (
-            "Train a classifier or a regression on labelled text: a head on an encoder or a decoder, in full or with\n"
-            "an adapter, or TF-IDF with a linear model. The run folder holds the model, its metrics and predictions."
-        ),
-        "sft": (
-            "Tune a causal language model to answer with a label (SFT): in full, by LoRA or another adapter, or "
-            "by QLoRA\n"
-            "on 4-bit weights. The run folder holds the adapter or model, its prompt, metrics and predictions."
-        ),
-        "eval": (
-            "Predict one split of the data with several finished runs and print one table of their measures, with\n"
-            "intervals. Runs that were trained on another split of the data are refused."
-        ),
-    }
-    return what.get(kind, (RECIPE_OF_KIND[kind].__doc__ or "").strip())
+@dataclass(frozen=True)
+class _Help:
+    """What --help says of a kind."""
+
+    what: str
+    example: str
+    override: str = "training.learning_rate=1e-4 seed=7"
+
+
+_HELP = {
+    "seqcls": _Help(
+        "Train a classifier or a regression on labelled text: a head on an encoder or a decoder, in full or with\n"
+        "an adapter, or TF-IDF with a linear model. The run folder holds the model, its metrics and predictions.",
+        "recipes/bert_base_chinese.yaml",
+    ),
+    "sft": _Help(
+        "Tune a causal language model to answer with a label (SFT): in full, by LoRA or another adapter, or by QLoRA\n"
+        "on 4-bit weights. The run folder holds the adapter or model, its prompt, metrics and predictions.",
+        "recipes/qwen3b_qlora.yaml",
+    ),
+    "eval": _Help(
+        "Predict one split of the data with several finished runs and print one table of their measures, with\n"
+        "intervals. Runs that were trained on another split of the data are refused.",
+        "recipes/demo/eval.yaml",
+        "evaluation.split=validation",
+    ),
+}
+
+
+def _help_of(kind: str) -> _Help:
+    return _HELP.get(kind) or _Help((RECIPE_OF_KIND[kind].__doc__ or "").strip(), f"recipes/{kind}.yaml")
 
 
 def _epilog(script: str, kind: str, methods: Methods) -> str:
-    example = {
-        "seqcls": "recipes/bert_base_chinese.yaml",
-        "sft": "recipes/qwen3b_qlora.yaml",
-        "eval": "recipes/demo/eval.yaml",
-    }.get(kind, f"recipes/{kind}.yaml")
-    override = {"eval": "evaluation.split=validation"}.get(kind, "training.learning_rate=1e-4 seed=7")
-    lines = [
-        "examples:",
-        f"  python {script} {example}",
-        f"  python {script} {example} --dry-run",
-        f"  python {script} {example} {override}",
-    ]
+    told = _help_of(kind)
+    run = f"{script} {told.example}"
+    lines = ["examples:", *(f"  python {run}{more}" for more in ("", " --dry-run", f" {told.override}"))]
     if kind in TRAINING_KINDS:
-        lines.append(f"  accelerate launch --config_file accelerate_configs/multi_gpu.yaml {script} {example}")
+        lines.append(f"  accelerate launch --config_file accelerate_configs/multi_gpu.yaml {run}")
     lines += ["", "keys and sections of the recipe:"]
     for name, field in recipe_classes(methods)[kind].model_fields.items():
         lines.append(f"  {name:<14}{_one_line(field)}")

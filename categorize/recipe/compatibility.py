@@ -100,25 +100,10 @@ def _precision(recipe: WrittenRecipe) -> None:
         )
 
 
-def _amounts(recipe: WrittenRecipe) -> None:
-    """Numbers that upstream takes as they come, and stumbles over when training begins or has no effect."""
-    at_least_one = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
-    for key in at_least_one:
-        value = recipe.value(f"training.{key}")
-        if isinstance(value, int) and not isinstance(value, bool) and value < 1:
-            recipe.refuse(f"training.{key}", f"expected a number of at least 1, found {value}")
+def _epochs(recipe: WrittenRecipe) -> None:
     epochs, steps = recipe.value("training.num_train_epochs"), recipe.value("training.max_steps")
     if isinstance(epochs, int | float) and epochs <= 0 and not (isinstance(steps, int) and steps > 0):
         recipe.refuse("training.num_train_epochs", f"expected a number above 0, found {epochs}")
-    for key in ("learning_rate", "weight_decay"):
-        value = recipe.value(f"training.{key}")
-        if isinstance(value, int | float) and value < 0:
-            recipe.refuse(f"training.{key}", f"expected a number of at least 0, found {value}")
-    smoothing = recipe.value("training.label_smoothing_factor")
-    if isinstance(smoothing, int | float) and not 0 <= smoothing < 1:
-        recipe.refuse(
-            "training.label_smoothing_factor", f"expected a share of at least 0 and below 1, found {smoothing}"
-        )
 
 
 def _without_effect(recipe: WrittenRecipe) -> None:
@@ -299,7 +284,7 @@ CHECKS: tuple[Callable[[WrittenRecipe], None], ...] = (
     check_adapter_keys,
     _attention,
     _precision,
-    _amounts,
+    _epochs,
     _without_effect,
     _early_stopping,
     _unused,
