@@ -33,12 +33,10 @@ class Chunk(Comments):
 
 
 def chunks_of_items(items: Iterator[Item], joint: str | None, utc_offset: float) -> Iterator[Chunk | Item]:
-    """The comments of one file, in its order, and the items that hold none.
+    """The comments of one file, in its order, and the items that hold none; see `files.Settings`.
 
-    Args:
-        items: records or rows; the first object tells which.
-        joint: what stands between two tuples; None: learned from the first records of the file.
-        utc_offset: hours that the zone of `collect_YMDH` is ahead of UTC.
+    Items are records or rows, and the first object tells which. A joint that is not named is learned from the first
+    records of the file.
     """
     start: list[Item] = []
     for item in items:

@@ -42,8 +42,7 @@ class Settings:
 def find_files(source: str) -> tuple[Path, list[Path]]:
     """The files of a source (a file, a folder or a pattern) in order of name, and the folder that names them.
 
-    Raises:
-        UserError: there is none, or the name of one does not tell its form.
+    Raises UserError where there is none, or the name of one does not tell its form.
     """
     path = Path(source)
     if path.is_dir():

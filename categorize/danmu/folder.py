@@ -85,13 +85,9 @@ def ingest(
 ) -> Ingested:
     """Read a file, a folder or a pattern of raw danmu files into a folder of Parquet files.
 
-    Args:
-        overwrite: whether a finished folder of other files or settings is replaced.
-        progress: where progress is shown; stderr by default.
-
-    Raises:
-        UserError: there is no file, one cannot be read at all, no file holds a comment, the folder is another's, or
-            the disk is full.
+    `overwrite` replaces a finished folder of other files or settings; `progress` is shown on stderr by default. Raises
+    UserError where there is no file, one cannot be read at all, none holds a comment, the folder is another's, or the
+    disk is full.
     """
     folder = Path(folder)
     base, files = find_files(source)

@@ -40,15 +40,13 @@ def merge(
 ) -> tuple[pa.Table, pa.Table, list[tuple[str, str]], Counts]:
     """Merge comments with one row id into their first appearance, by time of collection and then by place.
 
+    Gives rows of `SCHEMA` in the order of first appearance, positioned and scripted ones apart from the others; (row
+    id, text) of comments that came again with another text; counts.
+
     Args:
         spilled: spilled rows that hold every appearance of their ids.
-        cleaning: names of cleaning steps.
         keep_scripted: whether modes 7 to 9 are rows as others.
         late_cut: numbers of collections that are cut whatever the rows say.
-
-    Returns:
-        Rows of `SCHEMA` in the order of first appearance, positioned and scripted ones apart from the others; (row id,
-        text) of comments that came again with another text; counts.
     """
     spilled = spilled.combine_chunks()
     late = pc.is_in(spilled["record"], pa.array(late_cut, pa.int64()))

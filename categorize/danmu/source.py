@@ -34,9 +34,7 @@ def read_danmu(source: str, data: DataSection, outputs: str | Path) -> RawTable:
     """The comments of raw files as a raw table, ingested if they are not yet.
 
     Columns: those of `merge.SCHEMA` but `clean_text` (a run cleans `text` itself), and those of `data.danmu.labels`.
-
-    Raises:
-        UserError: see `ingest`; or the labels have no row_id, one twice, or none of these comments.
+    Raises UserError as `ingest`, and where the labels have no row_id, one twice, or none of these comments.
     """
     settings = Settings.from_section(data)
     options = data.danmu

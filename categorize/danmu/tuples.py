@@ -129,12 +129,10 @@ def _joint(ends: list[str], opener: str, quote: str) -> str | None:
 
 # ---------------------------------------------------------------- cutting
 def cut(text: str, style: Style | None, joint: str | None = None, truncated: bool = False) -> Comments:
-    """The tuples of one list.
+    """The tuples of one list. One that is not written in the style of its file is cut in its own way.
 
-    Args:
-        style: how the file writes them; a list that is written otherwise is cut in its own way.
-        joint: the joint that the recipe names; then no other is tried.
-        truncated: the list was cut off, so that its last text may be cut too: it is rejected.
+    With a `joint` that the recipe names no other is tried. The last text of a list that was cut off (`truncated`) may
+    be cut too: it is rejected.
     """
     if len(text) < 16 and text.strip().lower() in EMPTY_LISTS:
         return Comments()

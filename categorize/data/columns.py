@@ -78,13 +78,12 @@ def extract(
 ) -> pa.Table:
     """The named columns of a raw table, as far as `label_list` of the table above.
 
+    Raises UserError where a column is missing, an id is empty or comes twice, or a weight is not a number.
+
     Args:
         id_prefix: stands before made ids, so that those of several split files differ.
         need_label: False where the table may have no label, such as a file of unlabelled rows.
         elsewhere: columns that other files of the source have; those of `OPTIONAL` may be missing here.
-
-    Raises:
-        UserError: a column is missing (lists those there are), an id is empty or comes twice, a weight is not a number.
     """
     columns, table, size = data.columns, raw.table, len(raw)
     texts = text_columns(columns)

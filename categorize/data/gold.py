@@ -39,9 +39,8 @@ class Gold:
 def read_gold(rows: pa.Table, label_set: LabelSet, separator: str) -> Gold:
     """Read the label cells of an extracted table with a label set; `separator` cuts the cells of a multi-label one.
 
-    Raises:
-        UserError: in one line for all files: a label outside the set under `labels.unknown: error`; several labels in
-            a single-label cell; a score that is not a number, or out of bounds.
+    Raises UserError, in one line for all files, for a label outside the set under `labels.unknown: error`, several
+    labels in a single-label cell, and a score that is not a number or out of bounds.
     """
     gold, faults = (_read_scores if label_set.is_regression else _read_labels)(rows, label_set, separator)
     if faults:

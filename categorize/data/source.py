@@ -20,13 +20,9 @@ PACKAGES = {"danmu": "categorize.danmu:read_danmu"}
 
 
 def read_source(data: DataSection, outputs: str | Path = "outputs") -> Source:
-    """Read the source of a `data` section.
+    """Read the source of a `data` section; raw danmu are kept as Parquet files beside the runs of `outputs`.
 
-    Args:
-        outputs: folder beside whose runs raw danmu are kept as Parquet files.
-
-    Raises:
-        UserError: a file is missing, empty, broken, of an unknown format or in another encoding; see `formats`.
+    Raises UserError where a file is missing, empty, broken, of an unknown format or in another encoding.
     """
     source = data.source
     package: Reader | None = resolve_name(PACKAGES[data.format]) if data.format in PACKAGES else None

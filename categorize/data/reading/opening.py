@@ -45,9 +45,8 @@ class InputFile:
     def open(self, damage: list[str] | None = None) -> io.BufferedReader:
         """The decompressed bytes from the beginning.
 
-        Args:
-            damage: gets what is wrong with a gzip file that is broken or cut; the bytes then end where it is. Without,
-                reading raises UserError there.
+        `damage` gets what is wrong with a gzip file that is broken or cut; the bytes then end where it is. Without,
+        reading raises UserError there.
         """
         inner: BinaryIO = io.BytesIO(self.content) if self.content is not None else self.path.open("rb")
         self._inner = inner
@@ -76,8 +75,7 @@ class InputFile:
     def lines(self, encoding: str | None, newline: str) -> Iterator[str]:
         """Decoded lines with their ends; `newline` as for `io.TextIOWrapper`. NUL characters go, with a note.
 
-        Raises:
-            UserError: the bytes are not of this encoding.
+        Raises UserError where the bytes are not of this encoding.
         """
         check_encoding(self.head(), self.name, encoding)
         progress = Progress(f"reading {self.name}", self.size)

@@ -33,20 +33,14 @@ SPLIT_ALIASES |= dict.fromkeys(("unlabelled", "unsupervised"), "unlabeled")
 
 @dataclass(frozen=True)
 class RawTable:
-    """The raw columns of one file or dataset split.
+    """The raw columns of one file or dataset split."""
 
-    Attributes:
-        table: columns of type string or list<string>.
-        name: the file or dataset, as messages name it.
-        row_numbers: int64 [rows]; where each row stands in the file, as an editor or a spreadsheet counts: the header
-            of a csv or a sheet is row 1, a JSON line has its line number, other formats count from 1.
-        notes: what the reader did that the user should know.
-    """
-
-    table: pa.Table
-    name: str
+    table: pa.Table  # columns of type string or list<string>
+    name: str  # the file or dataset, as messages name it
+    # [rows]; where each row stands in the file, as an editor or a spreadsheet counts: the header of a csv or a sheet is
+    # row 1, a JSON line has its line number, other formats count from 1.
     row_numbers: npt.NDArray[np.int64]
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what the reader did that the user should know
 
     def __len__(self) -> int:
         return int(self.table.num_rows)

@@ -110,9 +110,7 @@ def aggregate_probabilities(
 ) -> FloatArray:
     """Probabilities of documents [documents, labels]; NaN where no segment has one.
 
-    Args:
-        how: `max`, `confidence_weighted`, `length_weighted`; anything else is the mean.
-        lengths: of each segment, [segments].
+    By `max`, `confidence_weighted` or `length_weighted` (by the lengths of segments); anything else is the mean.
     """
     if how == "max":
         result = np.full((documents, values.shape[1]), np.nan)

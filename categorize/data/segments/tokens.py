@@ -12,13 +12,9 @@ if TYPE_CHECKING:
 
 
 class TokenCounter(Protocol):
-    """Where the tokens of a text stand, and how many a text takes.
+    """Where the tokens of a text stand, and how many a text takes."""
 
-    Attributes:
-        room: tokens of a row's own text that the model reads; None: as many as there are.
-    """
-
-    room: int | None
+    room: int | None  # tokens of a row's own text that the model reads; None: as many as there are
 
     def spans(self, texts: Sequence[str]) -> list[npt.NDArray[np.int64]]:
         """Begin and end of every token in characters, [tokens, 2], in order; special tokens are left out."""

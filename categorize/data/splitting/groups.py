@@ -98,10 +98,8 @@ def _taken(
 ) -> IntArray:
     """Which free groups join those that are held, so that together they have the rows that are wanted of each label.
 
-    Args:
-        wanted: float64 [labels + 1]; all rows last.
-        hashes: float64 [groups], below 1; lower ones are taken first.
-        off: how far the share of a label may be off.
+    Of `wanted` [labels + 1], all rows are the last; groups of lower hashes [groups], all below 1, are taken first. The
+    share of a label may be `off` by so much.
     """
     lacking = wanted - groups.sums(held)
     # A group of more than twice what is lacking would leave the split further off than without it.

@@ -145,8 +145,7 @@ def known_and_order(units: Units, existing: Mapping[str, int], seed: int) -> tup
 def assign(units: Units, fractions: Fractions, existing: dict[str, int] | None = None) -> IntArray:
     """The split of each unit: TRAIN, VALIDATION or TEST.
 
-    Args:
-        existing: splits that earlier runs gave to keys. They stand; new units fill what the quotas lack.
+    Splits that earlier runs gave to keys (`existing`) stand; new units fill what the quotas lack.
     """
     split, order_hash = known_and_order(units, existing or {}, fractions.seed)
     if not len(split):
