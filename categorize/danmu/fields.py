@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 LIST = "danmu_list"  # the key of a collection's comments
 FIELDS = ("onset_time", "mode", "font_size", "color", "sent_at", "pool", "sender_id", "row_id")
@@ -66,7 +65,7 @@ FONT_SIZES = {
 }  # fmt: skip
 CUSTOM_SIZE = "custom"
 
-_LARGEST_COLOR = 0xFFFFFF
+LOW_BITS = 0xFFFFFF  # of a colour number
 _YMDH = re.compile(r"(\d{4})\D?(\d{2})\D?(\d{2})\D?(\d{2})(?:\D.*)?", re.ASCII | re.DOTALL)
 
 
@@ -194,12 +193,7 @@ def named(codes: pa.Array, name: Callable[[int], str]) -> pa.Array:
 
 def color_hex(code: int) -> str:
     """`#RRGGBB` of a colour number; the low 24 bits where a file wrote more (an alpha channel, a sign)."""
-    return f"#{code & _LARGEST_COLOR:06X}"
-
-
-def odd_colors(values: pa.Array) -> int:
-    """How many colour numbers are outside of 24 bits."""
-    return int(pc.sum(pc.or_(pc.less(values, 0), pc.greater(values, _LARGEST_COLOR))).as_py() or 0)
+    return f"#{code & LOW_BITS:06X}"
 
 
 def count_unnamed(codes: pa.Array, names: dict[int, str]) -> dict[int, int]:

@@ -46,7 +46,7 @@ class Pool:
             if self._executor is None:
                 yield from (work(task, progress.advance) for task in tasks)
                 return
-            waiting = {self._executor.submit(_call, work, task) for task in tasks}
+            waiting = {self._executor.submit(work, task, _tell) for task in tasks}
             while waiting:
                 finished, waiting = wait(waiting, _EVERY, FIRST_COMPLETED)
                 with self._told:
@@ -74,10 +74,6 @@ def _end_with_parent() -> None:
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
         os._exit(1)
-
-
-def _call(work: Work, task: Any) -> Done:
-    return work(task, _tell)
 
 
 def _tell(done: int, comments: int) -> None:

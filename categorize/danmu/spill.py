@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from categorize.danmu.chunks import Chunk
-from categorize.danmu.fields import MODES, POOLS, count_unnamed, odd_colors, sent_milliseconds
+from categorize.danmu.fields import LOW_BITS, MODES, POOLS, count_unnamed, sent_milliseconds
 from categorize.data.reading.raw import text_array
 
 PARTITIONS = 64
@@ -84,7 +84,8 @@ class Columns:
         arrays["row_id"] = pc.replace_with_mask(arrays["row_id"], missing, text_array(made)[0])
         arrays["sent_at"] = sent_milliseconds(arrays["sent_at"])
         self.odd["the time of sending is 0 or beyond the year 5000: null"] += arrays["sent_at"].null_count
-        self.odd["the colour is beyond #FFFFFF: its low 24 bits count"] += odd_colors(arrays["color"])
+        colors = arrays["color"].to_numpy()
+        self.odd["the colour is beyond #FFFFFF: its low 24 bits count"] += int(np.sum(colors & LOW_BITS != colors))
         for name, names in (("mode", MODES), ("pool", POOLS)):
             unnamed = count_unnamed(arrays[name], names)
             self.odd.update({f"{name} {code} has no name": n for code, n in unnamed.items()})

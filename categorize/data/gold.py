@@ -12,7 +12,7 @@ from itertools import accumulate
 import pyarrow as pa
 
 from categorize.data.columns import Cell, label_cells, row_name, split_cell, to_number
-from categorize.data.rows import first_seen, grouped
+from categorize.data.rows import grouped
 from categorize.errors import UserError
 from categorize.labels import Label, LabelSet, UnknownLabel, spell
 from categorize.recipe.scalars import flow
@@ -99,7 +99,7 @@ def _resolve(
     parts = split_cell(cell, separator) if isinstance(cell, str) and label_set.is_multi_label else cell
     if parts is None:
         return None, ()
-    values = first_seen([parts] if isinstance(parts, str) else parts)
+    values = list(dict.fromkeys([parts] if isinstance(parts, str) else parts))
     unknown = tuple(value for value in values if not label_set.knows(value))
     names = set()
     for value in values:

@@ -27,7 +27,7 @@ from categorize.data.gold import read_gold
 from categorize.data.input_spec import InputSpec
 from categorize.data.reading.raw import LIST_OF_STRINGS, SPLIT_NAMES, Source
 from categorize.data.report import DataReport, describe
-from categorize.data.rows import COLUMN_TYPES, answers, fields_of, fingerprint, first_seen, struct_of, with_columns
+from categorize.data.rows import COLUMN_TYPES, answers, fields_of, fingerprint, struct_of, with_columns
 from categorize.data.source import read_source
 from categorize.data.splitting import split_file as stored
 from categorize.data.splitting.assignment import assign_rows
@@ -197,7 +197,7 @@ def _extract(source: Source, data: DataSection) -> tuple[pa.Table, list[str]]:
     those that the recipe names."""
     parts: list[pa.Table] = []
     notes: list[str] = []
-    everywhere = first_seen(name for raw in source.tables.values() for name in raw.table.column_names)
+    everywhere = dict.fromkeys(name for raw in source.tables.values() for name in raw.table.column_names)
     named = named_columns(data.columns)
     for split, raw in source.tables.items():
         prefix = f"{split}-" if source.is_split else ""

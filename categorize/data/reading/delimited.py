@@ -76,11 +76,9 @@ def _table(file: InputFile, records: Iterator[list[str]], is_csv: bool = False) 
     blank: list[int] = []
     for numbers, rows in batches(_checked(records, width, file.name, blank)):
         builder.add_rows(columns, rows, numbers)
-    if not len(builder):
-        raise UserError(f"{file.name}: there is a header but no row")
     if blank:
         file.notes.append(f"{file.name}: {len(blank)} rows of separators alone were left out")
-    return builder.finish(file.notes)
+    return builder.finish(file.notes, empty="there is a header but no row")
 
 
 def _checked(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 from categorize.data.reading.formats import PARSERS
@@ -10,6 +9,7 @@ from categorize.data.reading.opening import InputFile, ReadOptions
 from categorize.data.reading.raw import SPLIT_ALIASES, SPLIT_NAMES, RawTable
 from categorize.errors import UserError
 from categorize.recipe.data_sections import FORMAT_OF_SUFFIX, DataSection, format_of_name
+from categorize.recipe.wording import similar
 
 
 def read_file(path: str | Path, data: DataSection | None = None, key: str = "data.source") -> RawTable:
@@ -53,6 +53,6 @@ def check_is_file(path: Path, key: str) -> None:
         raise UserError(f"{key}: {path} is a folder, not a file; it holds: {shown or 'nothing'}")
     if not path.exists():
         nearby = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
-        close = difflib.get_close_matches(path.name, nearby, n=1)
-        hint = f"; did you mean {path.parent / close[0]}?" if close else f" (looked in {path.parent.resolve()})"
+        close = similar(path.name, nearby, 0.6)
+        hint = f"; did you mean {path.parent / close}?" if close else f" (looked in {path.parent.resolve()})"
         raise UserError(f"{key}: {path}: no such file{hint}")

@@ -30,9 +30,7 @@ def parse_jsonl(file: InputFile, options: ReadOptions) -> RawTable:
     objects = ((n, _object(line, file.name, n), len(line)) for n, line in lines if line.strip())
     for numbers, some in batches(objects):
         builder.add(_columns(some), numbers)
-    if not len(builder):
-        raise UserError(f"{file.name}: the file holds no row")
-    return builder.finish(file.notes)
+    return builder.finish(file.notes, empty="the file holds no row")
 
 
 def _object(line: str, name: str, number: int) -> dict[str, Any]:

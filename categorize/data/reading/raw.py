@@ -92,9 +92,6 @@ class TableBuilder:
         self._numbers: list[npt.NDArray[np.int64]] = []
         self._broken = 0
 
-    def __len__(self) -> int:
-        return sum(map(len, self._numbers))
-
     def add_rows(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], numbers: Sequence[int]) -> None:
         """Add rows of cells, one a column; an empty string is null."""
         cells = zip(*rows, strict=True)
@@ -117,11 +114,13 @@ class TableBuilder:
         self._parts.append(arrays)
         self._numbers.append(np.asarray(row_numbers, dtype=np.int64))
 
-    def finish(self, notes: Iterable[str] = (), drop_empty: Iterable[str] = ()) -> RawTable:
+    def finish(self, notes: Iterable[str] = (), drop_empty: Iterable[str] = (), empty: str | None = None) -> RawTable:
         """The table of all rows, without those columns of `drop_empty` that hold nothing.
 
-        Raises UserError where a cell is larger than any text.
+        Raises UserError where a cell is larger than any text, and, with the reason `empty`, where there is no row.
         """
+        if empty is not None and not self._parts:
+            raise UserError(f"{self.name}: {empty}")
         names = dict.fromkeys(name for part in self._parts for name in part)
         columns: dict[str, pa.ChunkedArray] = {}
         for name in names:

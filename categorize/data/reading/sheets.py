@@ -61,10 +61,9 @@ def _table(page: Any, title: str, notes: list[str]) -> RawTable:
         builder.add_rows(columns, some, numbers)
         progress.update(numbers[-1], numbers[-1])
     progress.finish()
-    if not len(builder):
-        raise UserError(f"{title}: there is a header but no row")
     # A column without a header is kept where it holds something.
-    return builder.finish(notes, drop_empty=[column for column, name in zip(columns, header, strict=True) if not name])
+    unnamed = [column for column, name in zip(columns, header, strict=True) if not name]
+    return builder.finish(notes, drop_empty=unnamed, empty="there is a header but no row")
 
 
 def _merged(page: Any, title: str) -> list[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+import numpy as np
+
+from categorize.data.rows import IntArray
 
 
 class TokenCounter(Protocol):
@@ -16,13 +16,11 @@ class TokenCounter(Protocol):
 
     room: int | None  # tokens of a row's own text that the model reads; None: as many as there are
 
-    def spans(self, texts: Sequence[str]) -> list[npt.NDArray[np.int64]]:
+    def spans(self, texts: Sequence[str]) -> list[IntArray]:
         """Begin and end of every token in characters, [tokens, 2], in order; special tokens are left out."""
-        ...
 
-    def lengths(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
+    def lengths(self, texts: Sequence[str]) -> IntArray:
         """Tokens of each text by itself, [texts]; what must fit into `room`."""
-        ...
 
 
 _PLAIN = re.compile(r"[\u2e80-\u9fff\uac00-\ud7ff\U00020000-\U0003ffff]|[^\W\u2e80-\u9fff\uac00-\ud7ff]+|[^\w\s]")
@@ -37,15 +35,11 @@ class PlainTokens:
 
     room: int | None = None
 
-    def spans(self, texts: Sequence[str]) -> list[npt.NDArray[np.int64]]:
+    def spans(self, texts: Sequence[str]) -> list[IntArray]:
         """Begin and end of every token in characters."""
-        import numpy as np
-
         found = ([match.span() for match in _PLAIN.finditer(text)] for text in texts)
         return [np.array(spans, dtype=np.int64).reshape(-1, 2) for spans in found]
 
-    def lengths(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
+    def lengths(self, texts: Sequence[str]) -> IntArray:
         """Tokens of each text."""
-        import numpy as np
-
         return np.array([sum(1 for _ in _PLAIN.finditer(text)) for text in texts], dtype=np.int64)
