@@ -19,7 +19,7 @@ from categorize.data.splitting.groups import assign_group_folds, assign_groups
 from categorize.data.splitting.shares import TEST, TRAIN, VALIDATION, Fractions, Units, assign, make_units
 from categorize.predictions import IntArray
 from categorize.recipe.data_sections import Columns, SplitSettings
-from tests.data.test_load import Row, load, where, write
+from tests.data.small_sources import Row, load, where, write
 
 FRACTIONS = Fractions(0.2, 0.1, 42)
 Values = list[tuple[str, ...]]

@@ -22,7 +22,7 @@ from categorize.data.splitting.times import parse_date, read_times
 from categorize.errors import UserError
 from categorize.recipe.data_sections import Columns, Sample, SplitSettings
 from categorize.recipe.sections import LabelsSection
-from tests.data.test_load import SPLITS, Row, comments, fails, ids, load, where, write
+from tests.data.small_sources import SPLITS, Row, comments, fails, ids, load, official, where, write
 
 FRACTIONS = Fractions(0.2, 0.1, 42)
 
@@ -351,8 +351,6 @@ def test_few_training_rows_and_uneven_labels_are_warnings(tmp_path: Path) -> Non
     warnings = load(write(tmp_path / "a.jsonl", rows)).report.warnings
     assert any("fewer than 20 training rows: 'c'" in warning for warning in warnings)
     assert not [warning for warning in warnings if "more than chance" in warning]
-    from tests.data.test_load import official
-
     train, test = comments(200), [{**row, "id": f"t{i}", "label": "a"} for i, row in enumerate(comments(100))]
     data = load(official(tmp_path, train=train, test=test), LabelsSection())
     assert any("more than chance" in w and "'a'" in w and "of test" in w for w in data.report.warnings)
@@ -360,8 +358,6 @@ def test_few_training_rows_and_uneven_labels_are_warnings(tmp_path: Path) -> Non
 
 def test_a_key_that_does_nothing_for_this_source_is_told(tmp_path: Path) -> None:
     rows, held = near_rows(), [{**row, "id": f"h{row['id']}", "text": row["text"] + "了"} for row in near_rows()]
-    from tests.data.test_load import official
-
     both = official(tmp_path, train=rows, test=held)
     warnings = load(both, splits=SplitSettings(test=0.3)).report.warnings
     assert any("data.splits.test: 0.3 has no effect: the source publishes a test split" in w for w in warnings)
@@ -383,8 +379,6 @@ def test_a_key_that_does_nothing_for_this_source_is_told(tmp_path: Path) -> None
 
 
 def test_validation_cut_from_few_rows_says_what_it_costs(tmp_path: Path) -> None:
-    from tests.data.test_load import official
-
     rows = comments(40)
     data = load(official(tmp_path, train=rows[:26], test=rows[26:]))
     held = data.splits.validation.num_rows
