@@ -59,7 +59,7 @@ def check_launch() -> None:
     """Make what the launcher says fit to be read by torch and accelerate too, which take an empty number for an error.
 
     Raises:
-        UserError: one of the numbers is none, or there is no such process in the launch.
+        UserError: one of them is not a number, or the launch has fewer processes.
     """
     for name in NUMBERS:
         if _number(name) is None:

@@ -24,7 +24,7 @@ class Aligned:
     Attributes:
         known: bool [all rows]; which rows of the input have a gold, and so stand in the other arrays.
         gold: label positions [n] (single label, ordinal), indicators [n, labels] (multi-label) or scores [n].
-        predicted: the like, with the mark of this module where there is no valid prediction.
+        predicted: the same of the predictions, with the mark of this module where there is no valid prediction.
         valid: bool [n].
         probabilities: [n, labels], NaN where not scored or not valid; None where the predictor has none.
     """

@@ -87,7 +87,7 @@ OWNED: Final = {
             "data_seed": "follows from the seed at the top level",
             "do_train do_eval do_predict": "is not used: the script trains and evaluates",
             "resume_from_checkpoint": "is the command-line flag --resume (or training.resume: auto)",
-            "ignore_data_skip": "is not used: a resumed run sees the rows that it has not seen",
+            "ignore_data_skip": "is not used: a resumed run sees the rows that it did not see before",
             "enable_jit_checkpoint": "is always on: a run that is told to stop (SIGTERM, SIGUSR1) saves behind its "
             "step and ends with exit status 75; continue it with --resume",
             "restore_callback_states_from_checkpoint": "is always on, so that a resumed run remembers its patience",

@@ -156,7 +156,7 @@ def compare(
 
     Raises:
         UserError: two runs have one name, or they differ in task, rows or labels.
-        ValueError: there is no run, or the differences have several references.
+        ValueError: no run is given, or the differences have several references.
     """
     if not runs:
         raise ValueError("a comparison needs at least one run")

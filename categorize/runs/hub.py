@@ -79,7 +79,7 @@ def check_push(recipe: TrainedRecipe) -> list[str]:
         Lines for the user; one of them says so where the Hub cannot be reached now.
 
     Raises:
-        UserError: the name is none for the Hub, there is no token, the Hub refuses it or it may only read, or the
+        UserError: the Hub cannot have such a name, there is no token, the Hub refuses it or it may only read, or the
             repository is public where the recipe says private.
     """
     from huggingface_hub import constants, get_token
@@ -119,7 +119,7 @@ def check_push(recipe: TrainedRecipe) -> list[str]:
 
 
 def is_hub_model(name_or_path: str) -> bool:
-    """Whether a model's name is one of the Hub, and no folder here."""
+    """Whether a model's name is one of the Hub, not of a folder here."""
     return HubId.parse(name_or_path) is not None and not Path(name_or_path).exists()
 
 

@@ -287,7 +287,7 @@ def test_a_very_long_text_is_a_text(tmp_path: Path) -> None:
         ("no.txt", "x", "the name does not tell the form"),
     ],
 )
-def test_what_is_no_danmu_is_refused_in_one_line(name: str, content: str, message: str, tmp_path: Path) -> None:
+def test_what_is_not_danmu_is_refused_in_one_line(name: str, content: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message) as caught:
         read(put(tmp_path, name, content))
     assert name in str(caught.value) and "\n" not in str(caught.value)

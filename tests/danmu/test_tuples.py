@@ -65,7 +65,7 @@ def test_white_space_between_some_fields_costs_no_tuple() -> None:
     assert not found.rejected
 
 
-def test_a_joint_behind_the_last_tuple_is_no_text() -> None:
+def test_a_joint_behind_the_last_tuple_is_not_a_text() -> None:
     lists = [written(["a", "b"], ";") + ";"] * 3
     style = learn(lists)
     assert cut(lists[0], style).texts == ["a", "b"]

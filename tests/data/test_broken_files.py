@@ -58,7 +58,7 @@ def test_no_bytes_break_a_reader_and_no_record_is_lost(content: bytes, zipped: b
             assert len(table) + blank == sum(bool(record) for record in records[1:])
 
 
-def test_rows_that_a_spreadsheet_left_blank_are_no_rows_and_counted(tmp_path: Path) -> None:
+def test_rows_that_a_spreadsheet_left_blank_are_counted_and_are_not_rows(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(codecs.BOM_UTF8 + "编号,文本,,\r\n1,好,,\r\n,,,\r\n2,,,\r\n,,,\r\n,,,\r\n".encode())
     table = read(path)

@@ -36,7 +36,7 @@ def test_a_template_around_nothing_is_an_empty_text() -> None:
 
 
 @given(st.text(), st.text())
-def test_braces_in_the_data_are_no_placeholders(title: str, body: str) -> None:
+def test_braces_in_the_data_are_not_placeholders(title: str, body: str) -> None:
     plain = InputSpec(Columns(**TWO), "{title}|{body}", ())
     assert plain.text({"title": title, "body": body}) in ((title + "|" + body).strip(), "")
 

@@ -156,7 +156,7 @@ def test_parquet_types_become_strings_and_lists_stay_lists(tmp_path: Path) -> No
     ]
 
 
-def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_not_part_of_the_header(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"\xef\xbb\xbftext,label\nx,y\n")
     assert read(path).table.column_names == ["text", "label"]
@@ -217,13 +217,13 @@ def test_a_missing_file_names_the_one_that_was_meant(tmp_path: Path) -> None:
     assert "no such file" in fails(tmp_path / "nowhere" / "a.csv")
 
 
-def test_a_name_in_a_folder_that_exists_is_no_hub_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_in_a_folder_that_exists_is_not_a_hub_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "comments").mkdir()
     monkeypatch.chdir(tmp_path)
     assert "no such file" in fails("comments/january")
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
+def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
     assert "is a folder" in fails(tmp_path)
 
 
@@ -287,7 +287,7 @@ def test_json_of_the_other_kind_is_told_apart(tmp_path: Path) -> None:
     assert "data.format: json" in fails(tmp_path / "a.jsonl")
 
 
-def test_a_row_that_is_no_object_is_refused(tmp_path: Path) -> None:
+def test_a_row_that_is_not_an_object_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "x"}\n"y"\n')
     assert "line 2" in fails(tmp_path / "a.jsonl")
     (tmp_path / "a.json").write_text('[{"text": "x"}, 3]')

@@ -195,7 +195,7 @@ def test_dates_read_as_people_and_programs_write_them(cell: str, same: str) -> N
     assert parse_date(cell) == parse_date(same) is not None
 
 
-def test_a_cell_that_is_no_time_or_two_forms_are_refused_with_the_row(tmp_path: Path) -> None:
+def test_a_cell_that_is_not_a_time_or_two_forms_are_refused_with_the_row(tmp_path: Path) -> None:
     rows = dated()
     rows[3]["day"] = "gestern"
     assert "row 4 (id c3): 'gestern'" in fails(write(tmp_path / "a.jsonl", rows), splits=BY_TIME)

@@ -141,12 +141,12 @@ def test_scores_share_one_stratum_and_codes_do_not() -> None:
     assert len({stratum_value(value) for value in ("2", "3", "2.81", "v1.2", "nan")}) == 5
 
 
-def test_unlabelled_rows_are_no_part_of_the_quota() -> None:
+def test_unlabelled_rows_are_not_part_of_the_quota() -> None:
     keys, values = made_up(rows=500)
     assert split([*keys, "new"], [*values, None]) == split(keys, values)
 
 
-def test_all_rows_unlabelled_is_no_split_at_all() -> None:
+def test_where_all_rows_are_unlabelled_nothing_is_split() -> None:
     assert split(["a", "b"], [None, None]) == {}
     assert split([], []) == {}
 

@@ -235,7 +235,7 @@ def test_an_invalid_prediction_counts_as_wrong_in_the_headline() -> None:
     assert result["confusion"]["counts"][0] == [1, 0, 0, 0, 1]
 
 
-def test_several_or_no_decided_labels_are_no_answer_to_a_single_label_task() -> None:
+def test_several_or_no_decided_labels_are_not_an_answer_to_a_single_label_task() -> None:
     gold = np.eye(4)[[0, 1]]
     result = measure(SINGLE, gold, Predictions(["a", "b"], decided=[["joy", "worry"], []]))
     assert result["valid"] == 0 and result["accuracy"] == 0.0

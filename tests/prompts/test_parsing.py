@@ -131,7 +131,7 @@ def test_a_label_within_a_word_is_not_counted() -> None:
 
 
 # ---------------------------------------------------------------- codes
-def test_a_code_wins_over_another_label_s_name_and_a_word_of_one_letter_is_no_code() -> None:
+def test_a_code_wins_over_another_label_s_name_and_a_word_of_one_letter_is_not_a_code() -> None:
     labels = LabelSet("single_label", (Label("B"), Label("A"), Label("other")))
     words = ["A", "B", "C"]  # codes that are names of other labels
     assert strict("A", labels, words) == tolerant("A", labels, words) == Answer(("B",))
@@ -142,7 +142,7 @@ def test_a_code_wins_over_another_label_s_name_and_a_word_of_one_letter_is_no_co
     assert strict("c", labels, words) == INVALID
 
 
-def test_a_part_of_a_number_or_of_a_time_is_no_label() -> None:
+def test_a_part_of_a_number_or_of_a_time_is_not_a_label() -> None:
     stars = LabelSet("ordinal", tuple(Label(str(i)) for i in range(1, 6)))
     for text in ("Rating: 4.5", "4.5", "(4.5)", "4,5", "[1:30]", "at 4:30", "Rating: 4.5 of 5"):
         assert tolerant(text, stars) == INVALID, text
@@ -306,7 +306,7 @@ def test_codes_that_differ_in_case_are_told_apart() -> None:
         ("late delivery, good", ("good", "late delivery")),
     ],
 )
-def test_a_list_with_a_part_that_is_no_label_is_not_valid(text: str, labels: tuple[str, ...] | None) -> None:
+def test_a_list_with_a_part_that_is_not_a_label_is_not_valid(text: str, labels: tuple[str, ...] | None) -> None:
     several = LabelSet("multi_label", (Label("good", code="1"), Label("bad"), Label("late delivery"), Label("好看")))
     assert tolerant(text, several) == (Answer(labels) if labels else INVALID)
 

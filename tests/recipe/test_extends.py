@@ -40,7 +40,7 @@ def test_a_circle_is_refused_with_its_chain(write: Write) -> None:
     assert error_of("a.yaml") == "b.yaml:2: extends goes in a circle: a.yaml -> b.yaml -> a.yaml"
 
 
-def test_two_ways_to_one_file_are_no_circle(write: Write) -> None:
+def test_two_ways_to_one_file_are_not_a_circle(write: Write) -> None:
     write("base.yaml", MINIMAL)
     write("a.yaml", "extends: base.yaml\n")
     write("b.yaml", "extends: base.yaml\n")

@@ -93,7 +93,7 @@ def test_a_missing_file_says_what_is_there(write: Write) -> None:
     assert error_of("bert.yaml/x.yaml").startswith("bert.yaml/x.yaml: no such file")
 
 
-def test_a_folder_is_no_recipe(write: Write) -> None:
+def test_a_folder_is_not_a_recipe(write: Write) -> None:
     write("recipes/a.yaml", MINIMAL)
     assert error_of("recipes") == "recipes: is a folder; name a YAML file"
 
@@ -106,7 +106,7 @@ def test_an_empty_file_is_said_to_be_empty(write: Write, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "held"), [("- a\n", "a list"), ("just words\n", "'just words'"), ("3\n", "the number 3")]
 )
-def test_a_file_that_is_no_mapping_says_what_it_holds(write: Write, text: str, held: str) -> None:
+def test_a_file_that_is_not_a_mapping_says_what_it_holds(write: Write, text: str, held: str) -> None:
     assert error_of(write("r.yaml", text)) == f"r.yaml:1: a recipe is a mapping of keys to values, found {held}"
 
 

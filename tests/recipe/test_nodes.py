@@ -164,7 +164,7 @@ def test_a_long_list_is_read_as_a_short_one_is_and_a_long_broken_file_is_told_al
     assert 'a text with a colon needs quotes: c: "d: e"' in refusal(text + "c: d: e\n")
 
 
-def test_many_values_without_aliases_are_no_alias_bomb() -> None:
+def test_many_values_without_aliases_are_not_an_alias_bomb() -> None:
     text = "a: [" + "x, " * MOST_NODES + "y]\n"
     node = read(text)
     assert node.size > MOST_NODES

@@ -7,6 +7,7 @@ import csv
 import json
 import re
 from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -80,42 +81,55 @@ def check_reloaded(path: Path) -> tuple[Any, dict[str, Any]]:
     return predictor, json.loads((path / "metrics.json").read_text())["test"]
 
 
-@pytest.mark.parametrize(
-    ("architecture", "chat", "adapter", "completion"),
-    [
-        ("qwen2", True, None, "names"),
-        ("qwen2", False, {"type": "lora"}, "names"),
-        ("llama", True, {"type": "lora"}, "codes"),
-    ],
-    ids=["full-chat", "lora-plain", "lora-codes"],
-)
-def test_one_label_is_learned_and_scored_as_reported(
-    folder: Path, tiny: Tiny, architecture: str, chat: bool, adapter: dict[str, Any] | None, completion: str
-) -> None:
-    manifest = sft(
-        folder, "one", tiny(architecture, chat=chat, scale=5 if adapter else 1), adapter=adapter,
-        training={"learning_rate": 1e-2} if adapter else {"class_weights": "balanced"},
-        prompt={"system": "Mood of the text:\n{labels}", "completion": completion},
-    )  # fmt: skip
-    if adapter is None:
-        assert manifest["details"]["class_weights"] == pytest.approx({"good": 0.75, "bad": 1.5}, abs=0.05)
-    predictor, metrics = check_reloaded(folder / "outputs/one")
+@pytest.fixture(scope="module")
+def tuned(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a whole chat model that learned one label a row."""
+    folder = tmp_path_factory.mktemp("tuned")
+    write_easy(folder / "rows.csv")
+    with chdir(folder):
+        sft(folder, "one", tiny("qwen2", chat=True))
+    return folder / "outputs/one"
+
+
+def check_learned(path: Path, completion: str = "names") -> None:
+    """A run that learned one label a row, and predicts as reported."""
+    manifest = json.loads((path / "run.json").read_text())
+    predictor, metrics = check_reloaded(path)
     assert metrics["accuracy"] > 0.9 and metrics["valid_rate"] == 1
     assert manifest["details"]["prefix_tokens"] > 10
     assert manifest["details"]["best_metric"] > 0.9
-    prompt = json.loads((folder / "outputs/one/prompt.json").read_text())
+    prompt = json.loads((path / "prompt.json").read_text())
     assert (prompt["codes"] is not None) == (completion == "codes")
     assert predictor.predict_texts(["yyyy 7", "nnnn 9"]).decided == [["good"], ["bad"]]
 
 
-def test_generation_and_scoring_agree_once_the_task_is_learned(folder: Path, tiny: Tiny) -> None:
-    sft(folder, "one", tiny("qwen2", chat=True))
-    texts = pq.read_table(folder / "outputs/one/predictions/test.parquet")["text"].to_pylist()
+def test_one_label_is_learned_and_scored_as_reported(tuned: Path) -> None:
+    check_learned(tuned)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "chat", "completion"),
+    [("qwen2", False, "names"), ("llama", True, "codes")],
+    ids=["plain", "codes"],
+)
+def test_an_adapter_learns_one_label_and_scores_as_reported(
+    folder: Path, tiny: Tiny, architecture: str, chat: bool, completion: str
+) -> None:
+    sft(
+        folder, "one", tiny(architecture, chat=chat, scale=5), adapter={"type": "lora"},
+        training={"learning_rate": 1e-2},
+        prompt={"system": "Mood of the text:\n{labels}", "completion": completion},
+    )  # fmt: skip
+    check_learned(folder / "outputs/one", completion)
+
+
+def test_generation_and_scoring_agree_once_the_task_is_learned(tuned: Path) -> None:
+    texts = pq.read_table(tuned / "predictions/test.parquet")["text"].to_pylist()
     texts += [f"yyyy .... {i}" for i in range(200, 240)] + [f"nnnn zzzz {i}" for i in range(200, 240)]
-    scored = load_predictor("outputs/one").predict_texts(texts)
+    scored = load_predictor(str(tuned)).predict_texts(texts)
     generated = {
         parsing: load_predictor(
-            "outputs/one", section=CausalPredictionSection(mode="generation", parsing=parsing)
+            str(tuned), section=CausalPredictionSection(mode="generation", parsing=parsing)
         ).predict_texts(texts)
         for parsing in ("strict", "tolerant")
     }
@@ -177,8 +191,10 @@ def test_early_stopping_goes_by_the_scored_labels(folder: Path, tiny: Tiny, caps
     ids=lambda one: one["type"],
 )
 def test_other_adapters_train_validate_and_reload(folder: Path, tiny: Tiny, adapter: dict[str, Any]) -> None:
-    manifest = sft(folder, "one", tiny("qwen2", chat=True), "training.num_train_epochs=2", adapter=adapter)
+    training = {"num_train_epochs": 2, "class_weights": "balanced"}
+    manifest = sft(folder, "one", tiny("qwen2", chat=True), adapter=adapter, training=training)
     assert manifest["notes"] == [adapter["type"]]
+    assert manifest["details"]["class_weights"] == pytest.approx({"good": 0.75, "bad": 1.5}, abs=0.05)
     check_reloaded(folder / "outputs/one")
 
 

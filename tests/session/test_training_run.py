@@ -312,7 +312,7 @@ def test_a_missing_model_is_said_before_anything_is_written(folder: Path, capsys
     assert not (folder / "outputs/one").exists()
 
 
-def test_tensorboard_s_files_are_no_part_of_the_checkpoints(folder: Path, tiny: Tiny) -> None:
+def test_tensorboard_s_files_are_not_part_of_the_checkpoints(folder: Path, tiny: Tiny) -> None:
     pytest.importorskip("tensorboardX")
     recipe = str(write_recipe(folder / "one.yaml", model={"name_or_path": str(tiny("bert"))}))
     assert run(recipe, "training.report_to=tensorboard", "training.max_steps=2") == 0

@@ -65,7 +65,7 @@ def test_by_default_the_headline_measure_chooses(tmp_path: Path, task: Task) -> 
 @pytest.mark.parametrize(
     ("task", "metric"), [("single_label", "acuracy"), ("single_label", "mae"), ("regression", "accuracy")]
 )
-def test_a_measure_that_there_is_not_is_refused_before_training(tmp_path: Path, task: Task, metric: str) -> None:
+def test_an_unknown_measure_is_refused_before_training(tmp_path: Path, task: Task, metric: str) -> None:
     with pytest.raises(UserError, match=rf"training\.metric_for_best_model: '{metric}' is not measured") as caught:
         arguments(tmp_path, task, metric_for_best_model=metric)
     assert "\n" not in str(caught.value) and "loss" in str(caught.value)

@@ -110,7 +110,7 @@ def test_a_signal_behind_the_last_step_ends_the_run_there() -> None:
         os.kill(os.getpid(), signal.SIGTERM)  # a launcher passes on what every process was sent
 
 
-def test_data_workers_that_were_told_too_are_no_crash() -> None:
+def test_data_workers_that_were_told_too_are_not_a_crash() -> None:
     said = r"within a step \(worker killed\); .* from the last checkpoint"
     with pytest.raises(StoppedEarly, match=said), stop_on_signals(), deferred():
         os.kill(os.getpid(), signal.SIGTERM)

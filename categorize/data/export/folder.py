@@ -27,7 +27,6 @@ from categorize.writing import json_text, whole_folder
 MANIFEST = "dataset.json"
 SPREADSHEET = "spreadsheet"
 NOT_LABELLED = "-1"
-FORMATS = ("parquet", "csv", "xlsx")
 # What a sheet can hold (Excel specifications and limits).
 _SHEET_ROWS, _CELL_CHARACTERS = 1_048_576, 32_767
 _NOT_IN_SHEETS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
