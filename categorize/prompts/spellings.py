@@ -167,7 +167,7 @@ def _literal(spelling: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _alone(spelling: str) -> re.Pattern[str]:
-    """Matches a text that is the spelling but for marks around it; marks that make another number of it do not count."""
+    """Matches a text that is the spelling but for marks around it; but not where they make another number of it."""
     unsigned = r"(?<![.,+-])" if spelling[0].isdigit() else ""
     return re.compile(rf"[{LEFT}]*{unsigned}({_literal(spelling)})[{RIGHT}]*(?:\s[{RIGHT}#-]*)?\Z")
 
