@@ -135,7 +135,7 @@ def test_every_step_that_a_recipe_may_name_is_there() -> None:
 def test_an_item_names_one_step() -> None:
     with pytest.raises(ValueError, match="found urls and mentions"):
         options(urls={}, mentions={})
-    with pytest.raises(ValueError, match="urls has no options here"):
+    with pytest.raises(ValueError, match="found none"):
         options(urls=None)
 
 
