@@ -2,6 +2,6 @@
 
 from categorize.danmu.files import Settings
 from categorize.danmu.folder import Ingested, ingest
-from categorize.danmu.source import read_danmu
+from categorize.danmu.source import open_danmu, read_danmu
 
-__all__ = ["Ingested", "Settings", "ingest", "read_danmu"]
+__all__ = ["Ingested", "Settings", "ingest", "open_danmu", "read_danmu"]

@@ -13,6 +13,8 @@ from categorize.danmu.files import Settings, stem_of
 from categorize.danmu.folder import REJECTS_FILE, Ingested, ingest
 from categorize.danmu.tasks import APART_FOLDER, COMMENTS_FOLDER
 from categorize.data.columns import rounded
+from categorize.data.reading.files import SourceFile
+from categorize.data.reading.opening import InputFile, ReadOptions
 from categorize.data.reading.raw import RawTable, from_arrow
 from categorize.data.rows import with_columns
 from categorize.errors import UserError
@@ -36,24 +38,42 @@ def read_danmu(source: str, data: DataSection, outputs: str | Path) -> RawTable:
     Columns: those of `merge.SCHEMA` but `clean_text` (a run cleans `text` itself), and those of `data.danmu.labels`.
     Raises UserError as `ingest`, and where the labels have no row_id, one twice, or none of these comments.
     """
-    settings = Settings.from_section(data)
-    options = data.danmu
-    folder = Path(options.folder) if options.folder is not None else default_folder(source, settings, outputs)
-    done = ingest(source, folder, settings)
-    table = _comments(folder)
-    notes = _notes(source, done)
-    if not table.num_rows:
-        raise UserError(f"data.source: {source}: every comment is set apart; see data.danmu.scripted")
-    if options.labels is not None:
-        table, note = _with_labels(table, options.labels)
+    import pyarrow.parquet as pq
+
+    folder, notes = _ingested(source, data, outputs)
+    table = _comments(pq.read_table(folder / COMMENTS_FOLDER))
+    if data.danmu.labels is not None:
+        table, note = _with_labels(table, data.danmu.labels)
         notes.append(note)
     return from_arrow(table, source, notes)
 
 
-def _comments(folder: Path) -> pa.Table:
+def open_danmu(source: str, data: DataSection, outputs: str | Path) -> SourceFile | RawTable:
+    """As `read_danmu`, to be read block by block, unless there are labels to join. Raises UserError as it does."""
+    if data.danmu.labels is not None:
+        return read_danmu(source, data, outputs)
+    folder, notes = _ingested(source, data, outputs)
+    file = InputFile(folder / COMMENTS_FOLDER)
+    file.name = source
+    return SourceFile(file.path, "parquet", file, ReadOptions(), "data.source", _comments, tuple(notes))
+
+
+def _ingested(source: str, data: DataSection, outputs: str | Path) -> tuple[Path, list[str]]:
+    """The folder of the comments, ingested if they are not yet, and notes. Raises UserError where there is none."""
     import pyarrow.parquet as pq
 
-    table = pq.read_table(folder / COMMENTS_FOLDER).drop_columns(["clean_text"])
+    settings = Settings.from_section(data)
+    options = data.danmu
+    folder = Path(options.folder) if options.folder is not None else default_folder(source, settings, outputs)
+    done = ingest(source, folder, settings)
+    if not any(pq.read_metadata(part).num_rows for part in (folder / COMMENTS_FOLDER).glob("*.parquet")):
+        raise UserError(f"data.source: {source}: every comment is set apart; see data.danmu.scripted")
+    return folder, _notes(source, done)
+
+
+def _comments(table: pa.Table) -> pa.Table:
+    """The stored columns as they are read."""
+    table = table.drop_columns(["clean_text"])
     for name in [field.name for field in table.schema if pa.types.is_timestamp(field.type)]:
         # "2021-07-12T04:05:06.000Z": whole seconds need no fraction.
         texts = pc.replace_substring(pc.strftime(table[name], "%Y-%m-%dT%H:%M:%SZ"), ".000Z", "Z")

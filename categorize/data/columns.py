@@ -10,6 +10,7 @@
 | `official` | the published split, or `Source.ALL` |
 | `values` | raw label values, see `raw_values`; null = nobody has labelled the row |
 | `key` | of the unit that stays in one split, see `shares.unit_keys` |
+| `silver` | whether the label is a machine's, see `data.silver` |
 | `node` | the row's text in `NearTexts`; -1 = not compared |
 | `split` | train, validation, test or unlabeled |
 | `text`, `gold`, `gold_score` | see `rows` |
@@ -75,6 +76,7 @@ def extract(
     id_prefix: str = "",
     need_label: bool = True,
     elsewhere: frozenset[str] = frozenset(),
+    hashed: bool = True,
 ) -> pa.Table:
     """The named columns of a raw table, as far as `label_list` of the table above.
 
@@ -84,6 +86,7 @@ def extract(
         id_prefix: stands before made ids, so that those of several split files differ.
         need_label: False where the table may have no label, such as a file of unlabelled rows.
         elsewhere: columns that other files of the source have; those of `OPTIONAL` may be missing here.
+        hashed: whether `content_hash` is made, which splits need.
     """
     columns, table, size = data.columns, raw.table, len(raw)
     texts = text_columns(columns)
@@ -96,7 +99,7 @@ def extract(
                 check_column(name, f"data.columns.{key}", raw)
     if data.splits.by_time is not None and need_label:
         check_column(data.splits.by_time, "data.splits.by_time", raw)
-    strings = {name: _as_strings(table[name]) for name in table.column_names}
+    strings = {name: as_strings(table[name]) for name in table.column_names}
     ids = _ids(strings[columns.id], raw) if columns.id is not None else [f"{id_prefix}{n}" for n in raw.row_numbers]
     documents, seen = ids, Counter[str]()
     if columns.document is not None:
@@ -110,6 +113,7 @@ def extract(
     label = table[columns.label] if named.get("label") else pa.nulls(size, pa.string())
     is_list = pa.types.is_list(label.type)
     text_cells = zip(*(strings[name].to_pylist() for name in texts), strict=True)
+    hashes = [content_key(row) for row in text_cells] if hashed else [None] * size
     return pa.table(
         {
             "file": pa.array([raw.name]).take(pa.array(np.zeros(size, dtype=np.int32))),
@@ -119,7 +123,7 @@ def extract(
             "position": pa.array(positions, pa.int32()),
             "fields": struct_of(strings, size),
             "group": pa.array(groups, pa.string()),
-            "content_hash": pa.array([content_key(row) for row in text_cells], pa.string()),
+            "content_hash": pa.array(hashes, pa.string()),
             "weight": weights,
             "label_text": pa.nulls(size, pa.string()) if is_list else label,
             "label_list": label if is_list else pa.nulls(size, LIST_OF_STRINGS),
@@ -142,7 +146,8 @@ def check_column(name: str, key: str, raw: RawTable) -> None:
     raise UserError(f"{key}: {raw.name} has no column {name!r}{hint}; columns: {', '.join(map(repr, there))}")
 
 
-def _as_strings(column: pa.ChunkedArray) -> pa.Array:
+def as_strings(column: pa.ChunkedArray) -> pa.Array:
+    """A raw column as strings: a list as JSON."""
     if pa.types.is_list(column.type):
         values = [None if v is None else json.dumps(v, ensure_ascii=False) for v in column.to_pylist()]
         return pa.array(values, pa.string())

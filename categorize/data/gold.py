@@ -14,6 +14,7 @@ import pyarrow as pa
 from categorize.data.columns import Cell, label_cells, row_name, split_cell, to_number
 from categorize.data.rows import grouped
 from categorize.errors import UserError
+from categorize.label_rules import RuleBroken
 from categorize.labels import Label, LabelSet, UnknownLabel, spell
 from categorize.recipe.scalars import flow
 from categorize.recipe.wording import counted, similar
@@ -53,6 +54,7 @@ def _read_labels(rows: pa.Table, label_set: LabelSet, separator: str) -> tuple[G
     memory: dict[str | tuple[str, ...], tuple[list[str] | None, tuple[str, ...]]] = {}
     refused: dict[str, list[int]] = {}  # label outside the set -> its rows
     several: list[int] = []
+    broken: dict[str, list[int]] = {}  # rule -> the rows that break it
     cells = label_cells(rows)
     for row, cell in enumerate(cells):
         if cell is None:
@@ -73,6 +75,11 @@ def _read_labels(rows: pa.Table, label_set: LabelSet, separator: str) -> tuple[G
             gold.missing[_shown(cell)] += 1
         elif not label_set.is_multi_label and len(names) != 1:
             several.append(row)
+        elif label_set.row_rules:
+            try:
+                names = label_set.settle(names)
+            except RuleBroken as error:
+                broken.setdefault(str(error), []).append(row)
         gold.labels.append(names)
     faults = [_unknown_message(refused, rows, label_set)] if refused else []
     for file, at in _by_file(rows, several).items():
@@ -80,6 +87,12 @@ def _read_labels(rows: pa.Table, label_set: LabelSet, separator: str) -> tuple[G
             f"{file}: {len(at)} rows have several labels or an empty list, first {row_name(rows, at[0])}: "
             f"{_shown(cells[at[0]])!r}; write labels.task: multi_label"
         )
+    for rule, rows_of_rule in broken.items():
+        for file, at in _by_file(rows, rows_of_rule).items():
+            faults.append(
+                f"{file}: {counted(len(at), 'row')} against labels.rules ({rule.removeprefix('rule: ')}), first "
+                f"{row_name(rows, at[0])}: {_shown(cells[at[0]])!r}; correct them or change labels.rules"
+            )
     return gold, faults
 
 

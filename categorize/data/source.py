@@ -17,6 +17,8 @@ Reader = Callable[[str, DataSection, str | Path], RawTable]
 # Formats with a package of their own, which stands on `data`: the function that reads `data.source`, looked up by name
 # when a recipe asks for the format.
 PACKAGES = {"danmu": "categorize.danmu:read_danmu"}
+# Those that can give the source block by block: the function that says how.
+STREAMS = {"danmu": "categorize.danmu:open_danmu"}
 
 
 def read_source(data: DataSection, outputs: str | Path = "outputs") -> Source:
@@ -37,10 +39,27 @@ def read_source(data: DataSection, outputs: str | Path = "outputs") -> Source:
     if package is not None:
         table = package(source, data, outputs)
         return Source({Source.ALL: table}, table.notes)
-    path = Path(source)
-    if data.format == "hub" or (data.format is None and not path.exists() and may_be_hub_id(source)):
+    if is_hub(data, source):
         return read_hub(data, source)
-    if data.format == "dataset" or (data.format is None and is_saved_dataset(path)):
-        return read_saved(path)
+    if is_saved(data, source):
+        return read_saved(Path(source))
     table = read_file(source, data, "data.source")
     return Source({Source.ALL: table}, table.notes)
+
+
+def is_hub(data: DataSection, source: str) -> bool:
+    """Whether a source is a dataset of the Hub."""
+    return data.format == "hub" or (data.format is None and not Path(source).exists() and may_be_hub_id(source))
+
+
+def is_saved(data: DataSection, source: str) -> bool:
+    """Whether a source is a folder that `datasets` saved."""
+    return data.format == "dataset" or (data.format is None and is_saved_dataset(Path(source)))
+
+
+def is_file(data: DataSection) -> bool:
+    """Whether a source is one file, or a folder of Parquet parts, of a format without a package of its own."""
+    source = data.source
+    return (
+        isinstance(source, str) and data.format not in PACKAGES and not (is_hub(data, source) or is_saved(data, source))
+    )

@@ -14,6 +14,7 @@ import pyarrow.compute
 from categorize.data.cleaning.report import CleaningTrace
 from categorize.data.columns import (
     OPTIONAL,
+    check_column,
     extract,
     label_cells,
     missing_spellings,
@@ -37,11 +38,12 @@ from categorize.data.splitting.shares import Fractions, unit_keys
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.processes import is_main_process
-from categorize.recipe.data_sections import DataSection
+from categorize.recipe.data_sections import GOLD_SOURCES, DataSection
 from categorize.recipe.sections import LabelsSection, PromptSection, RecipeBase
 from categorize.recipe.template import Template
 
 default_split_file = stored.default_split_file
+LABELLED_TABLE = {"source", "duplicate_of", "teacher"}  # columns by which the table of a labelling run is known
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,7 @@ def load_data(
     rows, lacking = _extract(source, data)
     values = raw_values(label_cells(rows), data.label_separator, missing_spellings(labels))
     rows = with_columns(rows, {"values": pa.array(values, LIST_OF_STRINGS), "key": _keys(rows, data)})
+    rows = with_columns(rows, {"silver": _silver(rows, data)})
     near, rows = _near(rows, data)
     known = {} if resplit or split_file is None else stored.read_assignment(split_file, data)
     assignment = assign_rows(rows, data, known, near)
@@ -186,8 +189,9 @@ def load_data(
         near_train=_near_train(rows, near),
     )
     ids, shared = _distinct_ids(rows)
-    notes = [*source.notes, *lacking, *assignment.notes, *shared]
-    report = describe(name, notes, assignment.warnings, rows, splits.near_train, label_set, gold, data, trace.report)
+    notes = [*source.notes, *lacking, *assignment.notes, *shared, *_on_silver(rows, data)]
+    warnings = [*assignment.warnings, *_unmarked_silver(rows, data)]
+    report = describe(name, notes, warnings, rows, splits.near_train, label_set, gold, data, trace.report)
     left_out = rows.select([*COLUMN_TYPES, "reason"]).filter(rows["reason"].is_valid())
     return LoadedData(label_set, input_spec, splits, report, left_out, with_columns(places, {"id": ids}))
 
@@ -198,6 +202,8 @@ def _extract(source: Source, data: DataSection) -> tuple[pa.Table, list[str]]:
     parts: list[pa.Table] = []
     notes: list[str] = []
     everywhere = dict.fromkeys(name for raw in source.tables.values() for name in raw.table.column_names)
+    if data.silver is not None and data.silver.column not in everywhere:
+        check_column(data.silver.column, "data.silver.column", next(iter(source.tables.values())))
     named = named_columns(data.columns)
     for split, raw in source.tables.items():
         prefix = f"{split}-" if source.is_split else ""
@@ -223,6 +229,43 @@ def _keys(rows: pa.Table, data: DataSection) -> list[str]:
     documents = trimmed(fields.field(data.columns.document)) if data.columns.document is not None else None
     groups = rows["group"].to_pylist() if data.columns.group is not None else None
     return unit_keys(rows["content_hash"].to_pylist(), documents, groups)
+
+
+def _silver(rows: pa.Table, data: DataSection) -> pa.Array:
+    """Which rows have a machine's label, as `data.silver` tells."""
+    if data.silver is None:
+        return pa.array(np.zeros(rows.num_rows, dtype=bool))
+    sources = pa.array(trimmed(fields_of(rows).field(data.silver.column)), pa.string())
+    by_people = pa.compute.is_in(sources, value_set=pa.array([*data.silver.gold, None], pa.string()))
+    labelled = rows["values"].combine_chunks().is_valid()
+    return pa.compute.and_(labelled, pa.compute.invert(by_people))
+
+
+def _on_silver(rows: pa.Table, data: DataSection) -> list[str]:
+    """How many rows have a machine's label, and how many of them train."""
+    if data.silver is None:
+        return []
+    silver = rows.filter(rows["silver"])
+    train = pa.compute.equal(silver.filter(silver["reason"].is_null())["split"], "train")
+    by_source = Counter(trimmed(fields_of(silver).field(data.silver.column)))
+    shown = ", ".join(f"{value} {n:,}" for value, n in by_source.most_common())
+    told = f"{silver.num_rows:,} rows with a silver label ({data.silver.column}: {shown or 'none'})"
+    return [f"{told}; {pa.compute.sum(train).as_py() or 0:,} of them train, none is held out"]
+
+
+def _unmarked_silver(rows: pa.Table, data: DataSection) -> list[str]:
+    """What to say of held-out rows of a labelling run's table that a teacher labelled."""
+    fields = fields_of(rows)
+    if data.silver is not None or not {child.name for child in fields.type} >= LABELLED_TABLE:
+        return []
+    held_out = pa.compute.is_in(rows["split"], value_set=pa.array(["validation", "test"]))
+    sources = Counter(fields.field("source").filter(held_out.combine_chunks()).to_pylist())
+    if not (n := sum(count for one, count in sources.items() if one and one not in GOLD_SOURCES)):
+        return []
+    return [
+        f"{n:,} rows of validation and test have their label from a teacher (column 'source'): measures tell how well "
+        "it is repeated, not how right labels are; data.silver: {} keeps such rows in training"
+    ]
 
 
 def _near(rows: pa.Table, data: DataSection) -> tuple[NearTexts | None, pa.Table]:

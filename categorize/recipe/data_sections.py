@@ -31,6 +31,7 @@ SplitName = Literal["train", "validation", "test", "unlabeled"]
 
 SAMPLED_SPLITS: tuple[SplitName, ...] = ("train", "unlabeled")
 DEFAULT_CLEANING: tuple[CleaningStep, ...] = ("nfkc", "control_characters", "whitespace")
+GOLD_SOURCES = ("gold", "reviewed")
 FILLER_LANGUAGES: tuple[FillerLanguage, ...] = ("en", "zh")
 FORMAT_OF_SUFFIX = {
     ".csv": "csv",
@@ -94,6 +95,18 @@ class Columns(Section):
 
 
 Word = Annotated[str, Field(min_length=1)]
+
+
+class Silver(Section):
+    """Which rows have a label by a machine: they train, and are never held out."""
+
+    column: str = Field(
+        "source", description="Column that says whose label it is; a labelling run's table has this one."
+    )
+    gold: Annotated[list[Word], Field(min_length=1)] = Field(
+        default_factory=lambda: list(GOLD_SOURCES),
+        description="What stands there for labels by people; an empty cell does, too. All else is silver.",
+    )
 
 
 class ReplaceOptions(Section):
@@ -284,7 +297,7 @@ class DataSection(Section):
     """Where the rows come from and how they become text."""
 
     source: str | SourceFiles = Field(
-        description="Path of a file, a saved dataset folder, a Hub dataset id, or files by split."
+        description="Path of a file, a folder of Parquet parts or a saved dataset, a Hub dataset id, or files by split."
     )
     format: Literal["csv", "tsv", "json", "jsonl", "parquet", "xlsx", "dataset", "hub", "danmu"] | None = Field(
         None,
@@ -313,6 +326,11 @@ class DataSection(Section):
     )
     segments: Segments = Field(default_factory=Segments)
     splits: SplitSettings = Field(default_factory=SplitSettings)
+    silver: Silver | None = Field(
+        None,
+        description="Rows labelled by a teacher only train, and are left out where a held-out text is nearly theirs. "
+        "{}: told by the column source.",
+    )
     dedupe: Literal["none", "exact", "near"] = Field(
         "none",
         description="Leave out training rows whose text (exact: the same; near: nearly) and gold an earlier one has.",

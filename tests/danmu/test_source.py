@@ -11,6 +11,7 @@ import pytest
 
 from categorize.data.source import read_source
 from categorize.data.splits import load_data
+from categorize.data.stream import stream_rows
 from categorize.errors import UserError
 from categorize.recipe.data_sections import DataSection
 from categorize.recipe.sections import LabelsSection
@@ -121,3 +122,16 @@ def test_every_comment_of_the_real_files_is_accounted_for(tmp_path: Path) -> Non
         counts = ingest(str(file), tmp_path / file.name, Settings()).counts
         assert counts.elements == elements > 300
         assert counts.parsed + sum(counts.set_apart.values()) == elements  # each is well-formed: none is rejected
+
+
+def test_a_stream_of_danmu_gives_the_comments_that_are_read_whole(
+    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("categorize.data.reading.formats._ROWS", 1000)
+    whole = read_source(section(generated), tmp_path).tables["all"]
+    stream = stream_rows(section(generated), outputs=tmp_path)
+    blocks = list(stream)
+    assert len(blocks) > 4 and stream.rows == len(whole)
+    fields = [row for block in blocks for row in block["fields"].to_pylist()]
+    assert fields == whole.table.to_pylist()
+    assert stream.notes == list(whole.notes)

@@ -16,9 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from categorize.data.reading import opening, raw
-from categorize.data.reading.delimited import parse_csv, parse_tsv
 from categorize.data.reading.files import read_file
-from categorize.data.reading.formats import parse_json, parse_jsonl
+from categorize.data.reading.formats import parse
 from categorize.data.reading.opening import InputFile, ReadOptions
 from categorize.data.reading.progress import Progress
 from categorize.data.reading.raw import RawTable
@@ -27,7 +26,7 @@ from categorize.errors import UserError
 from tests.data.test_readers import fails, read, section, spreadsheet
 from tests.recipes import load_recipe
 
-PARSERS = (parse_csv, parse_tsv, parse_jsonl, parse_json)
+FORMATS = ("csv", "tsv", "jsonl", "json")
 
 
 # ---------------------------------------------------------------- fuzzing
@@ -42,16 +41,16 @@ def csv_like() -> st.SearchStrategy[bytes]:
 @settings(max_examples=400)
 @given(csv_like(), st.booleans(), st.sampled_from([None, "gb18030", "utf-16", "latin-1"]))
 def test_no_bytes_break_a_reader_and_no_record_is_lost(content: bytes, zipped: bool, encoding: str | None) -> None:
-    for parse in PARSERS:
+    for form in FORMATS:
         file = InputFile("fuzz", gzip.compress(content) if zipped else content)
         try:
-            table = parse(file, ReadOptions(encoding=encoding))
+            table = parse(form, file, ReadOptions(encoding=encoding))
         except UserError as error:
             assert "\n" not in str(error)
             assert str(error).startswith("fuzz")
             continue
         assert len(table) == table.table.num_rows == len(set(table.row_numbers.tolist())) > 0
-        if parse is parse_csv:
+        if form == "csv":
             text = content.decode(encoding or "utf-8-sig").replace("\x00", "")
             records = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline="")))
             blank = sum(int(note.split()[1]) for note in table.notes if "separators alone" in note)
@@ -78,7 +77,7 @@ def test_every_cell_that_was_written_is_read_in_any_encoding(rows: list[tuple[st
     out = io.StringIO(newline="")
     csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows([("id", "text", "label"), *rows])
     file = InputFile("x.csv", out.getvalue().encode(encoding))
-    table = parse_csv(file, ReadOptions(encoding=None if encoding.startswith("utf") else encoding))
+    table = parse("csv", file, ReadOptions(encoding=None if encoding.startswith("utf") else encoding))
     cells = zip(*(table.table[name].to_pylist() for name in ("id", "text", "label")), strict=True)
     assert [tuple(cell or "" for cell in row) for row in cells] == rows
 

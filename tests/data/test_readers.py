@@ -18,8 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from categorize.data.reading.delimited import parse_csv
-from categorize.data.reading.formats import parse_jsonl
+from categorize.data.reading.formats import parse
 from categorize.data.reading.opening import InputFile, ReadOptions
 from categorize.data.reading.raw import RawTable
 from categorize.data.source import read_source
@@ -102,7 +101,7 @@ def test_every_format_gives_the_same_strings(tmp_path: Path, form: str, zipped: 
 def test_csv_cells_come_back_as_they_were_written(cells: list[tuple[str, str]]) -> None:
     out = io.StringIO(newline="")
     csv.writer(out, quoting=csv.QUOTE_ALL).writerows([("a", "b"), *cells])
-    table = parse_csv(InputFile("x.csv", out.getvalue().encode()), ReadOptions()).table
+    table = parse("csv", InputFile("x.csv", out.getvalue().encode()), ReadOptions()).table
     assert [(row["a"] or "", row["b"] or "") for row in table.to_pylist()] == cells
 
 
@@ -112,7 +111,7 @@ JSON_VALUES = st.none() | st.text(st.characters(exclude_categories=["Cs"])) | st
 @given(st.lists(st.fixed_dictionaries({}, optional={"a": JSON_VALUES, "b": JSON_VALUES}), min_size=1))
 def test_json_lines_come_back_as_strings(rows: list[dict[str, Any]]) -> None:
     content = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows).encode()
-    table = parse_jsonl(InputFile("x.jsonl", content), ReadOptions()).table
+    table = parse("jsonl", InputFile("x.jsonl", content), ReadOptions()).table
     expected = [
         {
             key: value if (value := row.get(key)) is None or isinstance(value, str) else json.dumps(value)

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,14 @@ from categorize.data.rows import fields_of
 from categorize.data.splits import LoadedData
 from categorize.errors import UserError
 from categorize.recipe.sections import RecipeBase
-from categorize.writing import json_text, whole_folder
+from categorize.writing import json_text, open_text, whole_folder
 
 MANIFEST = "dataset.json"
 SPREADSHEET = "spreadsheet"
 NOT_LABELLED = "-1"
 # What a sheet can hold (Excel specifications and limits).
-_SHEET_ROWS, _CELL_CHARACTERS = 1_048_576, 32_767
+_SHEET_ROWS, _CELL_CHARACTERS, _TITLE_CHARACTERS = 1_048_576, 32_767, 31
+_NOT_IN_TITLES = re.compile(r"[\[\]:*?/\\]")
 _NOT_IN_SHEETS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
@@ -182,40 +184,47 @@ def label_cells(values: Sequence[Any], separator: str) -> list[str]:
     return [cell(value) for value in values]
 
 
-def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[str | float]], *, excel: bool) -> None:
-    """Write a csv or, by the name, an xlsx file; `excel`: a csv that Excel reads as UTF-8.
+def write_rows(
+    path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]], *, excel: bool, title: str | None = None
+) -> None:
+    """Write a csv, tsv or, by the name, an xlsx file; csv and tsv gzipped where the name says so.
+
+    Args:
+        rows: texts and numbers; in a sheet dates and the like too. A row without cells is a blank one.
+        excel: a csv that Excel reads as UTF-8.
+        title: of the sheet; the file's name by default.
 
     Raises UserError where openpyxl is missing, or a sheet cannot hold the rows.
     """
     if path.suffix == ".xlsx":
-        _write_sheet(path, header, rows)
+        _write_sheet(path, header, rows, title or path.stem)
         return
     # With the byte order mark, Excel reads UTF-8, and so Chinese text, as such.
-    with path.open("w", encoding="utf-8-sig" if excel else "utf-8", newline="") as file:
+    with open_text(path, "utf-8-sig" if excel else "utf-8") as file:
         # Line ends of RFC 4180: with "\n" alone, Python before 3.13 leaves a carriage return within a cell unquoted.
-        writer = csv.writer(file, lineterminator="\r\n")
+        delimiter = "\t" if ".tsv" in path.suffixes[-2:] else ","
+        writer = csv.writer(file, lineterminator="\r\n", delimiter=delimiter)
         writer.writerow(header)
         writer.writerows(rows)
 
 
-def _write_sheet(path: Path, header: Sequence[str], rows: Iterable[Sequence[str | float]]) -> None:
+def _write_sheet(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]], title: str) -> None:
     try:
         from openpyxl import Workbook
         from openpyxl.cell import WriteOnlyCell
     except ImportError:
-        raise UserError("--format xlsx needs openpyxl: pip install 'categorize[xlsx]', or write --format csv") from None
+        raise UserError("xlsx files need openpyxl: pip install 'categorize[xlsx]', or write csv") from None
     book = Workbook(write_only=True)
-    sheet = book.create_sheet(path.stem)
-    sheet.append(list(header))
-    for number, row in enumerate(rows, 2):
+    sheet = book.create_sheet(_NOT_IN_TITLES.sub(" ", title)[:_TITLE_CHARACTERS])
+    for number, row in enumerate(chain([header], rows), 1):
         if number > _SHEET_ROWS:
-            raise UserError(f"{path.name}: a sheet holds {_SHEET_ROWS} rows, there are more; write --format csv")
+            raise UserError(f"{path.name}: a sheet holds {_SHEET_ROWS} rows, there are more; write csv")
         cells: list[Any] = list(row)
         for i, value in enumerate(row):
             if isinstance(value, str):
                 if len(value) > _CELL_CHARACTERS:
                     long = f"row {number} (id {row[0]}): a text of {len(value)} characters"
-                    raise UserError(f"{path.name}: {long}, a cell holds {_CELL_CHARACTERS}; write --format csv")
+                    raise UserError(f"{path.name}: {long}, a cell holds {_CELL_CHARACTERS}; write csv")
                 cells[i] = WriteOnlyCell(sheet, value=_NOT_IN_SHEETS.sub("\ufffd", value))
                 cells[i].data_type = "s"  # "=1+1" is a text here, not a formula
         sheet.append(cells)

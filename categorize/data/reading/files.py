@@ -1,35 +1,114 @@
-"""One file in, a raw table out: its format from the name or the recipe."""
+"""Files in, blocks of rows or raw tables out: the format from the name or the recipe; a folder of Parquet parts is one
+file."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from categorize.data.reading.formats import PARSERS
+import numpy as np
+import pyarrow as pa
+
+from categorize.data.reading.formats import PARSERS, parquet_rows, whole_table
 from categorize.data.reading.opening import InputFile, ReadOptions
-from categorize.data.reading.raw import SPLIT_ALIASES, SPLIT_NAMES, RawTable
+from categorize.data.reading.raw import SPLIT_ALIASES, SPLIT_NAMES, Block, RawTable
 from categorize.errors import UserError
 from categorize.recipe.data_sections import FORMAT_OF_SUFFIX, DataSection, format_of_name
 from categorize.recipe.wording import similar
 
+PART = ".parquet"
 
-def read_file(path: str | Path, data: DataSection | None = None, key: str = "data.source") -> RawTable:
-    """Read one file; `data` gives the format and the sheet where the name does not tell.
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file, or a folder of Parquet parts, and how it is read.
+
+    Attributes:
+        change: what is done to the typed columns of parts.
+        told: notes that are known before it is read.
+    """
+
+    path: Path
+    form: str
+    file: InputFile
+    options: ReadOptions
+    key: str
+    change: Callable[[pa.Table], pa.Table] | None = None
+    told: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As messages name it."""
+        return self.file.name
+
+    @property
+    def is_zipped_parquet(self) -> bool:
+        """Whether it is a Parquet file that has to be unzipped before its columns are known."""
+        return self.form == "parquet" and self.path.is_file() and self.file.is_zipped
+
+    def blocks(self) -> Iterator[Block]:
+        """Its rows from the beginning. Raises UserError: see `read_source`."""
+        self.file.notes[:] = self.told
+        try:
+            if self.path.is_dir():
+                yield from self._parts()
+                return
+            if not self.file.head().strip():
+                raise UserError(f"{self.path}: the file is empty, or begins with 64 KB of nothing")
+            yield from PARSERS[self.form](self.file, self.options)
+        except OSError as error:
+            raise UserError(f"{self.key}: {self.path} cannot be read: {error.strerror or error}") from None
+
+    def _parts(self) -> Iterator[Block]:
+        """Rows of all parts in the order of their names, numbered through; a part may be without rows."""
+        number = 1
+        for part in parts_of(self.path):
+            for block in parquet_rows(InputFile(part)):
+                assert isinstance(block.columns, pa.Table)
+                columns, numbers = self.changed(block.columns), np.arange(number, number + len(block.numbers))
+                yield replace(block, name=self.file.name, columns=columns, numbers=numbers)
+                number += len(block.numbers)
+        if number == 1:
+            raise UserError(f"{self.path}: the folder holds no row")
+
+    def changed(self, columns: pa.Table) -> pa.Table:
+        """Typed columns as they are read."""
+        return columns if self.change is None else self.change(columns)
+
+    def table(self) -> RawTable:
+        """All of it."""
+        return whole_table(self.blocks(), self.file)
+
+
+def open_file(path: str | Path, data: DataSection | None = None, key: str = "data.source") -> SourceFile:
+    """A file by its path; `data` gives the format and the sheet where the name does not tell.
 
     Raises:
-        UserError: see `read_source`.
+        UserError: there is no such file, or its name does not tell a format.
     """
     path = Path(path)
-    check_is_file(path, key)
+    if not parts_of(path):
+        check_is_file(path, key)
     wanted = data.format if data is not None else None
-    form = wanted if wanted in PARSERS else _format_of(path, key)
-    file = InputFile(path)
+    form = "parquet" if path.is_dir() else wanted if wanted in PARSERS else _format_of(path, key)
     options = ReadOptions(data.sheet, data.encoding) if data is not None else ReadOptions()
-    try:
-        if not file.head().strip():
-            raise UserError(f"{path}: the file is empty, or begins with 64 KB of nothing")
-        return PARSERS[form](file, options)
-    except OSError as error:
-        raise UserError(f"{key}: {path} cannot be read: {error.strerror or error}") from None
+    return SourceFile(path, form, InputFile(path), options, key)
+
+
+def read_file(path: str | Path, data: DataSection | None = None, key: str = "data.source") -> RawTable:
+    """Read one file, see `open_file`. Raises UserError: see `read_source`."""
+    return open_file(path, data, key).table()
+
+
+def parts_of(path: Path) -> list[Path]:
+    """The Parquet files of a folder that holds parts of one table, by name; none where it is something else."""
+    if not path.is_dir():
+        return []
+    files = [item for item in path.iterdir() if not item.name.startswith((".", "_")) and item.is_file()]
+    parts = sorted(item for item in files if item.suffix == PART)
+    is_split = any(SPLIT_ALIASES.get(stem, stem) in SPLIT_NAMES for stem in (item.name.split(".")[0] for item in parts))
+    return [] if is_split else parts
 
 
 def _format_of(path: Path, key: str) -> str:

@@ -32,6 +32,7 @@ class InputFile:
     def __init__(self, path: str | Path, content: bytes | None = None) -> None:
         self.path, self.name, self.content = Path(path), str(path), content
         self.notes: list[str] = []
+        self.is_silent = False  # whether something else tells how far the work has come
         self._inner: BinaryIO | None = None  # of the last `open`
 
     @property
@@ -86,7 +87,7 @@ class InputFile:
                     if "\x00" in line:
                         cleaned += 1
                         line = line.replace("\x00", "")
-                    if not number % _EVERY:
+                    if not number % _EVERY and not self.is_silent:
                         progress.update(self.position(), number)
                     yield line
         except UnicodeError:

@@ -80,6 +80,53 @@ def batches(rows: Iterable[tuple[int, Row, int]]) -> Iterator[tuple[list[int], l
         yield numbers, held
 
 
+def chunk_rows() -> int:
+    """How many rows a parser may hold at a time beside a batch; batches are whole multiples of it."""
+    return min(_BATCH, 250)
+
+
+def batches_of(chunks: Iterable[tuple[list[int], list[Row], int]]) -> Iterator[tuple[list[int], list[Row]]]:
+    """As `batches`, of rows that come some at a time: their numbers, themselves, and their characters."""
+    numbers: list[int] = []
+    held: list[Row] = []
+    characters = 0
+    for some, rows, size in chunks:
+        numbers += some
+        held += rows
+        characters += size
+        if len(held) >= _BATCH or characters >= _BATCH_CHARACTERS:
+            yield numbers, held
+            numbers, held, characters = [], [], 0
+    if held:
+        yield numbers, held
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some rows of a file as the parser of its format gives them: each value as the format has it, not yet a string.
+
+    Attributes:
+        name: the file, or the sheet, as messages name it.
+        columns: Python values by column, or typed Arrow columns.
+        numbers: where each row stands, see `RawTable`.
+        header: where the header stands, of formats that have one.
+    """
+
+    name: str
+    columns: Mapping[str, Sequence[Any]] | pa.Table
+    numbers: Sequence[int] | npt.NDArray[np.int64]
+    header: int = 1
+
+    @classmethod
+    def of_rows(
+        cls, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], numbers: Sequence[int], header: int = 1
+    ) -> Block:
+        """Rows of cells, one a column; an empty string is null."""
+        cells = zip(*rows, strict=True)
+        values = {c: [None if v == "" else v for v in column] for c, column in zip(columns, cells, strict=True)}
+        return cls(name, values, numbers, header)
+
+
 class TableBuilder:
     """A raw table from batches of Python values, which are Arrow columns as soon as they are added.
 
@@ -92,14 +139,18 @@ class TableBuilder:
         self._numbers: list[npt.NDArray[np.int64]] = []
         self._broken = 0
 
-    def add_rows(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], numbers: Sequence[int]) -> None:
-        """Add rows of cells, one a column; an empty string is null."""
-        cells = zip(*rows, strict=True)
-        self.add(
-            {c: [None if v == "" else v for v in values] for c, values in zip(columns, cells, strict=True)}, numbers
-        )
+    def __len__(self) -> int:
+        return sum(map(len, self._numbers))
 
-    def add(self, columns: Mapping[str, Sequence[Any]], row_numbers: Sequence[int]) -> None:
+    def add_block(self, block: Block) -> None:
+        """Add the rows of a block; a column that other blocks lack is null there."""
+        if isinstance(block.columns, pa.Table):
+            self._parts.append({name: cast.combine_chunks() for name, cast in _casts(block.columns, self.name).items()})
+            self._numbers.append(np.asarray(block.numbers, dtype=np.int64))
+        else:
+            self.add(block.columns, block.numbers)
+
+    def add(self, columns: Mapping[str, Sequence[Any]], row_numbers: Sequence[int] | npt.NDArray[np.int64]) -> None:
         """Add rows; a column that other batches lack is null there."""
         arrays: dict[str, pa.Array] = {}
         for column, values in columns.items():
@@ -114,26 +165,24 @@ class TableBuilder:
         self._parts.append(arrays)
         self._numbers.append(np.asarray(row_numbers, dtype=np.int64))
 
-    def finish(self, notes: Iterable[str] = (), drop_empty: Iterable[str] = (), empty: str | None = None) -> RawTable:
-        """The table of all rows, without those columns of `drop_empty` that hold nothing.
+    def take(self) -> RawTable:
+        """The table of the rows that were added since the last call; its notes are on all rows so far."""
+        table = self.finish()
+        self._parts, self._numbers = [], []
+        return table
 
-        Raises UserError where a cell is larger than any text, and, with the reason `empty`, where there is no row.
-        """
-        if empty is not None and not self._parts:
-            raise UserError(f"{self.name}: {empty}")
+    def finish(self, notes: Iterable[str] = ()) -> RawTable:
+        """The table of all rows. Raises UserError where a cell is larger than any text."""
         names = dict.fromkeys(name for part in self._parts for name in part)
         columns: dict[str, pa.ChunkedArray] = {}
         for name in names:
             is_list = any(name in part and part[name].type == LIST_OF_STRINGS for part in self._parts)
             kind = LIST_OF_STRINGS if is_list else pa.string()
             chunks = [
-                _as_kind(part[name], kind) if name in part else pa.nulls(len(numbers), kind)
+                as_kind(part[name], kind) if name in part else pa.nulls(len(numbers), kind)
                 for part, numbers in zip(self._parts, self._numbers, strict=True)
             ]
             columns[name] = pa.chunked_array(chunks, kind)
-        for name in drop_empty:
-            if name in columns and columns[name].null_count == len(columns[name]):
-                del columns[name]
         numbers = np.concatenate(self._numbers) if self._numbers else np.empty(0, dtype=np.int64)
         table = pa.table(columns)
         check_cells(table, numbers, self.name)
@@ -170,7 +219,7 @@ def check_cells(table: pa.Table, row_numbers: npt.NDArray[np.int64], name: str) 
             start += len(chunk)
 
 
-def _as_kind(values: pa.Array, kind: pa.DataType) -> pa.Array:
+def as_kind(values: pa.Array, kind: pa.DataType) -> pa.Array:
     """A column of single values as one of lists, where another batch holds lists."""
     if values.type == kind:
         return values
@@ -195,17 +244,26 @@ def scalar(value: Any) -> str | None:
 def from_arrow(table: pa.Table, name: str, notes: Iterable[str] = ()) -> RawTable:
     """A raw table from typed Arrow columns. Raises UserError for duplicate column names and for binary columns."""
     check_columns(table.column_names, name)
-    arrays = {column: _cast(table[column], f"{name}: column {column!r}") for column in table.column_names}
+    arrays = _casts(table, name)
     numbers = np.arange(1, table.num_rows + 1, dtype=np.int64)
     check_cells(pa.table(arrays), numbers, name)
     return RawTable(pa.table(arrays), name, numbers, tuple(notes))
+
+
+def becomes_list(kind: pa.DataType) -> bool:
+    """Whether a typed column becomes one of lists."""
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _casts(table: pa.Table, name: str) -> dict[str, pa.ChunkedArray]:
+    return {column: _cast(table[column], f"{name}: column {column!r}") for column in table.column_names}
 
 
 def _cast(values: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
     kind = values.type
     if pa.types.is_dictionary(kind):
         return _cast(values.cast(kind.value_type), where)
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    is_list = becomes_list(kind)
     if is_list and pa.types.is_nested(kind.value_type):
         items = [None if v is None else [scalar(i) for i in v] for v in values.to_pylist()]
         return pa.chunked_array([items], LIST_OF_STRINGS)

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from categorize.data.reading.opening import InputFile, ReadOptions
 from categorize.data.reading.progress import Progress
-from categorize.data.reading.raw import RawTable, TableBuilder, batches, check_columns, scalar
+from categorize.data.reading.raw import Block, batches, check_columns, scalar
 from categorize.errors import UserError
 
 _CHUNK = 1 << 22
@@ -26,7 +26,7 @@ _FORMULA = re.compile(
 _ERROR = re.compile(rb'<c r="([A-Z]+\d+)"[^>]* t="e"', re.ASCII)
 
 
-def parse_xlsx(file: InputFile, options: ReadOptions) -> RawTable:
+def xlsx_blocks(file: InputFile, options: ReadOptions) -> Iterator[Block]:
     """One sheet of a spreadsheet, its first filled row as header. Whole numbers read "2", dates as ISO 8601.
 
     A formula gives the value that was saved with it.
@@ -40,30 +40,33 @@ def parse_xlsx(file: InputFile, options: ReadOptions) -> RawTable:
         title = f"{file.name}, sheet {page.name!r}"
         if page.start is None:
             raise UserError(f"{title}: the sheet is empty; sheets: {', '.join(map(repr, book.sheet_names))}")
-        notes = [*_merged(page, title), *_hidden(content, page.name, title)]
-        return _table(page, title, notes)
+        file.notes += [*_merged(page, title), *_hidden(content, page.name, title)]
+        yield from _blocks(page, title)
     except (python_calamine.CalamineError, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         way_out = "save it as .xlsx without a password"
         raise UserError(f"{file.name}: not a readable spreadsheet ({reason}); {way_out}") from None
 
 
-def _table(page: Any, title: str, notes: list[str]) -> RawTable:
+def _blocks(page: Any, title: str) -> Iterator[Block]:
     top = page.start[0]
     rows = enumerate(page.iter_rows(), 1)
     header = next([(scalar(cell) or "").strip() for cell in row] for number, row in rows if number == top + 1)
-    columns = [name or f"column {i}" for i, name in enumerate(header, page.start[1] + 1)]
     check_columns([name for name in header if name], title)
-    builder = TableBuilder(title)
+    # A column without a header is kept where it holds something.
+    nameless = [i for i, name in enumerate(header) if not name]
+    held = {i for row in (page.iter_rows() if nameless else ()) for i in nameless if row[i] not in _EMPTY}
+    kept = [i for i, name in enumerate(header) if name or i in held]
+    columns = [header[i] or f"column {i + page.start[1] + 1}" for i in kept]
     progress = Progress(f"reading {title}", page.total_height)
-    filled = ((number, row, 0) for number, row in rows if any(cell not in _EMPTY for cell in row))
+    filled = ((number, [row[i] for i in kept], 0) for number, row in rows if any(cell not in _EMPTY for cell in row))
+    numbers: list[int] = []
     for numbers, some in batches(filled):
-        builder.add_rows(columns, some, numbers)
+        yield Block.of_rows(title, columns, some, numbers, top + 1)
         progress.update(numbers[-1], numbers[-1])
     progress.finish()
-    # A column without a header is kept where it holds something.
-    unnamed = [column for column, name in zip(columns, header, strict=True) if not name]
-    return builder.finish(notes, drop_empty=unnamed, empty="there is a header but no row")
+    if not numbers:
+        raise UserError(f"{title}: there is a header but no row")
 
 
 def _merged(page: Any, title: str) -> list[str]:

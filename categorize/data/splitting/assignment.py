@@ -42,6 +42,9 @@ class Assigned:
 def assign_rows(rows: pa.Table, data: DataSection, known: Mapping[str, int], near: NearTexts | None) -> Assigned:
     """The split of each row. Official splits stay as published; one that is not given is cut from train.
 
+    Silver rows have no part in the cut, so that they move no gold row: they stand where their unit does, in train where
+    that has no gold row and was never held out.
+
     The rows have the columns as far as `node` (see `columns`); `known` is the stored assignment, key -> split or fold;
     `near` is needed for `near_duplicates: group`. Raises UserError where the source publishes the test split that folds
     are to make, a group or too few times leave a split empty, or a time cannot be read.
@@ -52,7 +55,7 @@ def assign_rows(rows: pa.Table, data: DataSection, known: Mapping[str, int], nea
     if settings.by_time is not None:
         cells = fields.field(settings.by_time).to_pylist()
         times = read_times(cells, lambda row: row_name(rows, row, with_file=True), "data.splits.by_time")
-    values, official = rows["values"].to_pylist(), rows["official"].to_pylist()
+    values, official, silver = (rows[name].to_pylist() for name in ("values", "official", "silver"))
     given = set(official)
     splits = ["unlabeled" if v is None else name for name, v in zip(official, values, strict=True)]
     if settings.folds is not None and "test" in given:
@@ -67,8 +70,10 @@ def assign_rows(rows: pa.Table, data: DataSection, known: Mapping[str, int], nea
     if fractions.test == 0.0 and fractions.validation == 0.0:
         return Assigned(["train" if split == Source.ALL else split for split in splits], warnings=idle)
     joined = _joined(rows, near) if settings.near_duplicates == "group" and near is not None else {}
-    pool = [i for i, split in enumerate(splits) if split in (Source.ALL, "train")]
-    keys = rows["key"].take(pa.array(pool, pa.int64())).to_pylist()
+    to_cut = [i for i, split in enumerate(splits) if split in (Source.ALL, "train")]
+    pool = [i for i in to_cut if not silver[i]]
+    every_key = rows["key"].to_pylist()
+    keys = [every_key[i] for i in pool]
     units = make_units([joined.get(key, key) for key in keys], [values[i] for i in pool])
     of_key = {key: joined.get(key, key) for key in sorted(set(keys))}
     # A unit of joined texts stands where its first stored text stands.
@@ -91,19 +96,52 @@ def assign_rows(rows: pa.Table, data: DataSection, known: Mapping[str, int], nea
         if joined and key in known:
             split = _split_of(known[key], settings.folds, settings.fold, split)
         splits[i] = NAMES[split]
+    machine_labelled = {i: every_key[i] for i in to_cut if silver[i]}
+    _place_silver(machine_labelled, dict(zip(keys, pool, strict=True)), known, data, result)
     if settings.by_time is None:
         named = data.columns.group or data.columns.document
         groups = trimmed(fields.field(named).take(pa.array(pool, pa.int64()))) if named is not None else None
         _check_shares(units, of_unit, fractions, groups, bool(joined), data, result)
-    _check_validation(Counter(splits), fractions, result)
+    _check_validation(Counter(splits[i] for i in pool), fractions, result)
     return result
+
+
+def _place_silver(
+    rows: Mapping[int, str], gold: Mapping[str, int], known: Mapping[str, int], data: DataSection, result: Assigned
+) -> None:
+    """Silver rows stand where a gold row of their key does, else where the key was before, else in train.
+
+    That is stored, so that a row that people correct later stays in train: models were trained on it.
+
+    Args:
+        rows: row -> its key.
+        gold: key -> a gold row of it.
+    """
+    settings = data.splits
+    for row, key in rows.items():
+        if key in gold:
+            result.splits[row] = result.splits[gold[key]]
+            continue
+        before = known.get(key)
+        split = TRAIN if before is None else _split_of(before, settings.folds, settings.fold, TRAIN)
+        result.splits[row] = NAMES[split]
+        if settings.folds is None:
+            result.stored[key] = split
+    if rows and not gold:
+        result.warnings.append(
+            "no row has a label by people (data.silver): nothing is held out; give data.source.test, or label some "
+            "rows, see run_label.py --review"
+        )
 
 
 def _joined(rows: pa.Table, near: NearTexts) -> dict[str, str]:
     """Key -> the first key among its near duplicates, with which it must stay."""
-    component = near.components_of_nodes()
-    compared = rows.filter(pa.compute.greater_equal(rows["node"], 0))
-    pairs = zip(compared["key"].to_pylist(), component[compared["node"].to_numpy()].tolist(), strict=True)
+    gold = pa.compute.invert(rows["silver"])
+    compared = rows.filter(pa.compute.and_(pa.compute.greater_equal(rows["node"], 0), gold))
+    node, members = compared["node"].to_numpy(), np.zeros(near.nodes, dtype=bool)
+    members[node] = True
+    component = near.components_of_nodes(members)
+    pairs = zip(compared["key"].to_pylist(), component[node].tolist(), strict=True)
     first: dict[int, str] = {}
     return {key: first.setdefault(number, key) for key, number in sorted(pairs)}
 

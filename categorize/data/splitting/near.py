@@ -91,12 +91,17 @@ class NearTexts:
             result[self.pairs[members[self.pairs[:, a]], b]] = True
         return result
 
-    def components_of_nodes(self) -> IntArray:
-        """int64 [nodes]: nodes that are near each other, directly or by others between them, have one number."""
+    def components_of_nodes(self, members: BoolArray | None = None) -> IntArray:
+        """int64 [nodes]: nodes that are near each other, directly or by others between them, have one number.
+
+        Args:
+            members: bool [nodes]; the others join nothing. By default all are.
+        """
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
-        graph = coo_array((np.ones(len(self.pairs)), tuple(self.pairs.T)), shape=(self.nodes, self.nodes))
+        pairs = self.pairs if members is None else self.pairs[members[self.pairs].all(axis=1)]
+        graph = coo_array((np.ones(len(pairs)), tuple(pairs.T)), shape=(self.nodes, self.nodes))
         return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
     def neighbours(self) -> dict[int, list[int]]:

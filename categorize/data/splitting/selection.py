@@ -22,6 +22,8 @@ EMPTY = "empty text"
 SAME = "text and gold of an earlier row"
 SAME_DOCUMENT = "all texts and golds of an earlier document"
 NEAR = "nearly the text, and the gold, of an earlier row"
+SILVER = "silver label, and the text, document or group is held out"
+NEAR_SILVER = "silver label, and nearly a held-out text"
 NOT_SAMPLED = "not in the sample"
 
 
@@ -33,6 +35,7 @@ def reasons_to_leave(rows: pa.Table, data: DataSection, near: NearTexts | None) 
     # An evaluation keeps empty texts; training on them teaches nothing.
     places = zip(rows["split"].to_pylist(), rows["text"].to_pylist(), strict=True)
     reasons = [EMPTY if split == "train" and not text else None for split, text in places]
+    _mark_silver(reasons, rows, near)
     by_document = data.columns.document is not None
     if data.dedupe != "none":
         train = np.flatnonzero(rows["split"].to_numpy() == "train").tolist()
@@ -44,6 +47,25 @@ def reasons_to_leave(rows: pa.Table, data: DataSection, near: NearTexts | None) 
     if data.sample is not None:
         _mark_sample(reasons, rows, data.sample, by_document)
     return reasons
+
+
+def _mark_silver(reasons: list[str | None], rows: pa.Table, near: NearTexts | None) -> None:
+    """Rows with a machine's label that stand in validation or test, or whose text does, or nearly."""
+    silver, node = rows["silver"].to_numpy(), rows["node"].to_numpy()
+    if not silver.any():
+        return
+    held_out = np.isin(rows["split"].to_numpy(), ("validation", "test"))
+    gold = held_out & ~silver
+    keys = rows["content_hash"]
+    same = pa.compute.is_in(keys, value_set=keys.filter(pa.array(gold)).combine_chunks()).to_numpy()
+    close = np.zeros(len(silver), dtype=bool)
+    if near is not None:
+        inside = np.zeros(near.nodes, dtype=bool)
+        inside[node[gold & (node >= 0)]] = True
+        close[node >= 0] = near.reached(inside)[node[node >= 0]]
+    in_train = rows["split"].to_numpy() == "train"
+    for row in np.flatnonzero(silver & (held_out | (in_train & (same | close)))).tolist():
+        reasons[row] = SILVER if held_out[row] or same[row] else NEAR_SILVER
 
 
 def _mark_duplicates(reasons: list[str | None], rows: pa.Table, train: Sequence[int], near: NearTexts | None) -> None:

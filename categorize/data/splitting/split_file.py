@@ -45,7 +45,8 @@ def _settings(data: DataSection) -> dict[str, object]:
         "seed": settings.seed,
         "test": settings.test,
         "validation": settings.validation,
-        "text": text_columns(data.columns),
+        # In the table of a labelling run, the source's own column `text` is called `data.text`.
+        "text": [name.removeprefix("data.") for name in text_columns(data.columns)],
         "document": data.columns.document,
         "group": data.columns.group,
     }
