@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import TypeAdapter
 
 from categorize.errors import UserError
+from categorize.label_rules import ParentRule, RowRules
 from categorize.recipe.sections import LabelDefinition, LabelsSection, Task
 from categorize.settings import Settings
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCORE = "score"  # the one label of a regression
+_Leaves = list[tuple[LabelDefinition, str | None]]  # labels with the names of their groups
+_ROW_RULES = ("brings_parent", "parent_alone", "stands_alone")
 
 
 class UnknownLabel(Exception):
@@ -63,13 +66,22 @@ class Group:
 @dataclass(frozen=True)
 class LabelRules:
     """How cells of the data are read: what means unlabelled, what happens to a label outside the set, a score's
-    bounds."""
+    bounds; and what may stand together in a row.
+
+    Attributes:
+        brings_parent: groups whose labels bring the label of the group's name; None: nothing is said.
+        parent_alone: groups whose own label is valid without any of its labels; None: nothing is said.
+        stands_alone: labels beside which no other may stand.
+    """
 
     missing: tuple[str, ...] = ("", "-1")
     unknown: str = "error"
     other: str = "other"
     minimum: float | None = None
     maximum: float | None = None
+    brings_parent: tuple[str, ...] | None = None
+    parent_alone: tuple[str, ...] | None = None
+    stands_alone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -162,6 +174,26 @@ class LabelSet(Settings):
     def fingerprint(self) -> str:
         """SHA-256 of everything that changes meaning: task, order, names, descriptions, groups, codes, rules."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+    @cached_property
+    def row_rules(self) -> RowRules:
+        """What the labels of a row must keep to; empty where the recipe has no `labels.rules`."""
+        brings, alone = self.rules.brings_parent, self.rules.parent_alone
+        parents = []
+        for group in self.groups if brings is not None or alone is not None else ():
+            members = tuple(one.name for one in self.labels if one.parent == group.name and one.name != group.name)
+            if group.name in self.index and members:
+                brought = None if brings is None or not self.is_multi_label else group.name in brings
+                parents.append(ParentRule(group.name, members, brought, alone is None or group.name in alone))
+        return RowRules(tuple(parents), tuple(name for name in self.rules.stands_alone if name in self.index))
+
+    def settle(self, names: Iterable[str]) -> list[str]:
+        """The labels of a row as the rules have them, in label-set order: with the parents that they bring.
+
+        Raises:
+            RuleBroken: no row may have these labels together.
+        """
+        return sorted(self.row_rules.settle(names), key=self.index.__getitem__)
 
     def subset(self, names: Iterable[str]) -> LabelSet:
         """The set of these labels alone, in this set's order. Raises KeyError for a name that is not in it."""
@@ -264,7 +296,10 @@ class LabelSet(Settings):
         """Plain data for JSON."""
         parts = {"labels": _LABELS.dump_python(self.labels, mode="json", exclude_defaults=True)}
         parts["groups"] = _GROUPS.dump_python(self.groups, mode="json", exclude_defaults=True)
-        return super().to_dict() | parts
+        data = super().to_dict() | parts
+        # Sets without rules keep the fingerprint that they had before there were any.
+        rules = {key: value for key, value in data["rules"].items() if key not in _ROW_RULES or value not in (None, [])}
+        return data | {"rules": rules}
 
     # ------------------------------------------------------------ from a recipe
     @classmethod
@@ -273,9 +308,14 @@ class LabelSet(Settings):
         rows, sorted.
 
         Raises:
-            UserError: a code or `other` names a label that is not in the set, or the set itself is unsound.
+            UserError: a code, a rule or `other` names a label or group that is not in the set, or the set itself is
+                unsound.
         """
         rules = LabelRules(tuple(section.missing), section.unknown, section.other, section.minimum, section.maximum)
+        if section.rules is not None and not section.rules.allowed(section.task):
+            raise UserError(
+                f"labels.rules: is for labels of which a row may have several, but labels.task is {section.task}"
+            )
         if section.task == "regression":
             names = [one if isinstance(one, str) else one.name for one in section.names or [SCORE]]
             return cls("regression", tuple(Label(name) for name in names), (), rules)
@@ -283,6 +323,8 @@ class LabelSet(Settings):
         missing = {spell(word) for word in section.missing} - names_of_codes.keys()
         inferred = {names_of_codes.get(word, word) for word in map(spell, found) if word not in missing}
         definitions, groups = _flatten(sorted(inferred) if section.names is None else section.names)
+        if section.rules is not None:
+            definitions, rules = _with_rules(section, definitions, groups, rules)
         known = {definition.name for definition, _ in definitions}
         codes: defaultdict[str, list[str]] = defaultdict(list)
         for code, name in section.codes.items():
@@ -322,9 +364,41 @@ def spell(value: str) -> str:
     return text
 
 
-def _flatten(names: Sequence[LabelDefinition | str]) -> tuple[list[tuple[LabelDefinition, str | None]], list[Group]]:
+def _with_rules(
+    section: LabelsSection, definitions: _Leaves, groups: Sequence[Group], rules: LabelRules
+) -> tuple[_Leaves, LabelRules]:
+    """The leaves with those groups as labels that a rule makes one, each before its own labels, and the rules."""
+    written = section.rules
+    assert written is not None
+    names = [group.name for group in groups]
+    named: dict[str, tuple[str, ...] | None] = {}
+    for key, value in (("brings_parent", written.brings_parent), ("parent_alone", written.parent_alone)):
+        chosen = None if value is None else tuple(names if value is True else value or ())
+        if odd := [name for name in chosen or () if name not in names]:
+            raise UserError(f"labels.rules.{key}: {odd[0]!r} is not a group of labels.names; groups: {names}")
+        named[key] = chosen
+    brings, alone = named["brings_parent"], named["parent_alone"]
+    known = {definition.name for definition, _ in definitions}
+    if alone is None and brings is not None:  # a label that is only brought is not valid alone
+        alone = tuple(name for name in names if name in known)
+    added = {name for name in (*(brings or ()), *(alone or ())) if name not in known}
+    whole = {one.name: one for one in section.names or () if not isinstance(one, str)}
+    leaves: _Leaves = []
+    for definition, parent in definitions:
+        if parent in added:
+            group = whole[parent]
+            leaves.append((LabelDefinition(name=parent, description=group.description, aliases=group.aliases), parent))
+            added.remove(parent)
+        leaves.append((definition, parent))
+    if odd := [name for name in written.stands_alone if name not in {one.name for one, _ in leaves}]:
+        raise UserError(f"labels.rules.stands_alone: {odd[0]!r} is not in labels.names: {sorted(known)}")
+    stands_alone = tuple(written.stands_alone)
+    return leaves, replace(rules, brings_parent=brings, parent_alone=alone, stands_alone=stands_alone)
+
+
+def _flatten(names: Sequence[LabelDefinition | str]) -> tuple[_Leaves, list[Group]]:
     """Leaf definitions with their parent's name, and the groups, in order."""
-    leaves: list[tuple[LabelDefinition, str | None]] = []
+    leaves: _Leaves = []
     groups: list[Group] = []
     for entry in names:
         definition = LabelDefinition(name=entry) if isinstance(entry, str) else entry

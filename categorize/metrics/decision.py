@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from categorize.label_rules import RowRules
 from categorize.labels import LabelSet
 from categorize.metrics.calibration import apply_temperature, fit_temperature
 from categorize.metrics.thresholds import DEFAULT, best_global, best_per_label
@@ -28,6 +29,7 @@ class DecisionRule(Settings):
         fallback: `top`: a multi-label row with nothing over its threshold gets its most probable label.
         hierarchy: `parents`: a predicted label brings its ancestors with it (multi-label).
         ancestors: (label, ancestor) pairs of the label set that `parents` follows.
+        rules: of the label set, for the labels of a multi-label row.
 
     >>> rule = DecisionRule("multi_label", ("joy", "fear"), thresholds=(0.5, 0.3), fallback="top")
     >>> rule.apply(Predictions(["a", "b"], np.array([[0.6, 0.4], [0.2, 0.1]]))).decided
@@ -44,12 +46,19 @@ class DecisionRule(Settings):
     fallback: Literal["none", "top"] = "none"
     hierarchy: Literal["none", "parents"] = "none"
     ancestors: tuple[tuple[str, str], ...] = ()
+    rules: RowRules = field(default_factory=RowRules)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; rules where there are any."""
+        data = super().to_dict()
+        return data if self.rules else {key: value for key, value in data.items() if key != "rules"}
 
     @classmethod
     def default(cls, label_set: LabelSet) -> DecisionRule:
         """The rule where nothing was fitted: the most probable label, or each label with at least 0.5."""
         thresholds = (DEFAULT,) * len(label_set) if label_set.is_multi_label else ()
-        return cls(label_set.task, tuple(label_set.names), thresholds=thresholds)
+        rules = label_set.row_rules if label_set.is_multi_label else RowRules()
+        return cls(label_set.task, tuple(label_set.names), thresholds=thresholds, rules=rules)
 
     @classmethod
     def fit(
@@ -63,8 +72,8 @@ class DecisionRule(Settings):
 
         Thresholds are tuned on the calibrated probabilities, for macro-F1 (`global`) or each label's F1 (`per_label`),
         before fallback and ancestors. Ancestors are followed where the gold does so: the set has labels with ancestors
-        and no validation row has such a label without them. Without validation rows or probabilities the rule is the
-        default one, with the number and the fallback of the recipe.
+        and no validation row has such a label without them; where `labels.rules` speak of them, these decide. Without
+        validation rows or probabilities the rule is the default one, with the number and the fallback of the recipe.
         """
         rule = cls.default(label_set)
         if label_set.is_regression:
@@ -153,6 +162,28 @@ class DecisionRule(Settings):
             for _ in self.ancestors:
                 for label, ancestor in self.ancestors:
                     chosen[:, index[ancestor]] |= chosen[:, index[label]]
+        return self._settled(chosen, probabilities) if self.rules else chosen
+
+    def _settled(self, chosen: BoolArray, probabilities: FloatArray) -> BoolArray:
+        """What is chosen, as the rules have it. Of a label that stands alone and others, the more probable side stays;
+        a parent that is not valid alone gets the most probable of its labels."""
+        index = {name: j for j, name in enumerate(self.labels)}
+        likely = np.nan_to_num(probabilities, nan=-np.inf)
+        for name in self.rules.alone:
+            others = chosen.copy()
+            others[:, [index[one] for one in (name, *self.rules.parents_of(name))]] = False
+            clash = chosen[:, index[name]] & others.any(axis=1)
+            stays = likely[:, index[name]] >= np.where(others, likely, -np.inf).max(axis=1)
+            chosen[:, index[name]] &= ~clash | stays
+            chosen &= ~(others & (clash & stays)[:, None])
+        for rule in self.rules.parents:
+            parent, members = index[rule.label], [index[one] for one in rule.members]
+            if not rule.alone:
+                bare = chosen[:, parent] & ~chosen[:, members].any(axis=1)
+                chosen[bare, np.array(members)[likely[bare][:, members].argmax(axis=1)]] = True
+            if rule.brought is not None:
+                held = chosen[:, members].any(axis=1)
+                chosen[:, parent] = (chosen[:, parent] | held) if rule.brought else (chosen[:, parent] & ~held)
         return chosen
 
 
@@ -167,7 +198,8 @@ def _top(probabilities: FloatArray) -> tuple[BoolArray, BoolArray]:
 
 def _followed_ancestors(label_set: LabelSet, gold: FloatArray) -> tuple[tuple[str, str], ...]:
     """(label, ancestor) pairs, where the gold has every ancestor with its label, and such a label at all; else none."""
-    pairs = [(int(i), int(j)) for i, j in np.argwhere(label_set.ancestors())]
+    ruled = {rule.label for rule in label_set.row_rules.parents if rule.brought is not None}
+    pairs = [(int(i), int(j)) for i, j in np.argwhere(label_set.ancestors()) if label_set.names[j] not in ruled]
     held = gold > 0
     if not any(held[:, i].any() for i, _ in pairs) or any((held[:, i] & ~held[:, j]).any() for i, j in pairs):
         return ()

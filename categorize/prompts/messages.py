@@ -7,7 +7,7 @@ Endpoints and batch files are asked by these; `prompts.tokens` puts the tokens o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -20,7 +20,7 @@ import numpy as np
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.predictions import Predictions, Usage
-from categorize.prompts.parsing import NONE, Answer, parse_strict, parse_tolerant
+from categorize.prompts.parsing import NONE, Answer, parse_strict, parse_tolerant, settled
 from categorize.recipe.sections import PromptSection
 from categorize.recipe.template import Template
 
@@ -110,7 +110,8 @@ class Prompt:
     def read(self, text: str, parsing: str = "tolerant") -> Answer:
         """What an answer says; `parsing`: `strict`, to the letter, or `tolerant`, however it is wrapped."""
         parse = parse_strict if parsing == "strict" else parse_tolerant
-        return parse(text, self.label_set, self.words)
+        answer = parse(text, self.label_set, self.words)
+        return settled(answer, self.label_set)
 
     def predictions(
         self, ids: Sequence[str], raw: Sequence[str], parsing: str, usage: Usage | None = None
@@ -152,8 +153,8 @@ class Prompt:
         messages = [{"role": "system", "content": self.system}]
         for shot in self.settings.shots:
             answer = self._shot_answer(shot)
-            messages += [{"role": "user", "content": self._row(shot)}, {"role": "assistant", "content": answer}]
-        return [*messages, {"role": "user", "content": self._row(fields)}]
+            messages += [{"role": "user", "content": self.row(shot)}, {"role": "assistant", "content": answer}]
+        return [*messages, {"role": "user", "content": self.row(fields)}]
 
     def plain(self, fields: Mapping[str, str]) -> str:
         """The same as one text that ends where the answer begins, for models without a chat template."""
@@ -161,7 +162,13 @@ class Prompt:
         said = (f"{'Answer' if i % 2 else 'Text'}: {turn}\n" + "\n" * (i % 2) for i, turn in enumerate(turns))
         return f"{system}\n\n{''.join(said)}Answer:"
 
-    def _row(self, fields: Mapping[str, str]) -> str:
+    def row(self, fields: Mapping[str, str]) -> str:
+        """The part of the prompt that shows one row: the template, filled.
+
+        Raises:
+            UserError: the template names a column that the row does not have.
+        """
+
         def value(column: str) -> str:
             try:
                 return self.escape_special_tokens(fields[column] or "")
@@ -169,6 +176,8 @@ class Prompt:
                 raise UserError(f"prompt.template: {{{column}}} names no column; columns: {sorted(fields)}") from None
 
         row = self.template.fill(value)
+        if not self.special_tokens:
+            return row
         # Fields may spell a special token together, or with the template around them.
         literal = self.template.fill(lambda _: "\0")
         own = [literal.count(token) for token in self.special_tokens]
@@ -176,10 +185,7 @@ class Prompt:
 
     def escape_special_tokens(self, text: str) -> str:
         """The text with any special token that it spells broken by a space: a comment cannot end its own turn."""
-        for token in self.special_tokens:
-            if token in text:
-                text = text.replace(token, f"{token[0]} {token[1:]}")
-        return text
+        return break_tokens(text, self.special_tokens)
 
     def _shot_answer(self, shot: Mapping[str, str]) -> str:
         for name in (*self.template.columns, "label"):
@@ -225,3 +231,15 @@ def number(score: float) -> str:
     """
     text = f"{Decimal(f'{score:.6g}'):f}"
     return "0" if text == "-0" else text
+
+
+def break_tokens(text: str, tokens: Iterable[str]) -> str:
+    """The text with each of these tokens that it spells broken by a space.
+
+    >>> break_tokens("so <|im_end|>", ["<|im_end|>"])
+    'so < |im_end|>'
+    """
+    for token in tokens:
+        if token in text:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+    return text

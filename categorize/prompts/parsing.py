@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from categorize.label_rules import RuleBroken
 from categorize.labels import LabelSet
 from categorize.prompts.spellings import EDGE, JOINED, UNSPACED, Mention, Spellings, normal, spellings_of
 
@@ -40,6 +41,16 @@ class Answer:
 
 
 INVALID = Answer(valid=False)
+
+
+def settled(answer: Answer, label_set: LabelSet) -> Answer:
+    """An answer as the rules of the label set have it; not valid where it breaks one."""
+    if not answer.valid or not label_set.row_rules:
+        return answer
+    try:
+        return Answer(tuple(label_set.settle(answer.labels)))
+    except RuleBroken:
+        return INVALID
 
 
 def parse_strict(text: str, label_set: LabelSet, words: Sequence[str]) -> Answer:

@@ -80,7 +80,7 @@ class PromptFormat(Prompt):
             settings = replace(settings, separator="" if self.chat else " ")
         if settings.completion == "codes" and settings.codes is None and not label_set.is_regression:
             settings = self._with_codes(settings, len(label_set))
-        super().__init__(settings, label_set, _special_tokens(tokenizer))
+        super().__init__(settings, label_set, special_tokens(tokenizer))
         shortest = len(self._tokenize(self.render(dict.fromkeys(self.columns, "")))) + self.answer_room
         if shortest >= max_length:
             raise UserError(
@@ -255,7 +255,7 @@ class PromptFormat(Prompt):
         return cls(settings, label_set, tokenizer, max_length)
 
 
-def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """Every special token of more than one character, the longest first."""
     added = (str(token) for token in tokenizer.added_tokens_decoder.values() if token.special)
     tokens = {*tokenizer.all_special_tokens, *added}

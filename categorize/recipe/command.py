@@ -33,8 +33,17 @@ FLAGS = {
     "--resume": "continue the interrupted run from its last complete checkpoint",
     "--merge": "also leave the adapter merged into its base, as OUTPUT_merged; a finished run is merged as it is",
     "--resplit": "draw the splits anew, instead of keeping the stored assignment of rows to splits",
+    "--probe": "ask a few requests for real (their answers are kept), and tell from them what the job will take",
+    "--restart": "begin anew, instead of going on; the answers that there are stay, in a folder of another name",
+    "--retry-failed": "ask again about rows whose answers failed",
+    "--reuse": "take over the valid labels that another prompt, label set or teacher gave to the same texts",
+}
+VALUES = {  # flags with a value: what it is called, its type, what the flag does
+    "--review": ("N", int, "write a sheet with N rows of the finished run, drawn at random, for people to check"),
+    "--reviewed": ("FILE", str, "read a filled-in sheet back: correct the labels, and say how good all of them are"),
 }
 TRAINING_FLAGS = ("--resume", "--merge", "--resplit")
+LABELING_FLAGS = ("--probe", "--restart", "--retry-failed", "--reuse", *VALUES)
 TRAINING_KINDS = ("seqcls", "sft")
 
 
@@ -49,6 +58,17 @@ class Command:
     resplit: bool = False
     merge: bool = False
     trust_remote_code: bool = False
+    probe: bool = False
+    restart: bool = False
+    retry_failed: bool = False
+    reuse: bool = False
+    review: int | None = None
+    reviewed: str | None = None
+
+    @property
+    def looks_only(self) -> bool:
+        """Whether the run itself is not wanted."""
+        return self.dry_run or self.probe
 
     def resumes(self, recipe: TrainedRecipe) -> bool:
         """Whether an interrupted run goes on. Together the flags continue one that is to replace a finished run."""
@@ -63,11 +83,11 @@ def parse_command(script: str, kind: str, methods: Methods, argv: Sequence[str] 
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _parser(script, kind, methods)
-    known = [flag for flag in FLAGS if _offered(flag, kind)]
+    known = [flag for flag in (*FLAGS, *VALUES) if _offered(flag, kind)]
     for argument in arguments:
         name = argument.partition("=")[0]
         if name.startswith("--") and len(name) > 2 and name not in (*known, "--help"):
-            elsewhere = f"; {name} is for training" if name in FLAGS else did_you_mean(name, known)
+            elsewhere = f"; {name} is for {_purpose(name)}" if name in (*FLAGS, *VALUES) else did_you_mean(name, known)
             raise UserError(f"unknown option {name}{elsewhere}; python {script} --help lists them")
     options = parser.parse_intermixed_args(arguments)
     if options.recipe is None:
@@ -84,6 +104,9 @@ def parse_command(script: str, kind: str, methods: Methods, argv: Sequence[str] 
         resplit=getattr(options, "resplit", False),
         merge=getattr(options, "merge", False),
         trust_remote_code=options.trust_remote_code,
+        **{name: getattr(options, name, False) for name in ("probe", "restart", "retry_failed", "reuse")},
+        review=getattr(options, "review", None),
+        reviewed=getattr(options, "reviewed", None),
     )
 
 
@@ -112,7 +135,13 @@ def _main(script: str, kind: str, run: Callable[[Command], None], methods: Metho
     return exit_status(lambda: run(command), f"interrupted{again}")
 
 
+def _purpose(flag: str) -> str:
+    return "training" if flag in TRAINING_FLAGS else "labelling"
+
+
 def _offered(flag: str, kind: str) -> bool:
+    if flag in LABELING_FLAGS:
+        return kind == "label"
     return flag not in TRAINING_FLAGS or kind in TRAINING_KINDS
 
 
@@ -135,6 +164,9 @@ def _parser(script: str, kind: str, methods: Methods) -> CommandParser:
     for flag, meaning in FLAGS.items():
         if _offered(flag, kind):
             parser.add_argument(flag, action="store_true", help=meaning)
+    for flag, (called, kind_of_value, meaning) in VALUES.items():
+        if _offered(flag, kind):
+            parser.add_argument(flag, metavar=called, type=kind_of_value, help=meaning)
     return parser
 
 
@@ -164,6 +196,12 @@ _HELP = {
         "recipes/demo/eval.yaml",
         "evaluation.split=validation",
     ),
+    "label": _Help(
+        "Label rows by a teacher, an LLM behind an endpoint for instance, or by a trained student, and leave a table\n"
+        "with one row for each row of the data. A stopped job goes on where it was, and pays for nothing twice.",
+        "recipes/label_danmu_llama8b.yaml",
+        "labeling.budget.money=5",
+    ),
 }
 
 
@@ -175,6 +213,9 @@ def _epilog(script: str, kind: str, methods: Methods) -> str:
     told = _help_of(kind)
     run = f"{script} {told.example}"
     lines = ["examples:", *(f"  python {run}{more}" for more in ("", " --dry-run", f" {told.override}"))]
+    if kind == "label":
+        lines += ["", "without a recipe, a trained run labels a file; --run RUN --help lists its options:"]
+        lines.append(f"  python {script} --run outputs/mine new_comments.xlsx --output labelled.xlsx")
     if kind in TRAINING_KINDS:
         lines.append(f"  accelerate launch --config_file accelerate_configs/multi_gpu.yaml {run}")
     lines += ["", "keys and sections of the recipe:"]

@@ -15,6 +15,7 @@ from collections.abc import Mapping as AbstractMapping
 from pathlib import Path
 
 from categorize.recipe.adapter_checks import check_adapter_keys, check_quantization_keys
+from categorize.recipe.labeling_checks import check_labeling
 from categorize.recipe.nodes import Mapping, nearest_position
 from categorize.recipe.problems import Problems
 from categorize.recipe.segment_checks import check_segments
@@ -213,6 +214,8 @@ def _splits(recipe: WrittenRecipe) -> None:
         recipe.refuse(f"{splits}.fold", f"folds count from 0: the last of {folds} is {folds - 1}")
     if folds is not None and recipe.holds(f"{splits}.by_time"):
         recipe.refuse(f"{splits}.by_time", "cannot go with folds, which take rows of every time; keep one of them")
+    if recipe.holds("data.silver") and recipe.holds(f"{splits}.by_time"):
+        recipe.refuse("data.silver", "cannot go with splits.by_time: such rows may be later than those of test")
     if recipe.value("data.dedupe") == "near" and recipe.holds("data.columns.document"):
         recipe.refuse("data.dedupe", "near compares single rows, which are parts of documents here; write exact")
     if recipe.value(f"{splits}.near_duplicates") == "group":
@@ -229,6 +232,19 @@ def _splits(recipe: WrittenRecipe) -> None:
 
 
 # ---------------------------------------------------------------- labels
+def _labelling(recipe: WrittenRecipe) -> None:
+    """A labelling job labels every row: what would seem to leave rows out must not cost the user millions of them."""
+    if recipe.value("kind") != "label":
+        return
+    for key in ("sample", "dedupe", "silver"):
+        if recipe.holds(f"data.{key}") and recipe.value(f"data.{key}") != "none":
+            way_out = (
+                "equal texts are asked about once" if key == "dedupe" else "name a file of fewer rows in data.source"
+            )
+            way_out = "it is for the recipe that trains on the labels" if key == "silver" else way_out
+            recipe.refuse(f"data.{key}", f"a labelling job labels every row; remove it: {way_out}")
+
+
 def _balance(recipe: WrittenRecipe) -> None:
     if recipe.holds("training.balance") and recipe.holds("training.class_weights"):
         recipe.refuse("training.balance", "cannot go with class_weights, which even the labels out again; keep one")
@@ -248,6 +264,7 @@ def _labels(recipe: WrittenRecipe) -> None:
                 recipe.refuse(
                     path, f"bounds a score, but labels.task is {task}; remove it, or set labels.task: regression"
                 )
+    _rules(recipe, task, names)
     if task == "ordinal" and names is None and recipe.holds("labels.task"):
         recipe.refuse("labels.task", "ordinal needs labels.names, in rising order")
     if names is None or task == "regression":
@@ -261,6 +278,25 @@ def _labels(recipe: WrittenRecipe) -> None:
     for code, name in codes.items() if isinstance(codes, dict) else ():
         if isinstance(name, str) and name not in names:
             recipe.refuse("labels.codes", f"{quote(name)} is {declared}{did_you_mean(name, names)}", code)
+
+
+def _rules(recipe: WrittenRecipe, task: object, names: list[str] | None) -> None:
+    """Rules of rows that the task or the labels have no use for."""
+    rules = "labels.rules"
+    for key in ("brings_parent", "stands_alone"):
+        if recipe.value(f"{rules}.{key}") and task != "multi_label":
+            recipe.refuse(f"{rules}.{key}", f"is for rows of several labels, but labels.task is {task}; remove it")
+    if recipe.value(f"{rules}.parent_alone") and task not in ("multi_label", "single_label"):
+        recipe.refuse(f"{rules}.parent_alone", f"is for labels in groups, but labels.task is {task}; remove it")
+    if names is None:
+        return
+    of_rule = {"brings_parent": ("group", recipe.group_names), "parent_alone": ("group", recipe.group_names)}
+    for key, (what, known) in {**of_rule, "stands_alone": ("label", names)}.items():
+        chosen = recipe.value(f"{rules}.{key}")
+        for name in chosen if isinstance(chosen, list) else ():
+            if isinstance(name, str) and name not in known:
+                shown = f"not a {what} of labels.names: {', '.join(known) or 'none'}"
+                recipe.refuse(f"{rules}.{key}", f"{quote(name)} is {shown}{did_you_mean(name, known)}")
 
 
 def _decision(recipe: WrittenRecipe) -> None:
@@ -291,11 +327,13 @@ CHECKS: tuple[Callable[[WrittenRecipe], None], ...] = (
     _cleaning,
     _source,
     _splits,
+    _labelling,
     check_segments,
     check_templates,
     _labels,
     _balance,
     _decision,
+    check_labeling,
 )
 
 

@@ -1,4 +1,5 @@
-"""Recipe files into one mapping: `extends` names files that a recipe builds on, `labels.schema` one that holds labels.
+"""Recipe files into one mapping: `extends` names files that a recipe builds on, `labels.schema` one that holds labels,
+`prompt.file` one that holds the instruction.
 
 Paths are relative to the file that names them (those of the command line to the working directory).
 """
@@ -57,7 +58,7 @@ class NodeLoader:
         root = compose(text, shown(path), self.problems)
         if root is None:
             raise UserError(f"{shown(path)}: the file is empty{_by(named_at)}; {what} is a mapping of keys to values")
-        mapping = expect_mapping(root, what)
+        mapping = self.with_instruction(expect_mapping(root, what))
         bases = [self.load(base, (*chain, here), position, what) for base, position in self._extended(mapping)]
         merged = without(mapping, "extends")
         below: Node | None = None
@@ -74,7 +75,8 @@ class NodeLoader:
         """
         labels, schema = get(below, "labels"), self._schema(top)
         if isinstance(labels, Mapping) and schema is not None:
-            held = set(schema.entries) | ({"codes"} if "names" in schema.entries else set())  # they code those names
+            of_names = {"codes", "rules"} if "names" in schema.entries else set()
+            held = set(schema.entries) | of_names
             for name in held:
                 labels = without(labels, name)
             below = replace(below, entries={**below.entries, "labels": Entry(labels, below.entries["labels"].key)})
@@ -105,6 +107,35 @@ class NodeLoader:
             )
         return Mapping({**root.entries, "labels": Entry(own, root.entries["labels"].key)}, root.position, root.size)
 
+    def with_instruction(self, root: Mapping) -> Mapping:
+        """A file's own keys with the text of `prompt.file` as `prompt.system`, so that what a run saves needs no file.
+
+        Raises:
+            UserError: the file cannot be read, or is empty.
+        """
+        prompt, file = get(root, "prompt"), get(root, "prompt", "file")
+        if not isinstance(prompt, Mapping) or file is None:
+            return root
+        key, system = ("prompt", "file"), get(prompt, "system")
+        if system is not None and to_plain(system) is not None:
+            self.problems.add(
+                file.position, key, "cannot go with prompt.system, which holds an instruction too; keep one"
+            )
+        text: Node = replace(file, text="") if isinstance(file, Scalar) else file
+        if isinstance(file, Scalar) and isinstance(file.value, str) and file.value:
+            path = file.position.folder / file.value
+            held = self._read(path, file.position, "a text file").strip("\r\n")
+            if not held.strip():
+                raise UserError(f"{shown(path)}: the file is empty{_by(file.position)}; it holds the instruction")
+            text = replace(file, value="\n".join(held.splitlines()))
+        elif not (isinstance(file, Scalar) and file.value is None):
+            self.problems.add(file.position, key, f"expected the path of a file, found {found(to_plain(file))}")
+            text = replace(prompt, entries={})
+        own = without(prompt, "file")
+        if isinstance(text, Scalar):
+            own = replace(own, entries={**own.entries, "system": Entry(text, prompt.entries["file"].key)})
+        return replace(root, entries={**root.entries, "prompt": Entry(own, root.entries["prompt"].key)})
+
     def _extended(self, mapping: Mapping) -> list[tuple[Path, Position]]:
         node = get(mapping, "extends")
         if node is None:
@@ -118,19 +149,19 @@ class NodeLoader:
                 self.problems.add(item.position, ("extends",), message)
         return files
 
-    def _read(self, path: Path, named_at: Position | None) -> str:
+    def _read(self, path: Path, named_at: Position | None, kind: str = "a YAML file") -> str:
         where, by = shown(path), _by(named_at)
         try:
             text = path.read_bytes().decode("utf-8-sig")
         except FileNotFoundError:
             raise UserError(f"{where}: no such file{by}{_neighbour(path)}") from None
         except IsADirectoryError:
-            raise UserError(f"{where}: is a folder{by}; name a YAML file") from None
+            raise UserError(f"{where}: is a folder{by}; name {kind}") from None
         except NotADirectoryError:
             raise UserError(f"{where}: no such file{by}; a part of the path is a file, not a folder") from None
         except UnicodeDecodeError as error:
             line = error.object.count(b"\n", 0, error.start) + 1
-            raise UserError(f"{where}:{line}: is not UTF-8 text{by}; {_encoding(error.object, path)}") from None
+            raise UserError(f"{where}:{line}: is not UTF-8 text{by}; {_encoding(error.object, path, kind)}") from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise UserError(f"{where}: cannot be read: {reason}{by}") from None
@@ -139,16 +170,16 @@ class NodeLoader:
         return text
 
 
-def _encoding(content: bytes, path: Path) -> str:
+def _encoding(content: bytes, path: Path, kind: str) -> str:
     """What the bytes of a file that is not UTF-8 may be, and the way out."""
     encodings = (("utf-16", "UTF-16"), ("gb18030", "GBK"), ("big5", "Big5"), ("shift_jis", "Shift JIS"))
     marked = content.startswith((b"\xff\xfe", b"\xfe\xff"))
-    for encoding, name in encodings if path.suffix in (".yaml", ".yml") else ():
+    for encoding, name in encodings if path.suffix in (".yaml", ".yml", ".txt", ".md") else ():
         with contextlib.suppress(UnicodeDecodeError):
             content.decode(encoding)
             if marked or encoding != "utf-16":
                 return f"it may be {name}: save it as UTF-8, such as by iconv -f {encoding} -t utf-8 {path.name}"
-    return "save it as UTF-8, or name the YAML file"
+    return f"save it as UTF-8, or name {kind.replace('a ', 'the ', 1)}"
 
 
 def _neighbour(path: Path) -> str:

@@ -92,7 +92,7 @@ def _merged(loader: NodeLoader, path: Path, overrides: tuple[str, ...], problems
     """The file, what it extends, its label schema and the overrides as one mapping."""
     try:
         root = loader.load(path)
-        root = loader.lay_over(root, parse_overrides(overrides, problems), "a recipe")
+        root = loader.lay_over(root, loader.with_instruction(parse_overrides(overrides, problems)), "a recipe")
         root = loader.with_label_schema(root)
     except UserError as error:
         # Nothing more can be said about a file that cannot be read; what was found before it is still worth saying.

@@ -82,6 +82,7 @@ to the file that names them. Paths of data are relative to the working directory
 * Mappings merge; lists and scalars replace.
 * `null` deletes what was inherited, back to the default. Where a key may itself be null, it says null.
 * A changed `adapter.type` or `model.method` drops the old one's other keys.
+* `prompt.file: file.txt` puts the text of a file in the place of `prompt.system`.
 * `labels.schema: file.yaml` puts a file with the keys of `labels` under the section; keys beside it go on top. What
   the file holds takes the place of what was inherited.
 

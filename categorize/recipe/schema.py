@@ -42,9 +42,9 @@ def json_schema(methods: Methods) -> Schema:
     tops = [definitions[model.__name__]["properties"] for model in recipes.values()]
     for top in tops:
         top["extends"] = {"anyOf": [TEXT, {"type": "array", "items": TEXT}], "description": LOADER_KEYS[""]["extends"]}
-    definitions["LabelsSection"]["properties"]["schema"] = _nullable(
-        {**TEXT, "description": LOADER_KEYS["labels"]["schema"]}
-    )
+    for path, name, key in (("labels", "LabelsSection", "schema"), ("prompt", "PromptSection", "file")):
+        told = {**TEXT, "description": LOADER_KEYS[path][key]}
+        definitions[name]["properties"][key] = _nullable(told)
     definitions["Fragment"] = {
         "description": "A part of a recipe, to be named under extends.",
         "type": "object",

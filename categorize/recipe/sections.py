@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import AfterValidator, Field, create_model
 
 from categorize.recipe.data_sections import DataSection
+from categorize.recipe.labeling_sections import LabelingSection
 from categorize.recipe.section import (
     DType,
     Inside,
@@ -82,6 +83,27 @@ class LabelDefinition(Section):
     labels: list[LabelDefinition | str] | None = Field(None, description="Labels of this group (two levels).")
 
 
+class RulesSection(Section):
+    """What may stand together in a row, and which groups are labels too."""
+
+    brings_parent: bool | list[str] | None = Field(
+        None,
+        description="Groups whose labels bring the group as a label: [emotions, joy] for joy; in the others it is "
+        "left out beside them. true: all groups.",
+    )
+    parent_alone: bool | list[str] | None = Field(
+        None, description="Groups that are a label of their own where none of their labels fits. true: all groups."
+    )
+    stands_alone: list[str] = Field(
+        default_factory=list, description="Labels beside which no other may stand, such as other."
+    )
+
+    def allowed(self, task: Task) -> bool:
+        """Whether a label set of a task can have such rules: a single label has nothing beside it."""
+        several = self.brings_parent is not None or bool(self.stands_alone)
+        return task == "multi_label" or (task == "single_label" and not several)
+
+
 class LabelsSection(Section):
     """The label set: what may be predicted and how the data spells it."""
 
@@ -100,6 +122,7 @@ class LabelsSection(Section):
         "error", description="A label outside the set: stop; treat the row as unlabelled; or use the label `other`."
     )
     other: str = Field("other", description="The label that takes unknown ones under `unknown: other`.")
+    rules: RulesSection | None = Field(None, description="What may stand together in a row.")
     minimum: float | None = Field(None, description="Lowest score of a regression; gold scores below it are refused.")
     maximum: float | None = Field(None, description="Highest score of a regression; gold scores above it are refused.")
 
@@ -336,7 +359,19 @@ class EvalRecipe(RecipeBase):
     evaluation: EvaluationSection
 
 
-Recipe = SeqclsRecipe | SftRecipe | EvalRecipe
+class LabelRecipe(RecipeBase):
+    """`run_label.py`: a teacher labels rows, or a trained student does."""
+
+    kind: Literal["label"]
+    label_sets: dict[str, LabelsSection] | None = Field(
+        None, description="Several label sets, asked for in one request, by name; instead of labels."
+    )
+    prompt: PromptSection = Field(default_factory=lambda: PromptSection())
+    prediction: CausalPredictionSection = Field(default_factory=lambda: CausalPredictionSection())
+    labeling: LabelingSection
+
+
+Recipe = SeqclsRecipe | SftRecipe | EvalRecipe | LabelRecipe
 TrainedRecipe = SeqclsRecipe | SftRecipe
 
 SCRIPT_OF_KIND: dict[str, str] = {
@@ -345,7 +380,12 @@ SCRIPT_OF_KIND: dict[str, str] = {
     "sft": "run_sft.py",
     "label": "run_label.py",
 }
-RECIPE_OF_KIND: dict[str, type[RecipeBase]] = {"seqcls": SeqclsRecipe, "sft": SftRecipe, "eval": EvalRecipe}
+RECIPE_OF_KIND: dict[str, type[RecipeBase]] = {
+    "seqcls": SeqclsRecipe,
+    "sft": SftRecipe,
+    "eval": EvalRecipe,
+    "label": LabelRecipe,
+}
 
 
 # ---------------------------------------------------------------- what recipes are checked with

@@ -81,7 +81,7 @@ def exit_status(work: Callable[[], None], interrupted: str = "interrupted") -> i
         if not another_failed():
             raise
         return leave(FAILED)  # a connection to the process that failed was lost, or the like
-    return 0
+    return leave(0)  # threads of a group that are taken down with the interpreter abort it now and then
 
 
 def print_error(error: UserError) -> None:

@@ -31,6 +31,7 @@ LIMITS = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"}
 LOADER_KEYS: dict[str, dict[str, str]] = {
     "": {"extends": "Path of another recipe, or a list of paths, that this one builds on; relative to this file."},
     "labels": {"schema": "Path of a file with the labels section (relative to this file); keys beside it go on top."},
+    "prompt": {"file": "Path of a text file with the instruction (relative to this file), instead of system."},
 }
 
 
@@ -137,10 +138,12 @@ def explain_unknown(recipes: Recipes, section: str, key: str, own: Iterable[str]
     """What was most likely meant by a key that `section` does not have; `own` are the keys that it has."""
     if message := hints.owned(section, key):
         return message
+    known = list(own)
+    if guess := similar(key, known, cutoff=0.85):
+        return f"unknown key; did you mean {guess}?"
     elsewhere = [home for home in homes(recipes).get(key, ()) if home != section]
     if elsewhere and len(elsewhere) <= 3:
         return f"belongs {join([f'under {home}' if home else 'at the top level' for home in elsewhere])}"
-    known = list(own)
     if section and section in homes(recipes).get(key, ()) and key not in known:
         return f"is a key of {section} in another kind of recipe; remove it here"
     if guess := similar(key, known):

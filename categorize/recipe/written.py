@@ -101,9 +101,22 @@ class WrittenRecipe:
 
     @property
     def label_names(self) -> list[str] | None:
-        """Names of the declared labels, groups left out; None where they come from the data."""
+        """Names of the declared labels, without groups that are no labels; None where they come from the data."""
         names = self.value("labels.names")
-        return list(_leaves(names)) if isinstance(names, list) else None
+        if not isinstance(names, list):
+            return None
+        leaves = list(_leaves(names))
+        for rule in ("brings_parent", "parent_alone"):
+            chosen = self.value(f"labels.rules.{rule}")
+            leaves += self.group_names if chosen is True else map(str, chosen) if isinstance(chosen, list) else ()
+        return list(dict.fromkeys(leaves))
+
+    @property
+    def group_names(self) -> list[str]:
+        """Names of the declared groups of labels."""
+        names = self.value("labels.names")
+        groups = [one for one in names if isinstance(one, dict) and "labels" in one] if isinstance(names, list) else []
+        return [name for one in groups if isinstance(name := one.get("name"), str)]
 
     @property
     def lacks_validation(self) -> bool:

@@ -138,6 +138,16 @@ def test_templates_hold_the_row_and_not_its_label(write: Write, columns: str, mo
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("key", ["sample: {rows: 100}", "dedupe: exact", "silver: {}"])
+def test_what_would_leave_rows_out_of_a_labelling_job_is_refused(write: Write, key: str) -> None:
+    head = "kind: label\nname: mine\nlabels: {names: [a, b]}\nlabeling: {teacher: {type: run, run: outputs/mine}}\n"
+    load_recipe(write("r.yaml", f"{head}data:\n  source: x.csv\n  dedupe: none\n  splits: {{test: 0.5}}\n"))
+    with pytest.raises(UserError) as caught:
+        load_recipe(write("r.yaml", f"{head}data:\n  source: x.csv\n  {key}\n"))
+    name = key.partition(":")[0]
+    assert f"r.yaml:7: data.{name}: a labelling job labels every row; remove it: " in str(caught.value)
+
+
 def test_a_linear_probe_has_no_adapter(errors: Errors) -> None:
     lines = errors("adapter: {type: lora}\n", "model.freeze=true")
     assert lines == [

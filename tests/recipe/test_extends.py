@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from categorize.errors import UserError
+from categorize.recipe.sections import SftRecipe
 from tests.recipes import load_recipe
 
 from .conftest import MINIMAL, Write
@@ -133,3 +134,56 @@ def test_an_error_in_a_schema_names_the_schema(write: Write) -> None:
     write("a.yaml", "nmes: [x, y]\n")
     said = error_of(write("r.yaml", MINIMAL + "labels: {schema: a.yaml}\n"))
     assert said == "a.yaml:1: labels.nmes: unknown key; did you mean names?"
+
+
+# ---------------------------------------------------------------- prompt.file
+SFT = "kind: sft\nname: t\ndata: {source: a.csv}\nmodel: {name_or_path: m}\n"
+
+
+def test_an_instruction_may_lie_in_a_file_beside_the_recipe(write: Write) -> None:
+    write("prompts/danmu.txt", "给弹幕分类。\n\nLabels: {labels}\r\nNo: braces {} or # marks matter.\n\n")
+    write("prompts/base.yaml", "prompt: {file: danmu.txt}\n")
+    loaded = load_recipe(write("r.yaml", SFT + "extends: prompts/base.yaml\n"))
+    assert isinstance(loaded.recipe, SftRecipe)
+    text = "给弹幕分类。\n\nLabels: {labels}\nNo: braces {} or # marks matter."
+    assert loaded.recipe.prompt.system == text
+    assert [Path(name).name for name in loaded.sources] == ["r.yaml", "base.yaml", "danmu.txt"]
+
+
+def test_the_resolved_recipe_needs_no_file_of_the_instruction(write: Write) -> None:
+    file = write("i.txt", "Sort: {labels}\n  indented, 'quoted', \"twice\"")
+    loaded = load_recipe(write("r.yaml", SFT + "prompt: {file: i.txt}\n"))
+    file.unlink()
+    again = load_recipe(write("resolved.yaml", loaded.text))
+    assert again.recipe == loaded.recipe and "file" not in loaded.resolved["prompt"]
+
+
+def test_instruction_and_file_are_one_or_the_other(write: Write) -> None:
+    write("i.txt", "From the file.")
+    both = error_of(write("r.yaml", SFT + "prompt:\n  system: x\n  file: i.txt\n"))
+    assert both == "r.yaml:7: prompt.file: cannot go with prompt.system, which holds an instruction too; keep one"
+    written = write("r.yaml", SFT + "prompt: {system: Own.}\n")
+    laid_over = load_recipe(written, ["prompt.file=i.txt"]).recipe
+    assert isinstance(laid_over, SftRecipe) and laid_over.prompt.system == "From the file."
+    from_file = write("f.yaml", SFT + "prompt: {file: i.txt}\n")
+    for override, system in (("prompt.system=Other.", "Other."), ("prompt.file=null", None)):
+        recipe = load_recipe(from_file, [override]).recipe
+        assert isinstance(recipe, SftRecipe) and recipe.prompt.system == system
+
+
+@pytest.mark.parametrize(
+    ("value", "content", "message"),
+    [
+        ("gone.txt", None, "gone.txt: no such file, named in r.yaml:5"),
+        ("i.txt", b" \n", "i.txt: the file is empty, named in r.yaml:5; it holds the instruction"),
+        ("i.txt", "弹幕".encode("gb18030"), "iconv -f gb18030 -t utf-8 i.txt"),
+        ("[i.txt]", b"x", "prompt.file: expected the path of a file, found a list"),
+    ],
+)
+def test_a_file_that_holds_no_instruction_is_named(
+    write: Write, value: str, content: bytes | None, message: str
+) -> None:
+    path = write("r.yaml", SFT + f"prompt: {{file: {value}}}\n")
+    if content is not None:
+        (path.parent / "i.txt").write_bytes(content)
+    assert message in error_of(path)

@@ -148,7 +148,7 @@ def test_a_recipe_of_another_kind_names_the_right_script(write: Write) -> None:
 
 def test_a_missing_kind_and_an_unknown_kind(write: Write) -> None:
     assert error_of(write("a.yaml", "name: a\n"), kind="seqcls") == "a.yaml: kind: is missing; write kind: seqcls"
-    said = "b.yaml:1: kind: expected seqcls, sft or eval, found the text 'seqclas'; did you mean seqcls?"
+    said = "b.yaml:1: kind: expected seqcls, sft, eval or label, found the text 'seqclas'; did you mean seqcls?"
     assert error_of(write("b.yaml", "kind: seqclas\n")) == said
 
 
@@ -284,8 +284,8 @@ def test_missing_keys_name_the_file_and_what_they_are_for(write: Write) -> None:
     assert error_of(write("r.yaml", "kind: seqcls\ndata: {}\n")).splitlines() == [
         "r.yaml: name: is missing: Name of the run.",
         "r.yaml: model: is missing: A classification or regression head on an encoder or a decoder.",
-        "r.yaml:2: data.source: is missing: Path of a file, a saved dataset folder, a Hub dataset id, or files by "
-        "split.",
+        "r.yaml:2: data.source: is missing: Path of a file, a folder of Parquet parts or a saved dataset, a Hub "
+        "dataset id, or files by split.",
     ]
 
 

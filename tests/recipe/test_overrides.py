@@ -63,7 +63,7 @@ def test_errors_name_the_command_line(errors: Errors) -> None:
         ("extends=base.yaml", "command line: extends: belongs into the recipe file"),
         ("foo=null", "command line: foo: unknown key"),
         ("training.trust_remote_code=true", "is a command-line flag, never a recipe key; pass --trust-remote-code"),
-        ("kind=sequence", "command line: kind: expected seqcls, sft or eval, found the text 'sequence'"),
+        ("kind=sequence", "command line: kind: expected seqcls, sft, eval or label, found the text 'sequence'"),
     ],
 )
 def test_malformed_overrides_are_refused(errors: Errors, override: str, said: str) -> None:
