@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TRAIN := $(BIN)/python run_seqcls.py
+LABEL := $(BIN)/python run_label.py
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 export TOKENIZERS_PARALLELISM = false
 export OMP_WAIT_POLICY = PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-full test test-slow lint types recipes format clean
+.PHONY: help setup demo demo-full demo-labels test test-slow lint types recipes format clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -34,6 +35,9 @@ demo: $(INSTALLED) ## Train, reload and compare classifiers on the sample commen
 	OMP_NUM_THREADS=1 $(MAKE) --no-print-directory -j2 $(DEMO_RUNS:%=demo-run-%)
 	$(BIN)/python run_eval.py recipes/demo/eval.yaml --overwrite
 	$(BIN)/python -m demo.check outputs/demo_eval/comparison.json
+	$(BIN)/python -m demo.generate_new outputs/demo_new
+	$(LABEL) --run outputs/demo_encoder_head outputs/demo_new/rest.xlsx --output outputs/demo_new/labelled.xlsx --overwrite
+	@echo "Open outputs/demo_new/labelled.xlsx: new comments, with label, code, probability and valid behind their columns."
 
 demo-run-decoder_sft_%:
 	$(BIN)/python run_sft.py recipes/demo/decoder_sft_$*.yaml --overwrite 2>&1 | sed -u 's/^/[SFT $*] /'
@@ -41,13 +45,29 @@ demo-run-decoder_sft_%:
 demo-run-%:
 	$(TRAIN) recipes/demo/$*.yaml --overwrite 2>&1 | sed -u 's/^/[$*] /'
 
-demo-full: $(INSTALLED) ## From raw danmu collections to rows to a classifier, then the demo
+demo-full: $(INSTALLED) ## From raw danmu to a classifier, the demo, and from a teacher's labels to corrected shares
 	$(BIN)/python -m demo.generate_danmu outputs/demo_danmu --labels
 	$(BIN)/python -m categorize.danmu outputs/demo_danmu/raw --write outputs/demo_danmu/parquet --overwrite
 	$(TRAIN) recipes/demo/danmu_tfidf.yaml --overwrite
 	$(BIN)/python run_eval.py recipes/demo/danmu_eval.yaml --overwrite
 	$(BIN)/python -m demo.check outputs/demo_danmu_eval/comparison.json
 	$(MAKE) demo
+	$(MAKE) demo-labels
+
+# A teacher behind a real server, silver labels, a student, labels for the rest, a review, corrected shares. The teacher is
+# trained anew under its old name: its earlier answers would be taken for its own.
+demo-labels: $(INSTALLED)
+	rm -rf outputs/demo_decoder_sft_lora_merged outputs/demo_label_first.ledger outputs/demo_label_rest.review
+	$(BIN)/python run_sft.py recipes/demo/decoder_sft_lora.yaml --merge
+	OMP_NUM_THREADS=1 $(BIN)/python run_sft.py recipes/demo/teacher_sft.yaml --overwrite
+	$(BIN)/python -m demo.generate_new outputs/demo_new
+	$(BIN)/python -m demo.serve outputs/demo_teacher -- $(LABEL) recipes/demo/label_first.yaml labeling.teacher.url={url}
+	$(TRAIN) recipes/demo/student.yaml --overwrite
+	$(LABEL) recipes/demo/label_rest.yaml --overwrite
+	$(LABEL) recipes/demo/label_rest.yaml --review 400
+	$(BIN)/python -m demo.review outputs/demo_label_rest.review/review.xlsx outputs/demo_new/truth.csv
+	$(LABEL) recipes/demo/label_rest.yaml --reviewed outputs/demo_label_rest.review/review.xlsx
+	$(BIN)/python -m demo.check_labels outputs/demo_new/truth.csv
 
 test: $(INSTALLED) lint types recipes ## Lint, types, recipes and the fast tests, in two processes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
