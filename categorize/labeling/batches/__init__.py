@@ -1,0 +1,1 @@
+"""Provider batches: request files that the user uploads, and result files that come back."""

@@ -1,0 +1,96 @@
+"""What the parts of a labelling job share: rows, prompt, ledger, budget, votes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from categorize.data.columns import text_columns
+from categorize.labeling.budget import Budget, Spent
+from categorize.labeling.exchange import Teacher
+from categorize.labeling.label_sets import gold_label_set, label_sets_of
+from categorize.labeling.ledger import Ledger
+from categorize.labeling.place import STATUS, spool_of
+from categorize.labeling.progress import Progress
+from categorize.labeling.prompt import LabelingPrompt
+from categorize.labeling.rows import SpooledRows, Survey, job_rows, survey
+from categorize.labeling.student import is_student, load_student
+from categorize.labeling.student_vote import StudentTeacher
+from categorize.labeling.teachers.registry import MakesTeacher
+from categorize.labeling.votes import Vote, votes_of
+from categorize.labels import LabelSet
+from categorize.processes import print0, rank, world_size
+from categorize.recipe.labeling_sections import AskedTeacher
+from categorize.recipe.labeling_sections import Budget as BudgetSection
+from categorize.recipe.sections import LabelRecipe
+
+
+@dataclass(frozen=True)
+class Job:
+    """One start of a job in one process.
+
+    Attributes:
+        looked: the survey of `rows`.
+        votes: what is asked of whom.
+        before: what the ledger's requests have cost before this start.
+    """
+
+    recipe: LabelRecipe
+    label_sets: Mapping[str, LabelSet]
+    prompt: LabelingPrompt
+    ledger: Ledger
+    rows: SpooledRows
+    looked: Survey
+    budget: Budget
+    progress: Progress
+    votes: Sequence[Vote]
+    before: Spent
+
+
+def prepare(recipe: LabelRecipe, ledger: Ledger, make: MakesTeacher, trust_remote_code: bool = False) -> Job:
+    """Read the rows once and make the teachers ready.
+
+    Raises:
+        UserError: the prompt, the data or a teacher is at fault.
+    """
+    section = recipe.labeling
+    label_sets = label_sets_of(recipe)
+    prompt = LabelingPrompt(recipe.prompt, label_sets, section)
+    before = ledger.spent()
+    budget = Budget(share_of(section.budget, before, world_size()), spent=before, lost=ledger.lost)
+
+    def teacher_of(one: AskedTeacher) -> Teacher:
+        if not is_student(one):
+            return make(one, budget, print0, trust_remote_code)
+        shown = [name for name in prompt.columns if name != "text"] + text_columns(recipe.data.columns)
+        return StudentTeacher(load_student(recipe, trust_remote_code, one), shown)
+
+    votes = votes_of(section, prompt.identity, ledger, teacher_of)
+    rows = job_rows(recipe, gold_label_set(recipe, label_sets))
+    looked, kept = survey(rows, prompt, spool_of(ledger), keep_gold=section.rows == "unlabeled")
+    for line in (*rows.notes, looked.line()):
+        print0(line)
+    currencies = [one.prices.currency for one in section.all_teachers if isinstance(one, AskedTeacher)]
+    name = STATUS if rank() == 0 else f"status-{rank()}.json"
+    progress = Progress(
+        currency=next(iter(currencies), "USD"),
+        spent=lambda: budget.spent,
+        file=ledger.folder / name,
+        say=print0,
+        facts={"name": recipe.name, "output": recipe.output_path, "rows": looked.rows, "distinct": looked.distinct},
+    )
+    return Job(recipe, label_sets, prompt, ledger, kept, looked, budget, progress, votes, before)
+
+
+def share_of(section: BudgetSection, spent: Spent, processes: int) -> BudgetSection:
+    """The budget of one process of a launch: what is left is shared out evenly."""
+    if processes == 1:
+        return section
+    used = {"requests": spent.requests, "tokens": spent.tokens.input + spent.tokens.output}
+    shares: dict[str, float] = {}
+    for name, so_far in used.items():
+        if (limit := getattr(section, name)) is not None:
+            shares[name] = so_far + max(limit - so_far, 0) // processes
+    if section.money is not None:
+        shares["money"] = spent.money + max(section.money - spent.money, 0.0) / processes
+    return section.model_copy(update=shares)

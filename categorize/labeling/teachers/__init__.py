@@ -1,0 +1,1 @@
+"""Who answers requests: a server, a model on this machine, a provider's batch files."""
