@@ -161,7 +161,8 @@ def leave_reason(text: str) -> None:
 def leave(status: int) -> int:
     """The exit status; where processes are joined in a group, the process ends here and now.
 
-    An orderly end would wait for the others, which wait for this one: the launcher ends them once this one is gone.
+    After an error an orderly end would wait for the others, which wait for this one: the launcher ends them once this
+    one is gone.
     """
     torch = sys.modules.get("torch")
     if torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized():

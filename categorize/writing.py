@@ -4,6 +4,7 @@ that is full and a place that cannot be written are one line."""
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from categorize.errors import UserError
 
@@ -29,6 +30,13 @@ def json_text(data: Any, *, allow_nan: bool = False) -> str:
 
 
 # ---------------------------------------------------------------- files
+def open_text(path: Path, encoding: str = "utf-8") -> TextIO:
+    """A text file to write, gzipped where its name says so; line ends stay as they are written."""
+    if path.suffix == ".gz":
+        return gzip.open(path, "wt", encoding=encoding, newline="")
+    return path.open("w", encoding=encoding, newline="")
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A hidden name beside `path` to write to, in a folder that exists; the file takes its place at the end.

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 ORDER = (
-    "errors writing text_tables processes connection launch settings recipe labels predictions data danmu prompts "
-    "metrics runs nn engines prediction training methods labeling loading reports merge beforehand dry_run train "
-    "evaluate folds"
+    "errors writing text_tables processes connection launch settings recipe label_rules labels predictions data danmu "
+    "prompts metrics runs nn engines prediction training methods loading labeling reports merge beforehand dry_run "
+    "train evaluate folds label"
 )
 LEVELS = {name: level for level, name in enumerate(ORDER.split())}
 HEAVY = ("torch", "transformers", "datasets", "peft", "trl", "sklearn", "evaluate", "accelerate")
@@ -136,7 +136,7 @@ def test_the_rooms_of_a_package_import_one_way(root: Path) -> None:
         TopologicalSorter(rooms).prepare()  # raises CycleError, which names the rooms
 
 
-@pytest.mark.parametrize("name", ["data", "long_documents", "quality", "readers"])
+@pytest.mark.parametrize("name", ["data", "long_documents", "quality", "labeling", "labeling_http", "readers"])
 def test_benchmarks_start(root: Path, name: str) -> None:
     """They are run by hand, and seldom: what they import must still be there."""
     done = subprocess.run(

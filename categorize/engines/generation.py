@@ -45,23 +45,38 @@ def generate_answers(
     # Sharded weights cannot be gathered in inference mode.
     with torch.no_grad() if in_step else torch.inference_mode(), autocast(section.dtype, model, device):
         for at in [np.arange(len(rows))] if in_step else sorted_batches:
-            padded = pad([rows[i].prompt_ids for i in at], pad_token_id, side="left")
-            width = padded["input_ids"].shape[1]
-            output = model.generate(
-                **{name: values.to(device) for name, values in padded.items()},
-                generation_config=config,
-                **({"synced_gpus": True} if in_step else {}),
-            )
-            # Prompt-learning adapters give back the answer alone.
-            new = output[:, width:] if output.shape[1] > width or not is_prompt_learning(model) else output
-            for line, i in enumerate(at):
-                tokens = new[line].tolist()
-                end = next((k for k, token in enumerate(tokens) if token in config.eos_token_id), len(tokens))
-                generated += min(end + 1, len(tokens))
+            more = {"synced_gpus": True} if in_step else {}
+            found = generate_tokens(model, [rows[i].prompt_ids for i in at], config, device, **more)
+            for i, (tokens, ended) in zip(at, found, strict=True):
+                generated += len(tokens) + ended
                 answers[i] = prompt.tokenizer.decode(
-                    tokens[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False
+                    tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
                 )
     return answers, generated
+
+
+def generate_tokens(
+    model: Any, prompts: Sequence[Sequence[int]], config: Any, device: torch.device, **more: Any
+) -> list[tuple[list[int], bool]]:
+    """What a model writes behind each prompt of a batch, and whether it came to an end by itself.
+
+    Args:
+        config: `GenerationConfig` with a list of end tokens and a pad token.
+        more: arguments of `generate`.
+    """
+    padded = pad(prompts, config.pad_token_id, side="left")
+    width = padded["input_ids"].shape[1]
+    output = model.generate(
+        **{name: values.to(device) for name, values in padded.items()}, generation_config=config, **more
+    )
+    # Prompt-learning adapters give back the answer alone.
+    new = output[:, width:] if output.shape[1] > width or not is_prompt_learning(model) else output
+    ends = set(config.eos_token_id)
+    found: list[tuple[list[int], bool]] = []
+    for tokens in new.tolist():
+        end = next((k for k, token in enumerate(tokens) if token in ends), None)
+        found.append((tokens[:end], end is not None))
+    return found
 
 
 def _config(model: Any, prompt: PromptFormat, section: CausalPredictionSection, pad_token_id: int) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from categorize.data.segments.tokens import PlainTokens, TokenCounter
+from categorize.engines.batching import distinct_inputs, model_inputs
 from categorize.labels import LabelSet
 from categorize.nn.head_output import head_output
 from categorize.predictions import FloatArray, Predictions, Usage
@@ -101,13 +102,15 @@ class TfidfPredictor:
         self.output = head_output(label_set)
 
     def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
-        """Predictions of each record batch. Probabilities are a softmax (or sigmoids) of the margins: an order, not
-        a calibrated belief; the temperature of the run's decision rule makes them one."""
+        """Predictions of each record batch; equal texts are computed once. Probabilities are a softmax (or sigmoids) of
+        the margins: an order, not a calibrated belief; the temperature of the run's decision rule makes them one."""
         for batch in batches:
             start = time.perf_counter()
-            margins = np.tile(self.intercepts, (batch.num_rows, 1))
-            if batch.num_rows:  # scikit-learn refuses none
-                margins += self.features.transform(batch.column("text").to_pylist()) @ self.coefficients.T
+            texts, inverse = distinct_inputs(model_inputs(batch, None), None)
+            margins = np.tile(self.intercepts, (len(texts), 1))
+            if texts:  # scikit-learn refuses none
+                margins += self.features.transform(texts) @ self.coefficients.T
+            margins = margins[inverse]
             usage = Usage(rows=batch.num_rows, seconds=time.perf_counter() - start)
             yield self.output.predictions(batch.column("id").to_pylist(), margins, usage)
 
