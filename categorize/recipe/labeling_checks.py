@@ -111,6 +111,11 @@ def _ledger(recipe: WrittenRecipe) -> None:
 def _several_sets(recipe: WrittenRecipe, sets: dict[str, Any]) -> None:
     if recipe.holds("labels.names"):
         recipe.refuse("labels.names", "is not read beside label_sets; describe it there, or remove one of them")
+    if recipe.holds("data.columns.label"):
+        recipe.refuse(
+            "data.columns.label",
+            "is not read beside label_sets: every row is asked about; write null, and it stays in the table as it is",
+        )
     if len(sets) < 2:
         return
     if recipe.value("labeling.answer") == "code":

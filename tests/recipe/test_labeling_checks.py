@@ -93,3 +93,9 @@ def test_what_works_is_taken(load: Callable[[str], LoadedRecipe], more: str) -> 
 def test_a_ledger_beside_the_run_is_taken_wherever_the_run_lies(write: Write, tmp_path: Path) -> None:
     text = f"{HEAD}output_dir: runs/job\nlabeling: {{teacher: {ONE}, ledger: runs/job.mine}}\n"
     assert load_recipe(write("r.yaml", text)).recipe.output_path == "runs/job"
+
+
+def test_a_label_column_beside_several_label_sets_is_not_passed_over(write: Write) -> None:
+    head = HEAD.replace("labels: ", "# labels: ").replace("comments.csv}", "comments.csv, columns: {label: class}}")
+    with pytest.raises(UserError, match=r"r\.yaml:3: data\.columns\.label: is not read beside label_sets"):
+        load_recipe(write("r.yaml", f"{head}{SETS}labeling:\n  teacher: {ONE}\n"))
