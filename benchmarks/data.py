@@ -40,7 +40,7 @@ from demo.generate_danmu import Plan, write  # noqa: E402
 WORK = ROOT / "outputs" / "benchmarks" / "danmu"
 HEADING = "## Raw danmu: from hourly collections to rows"
 LARGE = 5_800_000  # comments for which the targets are set
-TARGET_RATE = 100_000  # comments a second
+TARGET_RATE = 200_000  # comments a second
 TARGET_MEMORY = 1.5e9  # bytes, of all processes together
 FLAT = 1.25  # the peak may grow by so much from the small collection to the large one
 _EVERY = 0.05  # seconds between two looks at the memory

@@ -247,7 +247,8 @@ class Serving:
 
     def log(self) -> list[dict[str, Any]]:
         """Chat requests so far, in the order of their answers."""
-        return [json.loads(line) for line in self.log_file.read_text(encoding="utf-8").splitlines()]
+        whole, _, _ = self.log_file.read_text(encoding="utf-8").rpartition("\n")  # a line may be under way
+        return [json.loads(line) for line in whole.splitlines()]
 
 
 _IDLE: list[tuple[subprocess.Popen[str], int]] = []  # processes that have played their script, and their ports
