@@ -47,7 +47,7 @@ def read_entries(text: str) -> tuple[list[Entry], bool]:
     values, left = _complete_objects(_without_thoughts(text))
     chunks: list[str] = []
     if _PLAIN_ITEM.search(text):
-        # Strings within plain JSON escape their quotes: what begins as an item there is no comment's text.
+        # Strings within plain JSON escape their quotes: the text of a comment cannot begin as an item there.
         for part in left:
             chunks += _from_starts(part, _PLAIN_ITEM)
     else:

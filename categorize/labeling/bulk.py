@@ -23,7 +23,7 @@ from categorize.data.stream import Piece, RowStream
 from categorize.errors import UserError
 from categorize.labeling.place import KIND, is_another_kind
 from categorize.labeling.progress import EVERY, duration
-from categorize.labeling.student import answer
+from categorize.labeling.student import answer, identity_of
 from categorize.labeling.student_table import LABEL, gold_table, student_table
 from categorize.labeling.table import ABOUT, LABELS
 from categorize.labels import LabelSet
@@ -126,14 +126,7 @@ def part(folder: Path, shard: int) -> Path:
 # ---------------------------------------------------------------- beginning and going on
 def _identity(recipe: LabelRecipe, predictor: TrainedPredictor, stream: RowStream) -> dict[str, str]:
     """What shards must have in common to be one table, a digest each."""
-    facts = {
-        "facts": predictor.facts,
-        "name": predictor.name,
-        "labels": predictor.label_set.to_dict(),
-        "input": predictor.input_spec.to_dict(),
-        "decision": predictor.decision_rule.to_dict(),
-        "mode": getattr(recipe.prediction, "mode", None),
-    }
+    facts = identity_of(predictor, recipe) | {"name": predictor.name}
     cut = {
         "columns": recipe.data.columns.model_dump(),
         "rows": recipe.labeling.rows,

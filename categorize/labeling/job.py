@@ -14,7 +14,7 @@ from categorize.labeling.place import STATUS, spool_of
 from categorize.labeling.progress import Progress
 from categorize.labeling.prompt import LabelingPrompt
 from categorize.labeling.rows import SpooledRows, Survey, job_rows, survey
-from categorize.labeling.student import is_student, load_student
+from categorize.labeling.student import identity_of, is_student, load_student
 from categorize.labeling.student_vote import StudentTeacher
 from categorize.labeling.teachers.registry import MakesTeacher
 from categorize.labeling.votes import Vote, votes_of
@@ -63,7 +63,8 @@ def prepare(recipe: LabelRecipe, ledger: Ledger, make: MakesTeacher, trust_remot
         if not is_student(one):
             return make(one, budget, print0, trust_remote_code)
         shown = [name for name in prompt.columns if name != "text"] + text_columns(recipe.data.columns)
-        return StudentTeacher(load_student(recipe, trust_remote_code, one), shown)
+        predictor = load_student(recipe, trust_remote_code, one)
+        return StudentTeacher(predictor, shown, identity_of(predictor, recipe))
 
     votes = votes_of(section, prompt.identity, ledger, teacher_of)
     rows = job_rows(recipe, gold_label_set(recipe, label_sets))

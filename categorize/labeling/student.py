@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from categorize.data.columns import text_columns
 from categorize.data.input_spec import InputSpec
@@ -26,6 +26,17 @@ if TYPE_CHECKING:
 def is_student(teacher: object) -> bool:
     """Whether a teacher of a recipe labels without requests: a run, or a local model that scores labels."""
     return isinstance(teacher, RunTeacher) or (isinstance(teacher, LocalTeacher) and teacher.mode == "scoring")
+
+
+def identity_of(predictor: TrainedPredictor, recipe: LabelRecipe) -> dict[str, Any]:
+    """Everything that shapes a student's answers to a row; batch sizes and types of the computation do not."""
+    return {
+        "facts": predictor.facts,
+        "labels": predictor.label_set.to_dict(),
+        "input": predictor.input_spec.to_dict(),
+        "decision": predictor.decision_rule.to_dict(),
+        "prediction": recipe.prediction.model_dump(include={"mode", "parsing", "max_new_tokens"}),
+    }
 
 
 def load_student(

@@ -30,12 +30,13 @@ class StudentTeacher:
 
     Args:
         columns: of the source, whose values make the key of a text: rows of one key share an answer.
+        identity: see `student.identity_of`.
 
     Raises:
         UserError: it reads whole documents, or columns that the prompt does not show.
     """
 
-    def __init__(self, predictor: TrainedPredictor, columns: Sequence[str]) -> None:
+    def __init__(self, predictor: TrainedPredictor, columns: Sequence[str], identity: Mapping[str, Any]) -> None:
         spec = predictor.input_spec
         self.name = predictor.name
         if spec.columns.document is not None:
@@ -48,13 +49,7 @@ class StudentTeacher:
         self.predictor = replace(
             predictor, input_spec=replace(spec, columns=spec.columns.model_copy(update={"id": None}))
         )
-        self.identity: Mapping[str, Any] = {
-            "type": "student",
-            "facts": predictor.facts,
-            "labels": predictor.label_set.to_dict(),
-            "input": spec.to_dict(),
-            "decision": predictor.decision_rule.to_dict(),
-        }
+        self.identity: Mapping[str, Any] = {"type": "student", **identity}
 
     async def ask(self, request: Request) -> Reply:
         """Raises JobStops: a student answers no requests."""

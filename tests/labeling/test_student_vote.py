@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from categorize.labeling.student import identity_of, load_student
+from categorize.recipe.sections import LabelRecipe
 from tests.labeling.jobs import InProcess, start, table, write_recipe, write_rows
 from tests.labeling.students import WORDS
+from tests.recipes import load_recipe
 
 
 def test_a_student_and_a_teacher_vote_in_one_table(tmp_path: Path, student: Callable[[str], Path]) -> None:
@@ -38,3 +41,18 @@ def test_a_student_and_a_teacher_vote_in_one_table(tmp_path: Path, student: Call
     again = write_recipe(tmp_path, tmp_path / "comments.csv", labeling=labeling | {"flip_sample": 4})
     start(again, teacher)
     assert teacher.asked.total() == asked
+
+
+def test_what_shapes_a_student_s_answers_asks_it_anew_and_speed_does_not(
+    tmp_path: Path, student: Callable[[str], Path]
+) -> None:
+    def identity(**prediction: object) -> dict[str, object]:
+        teacher = {"type": "run", "run": str(student("single"))}
+        source = write_rows(tmp_path, [{"id": "a", "text": "good"}])
+        written = load_recipe(write_recipe(tmp_path, source, labeling={"teacher": teacher}, prediction=prediction))
+        assert isinstance(written.recipe, LabelRecipe)
+        return identity_of(load_student(written.recipe), written.recipe)
+
+    plain = identity()
+    assert identity(batch_size=7, dtype="float32") == plain
+    assert identity(mode="generation") != plain != identity(parsing="strict")

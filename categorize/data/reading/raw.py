@@ -66,18 +66,7 @@ Row = TypeVar("Row")
 
 def batches(rows: Iterable[tuple[int, Row, int]]) -> Iterator[tuple[list[int], list[Row]]]:
     """Rows that come as (number, row, characters), some at a time: their numbers, and themselves."""
-    numbers: list[int] = []
-    held: list[Row] = []
-    characters = 0
-    for number, row, size in rows:
-        numbers.append(number)
-        held.append(row)
-        characters += size
-        if len(held) >= _BATCH or characters >= _BATCH_CHARACTERS:
-            yield numbers, held
-            numbers, held, characters = [], [], 0
-    if held:
-        yield numbers, held
+    return batches_of(([number], [row], size) for number, row, size in rows)
 
 
 def chunk_rows() -> int:
