@@ -28,7 +28,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]  # the library and its neighbour, installed or not
 
-from quality import DATA, write_section  # noqa: E402
+from results import DATA, write_section  # noqa: E402
 
 import categorize  # noqa: E402
 from categorize.errors import UserError  # noqa: E402

@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the library and its tests are importable from the checkout, installed or not
 
-from benchmarks.quality import write_section  # noqa: E402
+from benchmarks.results import write_section  # noqa: E402
 from categorize.recipe.terminal import run_command  # noqa: E402
 from categorize.text_tables import markdown_table  # noqa: E402
 from tests.labeling.faults import READERS, TEXT_FAULTS, corpus, salvaged  # noqa: E402

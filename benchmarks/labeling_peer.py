@@ -36,7 +36,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]  # the library and its neig
 
 from labeling import ITEMS, NAMES, write_comments  # noqa: E402
 from labeling_http import Instant, serve  # noqa: E402
-from quality import write_section  # noqa: E402
+from results import write_section  # noqa: E402
 
 from categorize.recipe.terminal import run_command  # noqa: E402
 from categorize.runs.environment import processor_name  # noqa: E402

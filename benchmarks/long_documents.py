@@ -11,37 +11,46 @@ Every line of a table is a recipe of `benchmarks/recipes` with another `data.seg
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from quality import (
-    DATA,
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]  # the library and its neighbours, installed or not
+
+from results import RESULTS, how_measured, write_section  # noqa: E402
+from trainings import (  # noqa: E402
     RECIPES,
-    RESULTS,
-    ROOT,
     WEIGHTS_SHA256,
     WORK,
-    Task,
     Training,
     data_source,
     evaluate,
     model_folder,
+    override,
     train,
-    write_section,
 )
 
-from categorize.errors import UserError
-from categorize.metrics.progress import flat
-from categorize.recipe.terminal import run_command
-from categorize.reports.columns import duration
-from categorize.runs.environment import processor_name
-from categorize.runs.folder import Run
-from categorize.text_tables import markdown_table
+from categorize.errors import UserError  # noqa: E402
+from categorize.metrics.progress import flat  # noqa: E402
+from categorize.recipe.terminal import run_command  # noqa: E402
+from categorize.reports.columns import duration  # noqa: E402
+from categorize.runs.folder import Run  # noqa: E402
+from categorize.text_tables import markdown_table  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Task:
+    """One dataset: the prefix of its recipes, its folder, the heading of its section, and its measures by their names
+    in `metrics.progress.flat` with their columns."""
+
+    name: str
+    folder: str
+    title: str
+    measures: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -77,14 +86,12 @@ TASKS = {
         "crosswoz_domains_zh",
         "CrossWOZ: the domains of Chinese dialogues, several a dialogue",
         (("macro_f1", "macro-F1"), ("micro_f1", "micro-F1"), ("accuracy", "all labels right")),
-        0.0,
     ),
     "qmsum": Task(
         "qmsum",
         "qmsum_meetings",
         "QMSum: the family of a meeting from its transcript",
         (("macro_f1", "macro-F1"), ("accuracy", "accuracy")),
-        0.0,
     ),
 }
 WHOLE = Variant("whole document", {"by": "document"})
@@ -117,7 +124,7 @@ REMARKS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the benchmark; the exit status: 2 for what the user can mend."""
+    """Run the benchmark; the exit status: 2 for what the user can correct."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", nargs="+", choices=list(TASKS), default=list(TASKS), help="datasets; all by default")
     parser.add_argument("--no-minilm", action="store_true", help="the linear model alone")
@@ -138,20 +145,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def measure(task: Task, encoder: Sequence[Variant], retrain: bool, command: str) -> tuple[str, str]:
     """Train what is not trained yet, evaluate; heading and text of the task's section."""
-    source = data_source(task)
+    source = data_source(task.folder)
     trainings = [training(task, "tfidf", "TF-IDF", variant, source) for variant in LINEAR[task.name]]
     if encoder:
-        model = f"model.name_or_path={json.dumps(str(model_folder()), ensure_ascii=False)}"
+        model = override("model.name_or_path", str(model_folder()))
         trainings += [training(task, "minilm", "MiniLM", variant, source, model) for variant in encoder]
     for one in trainings:
         train(one, retrain)
-    comparison = evaluate(task, source, trainings)
+    comparison = evaluate(task.name, source, trainings)
     return section(task, comparison, trainings, command)
 
 
 def training(task: Task, method: str, title: str, variant: Variant, *overrides: str) -> Training:
     """One run: the recipe of the method with the variant's segments."""
-    segments = f"data.segments={json.dumps(variant.segments)}"
+    segments = override("data.segments", variant.segments)
     output = WORK / f"{task.name}_{method}_{variant.slug}"
     name = f"{title}: {variant.name}"
     return Training(name, RECIPES / f"{task.name}_{method}.yaml", output, (*overrides, segments))
@@ -180,8 +187,8 @@ def section(task: Task, comparison: dict[str, Any], trainings: Sequence[Training
         rows.append([evaluated["name"], *cells, segments, duration(evaluated["training_seconds"]), pace])
     first = runs[trainings[0].name].manifest
     documents = {split: first["rows"][split] for split in ("train", "validation", "test")}
-    threads = os.environ.get("OMP_NUM_THREADS")
-    versions = ", ".join(f"{name} {first['versions'][name]}" for name in ("python", "categorize", "scikit-learn"))
+    with_encoder = any("MiniLM" in name for name in runs)
+    encoder = f"- encoder: all-MiniLM-L6-v2 (sha256 of the weights {WEIGHTS_SHA256[:12]}...)"
     lines = [
         f"## {task.title}",
         "",
@@ -190,18 +197,13 @@ def section(task: Task, comparison: dict[str, Any], trainings: Sequence[Training
         "",
         markdown_table(header, rows, "l" + "r" * (len(header) - 1)),
         "",
-        f"- command: `{DATA}=... {f'OMP_NUM_THREADS={threads} ' if threads else ''}{command}`",
         f"- documents: {', '.join(f'{n:,} {split}' for split, n in documents.items())}",
         "- numbers behind a cut are its tokens: plain ones for TF-IDF (docs/data.md), MiniLM's own for MiniLM",
-        f"- recipes: `{RECIPES / f'{task.name}_*.yaml'}`; all trainings of MiniLM take the same number of steps"
-        if any("MiniLM" in name for name in runs)
-        else f"- recipes: `{RECIPES / f'{task.name}_*.yaml'}`",
-        f"- hardware: {first['hardware'].get('processor', processor_name())}, {first['hardware']['cpus']} cores",
-        f"- versions: {versions}; commit {first['git_commit'] or 'unknown'}",
-        f"- date: {first['finished'][:10]}",
+        f"- recipes: `{RECIPES / f'{task.name}_*.yaml'}`"
+        + ("; all trainings of MiniLM take the same number of steps" if with_encoder else ""),
+        *([encoder] if with_encoder else []),
+        *how_measured(command, first, ("scikit-learn",)),
     ]
-    if any("MiniLM" in name for name in runs):
-        lines.insert(-3, f"- encoder: all-MiniLM-L6-v2 (sha256 of the weights {WEIGHTS_SHA256[:12]}...)")
     return lines[0], "\n".join(lines) + "\n"
 
 

@@ -29,7 +29,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the library is importable from the checkout, installed or not
 
-from benchmarks.quality import write_section  # noqa: E402
+from benchmarks.results import write_section  # noqa: E402
 from categorize.recipe.terminal import run_command  # noqa: E402
 from categorize.runs.environment import processor_name  # noqa: E402
 from categorize.text_tables import markdown_table  # noqa: E402
