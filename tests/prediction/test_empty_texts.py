@@ -11,10 +11,11 @@ import pyarrow as pa
 import pytest
 
 from categorize.data.input_spec import InputSpec
+from categorize.features.tfidf import NgramSettings, TfidfFeaturizer
 from categorize.labels import Label, LabelSet
 from categorize.methods.head.model import build_head
 from categorize.methods.head.predictor import HeadPredictor
-from categorize.methods.tfidf.predictor import Features, FeatureSettings, TfidfPredictor
+from categorize.methods.tfidf.predictor import TfidfPredictor
 from categorize.metrics.decision import DecisionRule
 from categorize.nn.tokenizer import tokenize
 from categorize.prediction.predictor import Predictor, TrainedPredictor
@@ -111,8 +112,8 @@ def test_causal_models_are_asked_about_an_empty_text(template: str, mode: str) -
 
 @pytest.mark.parametrize("task", ["single_label", "multi_label", "regression"])
 def test_tfidf_predicts_an_empty_text_by_its_intercepts(task: Task) -> None:
-    features = Features(FeatureSettings((1, 2), None))
-    width = features.fit_transform(["good", "bad"]).shape[1]
+    features = TfidfFeaturizer(NgramSettings((1, 2), None))
+    width = features.fit(["good", "bad"]).shape[1]
     label_set = labels_of(task)
     linear = frame(
         TfidfPredictor(label_set, features, np.ones((len(label_set), width)), np.arange(len(label_set)) + 1.0)

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from categorize import load_predictor
+from categorize.features.tfidf import NgramSettings, TfidfFeaturizer, word_lines
 from categorize.methods.registry import METHODS
-from categorize.methods.tfidf.fit import build_features, word_lines
-from categorize.methods.tfidf.predictor import Features, FeatureSettings
 from categorize.methods.tfidf.section import TfidfModel
 from categorize.metrics.decision import DecisionRule
 from categorize.recipe.command import main
@@ -125,12 +124,12 @@ def test_chinese_clauses_are_not_words_and_margins_are_calibrated(
 
 
 def test_runs_from_before_take_words_as_they_were_trained() -> None:
-    def words(settings: FeatureSettings, text: str) -> list[str]:
-        return list(Features(settings).vectorizers["word"].build_analyzer()(text))
+    def words(settings: NgramSettings, text: str) -> list[str]:
+        return list(TfidfFeaturizer(settings).vectorizers["word"].build_analyzer()(text))
 
     before = json.loads('{"char_ngrams": null, "word_ngrams": [1, 1], "min_df": 1, "max_features": null}')
-    assert words(FeatureSettings(**before), "好看 的视频 ok_2") == ["好看", "的视频", "ok_2"]
-    now = build_features(TfidfModel(method="tfidf", char_ngrams=None, word_ngrams=[1, 1])).settings
+    assert words(NgramSettings(**before), "好看 的视频 ok_2") == ["好看", "的视频", "ok_2"]
+    now = TfidfFeaturizer.build(TfidfModel(method="tfidf", char_ngrams=None, word_ngrams=[1, 1])).settings
     assert words(now, "好看 Don't ok_2 ไทย 네이버 カナ") == [*"好看", "don", "t", "ok_2", *"ไทย", "네이버", *"カナ"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Any
 
@@ -11,9 +10,9 @@ import pyarrow as pa
 
 from categorize.data.segments.tokens import PlainTokens
 from categorize.data.splits import LoadedData
-from categorize.errors import UserError
+from categorize.features.tfidf import TfidfFeaturizer, word_lines
 from categorize.labels import LabelSet
-from categorize.methods.tfidf.predictor import UNSPACED, WORDS, Features, FeatureSettings, TfidfPredictor
+from categorize.methods.tfidf.predictor import TfidfPredictor
 from categorize.methods.tfidf.section import TfidfModel
 from categorize.predictions import FloatArray
 from categorize.processes import print0
@@ -34,8 +33,8 @@ def fit(recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter) -> FitSummary
     texts = inputs.train.column("text").to_pylist()
     for line in word_lines(section, texts):
         print0(f"  {line}")
-    features = build_features(section)
-    matrix, targets, weights = fit_features(features, texts), inputs.targets, inputs.weights
+    features = TfidfFeaturizer.build(section)
+    matrix, targets, weights = features.fit(texts), inputs.targets, inputs.weights
     details: dict[str, Any] = {"features": matrix.shape[1], **inputs.details()}
     if inputs.balance is not None:  # the vocabulary is that of all rows; the linear model alone reads the balanced ones
         matrix, targets, weights = balanced(inputs.balance, matrix, targets, weights, recipe.seed)
@@ -60,7 +59,7 @@ def preview(recipe: SeqclsRecipe, data: LoadedData) -> list[str]:
     assert isinstance(section, TfidfModel)
     inputs = training_inputs(recipe, data, PlainTokens())
     texts = inputs.train.column("text").to_pylist()
-    matrix = fit_features(build_features(section), texts)
+    matrix = TfidfFeaturizer.build(section).fit(texts)
     features = f"features: {matrix.shape[1]:,} n-grams, {matrix.nnz / matrix.shape[0]:.0f} in a row"
     return [*inputs.lines(), *word_lines(section, texts), features]
 
@@ -75,45 +74,6 @@ def balanced(
         return matrix, targets, weights * balance.rows / (len(balance.counts) * counts[balance.classes])
     drawn = balance.draw(np.random.default_rng((seed, 0)))
     return matrix[drawn], targets[drawn], weights[drawn]
-
-
-def fit_features(features: Features, texts: list[str]) -> Any:
-    """The texts' features [texts, n-grams], the vocabulary learned from them. Raises UserError where no n-gram is
-    left."""
-    try:
-        return features.fit_transform(texts)
-    except ValueError as error:
-        raise UserError(f"model: no n-gram is left ({error}); lower model.min_df or use char_ngrams") from error
-
-
-def build_features(section: TfidfModel) -> Features:
-    """Unfitted vectorizers of a recipe's model section."""
-    if section.char_ngrams is None and section.word_ngrams is None:
-        raise UserError("model: char_ngrams and word_ngrams are both null; name the lengths of one")
-    return Features(
-        FeatureSettings(
-            tuple(section.char_ngrams) if section.char_ngrams else None,  # type: ignore[arg-type]
-            tuple(section.word_ngrams) if section.word_ngrams else None,  # type: ignore[arg-type]
-            section.min_df,
-            section.max_features,
-            "char_wb" if section.word_ngrams else "char",
-            WORDS,
-        )
-    )
-
-
-def word_lines(section: TfidfModel, texts: list[str]) -> list[str]:
-    """What word n-grams are made of where texts hold no spaces between words; nothing for other texts."""
-    if section.word_ngrams is None:
-        return []
-    unspaced = len(re.findall(f"[{UNSPACED}]", "".join(texts)))
-    words = len(re.findall(WORDS, "\n".join(texts)))
-    if 10 * unspaced < words:
-        return []
-    line = f"words: {unspaced / words:.0%} are single characters of scripts without spaces (Chinese, Japanese, Thai)"
-    if section.word_ngrams[1] == 1 and section.char_ngrams is None:
-        line = f"warning: {line}, alone they say little; set model.word_ngrams=[1,2] or model.char_ngrams=[1,3]"
-    return [line]
 
 
 def estimator(section: TfidfModel, label_set: LabelSet) -> str:
@@ -152,7 +112,12 @@ def _fit_linear(
 
 
 def _fit_ridge(
-    section: TfidfModel, validation: pa.Table, features: Features, matrix: Any, targets: FloatArray, weights: FloatArray
+    section: TfidfModel,
+    validation: pa.Table,
+    features: TfidfFeaturizer,
+    matrix: Any,
+    targets: FloatArray,
+    weights: FloatArray,
 ) -> tuple[FloatArray, FloatArray, float]:
     """Coefficients [1, n-grams], intercept [1] and the strength with the least squared error on validation segments,
     each with its weight."""

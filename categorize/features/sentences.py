@@ -1,0 +1,54 @@
+"""Vectors of a sentence-transformers model with all its modules (pooling, dense layers, normalisation) and prompts, by
+that library."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from categorize.features.encoder import EncoderFeaturizer
+from categorize.features.featurizer import Vectors
+from categorize.nn.console import quiet_libraries
+from categorize.nn.tokenizer import loading
+
+
+class SentenceTransformersFeaturizer(EncoderFeaturizer):
+    """A model of the sentence-transformers library."""
+
+    needs = "sentence_transformers"
+
+    @cached_property
+    def _model(self) -> Any:
+        from sentence_transformers import SentenceTransformer
+
+        quiet_libraries()
+        section = self.section
+        with loading(section.name_or_path, "the model"):
+            model = SentenceTransformer(
+                section.name_or_path,
+                revision=section.revision,
+                trust_remote_code=self.trust_remote_code,
+                truncate_dim=section.truncate_dim,
+            )
+        if section.max_length is not None:
+            model.max_seq_length = section.max_length
+        return model
+
+    def embed(self, texts: list[str]) -> Vectors:
+        """What the library gives."""
+        from categorize.engines.batching import autocast
+
+        prompt = self.section.prompt
+        named = prompt is not None and prompt in (self._model.prompts or {})
+        with autocast(self.prediction.dtype, self._model, self._model.device):
+            vectors = self._model.encode(
+                texts,
+                batch_size=self.prediction.batch_size,
+                prompt_name=prompt if named else None,
+                prompt=None if named else prompt,
+                normalize_embeddings=self.section.normalize,
+                show_progress_bar=False,
+            )
+        return np.asarray(vectors, dtype=np.float32)
