@@ -10,6 +10,7 @@ import numpy as np
 from categorize.label_rules import RowRules
 from categorize.labels import LabelSet
 from categorize.metrics.calibration import apply_temperature, fit_temperature
+from categorize.metrics.hierarchy import Hierarchy, followed_pairs, pairs_of
 from categorize.metrics.thresholds import DEFAULT, best_global, best_per_label
 from categorize.predictions import BoolArray, FloatArray, Predictions
 from categorize.recipe.sections import DecisionSection, Task
@@ -27,8 +28,10 @@ class DecisionRule(Settings):
         thresholds: of each label, for a multi-label task: the label holds where its calibrated probability is at least
             this. Empty for the other tasks.
         fallback: `top`: a multi-label row with nothing over its threshold gets its most probable label.
-        hierarchy: `parents`: a predicted label brings its ancestors with it (multi-label).
-        ancestors: (label, ancestor) pairs of the label set that `parents` follows.
+        hierarchy: of several labels a row, see `metrics.hierarchy`. `parents`: a predicted label brings its ancestors;
+            `capped`: it is at most as probable as they, and holds only beside them; `exact`: the best set of labels
+            that keeps to ancestors and rules.
+        ancestors: (label, ancestor) pairs of the label set that are followed.
         rules: of the label set, for the labels of a multi-label row.
 
     >>> rule = DecisionRule("multi_label", ("joy", "fear"), thresholds=(0.5, 0.3), fallback="top")
@@ -44,7 +47,7 @@ class DecisionRule(Settings):
     temperature: float = 1.0
     thresholds: tuple[float, ...] = ()
     fallback: Literal["none", "top"] = "none"
-    hierarchy: Literal["none", "parents"] = "none"
+    hierarchy: Literal["none", "parents", "capped", "exact"] = "none"
     ancestors: tuple[tuple[str, str], ...] = ()
     rules: RowRules = field(default_factory=RowRules)
 
@@ -72,8 +75,9 @@ class DecisionRule(Settings):
 
         Thresholds are tuned on the calibrated probabilities, for macro-F1 (`global`) or each label's F1 (`per_label`),
         before fallback and ancestors. Ancestors are followed where the gold does so: the set has labels with ancestors
-        and no validation row has such a label without them; where `labels.rules` speak of them, these decide. Without
-        validation rows or probabilities the rule is the default one, with the number and the fallback of the recipe.
+        and no validation row has such a label without them, or in any case where the recipe names a `hierarchy`; where
+        `labels.rules` speak of them, these decide. Without validation rows or probabilities the rule is the default
+        one, with the number and the fallback of the recipe.
         """
         rule = cls.default(label_set)
         if label_set.is_regression:
@@ -82,7 +86,9 @@ class DecisionRule(Settings):
             number = section.thresholds if isinstance(section.thresholds, float) else DEFAULT
             rule = replace(rule, thresholds=(number,) * len(label_set), fallback=section.fallback)
         known = ~np.isnan(gold).any(axis=1)
-        if label_set.is_multi_label and (pairs := _followed_ancestors(label_set, gold[known])):
+        if label_set.is_multi_label and section.hierarchy is not None:
+            rule = replace(rule, hierarchy=section.hierarchy, ancestors=pairs_of(label_set))
+        elif label_set.is_multi_label and (pairs := followed_pairs(label_set, gold[known])):
             rule = replace(rule, hierarchy="parents", ancestors=pairs)
         if predictions.probabilities is None or not known.any():
             return rule
@@ -92,7 +98,7 @@ class DecisionRule(Settings):
         if section.calibration == "temperature":
             rule = replace(rule, temperature=fit_temperature(probabilities, gold, multi_label=label_set.is_multi_label))
         if label_set.is_multi_label and isinstance(section.thresholds, str):
-            calibrated = apply_temperature(probabilities, rule.temperature, multi_label=True)
+            calibrated = rule._calibrated(probabilities)
             if section.thresholds == "per_label":
                 rule = replace(rule, thresholds=tuple(best_per_label(calibrated, gold)))
             else:
@@ -125,11 +131,10 @@ class DecisionRule(Settings):
             raise ValueError(
                 f"probabilities are {probabilities.shape}, the decision rule has {len(self.labels)} labels"
             )
-        calibrated = apply_temperature(probabilities, self.temperature, multi_label=self.task == "multi_label")
+        calibrated = self._calibrated(probabilities)
         valid = predictions.is_valid.astype(bool)
         if self.task == "multi_label":
-            over = np.asarray(np.nan_to_num(calibrated, nan=-np.inf) >= np.array(self.thresholds))
-            chosen = self._completed(over, calibrated)
+            chosen = self._several(calibrated)
         else:
             chosen, scored = _top(calibrated)
             valid = valid & scored
@@ -153,38 +158,28 @@ class DecisionRule(Settings):
     def _names(self, chosen: BoolArray) -> list[list[str]]:
         return [[self.labels[j] for j in np.flatnonzero(row)] for row in chosen]
 
+    def _calibrated(self, probabilities: FloatArray) -> FloatArray:
+        calibrated = apply_temperature(probabilities, self.temperature, multi_label=self.task == "multi_label")
+        return self._tree.capped(calibrated) if self.hierarchy == "capped" else calibrated
+
+    def _several(self, calibrated: FloatArray) -> BoolArray:
+        """Bool [n, labels] of several labels a row, from calibrated probabilities."""
+        thresholds = np.array(self.thresholds)
+        if self.hierarchy == "exact":
+            return self._tree.exact(calibrated, thresholds, some=self.fallback == "top")
+        over = np.asarray(np.nan_to_num(calibrated, nan=-np.inf) >= thresholds)
+        return self._completed(self._tree.beneath(over) if self.hierarchy == "capped" else over, calibrated)
+
     def _completed(self, chosen: BoolArray, probabilities: FloatArray) -> BoolArray:
         if self.fallback == "top":
             chosen |= _top(probabilities)[0] & ~chosen.any(axis=1, keepdims=True)
-        if self.hierarchy == "parents":
-            index = {name: j for j, name in enumerate(self.labels)}
-            # As many rounds as there are pairs reach the last ancestor of any chain.
-            for _ in self.ancestors:
-                for label, ancestor in self.ancestors:
-                    chosen[:, index[ancestor]] |= chosen[:, index[label]]
-        return self._settled(chosen, probabilities) if self.rules else chosen
+        if self.hierarchy != "none":
+            chosen = self._tree.with_parents(chosen)
+        return self._tree.settled(chosen, probabilities) if self.rules else chosen
 
-    def _settled(self, chosen: BoolArray, probabilities: FloatArray) -> BoolArray:
-        """What is chosen, as the rules have it. Of a label that stands alone and others, the more probable side stays;
-        a parent that is not valid alone gets the most probable of its labels."""
-        index = {name: j for j, name in enumerate(self.labels)}
-        likely = np.nan_to_num(probabilities, nan=-np.inf)
-        for name in self.rules.alone:
-            others = chosen.copy()
-            others[:, [index[one] for one in (name, *self.rules.parents_of(name))]] = False
-            clash = chosen[:, index[name]] & others.any(axis=1)
-            stays = likely[:, index[name]] >= np.where(others, likely, -np.inf).max(axis=1)
-            chosen[:, index[name]] &= ~clash | stays
-            chosen &= ~(others & (clash & stays)[:, None])
-        for rule in self.rules.parents:
-            parent, members = index[rule.label], [index[one] for one in rule.members]
-            if not rule.alone:
-                bare = chosen[:, parent] & ~chosen[:, members].any(axis=1)
-                chosen[bare, np.array(members)[likely[bare][:, members].argmax(axis=1)]] = True
-            if rule.brought is not None:
-                held = chosen[:, members].any(axis=1)
-                chosen[:, parent] = (chosen[:, parent] | held) if rule.brought else (chosen[:, parent] & ~held)
-        return chosen
+    @property
+    def _tree(self) -> Hierarchy:
+        return Hierarchy(self.labels, self.ancestors, self.rules)
 
 
 def _top(probabilities: FloatArray) -> tuple[BoolArray, BoolArray]:
@@ -194,13 +189,3 @@ def _top(probabilities: FloatArray) -> tuple[BoolArray, BoolArray]:
     chosen = np.zeros(probabilities.shape, dtype=bool)
     chosen[np.arange(len(top)), top] = True
     return chosen & scored, np.asarray(scored.any(axis=1))
-
-
-def _followed_ancestors(label_set: LabelSet, gold: FloatArray) -> tuple[tuple[str, str], ...]:
-    """(label, ancestor) pairs, where the gold has every ancestor with its label, and such a label at all; else none."""
-    ruled = {rule.label for rule in label_set.row_rules.parents if rule.brought is not None}
-    pairs = [(int(i), int(j)) for i, j in np.argwhere(label_set.ancestors()) if label_set.names[j] not in ruled]
-    held = gold > 0
-    if not any(held[:, i].any() for i, _ in pairs) or any((held[:, i] & ~held[:, j]).any() for i, j in pairs):
-        return ()
-    return tuple((label_set.names[i], label_set.names[j]) for i, j in pairs)

@@ -10,6 +10,7 @@ import numpy as np
 from categorize.labels import LabelSet
 from categorize.metrics import scores
 from categorize.metrics.arrays import Aligned, align, group_names, to_groups
+from categorize.metrics.hierarchy import hierarchy_of
 from categorize.metrics.progress import flat
 from categorize.predictions import FloatArray, Predictions
 
@@ -28,7 +29,8 @@ def measure(label_set: LabelSet, gold: FloatArray, predictions: Predictions) -> 
         `invalid`, `valid_rate`; then for a classification `accuracy` (multi-label: of whole label sets, with
         `hamming_loss`), `accuracy_valid_only`, `macro`, `micro`, `weighted` (multi-label: `samples`) each with
         `precision`, `recall`, `f1`; `per_class`, `labels_without_support`, `labels_in_macro`, `confusion` (single
-        label), `groups` (where the set has groups), `log_loss` and `expected_calibration_error` (where there are
+        label), `consistency` (multi-label, where labels imply or exclude others: the share of valid rows that keep to
+        it), `groups` (where the set has groups), `log_loss` and `expected_calibration_error` (where there are
         probabilities); for ordinal also `mae` and `quadratic_weighted_kappa`; for a regression `mae`, `rmse`, `r2`,
         `pearson`, `spearman`. An undefined measure is None and `undefined` says why. docs/metrics.md defines each.
 
@@ -119,6 +121,8 @@ def _classification(label_set: LabelSet, aligned: Aligned) -> dict[str, Any]:
         calibration = scores.calibration_scores(gold, aligned.probabilities)
         undefined |= calibration.pop("undefined")
         result |= calibration
+    if (tree := hierarchy_of(label_set, gold)) is not None and aligned.valid.any():
+        result["consistency"] = float(tree.consistent(predicted[aligned.valid] > 0).mean())
     if label_set.groups:
         names = group_names(label_set)
         group = scores.classification_scores(to_groups(label_set, gold), to_groups(label_set, predicted), len(names))

@@ -301,11 +301,21 @@ def _rules(recipe: WrittenRecipe, task: object, names: list[str] | None) -> None
 
 def _decision(recipe: WrittenRecipe) -> None:
     task = recipe.value("labels.task", "single_label")
-    for key in ("thresholds", "fallback"):
+    for key in ("thresholds", "fallback", "hierarchy"):
         if recipe.holds(f"decision.{key}") and task != "multi_label":
             recipe.refuse(
                 f"decision.{key}",
                 f"decides among several labels a row, but labels.task is {task}; remove it, or set multi_label",
+            )
+    names = recipe.label_names
+    if recipe.holds("decision.hierarchy") and task == "multi_label" and names is not None:
+        if not recipe.group_names:
+            recipe.refuse("decision.hierarchy", "is for labels in groups, but labels.names has none; remove it")
+        elif not {*recipe.group_names} & {*names}:
+            recipe.refuse(
+                "decision.hierarchy",
+                "is for groups that are labels too, but none of labels.names is; remove it, or name groups in "
+                "labels.rules.brings_parent",
             )
     if recipe.lacks_validation:
         for key, fitted in (("calibration", ("temperature",)), ("thresholds", ("global", "per_label"))):

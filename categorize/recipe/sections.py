@@ -264,6 +264,12 @@ class DecisionSection(Section):
     fallback: Literal["none", "top"] = Field(
         "none", description="Multi-label with nothing over its threshold: none, or the top label."
     )
+    hierarchy: Literal["parents", "capped", "exact"] | None = Field(
+        None,
+        description="Multi-label with groups that are labels too. parents: a label brings its group; capped: it holds "
+        "only beside its group, and is at most as probable; exact: the most probable labels that keep to groups and "
+        "rules. By default parents where the validation rows have them.",
+    )
 
 
 class RunReference(Section):

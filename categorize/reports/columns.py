@@ -44,7 +44,7 @@ def measures(task: Task) -> list[Measure]:
             name = f"{average}_{score}"
             columns.append(Measure(name, average + title, name in shown))
     if multi:
-        columns.append(Measure("hamming_loss", "Hamming loss"))
+        columns += [Measure("hamming_loss", "Hamming loss"), Measure("consistency", "rows that keep to the levels")]
     return [
         *columns,
         Measure("group_accuracy", f"groups: {accuracy}"),

@@ -183,8 +183,26 @@ def test_what_works_is_not_refused(minimal: Callable[..., LoadedRecipe]) -> None
     minimal(QLORA)
     minimal("labels: {task: multi_label}\ndecision: {thresholds: per_label, fallback: top}\n")
     minimal("labels: {names: [{name: g, labels: [a, {name: b}]}]}\ntraining: {class_weights: {a: 1, b: 2}}\n")
+    grouped = "names: [{name: g, labels: [a, b]}], rules: {brings_parent: [g]}"
+    minimal(f"labels: {{task: multi_label, {grouped}}}\ndecision: {{hierarchy: capped}}\n")
     minimal("training: {load_best_model_at_end: true, eval_strategy: epoch, save_strategy: best}\n")
     minimal("training: {activation_checkpointing: true}\nadapter: {type: lora}\n")
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ("{names: [{name: g, labels: [g, a]}]}", "decision.hierarchy: decides among several labels a row"),
+        ("{task: multi_label, names: [a, b]}", "decision.hierarchy: is for labels in groups"),
+        (
+            "{task: multi_label, names: [{name: g, labels: [a, b]}]}",
+            "decision.hierarchy: is for groups that are labels",
+        ),
+    ],
+)
+def test_a_hierarchy_that_no_label_follows_is_refused(errors: Errors, labels: str, said: str) -> None:
+    (line,) = errors(f"labels: {labels}\ndecision: {{hierarchy: exact}}\n")
+    assert said in line
 
 
 def test_4_bit_weights_are_refused_under_zero_3_only(errors: Errors, minimal: Callable[..., LoadedRecipe]) -> None:
@@ -230,6 +248,10 @@ def test_accelerate_still_passes_the_zero_stage_by_these_names() -> None:
         ),
         ("labels: {task: multi_label}\ndecision: {thresholds: per_label}\n", "decision.thresholds: works on prob"),
         ("labels: {task: multi_label}\ndecision: {fallback: top}\n", "decision.fallback: works on probabilities"),
+        (
+            "labels: {task: multi_label, names: [{name: a, labels: [a, b]}]}\ndecision: {hierarchy: exact}\n",
+            "decision.hierarchy: works on probabilities",
+        ),
         ("prediction: {mode: generation}\ndecision: {calibration: temperature}\n", "decision.calibration: works on"),
         ("training: {router_aux_loss_coef: 0.1}\n", "training.router_aux_loss_coef: is not used"),
         ("training: {pad_to_multiple_of: 8}\n", "training.pad_to_multiple_of: is set by the project"),

@@ -40,6 +40,6 @@ def check_answers(recipe: WrittenRecipe) -> None:
     if several and recipe.value("prediction.mode") == "scoring":
         recipe.refuse("prediction.mode", f"scoring chooses one label, but labels.task is {task}; write generation")
     elif several or recipe.value("prediction.mode") == "generation":
-        for key, nothing in (("thresholds", None), ("fallback", "none"), ("calibration", "none")):
+        for key, nothing in (("thresholds", None), ("fallback", "none"), ("calibration", "none"), ("hierarchy", None)):
             if recipe.holds(f"decision.{key}") and recipe.value(f"decision.{key}") != nothing and task != "regression":
                 recipe.refuse(f"decision.{key}", "works on probabilities, which generated answers lack; remove it")
