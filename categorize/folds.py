@@ -13,39 +13,25 @@ import argparse
 import json
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from categorize.errors import StoppedEarly, UserError
+from categorize.child_runs import ChildRun
+from categorize.errors import UserError
 from categorize.methods.registry import METHODS
 from categorize.recipe.command import TRAINING_KINDS
-from categorize.recipe.load import LoadedRecipe, load_recipe
-from categorize.recipe.resuming import changes
-from categorize.recipe.sections import SCRIPT_OF_KIND
-from categorize.recipe.terminal import CLOSED_PIPE, INTERRUPTED, STOPPED, CommandParser, exit_status, run_command
-from categorize.training.stopping import stop_on_signals
+from categorize.recipe.load import load_recipe
+from categorize.recipe.terminal import CommandParser, exit_status, run_command
 from categorize.writing import disk_errors, json_text, write_whole
 
 SUMMARY = "folds.json"
 DEFAULT_FOLDS = 5
 # What this command lays over a recipe itself; a key must not come twice. The values were read from the recipe before.
 _OURS = re.compile(r"(data\.splits\.(folds|fold|file)|name|output_dir|hub(\.[^=]*)?)=")
-_ROOT = Path(__file__).resolve().parent.parent
-
-
-@dataclass(frozen=True)
-class Fold:
-    """One run of the cross-validation: what is laid over the recipe, and where it goes."""
-
-    number: int
-    output: Path
-    overrides: tuple[str, ...]
-    recipe: LoadedRecipe
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,27 +62,16 @@ def run(options: argparse.Namespace) -> None:
         UserError: the recipe is at fault, a fold failed, or one is there that was made with another recipe.
     """
     folds = plan(options.recipe, options.overrides)
-    script = _ROOT / SCRIPT_OF_KIND[folds[0].recipe.recipe.kind]
-    if not script.is_file():
-        raise UserError(f"{script}: no such script; run from a checkout of the project, where {script.name} is")
-    starter = shlex.split(options.launcher) or [sys.executable]
-    for fold in folds:
-        state = check(fold, options.overwrite)
+    starter = shlex.split(options.launcher)
+    for number, fold in enumerate(folds):
+        state = fold.state(options.overwrite)
         if state == "finished":
-            print(f"fold {fold.number}: finished before, {fold.output}", flush=True)
+            print(f"{fold.title}: finished before, {fold.output}", flush=True)
             continue
-        print(f"fold {fold.number} of {len(folds)}: {fold.output}", flush=True)
-        flag = "--resume" if state == "interrupted" else "--overwrite"
-        status = run_fold([*starter, str(script), options.recipe, *fold.overrides, flag])
-        if status == INTERRUPTED:
-            raise KeyboardInterrupt
-        if status == CLOSED_PIPE:
-            raise BrokenPipeError  # of the output that the fold shares with this command
-        if status == STOPPED:
-            raise StoppedEarly(f"fold {fold.number} was stopped; the same command goes on from there")
-        if status:
+        print(f"{fold.title} of {len(folds)}: {fold.output}", flush=True)
+        if status := fold.start(state, starter):
             raise UserError(
-                f"fold {fold.number} failed (exit status {status}); correct what it says above, then run the "
+                f"fold {number} failed (exit status {status}); correct what it says above, then run the "
                 "same command: finished folds are kept"
             )
     summary = summarize(folds)
@@ -105,18 +80,7 @@ def run(options: argparse.Namespace) -> None:
     print("\n".join(["", *summary_lines(summary), f"written: {path}"]), flush=True)
 
 
-def run_fold(command: Sequence[str]) -> int:
-    """Start a fold and wait for its end; gives its exit status. A signal to stop is passed on to it."""
-    with stop_on_signals(), subprocess.Popen(command) as process:
-        try:
-            return process.wait()
-        except StoppedEarly:
-            process.terminate()  # the scheduler may have told this process alone
-            process.wait()
-            return STOPPED
-
-
-def plan(path: str, overrides: Sequence[str]) -> list[Fold]:
+def plan(path: str, overrides: Sequence[str]) -> list[ChildRun]:
     """The runs of a recipe's folds (5 where it names no number), each with its own checked recipe.
 
     Raises:
@@ -143,54 +107,22 @@ def plan(path: str, overrides: Sequence[str]) -> list[Fold]:
             f"output_dir={json.dumps(str(base / f'fold_{number}'), ensure_ascii=False)}",
             "hub=null",  # k runs would push over each other
         )
-        result.append(Fold(number, base / f"fold_{number}", own, load_recipe(path, own, methods=METHODS)))
+        result.append(ChildRun(f"fold {number}", Path(path), own, load_recipe(path, own, methods=METHODS)))
     return result
 
 
-def check(fold: Fold, overwrite: bool) -> str:
-    """Whether a fold is finished, interrupted or new.
-
-    Raises:
-        UserError: a run of another recipe is there, and is not to be replaced.
-    """
-    from categorize.runs.folder import RECIPE, incomplete_path, is_run
-
-    if overwrite:
-        return "new"
-    for folder, state in ((fold.output, "finished"), (incomplete_path(fold.output), "interrupted")):
-        if not (is_run(folder) if state == "finished" else folder.is_dir()):
-            continue
-        recipe = folder / RECIPE
-        text = recipe.read_text(encoding="utf-8") if recipe.is_file() else ""
-        if _uncommented(text) == _uncommented(fold.recipe.text):
-            return state
-        if state == "interrupted" and text and not changes(text, fold.recipe.text):
-            return state
-        raise UserError(
-            f"{folder}: was made with another recipe; train all folds anew with --overwrite, or name another output_dir"
-        )
-    return "new"
-
-
-def _uncommented(text: str) -> str:
-    """A resolved recipe without its comments, which tell where it was read."""
-    return "\n".join(line for line in text.splitlines() if not line.startswith("#"))
-
-
-def summarize(folds: Sequence[Fold]) -> dict[str, Any]:
+def summarize(folds: Sequence[ChildRun]) -> dict[str, Any]:
     """Test measures of each fold, their mean and their standard deviation over folds (n - 1), and those of all
     out-of-fold predictions together (`pooled`, as `metrics.json` has a split's)."""
     from categorize.metrics.progress import flat
     from categorize.runs.folder import METRICS, Run
 
     runs = []
-    for fold in folds:
+    for number, fold in enumerate(folds):
         measured = Run.open(fold.output).read_json(METRICS).get("test")
         if measured is None:
             raise UserError(f"{fold.output}: holds no measures of the test split; train it again with --overwrite")
-        runs.append(
-            {"fold": fold.number, "run": str(fold.output), "rows": measured["rows"], "measures": flat(measured)}
-        )
+        runs.append({"fold": number, "run": str(fold.output), "rows": measured["rows"], "measures": flat(measured)})
     first = runs[0]["measures"]
     shared = [name for name in first if all(name in one["measures"] for one in runs)]
     values = {name: [one["measures"][name] for one in runs] for name in shared}

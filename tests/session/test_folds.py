@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import f1_score
 
+from categorize.child_runs import run_and_wait
 from categorize.data.input_spec import InputSpec
-from categorize.folds import main, plan, pooled, run_fold
+from categorize.folds import main, plan, pooled
 from categorize.labels import Label, LabelSet
 from categorize.prediction.tables import predictions_table, write_predictions
 from categorize.predictions import Predictions
@@ -120,5 +121,5 @@ def test_a_signal_to_stop_is_passed_on_to_the_fold(tmp_path: Path) -> None:
         "os.kill(os.getppid(), signal.SIGUSR1)\n"
         "time.sleep(60)\n"
     )
-    assert run_fold([sys.executable, "-c", code, str(tmp_path / "told")]) == 75
+    assert run_and_wait([sys.executable, "-c", code, str(tmp_path / "told")]) == (75, False)
     assert (tmp_path / "told").read_text() == "told"
