@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from categorize.labels import LabelSet
+from categorize.nn.losses import error_loss, sigmoid_loss, softmax_loss
 from categorize.predictions import BoolArray, FloatArray, Predictions, Usage
+from categorize.recipe.loss_sections import Asymmetric, Focal, Loss
 
 if TYPE_CHECKING:
     import torch
@@ -22,16 +24,20 @@ class Output(ABC):
 
     Attributes:
         label_set: what is predicted.
+        objective: the loss by the recipe's section; None: the usual one.
         label_smoothing: share of the target spread evenly over labels in training.
         positive_weight: float [labels] for the positive side of a multi-label loss, or None.
+        adjustment: float [labels] that is added to the logits in the loss alone, or None.
         mean, std: targets are learned as `(target - mean) / std`.
     """
 
     problem_type: ClassVar[str]  # by transformers' name, for the config of the model
 
     label_set: LabelSet
+    objective: Loss | None = None
     label_smoothing: float = 0.0
     positive_weight: tuple[float, ...] | None = None
+    adjustment: tuple[float, ...] | None = None
     mean: float = 0.0
     std: float = 1.0
 
@@ -49,6 +55,10 @@ class Output(ABC):
             weights: float [rows].
         """
         return (self.row_losses(logits.float(), targets) * weights).sum()
+
+    def adjusted(self, logits: torch.Tensor) -> torch.Tensor:
+        """Logits with the adjustment."""
+        return logits if self.adjustment is None else logits + logits.new_tensor(self.adjustment)
 
     @abstractmethod
     def row_losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -69,18 +79,15 @@ class Output(ABC):
 
 
 class SingleLabelOutput(Output):
-    """One label a row, by softmax and cross-entropy; ordered labels too."""
+    """One label a row, by softmax; ordered labels too."""
 
     problem_type = "single_label_classification"
 
     def row_losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy. A row's class weight scales its whole loss: torch weighs the smoothed classes one by one
-        instead, which pulls predictions towards heavy classes in rows that are not theirs."""
-        from torch.nn import functional
-
-        log_probabilities = functional.log_softmax(logits, dim=-1)
-        hit = -(log_probabilities * targets).sum(dim=-1)
-        return (1 - self.label_smoothing) * hit - self.label_smoothing * log_probabilities.mean(dim=-1)
+        """Cross-entropy or its kin. A row's class weight scales its whole loss: torch weighs the smoothed classes one
+        by one instead, which pulls predictions towards heavy classes in rows that are not theirs."""
+        gamma = self.objective.gamma if isinstance(self.objective, Focal) else 0.0
+        return softmax_loss(self.adjusted(logits), targets, gamma=gamma, smoothing=self.label_smoothing)
 
     def read(self, logits: FloatArray) -> dict[str, Any]:
         """Softmax over labels."""
@@ -90,19 +97,23 @@ class SingleLabelOutput(Output):
 
 
 class MultiLabelOutput(Output):
-    """Any labels a row, by a sigmoid and binary cross-entropy each, mean over labels."""
+    """Any labels a row, by a sigmoid each; the loss is the mean over labels."""
 
     problem_type = "multi_label_classification"
 
     def row_losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Binary cross-entropy, mean over labels."""
+        """Binary cross-entropy or its kin, mean over labels."""
         import torch
-        from torch.nn import functional
 
-        smoothed = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
+        given: Loss | None = self.objective
+        powers: dict[str, Any] = {}
+        if isinstance(given, Focal):
+            powers = {"gamma_positive": given.gamma, "gamma_negative": given.gamma}
+        elif isinstance(given, Asymmetric):
+            powers = given.model_dump(exclude={"type"})
         positive = torch.tensor(self.positive_weight, device=logits.device) if self.positive_weight else None
-        losses = functional.binary_cross_entropy_with_logits(logits, smoothed, pos_weight=positive, reduction="none")
-        return losses.mean(dim=1)
+        powers |= {"positive_weight": positive, "smoothing": self.label_smoothing}
+        return sigmoid_loss(self.adjusted(logits), targets, **powers).mean(dim=1)
 
     def read(self, logits: FloatArray) -> dict[str, Any]:
         """A sigmoid for each label."""
@@ -112,13 +123,13 @@ class MultiLabelOutput(Output):
 
 
 class RegressionOutput(Output):
-    """A score, by squared error on standardised targets."""
+    """A score, learned on standardised targets."""
 
     problem_type = "regression"
 
     def row_losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Squared error."""
-        return (logits[:, 0] - targets[:, 0]).square()
+        """Squared error or its kin."""
+        return error_loss(logits[:, 0] - targets[:, 0], self.objective)
 
     def read(self, logits: FloatArray) -> dict[str, Any]:
         """The score, in the units of the data."""

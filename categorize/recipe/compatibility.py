@@ -16,13 +16,16 @@ from pathlib import Path
 
 from categorize.recipe.adapter_checks import check_adapter_keys, check_quantization_keys
 from categorize.recipe.labeling_checks import check_labeling
+from categorize.recipe.loss_sections import LOSSES
 from categorize.recipe.nodes import Mapping, nearest_position
 from categorize.recipe.problems import Problems
+from categorize.recipe.section import names_type
 from categorize.recipe.segment_checks import check_segments
 from categorize.recipe.template import check_templates
 from categorize.recipe.wording import did_you_mean, join, quote
 from categorize.recipe.written import RecipeMethod, WrittenRecipe
 
+TASKS = ("single_label", "multi_label", "ordinal", "regression")
 PROMPT_LEARNING = ("prefix", "prompt", "p_tuning")
 
 
@@ -250,6 +253,26 @@ def _balance(recipe: WrittenRecipe) -> None:
         recipe.refuse("training.balance", "cannot go with class_weights, which even the labels out again; keep one")
 
 
+def _loss(recipe: WrittenRecipe) -> None:
+    """A loss that is for other tasks, or beside what it cannot go with."""
+    choice = recipe.value("training.loss")
+    name = choice.get("type") if isinstance(choice, dict) else choice
+    task = recipe.value("labels.task", "single_label")
+    if not isinstance(name, str) or name not in LOSSES or task not in TASKS:
+        return
+    loss = LOSSES[name]
+    if task not in loss.tasks:
+        fitting = join([other for other, one in LOSSES.items() if task in one.tasks])
+        recipe.refuse("training.loss", f"{name} is for {join(loss.tasks)}, but labels.task is {task}; write {fitting}")
+        return
+    if recipe.value("training.label_smoothing_factor") and not loss.smooths:
+        fitting = join([other for other, one in LOSSES.items() if one.smooths and task in one.tasks])
+        recipe.refuse("training.label_smoothing_factor", f"does nothing with loss {name}; remove it, or use {fitting}")
+    for key in ("balance", "class_weights"):
+        if loss.corrects_prior and recipe.holds(f"training.{key}"):
+            recipe.refuse(f"training.{key}", f"cannot go with loss {name}, which evens the labels out itself; keep one")
+
+
 def _labels(recipe: WrittenRecipe) -> None:
     task, names = recipe.value("labels.task", "single_label"), recipe.label_names
     if task == "regression":
@@ -271,7 +294,7 @@ def _labels(recipe: WrittenRecipe) -> None:
         return
     declared = f"not one of labels.names: {', '.join(names)}"
     weights = recipe.value("training.class_weights")
-    for name in weights if isinstance(weights, dict) else ():
+    for name in weights if isinstance(weights, dict) and not names_type(weights) else ():
         if name not in names:
             recipe.refuse("training.class_weights", f"{quote(name)} is {declared}{did_you_mean(name, names)}", name)
     codes = recipe.value("labels.codes")
@@ -342,6 +365,7 @@ CHECKS: tuple[Callable[[WrittenRecipe], None], ...] = (
     check_templates,
     _labels,
     _balance,
+    _loss,
     _decision,
     check_labeling,
 )

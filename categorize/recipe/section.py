@@ -27,6 +27,7 @@ PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # what numpy and scikit-learn take
 PositiveFloat = Annotated[float, Field(gt=0.0)]
+NonNegativeFloat = Annotated[float, Field(ge=0.0)]
 
 
 class Section(BaseModel):
@@ -63,6 +64,11 @@ class UpstreamSection(BaseModel):
         """Without the keys that would keep the other class's default."""
         dumped: dict[str, Any] = handler(self)
         return {key: value for key, value in dumped.items() if key not in self.taken or key in self.model_fields_set}
+
+
+def names_type(value: Any) -> bool:
+    """Whether a value is a section with a `type`, where a mapping of other names may stand too."""
+    return isinstance(value, Section) or (isinstance(value, dict) and isinstance(value.get("type"), str))
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,11 +17,11 @@ from pydantic import AfterValidator, Field, create_model
 
 from categorize.recipe.data_sections import DataSection
 from categorize.recipe.labeling_sections import LabelingSection
+from categorize.recipe.loss_sections import BalanceChoice, LossChoice, WeightsChoice
 from categorize.recipe.section import (
     DType,
     Inside,
     NonNegativeInt,
-    PositiveFloat,
     PositiveInt,
     Section,
     Seed,
@@ -186,10 +186,10 @@ class StepsSection(UpstreamSection):
 
     recipe_key: ClassVar[str] = "training"
 
-    balance: Literal["upsample", "downsample", "weighted"] | None = Field(
+    balance: BalanceChoice | None = Field(
         None,
         description="Balance the labels of each training epoch: repeat rows up to the most frequent label, draw as "
-        "many as the rarest has, or draw rows with a chance that evens the labels out.",
+        "many as the rarest has, draw rows with a chance that evens the labels out, or repeat rows of rare labels.",
     )
     length_grouping: bool = Field(True, description="Batches of rows of like length; less padding, same rows an epoch.")
     resume: Literal["auto", "never"] = Field("never", description="auto: continue an interrupted run without --resume.")
@@ -204,10 +204,15 @@ class TrainingSection(StepsSection):
     upstream_class: ClassVar[str] = "TrainingArguments"
 
     early_stopping: EarlyStopping | None = Field(None, description="Early stopping on training.metric_for_best_model.")
-    class_weights: Literal["balanced"] | dict[str, PositiveFloat] | None = Field(
+    class_weights: WeightsChoice | None = Field(
         None,
         description="Weight of each label in the loss; balanced: n / (labels * count), or negatives / positives "
-        "of each label for multi-label.",
+        "of each label for multi-label; effective_number: the same of counts that saturate.",
+    )
+    loss: LossChoice | None = Field(
+        None,
+        description="Loss of the head, by name or as a mapping with `type`; by default cross_entropy, mse for a "
+        "regression.",
     )
 
 
@@ -219,8 +224,10 @@ class SftTrainingSection(StepsSection):
     early_stopping: EarlyStopping | None = Field(
         None, description="Early stopping on training.metric_for_best_model, measured by scoring the labels."
     )
-    class_weights: Literal["balanced"] | dict[str, PositiveFloat] | None = Field(
-        None, description="Weight of each label's rows in the loss; balanced: n / (labels * count). Single labels only."
+    class_weights: WeightsChoice | None = Field(
+        None,
+        description="Weight of each label's rows in the loss; balanced: n / (labels * count); effective_number: the "
+        "same of counts that saturate. Single labels only.",
     )
 
 

@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from categorize.recipe import hints
 from categorize.recipe.nodes import Entry, Mapping, Scalar, entries, erased, get, nearest_position, to_plain
 from categorize.recipe.problems import COMMAND_LINE, Key, Problems
-from categorize.recipe.section import UpstreamSection, Variants
+from categorize.recipe.section import UpstreamSection, Variants, names_type
 from categorize.recipe.wording import did_you_mean, found, join, similar, way_out
 
 Recipes = tuple[type[BaseModel], ...]  # the class of each kind's recipes
@@ -77,6 +77,8 @@ def sections_of(branches: Branches) -> list[type[BaseModel]]:
 def section_at(branches: Branches, value: Any) -> type[BaseModel] | None:
     """The class of keys that checks a value, or None where none does."""
     variants = variants_of(branches)
+    if any(origin(branch) is dict for branch, _ in branches) and not names_type(value):
+        return None  # a mapping of names that the user gives
     return variants.of(value) if variants else next(iter(sections_of(branches)), None)
 
 
@@ -277,10 +279,9 @@ class _Check(Generic[M]):
         assert section is not None
         place = ".".join(map(str, path))
         if not hints.owned(place, str(name)):
-            for recipe in self.recipes:
-                variants = (
-                    variants_of(branches_of(recipe.model_fields[place])) if place in recipe.model_fields else None
-                )
+            fields = [recipe.model_fields[place] for recipe in self.recipes if place in recipe.model_fields]
+            for of_place in (branches, *map(branches_of, fields)):
+                variants = variants_of(of_place)
                 having = [one for one, cls in variants.classes.items() if name in cls.model_fields] if variants else []
                 if variants and having and name != variants.key:
                     this = f"; this one is {holder[variants.key]}" if holder.get(variants.key) else ""

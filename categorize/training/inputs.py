@@ -13,9 +13,10 @@ from categorize.data.segments.tokens import TokenCounter
 from categorize.data.splits import LoadedData
 from categorize.predictions import FloatArray
 from categorize.processes import print0
-from categorize.recipe.sections import TrainedRecipe
+from categorize.recipe.loss_sections import loss_of
+from categorize.recipe.sections import SeqclsRecipe, TrainedRecipe
 from categorize.training.balance import Balance, build_balance
-from categorize.training.class_weights import class_weights, weights_line
+from categorize.training.class_weights import class_weights, logit_adjustment, weights_line
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Inputs:
         targets: of the training rows, [rows, labels] as `LabelSet.encode` gives them.
         weights: of the training rows in the loss, [rows]: their own, times that of their label where a row has one.
         balance: draws the rows of each epoch; None: every row once.
+        adjustment: what the recipe's loss adds to the logits, [labels], or None.
         class_weights: of each label by name; empty where the recipe has none.
         counts: documents and segments of each split; empty where documents are read whole.
     """
@@ -36,6 +38,7 @@ class Inputs:
     targets: FloatArray
     weights: FloatArray
     balance: Balance | None
+    adjustment: tuple[float, ...] | None = None
     class_weights: dict[str, float] = field(default_factory=dict)
     counts: dict[str, SegmentCounts] = field(default_factory=dict)
 
@@ -70,9 +73,11 @@ def training_inputs(recipe: TrainedRecipe, data: LoadedData, tokens: TokenCounte
     }
     train = tables["train"]
     targets, weights = label_set.encode_rows(train), train.column("weight").to_numpy().astype("float64")
+    loss = loss_of(recipe.training.loss if isinstance(recipe, SeqclsRecipe) else None, label_set.task)
+    adjustment = logit_adjustment(loss, label_set, targets, weights)
     per_label = class_weights(choice, label_set, targets, weights)
     if not (label_set.is_multi_label or label_set.is_regression):
         weights = weights * (targets @ per_label)
     named = dict(zip(label_set.names, per_label.tolist(), strict=True)) if choice is not None else {}
     balance = build_balance(recipe.training.balance, label_set, targets)
-    return Inputs(train, tables["validation"], targets, weights, balance, named, counts)
+    return Inputs(train, tables["validation"], targets, weights, balance, adjustment, named, counts)

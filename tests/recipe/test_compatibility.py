@@ -81,6 +81,32 @@ ZERO3 = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": 
         ("labels: {task: regression}\ntraining: {balance: upsample}\n", "training.balance: is for labels"),
         ("labels: {task: regression}\nprompt: {completion: codes}\n", "prompt.completion: codes stand for labels"),
         ("training: {balance: upsample, class_weights: balanced}\n", "training.balance: cannot go with class_weights"),
+        ("training: {balance: {type: repeat}, class_weights: balanced}\n", "training.balance: cannot go with class_we"),
+        (
+            "training: {loss: asymmetric}\n",
+            "training.loss: asymmetric is for multi_label, but labels.task is single_la",
+        ),
+        (
+            "labels: {task: multi_label}\ntraining: {loss: balanced_softmax}\n",
+            "balanced_softmax is for single_label or ordinal, but labels.task is multi_label; write cross_ent",
+        ),
+        ("labels: {task: regression}\ntraining: {loss: focal}\n", "training.loss: focal is for"),
+        (
+            "training: {loss: {type: huber, delta: 2}}\n",
+            "training.loss: huber is for regression, but labels.task is si",
+        ),
+        (
+            "training: {loss: focal, label_smoothing_factor: 0.1}\n",
+            "label_smoothing_factor: does nothing with loss foc",
+        ),
+        ("training: {loss: {type: logit_adjustment}, balance: weighted}\n", "training.balance: cannot go with loss lo"),
+        ("training: {loss: balanced_softmax, class_weights: balanced}\n", "training.class_weights: cannot go with los"),
+        ("training: {loss: {type: focal, tau: 1}}\n", "loss.tau: belongs to training.loss.type: logit_adjustment; thi"),
+        ("training: {loss: {gamma: 1}}\n", "training.loss.type: is missing: Name of the loss."),
+        (
+            "training: {class_weights: {type: effective_number, beta: 1}}\n",
+            "class_weights.beta: expected a number below",
+        ),
         ("labels: {task: regression, codes: {0: a}}\n", "labels.codes: is for labels, but labels.task is regression"),
         ("labels: {names: [good, bad]}\ntraining: {class_weights: {god: 2}}\n", "did you mean good?"),
         (
@@ -261,6 +287,15 @@ def test_keys_that_would_do_nothing_for_answers_are_refused(errors: Errors, more
     lines = errors(more, "kind=sft")
     assert len(lines) == 1
     assert said in lines[0]
+
+
+def test_losses_and_weights_that_fit_are_not_refused(minimal: Callable[..., LoadedRecipe]) -> None:
+    minimal("training: {loss: logit_adjustment, label_smoothing_factor: 0.1}\n")
+    minimal("labels: {task: multi_label}\ntraining: {loss: {type: asymmetric, margin: 0}, class_weights: balanced}\n")
+    minimal("training: {class_weights: {type: effective_number, beta: 0.9}, loss: focal}\n")
+    minimal("labels: {names: [type, beta]}\ntraining: {class_weights: {type: 2, beta: 1}}\n")
+    minimal("training: {balance: {type: repeat, threshold: 0.1}}\n", "model={method: tfidf}")
+    minimal("training: {class_weights: balanced}\n", "model={method: tfidf}")
 
 
 def test_what_works_for_answers_is_not_refused(minimal: Callable[..., LoadedRecipe]) -> None:

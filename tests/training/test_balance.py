@@ -15,6 +15,7 @@ from categorize import load_predictor
 from categorize.labels import Label, LabelSet
 from categorize.methods.registry import METHODS
 from categorize.recipe.command import main
+from categorize.recipe.loss_sections import Repeat
 from categorize.train import train
 from categorize.training.balance import Balance, build_balance, classes_of
 from categorize.training.sampler import StepBatchSampler
@@ -48,6 +49,39 @@ def test_weighted_draws_even_the_classes_out() -> None:
     counts = np.bincount(classes[Balance("weighted", classes).draw(np.random.default_rng(1))])
     assert counts.sum() == 10_000
     assert np.abs(counts / 10_000 - 1 / 3).max() < 0.02
+
+
+def label_set_of(width: int, task: str = "multi_label") -> LabelSet:
+    return LabelSet(task, tuple(Label(str(number)) for number in range(width)))  # type: ignore[arg-type]
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=60), st.integers(0, 3))
+def test_rows_repeat_by_their_rarest_label(rows: list[list[bool]], seed: int) -> None:
+    """Gupta et al. 2019, section 4.1: r(c) = max(1, sqrt(t / f(c))), a row's is the largest of its labels."""
+    targets, threshold = np.array(rows, dtype=float), 0.4
+    balance = build_balance(Repeat(type="repeat", threshold=threshold), label_set_of(3), targets)
+    assert balance is not None
+    expected = [
+        max([1.0, *(max(1.0, (threshold / targets[:, j].mean()) ** 0.5) for j in range(3) if row[j])]) for row in rows
+    ]
+    np.testing.assert_allclose(balance.factors, expected)
+    drawn = np.bincount(balance.draw(np.random.default_rng(seed)), minlength=len(rows))
+    assert drawn.sum() == balance.rows
+    assert (drawn >= np.floor(expected)).all(), "no row is lost"
+    assert abs(balance.rows - sum(expected)) <= 1
+
+
+def test_repeats_are_right_on_average_and_the_same_by_seed() -> None:
+    targets = np.eye(3)[[0] * 900 + [1] * 90 + [2] * 10]
+    balance = build_balance(Repeat(type="repeat", threshold=0.1), label_set_of(3, "single_label"), targets)
+    assert balance is not None
+    counts = sum(np.bincount(balance.draw(np.random.default_rng(seed)), minlength=1000) for seed in range(300)) / 300
+    assert counts[:900].tolist() == [1.0] * 900
+    np.testing.assert_allclose(counts[900:990].mean(), (0.1 / 0.09) ** 0.5, rtol=0.01)
+    np.testing.assert_allclose(counts[990:], 10**0.5, atol=0.15)
+    one, again = (balance.draw(np.random.default_rng((3, 1))) for _ in range(2))
+    assert one.tolist() == again.tolist()
+    assert build_balance("repeat", label_set_of(3, "single_label"), targets).rows == 1000  # type: ignore[union-attr]
 
 
 def test_the_class_of_several_labels_is_the_rarest_and_of_none_its_own() -> None:
@@ -103,7 +137,7 @@ def run(*argv: str) -> int:
     return main("run_seqcls.py", "seqcls", train, METHODS, list(argv))
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", [*MODES, "{type: repeat, threshold: 0.9}"])
 def test_tfidf_learns_from_balanced_rows_and_predicts_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], mode: str
 ) -> None:
@@ -111,7 +145,8 @@ def test_tfidf_learns_from_balanced_rows_and_predicts_all(
     write_collection(tmp_path / "rows.csv")
     recipe = write_recipe(tmp_path / "r.yaml", model={"method": "tfidf"}, training=None)
     assert run(str(recipe), f"training.balance={mode}") == 0
-    assert f"training.balance: {mode}: an epoch has" in capsys.readouterr().out
+    named = "repeat" if "repeat" in mode else mode
+    assert f"training.balance: {named}: an epoch has" in capsys.readouterr().out
     manifest = json.loads(Path("outputs/r/run.json").read_text())
     assert manifest["details"]["features"] > 0
     assert load_predictor("outputs/r").predict_texts(["good movie", "bad bad text"]).decided == [["good"], ["bad"]]

@@ -15,14 +15,22 @@ from tests.training.tiny_training import ROWS, build_trainer, record
 Tiny = Callable[..., Path]
 
 
-@pytest.mark.parametrize("task", ["single_label", "multi_label", "regression"])
-def test_accumulation_does_not_change_the_gradient_or_the_logged_loss(tiny: Tiny, tmp_path: Path, task: str) -> None:
-    reference = record(build_trainer(str(tiny("bert")), str(tmp_path / "8x1"), 8, 1, task=task))
+LOSSES = [
+    *[("single_label", name) for name in (None, "focal", "logit_adjustment", "balanced_softmax")],
+    *[("multi_label", name) for name in (None, "focal", "asymmetric", "logit_adjustment")],
+    *[("regression", name) for name in (None, "mae", "huber")],
+]
+
+
+@pytest.mark.parametrize(("task", "loss"), LOSSES)
+def test_accumulation_does_not_change_the_gradient_or_the_logged_loss(
+    tiny: Tiny, tmp_path: Path, task: str, loss: str | None
+) -> None:
+    reference = record(build_trainer(str(tiny("bert")), str(tmp_path / "8x1"), 8, 1, task=task, loss=loss))
     assert len(reference["gradients"]) == 6  # two epochs of two whole steps and a short one
-    for batch, accumulation in ((4, 2), (2, 4), (3, 3)):
-        other = record(
-            build_trainer(str(tiny("bert")), str(tmp_path / f"{batch}x{accumulation}"), batch, accumulation, task=task)
-        )
+    for batch, accumulation in ((4, 2), (2, 4), (3, 3)) if loss is None else ((2, 4),):
+        folder = str(tmp_path / f"{batch}x{accumulation}")
+        other = record(build_trainer(str(tiny("bert")), folder, batch, accumulation, task=task, loss=loss))
         if batch * accumulation != 8:
             assert len(other["gradients"]) == 6
             continue
@@ -52,14 +60,23 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-@pytest.mark.parametrize("balance", [None, pytest.param("upsample", marks=pytest.mark.slow)])
-def test_two_processes_train_as_one(tiny: Tiny, tmp_path: Path, balance: str | None) -> None:
+@pytest.mark.parametrize(
+    ("balance", "task", "loss"),
+    [
+        (None, "single_label", None),
+        pytest.param("upsample", "single_label", None, marks=pytest.mark.slow),
+        *[pytest.param(None, task, loss, marks=pytest.mark.slow) for task, loss in LOSSES if loss],
+    ],
+)
+def test_two_processes_train_as_one(
+    tiny: Tiny, tmp_path: Path, balance: str | None, task: str, loss: str | None
+) -> None:
     """8 rows a step as one process of 8, and as two processes of 2 with accumulation 2: same losses, gradients,
-    weights, evaluation; of balanced rows too."""
-    one = build_trainer(str(tiny("bert")), str(tmp_path / "one"), 8, 1, balance=balance)
+    weights, evaluation; of balanced rows, and with every loss, too."""
+    one = build_trainer(str(tiny("bert")), str(tmp_path / "one"), 8, 1, balance=balance, task=task, loss=loss)
     reference = record(one)
     launch = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    arguments = (str(tiny("bert")), str(tmp_path), "2", "2", *([balance] if balance else []))
+    arguments = (str(tiny("bert")), str(tmp_path), "2", "2", balance or "none", task, loss or "none")
     processes = [
         Script(
             "tests/training/tiny_training.py",

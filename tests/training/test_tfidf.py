@@ -144,3 +144,36 @@ def test_runs_from_before_take_words_as_they_were_trained() -> None:
 def test_single_characters_alone_are_warned_of(text: str, ngrams: list[int], said: str | None) -> None:
     lines = word_lines(TfidfModel(method="tfidf", char_ngrams=None, word_ngrams=ngrams), [text])
     assert [line.startswith(said or "?") for line in lines] == [True] * (said is not None)
+
+
+@pytest.mark.parametrize("task", ["single_label", "multi_label"])
+def test_class_weights_raise_the_rare_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with (tmp_path / "rows.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["id", "text", "mood"])
+        rows.writerows([f"{i}", f"the same words {i}", "rare" if i % 10 == 0 else "frequent"] for i in range(200))
+    found = {}
+    for name, training in (("plain", None), ("weighted", {"class_weights": "balanced"})):
+        recipe = write_recipe(
+            tmp_path / f"{name}.yaml",
+            model={"method": "tfidf", "estimator": "logistic_regression"},
+            training=None,
+            labels={"task": task, "names": ["frequent", "rare"]},
+            **({} if training is None else {"decision": {"calibration": "none"}}),
+        )
+        assert (
+            main(
+                "run_seqcls.py",
+                "seqcls",
+                train,
+                METHODS,
+                [str(recipe), *([f"training={training}"] if training else [])],
+            )
+            == 0
+        )
+        run = Run.open(Path("outputs") / name)
+        found[name] = load_predictor(str(run.path)).predict_texts(["the same words"]).probabilities[0, 1]  # type: ignore[index]
+        weights = run.manifest["details"].get("class_weights", {})
+        assert (weights.get("rare", 0) > weights.get("frequent", 0)) == (training is not None)
+    assert found["weighted"] > found["plain"] + 0.1

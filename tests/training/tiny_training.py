@@ -1,6 +1,6 @@
 """One small training whose every gradient and logged loss is recorded; also a script, for several processes.
 
-torchrun --nproc_per_node 2 -m tests.training.tiny_training MODEL OUT BATCH ACCUMULATION [BALANCE]
+torchrun --nproc_per_node 2 -m tests.training.tiny_training MODEL OUT BATCH ACCUMULATION [BALANCE [TASK LOSS]]
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ def build_trainer(
     task: str = "single_label",
     rows: int = ROWS,
     balance: str | None = None,
+    loss: str | None = None,
     adapter: dict[str, Any] | None = None,
     bits: str | None = None,
     **training: Any,
@@ -28,6 +29,7 @@ def build_trainer(
     """A `HeadTrainer` on rows of unlike lengths and weights, with plain SGD so that the gradient is the update.
 
     Args:
+        loss: name of the loss; the task's usual one, smoothed, where there is none.
         adapter: section of a recipe.
         bits: what quantizes the base, such as `load_in_4bit`.
     """
@@ -40,8 +42,10 @@ def build_trainer(
     from categorize.nn.adapters import add_adapter
     from categorize.nn.head_output import head_output
     from categorize.nn.tokenizer import TokenizedTexts
+    from categorize.recipe.loss_sections import loss_of
     from categorize.recipe.sections import AdapterSection, QuantizationSection
     from categorize.training.balance import build_balance
+    from categorize.training.class_weights import logit_adjustment
     from categorize.training.trainer import EncodedRows, HeadTrainer
 
     names = ("score",) if task == "regression" else ("a", "b", "c")
@@ -62,6 +66,13 @@ def build_trainer(
     else:
         targets = np.eye(3)[rng.integers(0, 3, size=rows)]
     data = EncodedRows(TokenizedTexts.from_lists(lists), targets, rng.uniform(0.5, 2.0, size=rows))
+    objective = loss_of(loss, task)
+    output_of_head = head_output(
+        label_set,
+        objective=objective,
+        label_smoothing=0.1 if loss is None else 0.0,
+        adjustment=logit_adjustment(objective, label_set, targets),
+    )
     arguments = TrainingArguments(
         output_dir=output,
         per_device_train_batch_size=batch,
@@ -89,7 +100,7 @@ def build_trainer(
         args=arguments,
         train_dataset=data,
         eval_dataset=data,
-        objective=head_output(label_set, label_smoothing=0.1).loss,
+        objective=output_of_head.loss,
         balance=build_balance(balance, label_set, targets),
         measures=lambda logits: {"sum": float(np.abs(logits).sum())},
     )
@@ -125,8 +136,15 @@ if __name__ == "__main__":
     import torch
 
     model, out, batch, accumulation = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    balance, task, loss = (*sys.argv[5:], *["none", "single_label", "none"][len(sys.argv) - 5 :])
     trainer = build_trainer(
-        model, str(out / "run"), batch, accumulation, balance=sys.argv[5] if len(sys.argv) > 5 else None
+        model,
+        str(out / "run"),
+        batch,
+        accumulation,
+        balance=None if balance == "none" else balance,
+        task=task,
+        loss=None if loss == "none" else loss,
     )
     recorded = record(trainer)
     recorded["world_size"] = trainer.args.world_size

@@ -19,6 +19,7 @@ from categorize.nn.text_tokens import text_tokens
 from categorize.predictions import FloatArray
 from categorize.processes import print0
 from categorize.prompts.tokens import PromptFormat
+from categorize.recipe.loss_sections import loss_of
 from categorize.recipe.sections import SeqclsRecipe
 from categorize.runs.folder import PROMPT, RunWriter
 from categorize.training.arguments import ADAPTER_DEFAULTS, HEAD_ONLY_DEFAULTS, build_arguments, check_metric
@@ -65,8 +66,10 @@ def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: 
         head.settings = replace(head.settings, target_mean=mean, target_std=std if std > 0 else 1.0)
     output = head.output(
         label_set,
+        objective=loss_of(recipe.training.loss, label_set.task),
         label_smoothing=float(recipe.training.upstream().get("label_smoothing_factor", 0.0)),
         positive_weight=tuple(inputs.class_weights.values()) if label_set.is_multi_label else None,
+        adjustment=inputs.adjustment,
     )
 
     def encode(rows: pa.Table, targets: FloatArray, weights: FloatArray) -> EncodedRows:

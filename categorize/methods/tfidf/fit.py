@@ -44,7 +44,7 @@ def fit(recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter) -> FitSummary
         )
     else:
         coefficients, intercepts, details["estimator"] = _fit_linear(
-            section, data.label_set, matrix, targets, weights, recipe.seed
+            section, data.label_set, matrix, targets, weights, inputs.class_weights, recipe.seed
         )
     predictor = TfidfPredictor(data.label_set, features, coefficients, intercepts)
     predictor.save(writer)
@@ -82,10 +82,17 @@ def estimator(section: TfidfModel, label_set: LabelSet) -> str:
 
 
 def _fit_linear(
-    section: TfidfModel, label_set: LabelSet, matrix: Any, targets: FloatArray, weights: FloatArray, seed: int
+    section: TfidfModel,
+    label_set: LabelSet,
+    matrix: Any,
+    targets: FloatArray,
+    weights: FloatArray,
+    class_weights: dict[str, float],
+    seed: int,
 ) -> tuple[FloatArray, FloatArray, str]:
     """Coefficients [labels, n-grams] and intercepts [labels]; labels without a training row, or with rows of weight 0
-    alone, get a margin below all others."""
+    alone, get a margin below all others. Class weights of a multi-label task weigh the rows that have the label;
+    others are in `weights`."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.svm import LinearSVC
 
@@ -106,7 +113,8 @@ def _fit_linear(
             model: Any = LinearSVC(C=strength, random_state=seed)
         else:
             model = LogisticRegression(C=strength, solver="liblinear", random_state=seed)
-        model.fit(matrix, positive, sample_weight=weights)
+        side = class_weights.get(label_set.names[label], 1.0) if label_set.is_multi_label else 1.0
+        model.fit(matrix, positive, sample_weight=np.where(positive, side * weights, weights))
         coefficients[label], intercepts[label] = model.coef_[0], model.intercept_[0]
     return coefficients, intercepts, name
 

@@ -22,7 +22,7 @@ class TfidfMethod(Method):
     name = "tfidf"
     kind = "seqcls"
     section = TfidfModel
-    uses = ("training.balance",)
+    uses = ("training.balance", "training.class_weights")
     files = ("tfidf.json", "vocabulary.json")
     together = False
 
