@@ -146,7 +146,7 @@ def _sections(
     title = title or path
     variants, models = variants_of(branches), sections_of(branches)
     filled = [model for model in models if issubclass(model, UpstreamSection)]
-    if variants and not filled:
+    if variants and not filled and not seen.issuperset(models):
         listed = ", ".join(f"`{choice}`" for choice in variants.classes)
         parts.append(f"{'#' * level} {title}\n\nWhat the section holds depends on `{variants.key}`: {listed}.\n")
         for choice, model in variants.classes.items():

@@ -176,4 +176,4 @@ def test_class_weights_raise_the_rare_label(tmp_path: Path, monkeypatch: pytest.
         found[name] = load_predictor(str(run.path)).predict_texts(["the same words"]).probabilities[0, 1]  # type: ignore[index]
         weights = run.manifest["details"].get("class_weights", {})
         assert (weights.get("rare", 0) > weights.get("frequent", 0)) == (training is not None)
-    assert found["weighted"] > found["plain"] + 0.1
+    assert found["weighted"] > 1.5 * found["plain"]
