@@ -27,6 +27,7 @@ GROUP = "categorize.methods"
 BUILT_IN = {
     "head": "categorize.methods.head.method:HeadMethod",
     "tfidf": "categorize.methods.tfidf.method:TfidfMethod",
+    "lexical": "categorize.methods.lexical.method:LexicalMethod",
     "sft": "categorize.methods.sft.method:SftMethod",
 }
 
