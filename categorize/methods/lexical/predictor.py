@@ -137,7 +137,9 @@ class LexicalPredictor:
         if (names := settings.pop("counted")) is not None:
             parts = load_file(run.path / WEIGHTS)
             judge = Judge(*(parts[name] for name in Judge.__dataclass_fields__))
-            counts = LabelCounts(parts["rows"].item(), *(parts[name] for name in ("candidates", "right", "missed")))
+            whole = {name: parts[name] for name in LabelCounts.__dataclass_fields__}
+            numbers = {name: whole[name].item() for name in ("rows", "precision", "missing")}
+            counts = LabelCounts(**{**whole, **numbers})
             learned = Learned(judge, counts, names)
         frequencies = Frequencies(**run.read_json(FREQUENCIES))
         label_set = LabelSet.load(run.path / LABEL_SET)

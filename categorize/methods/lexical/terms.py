@@ -225,7 +225,8 @@ class Terms:
 
     def _add(self, ids: list[int], present: set[int], hits: set[int], offset: int, found: dict[int, Find]) -> None:
         """Adds the terms of one sentence, the longest of those that stand there whole first."""
-        whole, parts = [], []
+        whole: list[int] = []
+        parts: list[int] = []
         for number in hits:
             (whole if self._sets[number] <= present else parts).append(number)
         taken: list[tuple[int, int]] = []
