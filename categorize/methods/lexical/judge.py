@@ -59,8 +59,10 @@ class LabelCounts:
         """The same for other labels: those of the same name keep their counts, others have none."""
         position = {name: i for i, name in enumerate(own)}
         at = np.array([position.get(name, -1) for name in asked.names], dtype=np.int64)
-        taken = (np.where(at >= 0, counts[at], 0) for counts in (self.candidates, self.right, self.missed))
-        return LabelCounts(self.rows, *taken, self.precision, self.missing)
+        candidates, right, missed = (
+            np.where(at >= 0, counts[at], 0) for counts in (self.candidates, self.right, self.missed)
+        )
+        return replace(self, candidates=candidates, right=right, missed=missed)
 
     def lift(self, labels: IntArray) -> tuple[FloatArray, FloatArray]:
         """Log-odds, against all labels, that a candidate of each label is right, with whether any row has the label;

@@ -19,8 +19,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from categorize.errors import UserError
+from categorize.features.tfidf import UNSPACED
 from categorize.labels import LabelSet
-from categorize.methods.tfidf.predictor import UNSPACED
 
 _WORD = re.compile(rf"[{UNSPACED}]+|[^\W_{UNSPACED}]+")
 UNSPACED_TEXT = re.compile(f"[{UNSPACED}]")
