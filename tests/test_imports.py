@@ -26,6 +26,7 @@ HEAVY_BY_NATURE = {
     "categorize/training/step_batches.py",
     "categorize/training/sft_trainer.py",
     "categorize/metrics/modules.py",
+    "categorize/nn/bottleneck.py",
 }
 LEAF_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 

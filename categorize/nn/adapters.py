@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from categorize.errors import UserError
+from categorize.recipe.adapter_sections import ADAPTER_CLASSES, AdapterSection
 from categorize.recipe.compatibility import PROMPT_LEARNING
-from categorize.recipe.sections import ADAPTER_CLASSES, AdapterSection
 from categorize.recipe.wording import did_you_mean
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "prefix": {"num_virtual_tokens": 20, "encoder_hidden_size": 128},
     "prompt": {"num_virtual_tokens": 20},
     "p_tuning": {"num_virtual_tokens": 20, "encoder_hidden_size": 128},
+    "bottleneck": {},
 }
 
 
@@ -49,8 +50,11 @@ def build_adapter_config(
     """
     import peft
 
+    from categorize.nn.bottleneck import BottleneckConfig
+
     values = {**DEFAULTS[section.type], **section.upstream(), "task_type": task_type}
-    config_class = getattr(peft, ADAPTER_CLASSES[section.type])
+    peft_class = ADAPTER_CLASSES.get(section.type)
+    config_class: Any = getattr(peft, peft_class) if peft_class else BottleneckConfig
     if values.get("prompt_tuning_init") == "TEXT" and model is not None:
         commit = getattr(model.config, "_commit_hash", None)
         values["tokenizer_name_or_path"] = model.name_or_path
@@ -58,7 +62,7 @@ def build_adapter_config(
     if new_modules:
         # Names are matched by their ending, so a longer path never catches another layer of the same name.
         values["modules_to_save"] = sorted({*new_modules, *(values.get("modules_to_save") or ())})
-        if hasattr(config_class, "exclude_modules"):  # LoRA and IA3
+        if hasattr(config_class, "exclude_modules"):  # LoRA, IA3, bottleneck
             excluded = values.get("exclude_modules") or ()
             if isinstance(excluded, str):
                 raise UserError(
@@ -67,7 +71,8 @@ def build_adapter_config(
                 )
             values["exclude_modules"] = sorted({*new_modules, *excluded})
     try:
-        return config_class(**values)
+        config: PeftConfig = config_class(**values)
+        return config
     except (TypeError, ValueError) as error:
         raise UserError(f"adapter: {' '.join(str(error).split())} (peft.{config_class.__name__})") from error
 
@@ -110,8 +115,10 @@ def add_adapter(
 
 
 def load_adapter(model: PreTrainedModel, folder: str) -> PeftModel:
-    """The model with the adapter that a run left in `folder`."""
+    """The model with the adapter that lies in `folder`."""
     from peft import PeftConfig, PeftModel
+
+    import categorize.nn.bottleneck  # noqa: F401  known to peft from here on
 
     with _same_start(PeftConfig.from_pretrained(folder)):
         return PeftModel.from_pretrained(model, folder)

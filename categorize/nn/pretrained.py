@@ -11,7 +11,7 @@ from categorize.nn.console import quiet_libraries
 from categorize.nn.quantization import build_quantization, keep_layout
 from categorize.nn.sharding import prepare_for_fsdp
 from categorize.nn.tokenizer import ensure_pad_token, load_tokenizer, loading
-from categorize.recipe.sections import QuantizationSection
+from categorize.recipe.adapter_sections import QuantizationSection
 
 if TYPE_CHECKING:
     import torch

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from categorize.nn.precision import compute_type
-from categorize.recipe.sections import QuantizationSection
+from categorize.recipe.adapter_sections import QuantizationSection
 
 if TYPE_CHECKING:
     import torch

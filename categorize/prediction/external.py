@@ -12,6 +12,7 @@ from typing import Any
 
 from categorize.errors import UserError
 from categorize.labels import Label, LabelSet
+from categorize.nn.adapters import load_adapter
 from categorize.nn.outputs import are_generic, config_names
 from categorize.nn.tokenizer import loading
 from categorize.prediction.predictor import Predictor
@@ -49,10 +50,8 @@ class ExternalModel:
 
     def with_adapter(self, base: Any) -> Any:
         """The base with the adapter's weights on it."""
-        from peft import PeftModel
-
         with loading(str(self.folder), "the adapter"):
-            return PeftModel.from_pretrained(base, str(self.folder))
+            return load_adapter(base, str(self.folder))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ NEEDS_DATA: Final = {
 
 
 def check_adapter_keys(recipe: WrittenRecipe) -> None:
-    """Notes what is wrong with the keys of `adapter` that go to peft."""
+    """Notes what is wrong with the keys of `adapter`."""
     kind, start = recipe.value("adapter.type"), recipe.value("adapter.init_lora_weights")
     if isinstance(start, str) and start in NEEDS_DATA:
         recipe.refuse("adapter.init_lora_weights", f"{start} {NEEDS_DATA[start]}")
@@ -45,6 +45,11 @@ def check_adapter_keys(recipe: WrittenRecipe) -> None:
         for key in ("encoder_num_layers", "encoder_dropout"):
             if recipe.holds(f"adapter.{key}"):
                 recipe.refuse(f"adapter.{key}", "does nothing without encoder_reparameterization_type: LSTM; remove it")
+    if kind == "bottleneck":
+        if recipe.holds("adapter.size") and recipe.holds("adapter.reduction"):
+            recipe.refuse("adapter.reduction", "does nothing beside adapter.size; remove one of them")
+        if recipe.holds("adapter.target_modules") and recipe.holds("adapter.placement"):
+            recipe.refuse("adapter.placement", "does nothing beside adapter.target_modules; remove one of them")
 
 
 def check_quantization_keys(recipe: WrittenRecipe) -> None:

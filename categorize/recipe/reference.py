@@ -212,7 +212,7 @@ def _upstream(path: str, models: Sequence[type[UpstreamSection]]) -> str:
     """Which class of which library the section fills, and the keys of that class that may not be set."""
     text = "" if len(models) == 1 else "Further keys, by `type`:\n\n"
     owned: dict[str, str] = {}
-    for model in models:
+    for model in [model for model in models if model.fills]:
         cls = model.fills
         keys = f"({upstream.version_of(cls)}). Keys: {', '.join(f'`{key}`' for key in model.taken)}.\n"
         if cls in LIBRARY_OF:
@@ -222,6 +222,10 @@ def _upstream(path: str, models: Sequence[type[UpstreamSection]]) -> str:
             types = ", ".join(f"`{name}`" for name in get_args(model.model_fields["type"].annotation))
             text += f"* {types}: `peft.{cls}` {keys}"
         owned |= {key: message for key in upstream.load_table()[cls] if (message := hints.owned(path, key))}
+    for model in [model for model in models if not model.fills]:
+        (kind,) = get_args(model.model_fields["type"].annotation)
+        text += f"* `{kind}`: these keys of our own.\n\n"
+        text += _table({key: model.model_fields[key] for key in model.taken}, {})
     if owned:
         text += "\nThese keys of it are not the recipe's to set:\n\n| key | why |\n| --- | --- |\n"
         text += "".join(f"| `{key}` | {message} |\n" for key, message in owned.items())

@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, Field, create_model
 
+from categorize.recipe.adapter_sections import AdapterSection, QuantizationSection, adapters
 from categorize.recipe.data_sections import DataSection
 from categorize.recipe.labeling_sections import LabelingSection
 from categorize.recipe.loss_sections import BalanceChoice, LossChoice, WeightsChoice
@@ -34,7 +35,6 @@ from categorize.recipe.written import Methods, working
 
 Task = Literal["single_label", "multi_label", "ordinal", "regression"]
 LONGEST_NAME = 200  # bytes; file systems take 255, and the run's temporary folders have longer names
-AdapterType = Literal["lora", "dora", "rslora", "ia3", "prefix", "prompt", "p_tuning"]
 
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -139,38 +139,6 @@ class PromptSection(Section):
         "names", description="Answer with label names or with single-token codes."
     )
     shots: list[dict[str, str]] = Field(default_factory=list, description="Worked examples: {text: ..., label: ...}.")
-
-
-# ---------------------------------------------------------------- quantization and adapters
-class QuantizationSection(UpstreamSection):
-    """`transformers.BitsAndBytesConfig`, by its own keys."""
-
-    recipe_key: ClassVar[str] = "quantization"
-    upstream_class: ClassVar[str] = "BitsAndBytesConfig"
-
-
-class AdapterSection(UpstreamSection):
-    """A `peft` config, by that class's own keys."""
-
-    recipe_key: ClassVar[str] = "adapter"
-
-    type: AdapterType = Field(description="Kind of adapter; the other keys are those of its peft class.")
-
-    @property
-    def upstream_class(self) -> str:
-        """Name of the peft class that this section fills."""
-        return ADAPTER_CLASSES[self.type]
-
-
-ADAPTER_CLASSES: dict[str, str] = {
-    "lora": "LoraConfig",
-    "dora": "LoraConfig",
-    "rslora": "LoraConfig",
-    "ia3": "IA3Config",
-    "prefix": "PrefixTuningConfig",
-    "prompt": "PromptTuningConfig",
-    "p_tuning": "PromptEncoderConfig",
-}
 
 
 # ---------------------------------------------------------------- training
@@ -431,18 +399,8 @@ def _completed(cls: type[RecipeBase], sections: tuple[type[Section], ...]) -> ty
         whole["model"] = sections[0]
     if "adapter" in cls.model_fields:
         whole["quantization"] = filled(QuantizationSection, QuantizationSection.upstream_class) | None
-        whole["adapter"] = _adapters() | None
+        whole["adapter"] = adapters() | None
         training: Any = cls.model_fields["training"].annotation
         whole["training"] = filled(training, training.upstream_class)
     fields: dict[str, Any] = {name: (annotation, cls.model_fields[name]) for name, annotation in whole.items()}
     return create_model(cls.__name__, __base__=cls, __doc__=cls.__doc__, **fields)
-
-
-@cache
-def _adapters() -> Any:
-    classes: dict[str, type[AdapterSection]] = {}
-    for upstream_class in ADAPTER_CLASSES.values():
-        kinds = tuple(kind for kind, cls in ADAPTER_CLASSES.items() if cls == upstream_class)
-        key = (Literal[kinds], AdapterSection.model_fields["type"])
-        classes |= dict.fromkeys(kinds, filled(AdapterSection, upstream_class, type=key))
-    return Annotated[AdapterSection, Variants("type", classes)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from categorize.labels import LabelSet
+from categorize.recipe.adapter_sections import ADAPTER_CLASSES
 from categorize.recipe.sections import TrainedRecipe
 from categorize.recipe.wording import counted
 from categorize.runs.hub import is_hub_model
@@ -28,10 +29,11 @@ class CardFacts:
 
 
 def card_facts(recipe: TrainedRecipe, of_method: CardFacts) -> CardFacts:
-    """The facts of a run: those of its method, and of its adapter, which peft loads."""
+    """The facts of a run: those of its method, and of its adapter, which peft loads if it knows the kind."""
     if recipe.adapter is None:
         return of_method
-    return CardFacts("peft", (recipe.adapter.type.replace("_", "-"), *of_method.tags))
+    library = "peft" if recipe.adapter.type in ADAPTER_CLASSES else CardFacts.library
+    return CardFacts(library, (recipe.adapter.type.replace("_", "-"), *of_method.tags))
 
 
 def card(

@@ -17,7 +17,8 @@ from categorize.methods.sft.predictor import CausalPredictor
 from categorize.nn.adapters import add_adapter
 from categorize.prompts.messages import SYSTEMS, PromptSettings
 from categorize.prompts.tokens import EncodedPrompt, PromptFormat
-from categorize.recipe.sections import AdapterSection, CausalPredictionSection
+from categorize.recipe.adapter_sections import AdapterSection
+from categorize.recipe.sections import CausalPredictionSection
 from tests.tiny_models import DECODERS, tiny_config
 from tests.tiny_tokenizers import build_tokenizer
 

@@ -13,7 +13,7 @@ from categorize.errors import UserError
 from categorize.methods.head.model import build_head
 from categorize.methods.sft.model import Causal, build_causal
 from categorize.recipe import hints
-from categorize.recipe.sections import ADAPTER_CLASSES, AdapterSection
+from categorize.recipe.adapter_sections import ADAPTER_CLASSES, AdapterSection
 from categorize.recipe.upstream import load_table
 from tests.models.test_adapters import THREE, causal_recipe, label_probabilities
 from tests.models.test_head import recipe, shake

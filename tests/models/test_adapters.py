@@ -22,10 +22,10 @@ from categorize.nn.precision import cpu_computes_bfloat16
 from categorize.nn.quantization import quantized_within
 from categorize.prompts.messages import PromptSettings
 from categorize.prompts.tokens import PromptFormat
-from categorize.recipe.sections import QuantizationSection
+from categorize.recipe.adapter_sections import QuantizationSection
 from tests.models.test_head import logits, recipe, shake
 from tests.recipes import SftRecipe
-from tests.tiny_models import DECODERS, ENCODERS
+from tests.tiny_models import ARCHITECTURES, DECODERS, ENCODERS
 
 Tiny = Callable[..., Path]
 LABELS = LabelSet("single_label", (Label("good"), Label("poor"), Label("late")))  # as many tokens each
@@ -39,6 +39,8 @@ ADAPTERS: dict[str, dict[str, Any] | None] = {
     "prefix": {"type": "prefix", "num_virtual_tokens": 5},
     "prompt": {"type": "prompt", "num_virtual_tokens": 5},
     "p_tuning": {"type": "p_tuning", "num_virtual_tokens": 5, "encoder_hidden_size": 16},
+    "bottleneck": {"type": "bottleneck", "size": 4},
+    "pfeiffer": {"type": "bottleneck", "size": 4, "placement": "pfeiffer"},
 }
 BITS = {"4bit": {"load_in_4bit": True}, "8bit": {"load_in_8bit": True}}
 slow = pytest.mark.slow
@@ -69,14 +71,15 @@ def label_probabilities(causal: Causal) -> npt.NDArray[np.float64]:
 
 # ---------------------------------------------------------------- causal models
 SFT = [
-    *((one, adapter, None) for one in DECODERS for adapter in ("full", "lora", "dora", "ia3", "prefix")),
+    *((one, adapter, None) for one in DECODERS for adapter in ("full", "lora", "dora", "ia3", "prefix", "bottleneck")),
     *((one, "lora", "4bit") for one in DECODERS),
-    *(("qwen2", adapter, None) for adapter in ("rslora", "prompt", "p_tuning")),
+    *(("qwen2", adapter, None) for adapter in ("rslora", "prompt", "p_tuning", "pfeiffer")),
     ("qwen2", "lora", "8bit"),
+    ("qwen2", "bottleneck", "4bit"),
     *(
         pytest.param("qwen2", adapter, bits, marks=slow)
         for bits in BITS
-        for adapter in ("dora", "rslora", "ia3", "prefix", "prompt", "p_tuning")
+        for adapter in ("dora", "rslora", "ia3", "prefix", "prompt", "p_tuning", "pfeiffer")
         if (adapter, bits) != ("dora", "8bit")
     ),
     *(pytest.param(one, "dora", "4bit", marks=slow) for one in DECODERS if one != "qwen2"),
@@ -84,8 +87,9 @@ SFT = [
     *(
         pytest.param(one, adapter, None, marks=slow)
         for one in DECODERS[1:]
-        for adapter in ("rslora", "prompt", "p_tuning")
+        for adapter in ("rslora", "prompt", "p_tuning", "pfeiffer")
     ),
+    *(pytest.param(one, "bottleneck", "4bit", marks=slow) for one in DECODERS if one != "qwen2"),
 ]
 
 
@@ -115,14 +119,22 @@ HEADS = [
     *(("deberta", adapter, None) for adapter in ("ia3", "prompt")),
     *(("qwen2", adapter, None) for adapter in ("rslora", "ia3", "prefix", "prompt", "p_tuning")),
     *((one, "lora", bits) for one in ("bert", "qwen2") for bits in BITS),
+    *((one, "bottleneck", None) for one in ARCHITECTURES),
+    *((one, "pfeiffer", None) for one in ("bert", "qwen2")),
+    ("bert", "rslora", None),
+    ("bert", "bottleneck", "4bit"),
 ]
 RARER_HEADS = [
     *((one, "lora", bits) for one in OTHER_ENCODERS for bits in BITS),
     *((one, "lora", "4bit") for one in DECODERS if one != "qwen2"),
-    *((one, "ia3", None) for one in ("roberta", "t5", "bart", "qwen3", "llama", "mistral", "gemma")),
-    *((one, "prompt", None) for one in ("roberta", "modernbert", "llama", "gemma")),
+    *((one, "ia3", None) for one in ("roberta", "t5", "bart")),
+    *((one, "prompt", None) for one in ("roberta", "modernbert")),
     *((one, adapter, "4bit") for one in ("bert", "qwen2") for adapter in ("dora", "ia3", "prompt", "p_tuning")),
-    *(("qwen2", adapter, "8bit") for adapter in ("ia3", "prefix", "prompt")),
+    *(("qwen2", adapter, "8bit") for adapter in ("ia3", "prefix", "prompt", "bottleneck")),
+    *((one, "rslora", None) for one in ARCHITECTURES if one not in ("bert", "qwen2")),
+    *((one, "p_tuning", None) for one in ("roberta", "deberta", "modernbert", *DECODERS) if one != "qwen2"),
+    *((one, adapter, None) for one in DECODERS if one != "qwen2" for adapter in ("prefix", "prompt", "ia3")),
+    *((one, "pfeiffer", None) for one in ARCHITECTURES if one not in ("bert", "qwen2")),
 ]
 HEADS += [pytest.param(*one, marks=slow) for one in RARER_HEADS]
 
@@ -178,7 +190,7 @@ def test_an_output_layer_of_a_causal_model_is_not_quantized(tiny: Tiny) -> None:
 
 # ---------------------------------------------------------------- training on quantized weights
 @pytest.mark.parametrize("architecture", ["qwen2", "llama"])
-@pytest.mark.parametrize("adapter", ["lora", "dora", "prefix"])
+@pytest.mark.parametrize("adapter", ["lora", "dora", "prefix", "bottleneck"])
 def test_a_validation_does_not_change_the_gradients_behind_it(tiny: Tiny, architecture: str, adapter: str) -> None:
     """On a CPU bitsandbytes repacks 4-bit weights in evaluation mode, and gradients end there."""
     causal = build_causal(causal_recipe(tiny(architecture, width=64), adapter, "4bit"))

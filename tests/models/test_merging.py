@@ -74,3 +74,15 @@ def test_a_bias_that_the_base_has_no_place_for_is_refused_before_weights_are_loa
     with pytest.raises(UserError, match=r"^--merge: adapter.type lora .* Llama.*the base layer has no bias") as error:
         METHODS.of(wanted).check_merge(wanted)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("kind", "architecture"), [("head", "bert"), ("causal", "qwen2")])
+def test_a_bottleneck_is_not_linear_and_refused_before_weights_are_loaded(
+    tiny: Tiny, kind: str, architecture: str
+) -> None:
+    folder = tiny(architecture, chat=True) if kind == "causal" else tiny(architecture)
+    adapter = {"type": "bottleneck"}
+    wanted: Any = recipe(folder, adapter=adapter) if kind == "head" else causal_recipe(folder, "bottleneck", None)
+    with pytest.raises(UserError, match=r"^--merge: adapter.type bottleneck .* is not linear") as error:
+        METHODS.of(wanted).check_merge(wanted)
+    assert "\n" not in str(error.value)

@@ -59,6 +59,18 @@ ZERO3 = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": 
             )
             for key, value in (("encoder_num_layers", 3), ("encoder_dropout", 0.1))
         ),
+        ("adapter: {type: bottleneck, size: 8, reduction: 4}\n", "adapter.reduction: does nothing beside adapter.size"),
+        (
+            "adapter: {type: bottleneck, placement: pfeiffer, target_modules: [mlp]}\n",
+            "adapter.placement: does nothing beside adapter.target_modules",
+        ),
+        ("adapter: {type: bottleneck, size: 0}\n", "adapter.size: expected a number above 0"),
+        ("adapter: {type: bottleneck, dropout: 1.0}\n", "adapter.dropout: expected a number below 1"),
+        (
+            "adapter: {type: bottleneck, r: 8}\n",
+            "adapter.r: belongs to adapter.type: lora, dora or rslora; this",
+        ),
+        ("adapter: {type: lora, placement: pfeiffer}\n", "adapter.placement: belongs to adapter.type: bottleneck"),
         (
             "adapter: {type: lora}\nquantization: {load_in_8bit: true, bnb_4bit_quant_type: nf4}\n",
             "quantization.bnb_4bit_quant_type: is for load_in_4bit, but the weights are loaded in 8 bits",

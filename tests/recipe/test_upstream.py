@@ -6,7 +6,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from categorize.recipe import hints, upstream
-from categorize.recipe.sections import ADAPTER_CLASSES
+from categorize.recipe.adapter_sections import ADAPTER_CLASSES
 
 
 def fits(cls: str, name: str, value: object) -> bool:

@@ -16,7 +16,7 @@ from categorize.labels import Label, LabelSet
 from categorize.methods.head.model import load_sequence_classifier
 from categorize.methods.sft.model import load_causal
 from categorize.nn.adapters import PROMPT_ENCODER
-from categorize.recipe.sections import QuantizationSection
+from categorize.recipe.adapter_sections import QuantizationSection
 from categorize.training.checkpoints import last_complete
 from tests.training.test_resume import Stop, weights
 from tests.training.tiny_sft import build_sft_trainer
@@ -36,6 +36,7 @@ ADAPTERS: dict[str, dict[str, Any]] = {
     "lora": {"type": "lora"},
     "dora": {"type": "dora"},
     "ia3": {"type": "ia3"},
+    "bottleneck": {"type": "bottleneck", "size": 4, "dropout": 0.2},
 }
 slow = pytest.mark.slow
 
@@ -89,13 +90,14 @@ def logits(model: Any) -> torch.Tensor:
     ("kind", "name", "bits"),
     [
         *(("head", name, None) for name in ("p_tuning", "projected_prefix")),
+        *((kind, "bottleneck", None) for kind in ("head", "sft")),
         ("sft", "p_tuning", None),
         *(pytest.param("head", name, None, marks=slow) for name in ("lstm", "prefix", "prompt", "lora", "dora", "ia3")),
-        *(pytest.param("sft", name, None, marks=slow) for name in ADAPTERS if name != "p_tuning"),
+        *(pytest.param("sft", name, None, marks=slow) for name in ADAPTERS if name not in ("p_tuning", "bottleneck")),
         *(
             pytest.param(kind, name, bits, marks=slow)
             for kind in ("head", "sft")
-            for name in ("p_tuning", "lstm", "projected_prefix", "lora")
+            for name in ("p_tuning", "lstm", "projected_prefix", "lora", "bottleneck")
             for bits in ("load_in_4bit", "load_in_8bit")
         ),
     ],

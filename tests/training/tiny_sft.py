@@ -37,7 +37,7 @@ def build_sft_trainer(
 
     from categorize.methods.sft.model import load_causal
     from categorize.nn.adapters import add_adapter
-    from categorize.recipe.sections import AdapterSection, QuantizationSection
+    from categorize.recipe.adapter_sections import AdapterSection, QuantizationSection
     from categorize.training.sft_trainer import LabelSFTTrainer
 
     quantization = QuantizationSection(**{bits: True}) if bits else None

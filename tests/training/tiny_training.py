@@ -42,8 +42,8 @@ def build_trainer(
     from categorize.nn.adapters import add_adapter
     from categorize.nn.head_output import head_output
     from categorize.nn.tokenizer import TokenizedTexts
+    from categorize.recipe.adapter_sections import AdapterSection, QuantizationSection
     from categorize.recipe.loss_sections import loss_of
-    from categorize.recipe.sections import AdapterSection, QuantizationSection
     from categorize.training.balance import build_balance
     from categorize.training.class_weights import logit_adjustment
     from categorize.training.trainer import EncodedRows, HeadTrainer

@@ -12,7 +12,8 @@ from categorize.nn.precision import resolve_dtype
 from categorize.nn.pretrained import ModelSettings, load_pretrained, load_trained
 from categorize.nn.tokenizer import clamp_length
 from categorize.prompts.tokens import PromptFormat
-from categorize.recipe.sections import QuantizationSection, SftRecipe
+from categorize.recipe.adapter_sections import QuantizationSection
+from categorize.recipe.sections import SftRecipe
 
 if TYPE_CHECKING:
     import torch
