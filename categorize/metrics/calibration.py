@@ -26,7 +26,7 @@ def apply_temperature(probabilities: FloatArray, temperature: float, *, multi_la
     if temperature == 1.0:
         return probabilities
     if multi_label:
-        return np.asarray(expit(_log_odds(probabilities) / temperature))
+        return np.asarray(expit(log_odds(probabilities) / temperature))
     missing = np.isnan(probabilities)
     with np.errstate(invalid="ignore"):  # of a row that misses all
         scaled = softmax(np.where(missing, -np.inf, _log(probabilities)) / temperature, axis=1)
@@ -49,7 +49,7 @@ def fit_temperature(probabilities: FloatArray, gold: FloatArray, *, multi_label:
     given = np.asarray((np.nan_to_num(probabilities) > NEVER_GIVEN).any(axis=0))
     if multi_label:
         scored = ~np.isnan(probabilities) & ~np.isnan(gold) & given
-        logits, target = _log_odds(probabilities[scored]), gold[scored]
+        logits, target = log_odds(probabilities[scored]), gold[scored]
 
         def loss(log_temperature: float) -> float:
             z = logits / np.exp(log_temperature)
@@ -77,6 +77,7 @@ def _log(probabilities: FloatArray) -> FloatArray:
     return np.asarray(np.log(np.maximum(probabilities, SMALLEST)))
 
 
-def _log_odds(probabilities: FloatArray) -> FloatArray:
+def log_odds(probabilities: FloatArray) -> FloatArray:
+    """Log odds of probabilities, those of 0 and 1 kept finite; NaN stays NaN."""
     clipped = np.clip(probabilities, SMALLEST, LARGEST)
     return np.asarray(np.log(clipped) - np.log1p(-clipped))

@@ -10,6 +10,7 @@ import numpy as np
 from categorize.label_rules import RowRules
 from categorize.labels import LabelSet
 from categorize.metrics.calibration import apply_temperature, fit_temperature
+from categorize.metrics.curves import Curves
 from categorize.metrics.hierarchy import Hierarchy, followed_pairs, pairs_of
 from categorize.metrics.thresholds import DEFAULT, best_global, best_per_label
 from categorize.predictions import BoolArray, FloatArray, Predictions
@@ -25,6 +26,7 @@ class DecisionRule(Settings):
         task: of the label set.
         labels: names, in label-set order.
         temperature: divides the logits; 1 leaves the probabilities alone.
+        curves: calibrate label by label; None leaves the probabilities alone.
         thresholds: of each label, for a multi-label task: the label holds where its calibrated probability is at least
             this. Empty for the other tasks.
         fallback: `top`: a multi-label row with nothing over its threshold gets its most probable label.
@@ -50,11 +52,12 @@ class DecisionRule(Settings):
     hierarchy: Literal["none", "parents", "capped", "exact"] = "none"
     ancestors: tuple[tuple[str, str], ...] = ()
     rules: RowRules = field(default_factory=RowRules)
+    curves: Curves | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; rules where there are any."""
-        data = super().to_dict()
-        return data if self.rules else {key: value for key, value in data.items() if key != "rules"}
+        """Plain data for JSON; rules and curves where there are any."""
+        left_out = {name for name in ("rules", "curves") if not getattr(self, name)}
+        return {key: value for key, value in super().to_dict().items() if key not in left_out}
 
     @classmethod
     def default(cls, label_set: LabelSet) -> DecisionRule:
@@ -67,7 +70,7 @@ class DecisionRule(Settings):
     def fit(
         cls, section: DecisionSection, label_set: LabelSet, predictions: Predictions, gold: FloatArray
     ) -> DecisionRule:
-        """Fit temperature and thresholds as the recipe says.
+        """Fit calibration and thresholds as the recipe says.
 
         Args:
             predictions: of the validation split, as the predictor gives them: before any rule.
@@ -97,6 +100,8 @@ class DecisionRule(Settings):
         gold = gold[known]
         if section.calibration == "temperature":
             rule = replace(rule, temperature=fit_temperature(probabilities, gold, multi_label=label_set.is_multi_label))
+        elif section.calibration in ("isotonic", "platt"):
+            rule = replace(rule, curves=Curves.fit(section.calibration, rule.labels, probabilities, gold))
         if label_set.is_multi_label and isinstance(section.thresholds, str):
             calibrated = rule._calibrated(probabilities)
             if section.thresholds == "per_label":
@@ -159,7 +164,10 @@ class DecisionRule(Settings):
         return [[self.labels[j] for j in np.flatnonzero(row)] for row in chosen]
 
     def _calibrated(self, probabilities: FloatArray) -> FloatArray:
-        calibrated = apply_temperature(probabilities, self.temperature, multi_label=self.task == "multi_label")
+        several = self.task == "multi_label"
+        calibrated = apply_temperature(probabilities, self.temperature, multi_label=several)
+        if self.curves is not None:
+            calibrated = self.curves.apply(self.labels, calibrated, multi_label=several)
         return self._tree.capped(calibrated) if self.hierarchy == "capped" else calibrated
 
     def _several(self, calibrated: FloatArray) -> BoolArray:

@@ -229,8 +229,10 @@ class CausalPredictionSection(PredictionSection):
 class DecisionSection(Section):
     """How probabilities become labels; fitted on validation, saved with the run."""
 
-    calibration: Literal["none", "temperature"] | None = Field(
-        None, description="temperature: scale logits, fitted on validation; by default for TF-IDF's margins, else none."
+    calibration: Literal["none", "temperature", "isotonic", "platt"] | None = Field(
+        None,
+        description="Fitted on validation. temperature: scale logits; isotonic, platt: a curve for each label; by "
+        "default temperature for TF-IDF's margins, else none.",
     )
     thresholds: Literal["global", "per_label"] | Inside = Field(
         0.5,
