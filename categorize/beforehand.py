@@ -26,6 +26,7 @@ def check_beforehand(command: Command, recipe: TrainedRecipe, method: Method) ->
     settle_device(recipe.training.upstream().get("use_cpu") is True)
     print0(f"{recipe.name}: {method.name} -> {recipe.output_path}")
     check_model_is_within_reach(recipe)
+    method.check_sources(recipe)
     if recipe.hub is not None and is_main_process():
         for line in check_push(recipe):
             print0(line)

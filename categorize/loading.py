@@ -7,6 +7,7 @@ from pathlib import Path
 from categorize.data.input_spec import InputSpec
 from categorize.labels import LabelSet
 from categorize.methods.registry import METHODS
+from categorize.methods.trained import trained_predictor
 from categorize.metrics.decision import DecisionRule
 from categorize.nn.console import quiet_loggers
 from categorize.prediction.checkpoint import checkpoint_of
@@ -47,7 +48,7 @@ def load_predictor(
     quiet_loggers()
     folder = resolve_folder(path_or_hub_id)
     title = name or Path(path_or_hub_id).name
-    if (trained := _load_run(folder, name, title, section, base, trust_remote_code)) is not None:
+    if (trained := _load_run(folder, name, section, base, trust_remote_code)) is not None:
         return trained if label_set is None else trained.for_labels(label_set)
     model = look_at(
         folder,
@@ -66,7 +67,6 @@ def load_predictor(
 def _load_run(
     folder: Path,
     name: str | None,
-    title: str,
     section: PredictionSection | None,
     base: str | None,
     trust_remote_code: bool,
@@ -79,19 +79,12 @@ def _load_run(
         # the check of its split.
         if is_model and not (folder / MANIFEST).is_file() and not (folder / LABEL_SET).is_file():
             return None
-        run = Run.open(folder)
-        method, manifest = METHODS.of_run(run), run.manifest
-        own_name, notes = str(manifest.get("name", title)), list(manifest.get("notes", []))
-        facts, fingerprints = manifest, dict(manifest.get("split_fingerprints", {}))
-    else:
-        run, method = checkpoint.run, METHODS[checkpoint.method]
-        own_name, notes = checkpoint.name, checkpoint.notes
-        facts, fingerprints = checkpoint.facts(), checkpoint.fingerprints()
-    inner = method.predictor(run, section, base, trust_remote_code)
-    decided = checkpoint is None or checkpoint.finished
-    rule = DecisionRule.load(run.path / DECISION_RULE) if decided else DecisionRule.default(inner.label_set)
+        return trained_predictor(Run.open(folder), section, base, trust_remote_code, name)
+    run, inner = checkpoint.run, METHODS[checkpoint.method].predictor(checkpoint.run, section, base, trust_remote_code)
+    rule = DecisionRule.load(run.path / DECISION_RULE) if checkpoint.finished else DecisionRule.default(inner.label_set)
     spec = InputSpec.load(run.path / INPUT)
-    return TrainedPredictor(inner, spec, rule, name or own_name, notes, facts, fingerprints)
+    facts, fingerprints = checkpoint.facts(), checkpoint.fingerprints()
+    return TrainedPredictor(inner, spec, rule, name or checkpoint.name, checkpoint.notes, facts, fingerprints)
 
 
 def resolve_folder(path_or_hub_id: str) -> Path:

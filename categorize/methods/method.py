@@ -54,6 +54,10 @@ class Method(RecipeMethod, ABC):
     def fit(self, recipe: Any, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
         """Learn from the training rows and write everything that prediction needs into the run."""
 
+    def check_sources(self, recipe: Any) -> None:
+        """Raises UserError, before any data is read, where something cannot be used that the recipe names beside its
+        data and base model, such as other runs."""
+
     @abstractmethod
     def preview(self, recipe: Any, data: LoadedData, options: FitOptions) -> list[str]:
         """Lines of a dry run: lengths, what would be cut, an example as the model reads it, parameters, memory and

@@ -29,6 +29,7 @@ BUILT_IN = {
     "tfidf": "categorize.methods.tfidf.method:TfidfMethod",
     "lexical": "categorize.methods.lexical.method:LexicalMethod",
     "sft": "categorize.methods.sft.method:SftMethod",
+    "fusion": "categorize.methods.fusion.method:FusionMethod",
 }
 
 

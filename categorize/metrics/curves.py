@@ -1,8 +1,8 @@
 """Calibration by curves: what a probability has meant on validation, label by label where it has enough rows.
 
-`isotonic` is a rising step curve (Zadrozny & Elkan 2002, fitted by pool-adjacent-violators as scikit-learn does), `platt`
-a sigmoid of the log odds (Platt 1999). Each label is calibrated against all others; a label with too few rows takes a
-curve that is fitted on the cells of all labels, as Annif's PAV backend leaves rare subjects to another rule.
+`isotonic` is a rising step curve (Zadrozny & Elkan 2002, fitted by pool-adjacent-violators as scikit-learn does),
+`platt` a sigmoid of the log odds (Platt 1999). Each label is calibrated against all others; one with too few rows takes
+a curve that is fitted on the cells of all labels, as Annif's PAV backend leaves rare subjects to another rule.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from categorize.metrics.calibration import log_odds
 from categorize.predictions import FloatArray
 
 CurveKind = Literal["isotonic", "platt"]
-ENOUGH = 10  # rows that have a label, and rows that have not, for a curve of its own; Annif's `min-docs`
+ENOUGH = 50  # rows that have a label, and rows that have not, for a curve of its own
 # How much of the probability itself stays in an isotonic curve: on a step labels would be equal that were not, and
 # a step at 0 would be infinitely sure.
 SLOPE = 1e-6
@@ -80,7 +80,8 @@ class Curves:
         draw = fit_isotonic if kind == "isotonic" else fit_sigmoid
         enough = np.minimum(held.sum(axis=0), scored.sum(axis=0) - held.sum(axis=0)) >= ENOUGH
         own = {
-            names[j]: draw(probabilities[scored[:, j], j], gold[scored[:, j], j]) for j in np.flatnonzero(enough).tolist()
+            names[j]: draw(probabilities[scored[:, j], j], gold[scored[:, j], j])
+            for j in np.flatnonzero(enough).tolist()
         }
         return cls(draw(probabilities[scored], gold[scored]), own)
 

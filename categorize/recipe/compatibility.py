@@ -341,7 +341,10 @@ def _decision(recipe: WrittenRecipe) -> None:
                 "labels.rules.brings_parent",
             )
     if recipe.lacks_validation:
-        for key, fitted in (("calibration", ("temperature", "isotonic", "platt")), ("thresholds", ("global", "per_label"))):
+        for key, fitted in (
+            ("calibration", ("temperature", "isotonic", "platt")),
+            ("thresholds", ("global", "per_label")),
+        ):
             if recipe.value(f"decision.{key}") in fitted:
                 recipe.refuse(f"decision.{key}", "is fitted on validation rows, but data.splits.validation is 0")
 

@@ -26,6 +26,7 @@ class FitSummary:
         details: the method's own facts (steps, precision, truncated rows, best checkpoint).
         rows_an_epoch: what an epoch draws, of the balanced rows where labels are balanced.
         seconds_before: how much of `seconds` earlier starts took.
+        members: the runs that it was made of, each with its path from the run's folder.
     """
 
     parameters_trained: int
@@ -36,3 +37,4 @@ class FitSummary:
     details: dict[str, Any] = field(default_factory=dict)
     rows_an_epoch: int = 0
     seconds_before: float = 0.0
+    members: tuple[dict[str, str], ...] = ()

@@ -33,6 +33,7 @@ def build_manifest(
         "seed": recipe.seed,
         "seconds": round(summary.seconds_before + seconds, 2),
         "notes": notes(recipe),
+        "members": list(summary.members),
         **{name: getattr(summary, name) for name in ("parameters_trained", "parameters", "details")},
         "training": {
             "seconds": round(summary.seconds, 2),

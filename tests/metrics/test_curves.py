@@ -1,4 +1,4 @@
-"""Calibration by curves: scikit-learn's on the same input, for labels with few rows that of all, as sure as it is right."""
+"""Calibration by curves: scikit-learn's on the same input; of labels with few rows that of all."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Finished runs fused by calibrated weights."""

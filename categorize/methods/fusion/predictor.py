@@ -1,0 +1,90 @@
+"""Predicts with a fusion: every block of documents goes through all members."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+
+from categorize.data.columns import text_columns
+from categorize.data.rows import fields_of, struct_of, with_columns
+from categorize.data.segments.tokens import PlainTokens, TokenCounter
+from categorize.errors import UserError
+from categorize.labels import LabelSet
+from categorize.methods.fusion.combination import Fusion
+from categorize.methods.fusion.members import find, load_member, member_scores
+from categorize.prediction.predictor import ScoresOtherLabels, TrainedPredictor
+from categorize.predictions import Predictions, Usage
+from categorize.recipe.sections import PredictionSection
+from categorize.runs.folder import LABEL_SET, Run
+
+
+class FusionPredictor:
+    """Several runs as one; each reads the documents as its own training did.
+
+    Args:
+        label_set: labels in the order of the result.
+        members: as many as the fusion has; those of their labels that are not in the set are left out.
+    """
+
+    unit: Literal["row", "document"] = "document"
+
+    def __init__(self, label_set: LabelSet, fusion: Fusion, members: Sequence[TrainedPredictor]) -> None:
+        self.label_set, self.fusion, self.members = label_set, fusion, list(members)
+        self.tokens: TokenCounter = PlainTokens()
+
+    def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
+        """Undecided predictions of each batch, one a document."""
+        for batch in batches:
+            start = time.perf_counter()
+            rows = pa.Table.from_batches([batch])
+            found = [one.predict_rows(_readable(rows, one)) for one in self.members]
+            scores = [
+                member_scores(predictions, one.label_set, self.label_set)
+                for predictions, one in zip(found, self.members, strict=True)
+            ]
+            fused = self.fusion.fuse(self.label_set, np.stack(scores))
+            usage = replace(sum((one.usage for one in found), Usage()), rows=len(found[0]))
+            usage = replace(usage, seconds=time.perf_counter() - start)
+            if self.label_set.is_regression:
+                yield Predictions(found[0].ids, score=fused[:, 0], usage=usage)
+            else:
+                yield Predictions(found[0].ids, probabilities=fused, usage=usage)
+
+    def for_labels(self, label_set: LabelSet) -> FusionPredictor:
+        """The same members, asked about these labels where they can be; of the others the labels of their training
+        count. Raises UserError where all have fixed labels."""
+        able = [isinstance(one.inner, ScoresOtherLabels) for one in self.members]
+        if not any(able):
+            names = ", ".join(one.name for one in self.members)
+            raise UserError(f"none of the members ({names}) can score other labels than those of its training")
+        members = [one.for_labels(label_set) if can else one for one, can in zip(self.members, able, strict=True)]
+        return FusionPredictor(label_set, self.fusion, members)
+
+
+def load(run: Run, section: PredictionSection | None, base: str | None, trust_remote_code: bool) -> FusionPredictor:
+    """The predictor of a fusion, its members loaded from their folders.
+
+    Raises:
+        UserError: a member is gone, or was trained again; a base is given, of which a fusion has several.
+    """
+    if base is not None:
+        raise UserError(f"{run.path}: a fusion has several models, so that one base cannot be told; leave it out")
+    fusion = Fusion.load(run.path)
+    runs = [find(run, one.path, one.fingerprint) for one in fusion.members]
+    members = [load_member(one, section, trust_remote_code) for one in runs]
+    return FusionPredictor(LabelSet.load(run.path / LABEL_SET), fusion, members)
+
+
+def _readable(rows: pa.Table, member: TrainedPredictor) -> pa.Table:
+    """The rows with the member's text column: where the fusion reads another one, its text stands in."""
+    columns, fields = text_columns(member.input_spec.columns), fields_of(rows)
+    there = {child.name: fields.field(child.name) for child in fields.type}
+    if len(columns) > 1 or columns[0] in there:
+        return rows
+    text = rows["text"].combine_chunks()
+    return with_columns(rows, {"fields": struct_of({**there, columns[0]: text}, rows.num_rows)})
