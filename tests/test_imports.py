@@ -19,6 +19,9 @@ LEVELS = {name: level for level, name in enumerate(ORDER.split())}
 HEAVY = ("torch", "transformers", "datasets", "peft", "trl", "sklearn", "evaluate", "accelerate")
 # Modules that define a subclass of a heavy library's class; nothing imports them at its top.
 HEAVY_BY_NATURE = {
+    "categorize/methods/chunks/aggregators.py",
+    "categorize/methods/chunks/network.py",
+    "categorize/methods/chunks/rows.py",
     "categorize/training/trainer.py",
     "categorize/training/ending.py",
     "categorize/training/progress_lines.py",

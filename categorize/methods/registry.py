@@ -28,6 +28,7 @@ BUILT_IN = {
     "head": "categorize.methods.head.method:HeadMethod",
     "tfidf": "categorize.methods.tfidf.method:TfidfMethod",
     "lexical": "categorize.methods.lexical.method:LexicalMethod",
+    "chunks": "categorize.methods.chunks.method:ChunksMethod",
     "sft": "categorize.methods.sft.method:SftMethod",
     "fusion": "categorize.methods.fusion.method:FusionMethod",
 }

@@ -37,13 +37,16 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 def build_adapter_config(
-    section: AdapterSection, task_type: str, new_modules: Sequence[str] = (), model: PreTrainedModel | None = None
+    section: AdapterSection,
+    task_type: str | None,
+    new_modules: Sequence[str] = (),
+    model: PreTrainedModel | None = None,
 ) -> PeftConfig:
     """The peft config of the section's type.
 
     Args:
         model: the base, whose tokenizer reads the text that a learned prompt begins with.
-        task_type: `SEQ_CLS` or `CAUSAL_LM`.
+        task_type: `SEQ_CLS` or `CAUSAL_LM`; None: a model that peft knows no form of.
         new_modules: modules that were initialised anew. They are trained and saved whole, and no adapter is put on
             them: peft by itself keeps `classifier` and `score` only, and a reloaded DeBERTa, ModernBERT or DistilBERT
             would predict with a random pooler (peft#2171).
@@ -80,7 +83,7 @@ def build_adapter_config(
 def add_adapter(
     model: PreTrainedModel,
     section: AdapterSection,
-    task_type: str,
+    task_type: str | None,
     new_modules: Sequence[str],
     *,
     activation_checkpointing: bool,

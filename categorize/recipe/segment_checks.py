@@ -31,7 +31,12 @@ def check_segments(recipe: WrittenRecipe) -> None:
     if _is_count(most) and _is_count(stride) and stride >= most:
         recipe.refuse("data.segments.stride", f"{stride} tokens shared of {most} never end; write a smaller number")
     method = recipe.method
-    if method is not None and method.unit == "document" and by != "document":
+    if method is not None and method.joins_segments:
+        for key in ("aggregation", "weighting"):
+            if recipe.holds(f"data.segments.{key}"):
+                message = f"does nothing with model.method {method.name}, which learns to join segments; remove it"
+                recipe.refuse(f"data.segments.{key}", message)
+    if method is not None and method.unit == "document" and not method.joins_segments and by != "document":
         recipe.refuse("data.segments.by", f"model.method {method.name} reads whole documents; write document")
     elif method is not None and "max_length" not in method.section.model_fields:
         if by in ("tokens", "packed", *ONE_PART) and most is None:

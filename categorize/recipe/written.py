@@ -27,7 +27,9 @@ class RecipeMethod:
             without the key is this method's.
         uses: sections beside `model` that the method reads (adapter, prompt, quantization, training), or single keys of
             one (`training.balance`). What it does not read is refused.
-        unit: what it predicts from: each `row` by itself, or a whole `document`, which is never cut.
+        unit: what it predicts from: each `row` by itself, or a whole `document`.
+        joins_segments: whether it reads documents in the segments that `data.segments` cuts, and makes one prediction
+            of them by itself; other methods of documents never get them cut.
         checks: combinations of keys that cannot work, or would silently do nothing.
     """
 
@@ -36,6 +38,7 @@ class RecipeMethod:
     section: ClassVar[type[Section]]
     uses: ClassVar[tuple[str, ...]] = ()
     unit: ClassVar[str] = "row"
+    joins_segments: ClassVar[bool] = False
     checks: ClassVar[tuple[Callable[[WrittenRecipe], None], ...]] = ()
 
 

@@ -4,7 +4,7 @@ training row counts."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -24,7 +24,9 @@ class Inputs:
     """Rows as the model reads them.
 
     Attributes:
-        train, validation: their rows.
+        train, validation: their rows, or documents where these are learned from.
+        segments: rows of train and validation as they were cut, by split; they are `train` and `validation` where rows
+            are learned from.
         targets: of the training rows, [rows, labels] as `LabelSet.encode` gives them.
         weights: of the training rows in the loss, [rows]: their own, times that of their label where a row has one.
         balance: draws the rows of each epoch; None: every row once.
@@ -35,6 +37,7 @@ class Inputs:
 
     train: pa.Table
     validation: pa.Table
+    segments: dict[str, pa.Table]
     targets: FloatArray
     weights: FloatArray
     balance: Balance | None
@@ -62,15 +65,22 @@ class Inputs:
         return {key: value for key, value in (("segments", counts), ("class_weights", weights)) if value}
 
 
-def training_inputs(recipe: TrainedRecipe, data: LoadedData, tokens: TokenCounter) -> Inputs:
-    """The training and validation rows of loaded data, counted by the tokens of the model that will read them."""
+def training_inputs(
+    recipe: TrainedRecipe, data: LoadedData, tokens: TokenCounter, unit: Literal["row", "document"] = "row"
+) -> Inputs:
+    """The training and validation rows of loaded data, counted by the tokens of the model that will read them.
+
+    Args:
+        unit: what has a target, a weight and a place in a balance: each row (segment), or each document.
+    """
     spec, label_set, choice = data.input_spec, data.label_set, recipe.training.class_weights
-    tables = {name: spec.expand(data.splits[name], tokens) for name in ("train", "validation")}
+    segments = {name: spec.expand(data.splits[name], tokens) for name in ("train", "validation")}
     counts = {
         name: SegmentCounts.of(spec, data.splits[name], table, tokens)
-        for name, table in tables.items()
+        for name, table in segments.items()
         if spec.is_cut and table.num_rows
     }
+    tables = segments if unit == "row" else {name: spec.documents(data.splits[name]) for name in segments}
     train = tables["train"]
     targets, weights = label_set.encode_rows(train), train.column("weight").to_numpy().astype("float64")
     loss = loss_of(recipe.training.loss if isinstance(recipe, SeqclsRecipe) else None, label_set.task)
@@ -80,4 +90,4 @@ def training_inputs(recipe: TrainedRecipe, data: LoadedData, tokens: TokenCounte
         weights = weights * (targets @ per_label)
     named = dict(zip(label_set.names, per_label.tolist(), strict=True)) if choice is not None else {}
     balance = build_balance(recipe.training.balance, label_set, targets)
-    return Inputs(train, tables["validation"], targets, weights, balance, adjustment, named, counts)
+    return Inputs(train, tables["validation"], segments, targets, weights, balance, adjustment, named, counts)

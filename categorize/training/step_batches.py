@@ -55,7 +55,7 @@ class StepRows(Dataset[dict[str, Any]], ABC):
 
     @abstractmethod
     def item(self, row: int) -> dict[str, Any]:
-        """What the collator reads of a row, `input_ids` at least."""
+        """What the collator reads of a row."""
 
     @property
     @abstractmethod
@@ -72,10 +72,14 @@ class Collator:
 
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """The batch of these items."""
-        batch = pad([item["input_ids"] for item in items], self.pad_token_id, self.multiple)
+        batch = self.inputs(items)
         batch[WEIGHTS] = torch.tensor([item["weight"] for item in items], dtype=torch.float32)
         batch[ROWS] = torch.tensor([item["row"] for item in items], dtype=torch.int64)
         return batch
+
+    def inputs(self, items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """What the model reads of these items."""
+        return pad([item["input_ids"] for item in items], self.pad_token_id, self.multiple)
 
 
 class _SetEpoch(TrainerCallback):  # type: ignore[misc]

@@ -48,6 +48,7 @@ class HeadTrainer(StepBatches):
 
     Args:
         objective: the loss, as a sum over rows.
+        collator: makes batches of items.
         measures, grouping, balance: see `StepBatches`; what is given for a row are its logits [labels].
     """
 
@@ -57,15 +58,16 @@ class HeadTrainer(StepBatches):
         model: Any,
         objective: Loss,
         measures: Callable[[list[Any]], dict[str, float]],
-        train_dataset: EncodedRows,
-        eval_dataset: EncodedRows | None = None,
+        train_dataset: StepRows,
+        eval_dataset: StepRows | None = None,
+        collator: type[HeadCollator] = HeadCollator,
         grouping: bool = True,
         balance: Balance | None = None,
         **kwargs: Any,
     ) -> None:
         kwargs |= {"train_dataset": train_dataset, "eval_dataset": eval_dataset}
         with building_trainer():
-            super().__init__(model=model, data_collator=HeadCollator(model.config.pad_token_id), **kwargs)
+            super().__init__(model=model, data_collator=collator(model.config.pad_token_id), **kwargs)
         self.objective = objective
         self.init_steps(train_dataset, eval_dataset, measures, grouping, balance)
 

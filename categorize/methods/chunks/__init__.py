@@ -1,0 +1,1 @@
+"""Chunks of a document, read by an encoder and joined by a small network."""

@@ -1,0 +1,93 @@
+"""Predicts documents from their chunks: distinct chunks are read once, in batches that a token budget bounds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from categorize.data.segments.tokens import TokenCounter
+from categorize.engines.encoder import TorchEncoder
+from categorize.engines.engine import Engine
+from categorize.labels import LabelSet
+from categorize.methods.chunks.documents import DocumentChunks, document_chunks
+from categorize.methods.chunks.model import Chunks
+from categorize.nn.text_tokens import text_tokens
+from categorize.nn.tokenizer import TokenizedTexts, tokenize
+from categorize.predictions import FloatArray, IntArray, Predictions, Usage
+from categorize.recipe.sections import PredictionSection
+
+DOCUMENTS_AT_ONCE = 64
+
+
+class ChunksPredictor:
+    """A chunk encoder with its aggregator.
+
+    Args:
+        chunks: network, tokenizer and settings.
+        label_set: labels in the order of the network's outputs.
+        section: batch bounds and the type of the computation.
+    """
+
+    unit: Literal["row", "document"] = "document"
+
+    def __init__(self, chunks: Chunks, label_set: LabelSet, section: PredictionSection | None = None) -> None:
+        self.chunks, self.label_set = chunks, label_set
+        self.section = section or PredictionSection()
+        settings = chunks.settings
+        self.tokens: TokenCounter = text_tokens(chunks.tokenizer, settings.max_length)
+        self.output = chunks.output(label_set)
+        self.engine: Engine[TokenizedTexts] = TorchEncoder(
+            chunks.network.reader(), chunks.network.config.hidden_size, self.section
+        )
+
+    def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
+        """Predictions of the documents of each record batch; equal chunks are read once."""
+        for batch in batches:
+            start = time.perf_counter()
+            documents = self.documents(pa.table(batch))
+            tokens, vectors = self.vectors(documents)
+            logits = np.zeros((len(documents.ids), self.output.width))
+            for at, part, document in grouped_chunks(documents):
+                logits[at] = self.run(self.chunks.network.documents, vectors[part], document)
+            usage = Usage(
+                rows=len(documents.ids),
+                tokens=int(tokens.lengths.sum()),
+                truncated_rows=int(np.count_nonzero(documents.left_out)),
+                seconds=time.perf_counter() - start,
+            )
+            yield self.output.predictions(documents.ids, logits, usage)
+
+    def documents(self, rows: pa.Table) -> DocumentChunks:
+        """The chunks of whole documents."""
+        settings = self.chunks.settings
+        return document_chunks(rows, self.tokens, settings.max_chunks, settings.keep)
+
+    def vectors(self, documents: DocumentChunks) -> tuple[TokenizedTexts, FloatArray]:
+        """Tokens and vectors [texts, size] of the distinct chunks."""
+        tokens = tokenize(self.chunks.tokenizer, documents.texts, self.chunks.settings.max_length)
+        return tokens, self.engine.outputs(tokens)
+
+    def run(self, function: Any, vectors: FloatArray, document: IntArray) -> FloatArray:
+        """What a method of the network makes of chunk vectors and their documents."""
+        import torch
+
+        classifier = self.chunks.network.classifier.weight
+        with torch.inference_mode():
+            given = torch.from_numpy(vectors).to(classifier.device, classifier.dtype)
+            result = function(given, torch.from_numpy(document).to(classifier.device))
+        return np.asarray(result.double().cpu().numpy())
+
+
+def grouped_chunks(documents: DocumentChunks) -> Iterator[tuple[IntArray, IntArray, IntArray]]:
+    """Documents with like numbers of chunks together: their positions, those of their chunks in a row, and the document
+    of each chunk, from 0."""
+    counts = np.array([len(chunks) for chunks in documents.chunks], dtype=np.int64)
+    order = np.argsort(counts, kind="stable")
+    for start in range(0, len(order), DOCUMENTS_AT_ONCE):
+        at = order[start : start + DOCUMENTS_AT_ONCE]
+        part = np.concatenate([documents.chunks[i] for i in at])
+        yield at, part, np.repeat(np.arange(len(at)), counts[at])

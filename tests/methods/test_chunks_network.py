@@ -1,0 +1,165 @@
+"""The network of the chunks method: what a document is given depends on its chunks alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from categorize.labels import Label, LabelSet
+from categorize.methods.chunks.aggregators import Attention, Lstm, Max, Mean, build_aggregator
+from categorize.methods.chunks.model import load_encoder
+
+Tiny = Callable[..., Path]
+KINDS = ("attention", "label_attention", "mean", "max", "mlp", "lstm", "transformer")
+ORDERED = ("lstm", "transformer")
+SIZES = (3, 1, 6, 2)  # chunks of each document
+LABELS = LabelSet("multi_label", tuple(Label(name) for name in "abc"))
+
+
+def aggregator(kind: str) -> Any:
+    torch.manual_seed(0)
+    return build_aggregator(kind, 8, None, 1, 3).double().eval()
+
+
+def documents() -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randn(size, 8, generator=generator, dtype=torch.float64) for size in SIZES]
+
+
+def padded(parts: list[torch.Tensor], filler: float) -> tuple[torch.Tensor, torch.Tensor]:
+    most = max(len(part) for part in parts)
+    vectors = torch.full((len(parts), most, 8), filler, dtype=torch.float64)
+    mask = torch.zeros(len(parts), most, dtype=torch.bool)
+    for i, part in enumerate(parts):
+        vectors[i, : len(part)], mask[i, : len(part)] = part, True
+    return vectors, mask
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_document_alone_is_given_what_it_is_given_among_others(kind: str) -> None:
+    joined = aggregator(kind)(*padded(documents(), 7.0))
+    for document, found in zip(documents(), joined, strict=True):
+        torch.testing.assert_close(found, aggregator(kind)(*padded([document], 0.0))[0], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_order_of_chunks_matters_to_those_that_read_in_order_alone(kind: str) -> None:
+    document = documents()[2]
+    there, back = (aggregator(kind)(*padded([one], 0.0)) for one in (document, document.flip(0)))
+    assert torch.allclose(there, back, atol=1e-9) == (kind not in ORDERED)
+
+
+def test_mean_maximum_and_gated_attention_are_those_of_their_definitions() -> None:
+    attention = aggregator("attention")
+    assert isinstance(attention, Attention)
+    vectors, mask = padded(documents(), 7.0)
+    for i, document in enumerate(documents()):
+        torch.testing.assert_close(Mean(8)(vectors, mask)[i], document.mean(0))
+        torch.testing.assert_close(Max(8)(vectors, mask)[i], document.max(0).values)
+        # Ilse, Tomczak and Welling (2018), equations 7 and 9
+        scores = torch.stack(
+            [
+                attention.score.weight[0]
+                @ (
+                    torch.tanh(attention.value.weight @ h + attention.value.bias)
+                    * torch.sigmoid(attention.gate.weight @ h + attention.gate.bias)
+                )
+                for h in document
+            ]
+        )
+        shares = scores.exp() / scores.exp().sum()
+        torch.testing.assert_close(attention(vectors, mask)[i], (shares.unsqueeze(1) * document).sum(0))
+        torch.testing.assert_close(attention.weights(vectors, mask)[i, : len(document)], shares)
+
+
+def test_the_lstm_ends_at_the_last_and_at_the_first_chunk() -> None:
+    lstm = aggregator("lstm")
+    assert isinstance(lstm, Lstm)
+    vectors, mask = padded(documents(), 7.0)
+    for i, document in enumerate(documents()):
+        states, _ = lstm.network(document.unsqueeze(0))
+        expected = torch.cat([states[0, -1, :4], states[0, 0, 4:]])
+        torch.testing.assert_close(lstm(vectors, mask)[i], expected)
+
+
+def network(tiny: Tiny, architecture: str = "bert", kind: str = "attention", **options: Any) -> Any:
+    torch.manual_seed(0)
+    made = {"type": kind, "hidden_size": None, "layers": 1, "dropout": 0.0}
+    settings = {"pooling": "mean", "aggregator": made, "chunk_batch": 32, **options}
+    return load_encoder(str(tiny(architecture)), LABELS, settings, dtype=torch.float32)
+
+
+def batch(pad: int, at: list[int]) -> dict[str, torch.Tensor]:
+    """Chunks of unlike lengths of some of the documents."""
+    generator = torch.Generator().manual_seed(2)
+    chunks = [
+        [
+            torch.randint(5, 40, (int(n),), generator=generator)
+            for n in torch.randint(2, 20, (size,), generator=generator)
+        ]
+        for size in SIZES
+    ]
+    flat = [chunk for i in at for chunk in chunks[i]]
+    ids = torch.nn.utils.rnn.pad_sequence(flat, batch_first=True, padding_value=pad)
+    mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(one) for one in flat], batch_first=True)
+    return {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "document": torch.repeat_interleave(torch.arange(len(at)), torch.tensor([len(chunks[i]) for i in at])),
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_padding_of_chunks_and_of_documents_changes_no_logit(tiny: Tiny, kind: str) -> None:
+    model = network(tiny, kind=kind).model.eval()
+    pad = model.config.pad_token_id
+    together = model(**batch(pad, [0, 1, 2, 3])).logits
+    alone = torch.cat([model(**batch(pad, [i])).logits for i in range(4)])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-6)
+
+
+def test_chunks_read_in_several_passes_give_the_same_logits_and_gradients(tiny: Tiny) -> None:
+    found = []
+    for size in (32, 3):
+        model = network(tiny, kind="lstm", chunk_batch=size).model.train()
+        logits = model(**batch(model.config.pad_token_id, [0, 1, 2, 3])).logits
+        logits.square().sum().backward()
+        grads = [parameter.grad for parameter in model.parameters()]
+        assert all(grad is not None for grad in grads)  # none that several processes would wait for
+        found.append((logits, torch.cat([grad.flatten() for grad in grads])))
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=0, atol=1e-6)
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "distilbert", "deberta", "modernbert", "qwen2"])
+def test_a_saved_network_gives_the_same_logits(tiny: Tiny, tmp_path: Path, architecture: str) -> None:
+    from categorize.methods.chunks.network import ChunkClassifier
+
+    chunks = network(tiny, architecture, "label_attention")
+    inputs = batch(chunks.model.config.pad_token_id, [0, 1, 2, 3])
+    expected = chunks.model.eval()(**inputs).logits
+    encoder = chunks.model.encoder.state_dict()
+    chunks.model.save_pretrained(tmp_path)
+    assert [path.name for path in tmp_path.glob("*.safetensors")] == ["model.safetensors"]
+    loaded, told = ChunkClassifier.from_pretrained(tmp_path, output_loading_info=True)
+    assert not told["missing_keys"] and not told["unexpected_keys"]
+    assert torch.equal(loaded.eval()(**inputs).logits, expected)
+    assert loaded.config.id2label == {0: "a", 1: "b", 2: "c"}
+    # and the encoder was the checkpoint's, not one made anew
+    from transformers import AutoModel
+
+    original = AutoModel.from_pretrained(tiny(architecture)).state_dict()
+    assert all(torch.equal(value, original[name]) for name, value in encoder.items())
+
+
+def test_a_token_that_the_tokenizer_lacks_is_not_read(tiny: Tiny) -> None:
+    from categorize.errors import UserError
+
+    with pytest.raises(UserError, match=r"model\.pooling: cls: the tokenizer of .* has no such token; write mean"):
+        network(tiny, "qwen2", pooling="cls")
+    with pytest.raises(UserError, match=r"t5 is an encoder-decoder, which model.method chunks does not read"):
+        network(tiny, "t5")
