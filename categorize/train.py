@@ -20,6 +20,7 @@ from categorize.runs.card import card, card_facts
 from categorize.runs.folder import CHECKPOINTS, DECISION_RULE, Run, RunWriter
 from categorize.runs.hub import describe_push, push_run
 from categorize.runs.summary import summary_lines
+from categorize.search import search_line, with_best_values
 from categorize.training.beginning import check_labelled, check_same_rows, write_beginning
 from categorize.training.checkpoints import has_checkpoints, remove_all
 from categorize.training.fit_summary import FitOptions, FitSummary
@@ -40,7 +41,13 @@ def train(command: Command) -> None:
         return
     if command.dry_run:
         dry_run(command, recipe, method)
+        if recipe.search is not None:
+            print0(search_line(recipe.search))
         return
+    if recipe.search is not None and not only_merges(command, recipe):
+        command = with_best_values(command, METHODS)
+        recipe = command.recipe.recipe
+        assert isinstance(recipe, TrainedRecipe)
     with stop_on_signals():
         check_beforehand(command, recipe, method)
         if only_merges(command, recipe):
@@ -81,11 +88,17 @@ def _run(command: Command, recipe: TrainedRecipe, method: Method) -> tuple[Run, 
     summary = method.fit(recipe, data, writer, FitOptions(writer.resumed, command.trust_remote_code))
     if not is_main_process():
         return None
-    return _finish(recipe, data, method, writer, summary, start), data
+    return _finish(command, recipe, data, method, writer, summary, start), data
 
 
 def _finish(
-    recipe: TrainedRecipe, data: LoadedData, method: Method, writer: RunWriter, summary: FitSummary, start: float
+    command: Command,
+    recipe: TrainedRecipe,
+    data: LoadedData,
+    method: Method,
+    writer: RunWriter,
+    summary: FitSummary,
+    start: float,
 ) -> Run:
     """Predict with what was saved, fit the decision rule, measure, and put the run in place.
 
@@ -98,8 +111,9 @@ def _finish(
     release_launcher()
     inner = method.predictor(Run(writer.path), recipe.prediction)
     predictor = TrainedPredictor(inner, data.input_spec, DecisionRule.default(data.label_set), recipe.name)
-    print0("predicting validation and test with the saved run")
-    undecided = predict_held_out(predictor, data)
+    held_out = "validation" if command.validation_only else "validation and test"
+    print0(f"predicting {held_out} with the saved run")
+    undecided = predict_held_out(predictor, data, validation_only=command.validation_only)
     rule = fit_rule(recipe, data, method, undecided)
     writer.write_json(DECISION_RULE, rule.to_dict())
     metrics = write_predicted(recipe, data, rule, undecided, writer)

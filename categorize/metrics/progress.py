@@ -16,7 +16,12 @@ AVERAGES = ("macro", "micro", "weighted", "samples")
 
 def headline(label_set: LabelSet) -> str:
     """Name, in `flat`, of the measure that early stopping watches and comparisons rank by."""
-    return "pearson" if label_set.is_regression else "macro_f1"
+    return headline_of(label_set.task)
+
+
+def headline_of(task: Task) -> str:
+    """The same by the task alone."""
+    return "pearson" if task == "regression" else "macro_f1"
 
 
 def greater_is_better(name: str) -> bool:

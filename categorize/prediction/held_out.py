@@ -14,9 +14,13 @@ from categorize.runs.folder import METRICS, RunWriter
 from categorize.writing import disk_errors
 
 
-def predict_held_out(predictor: TrainedPredictor, data: LoadedData) -> dict[str, SegmentPredictions]:
+def predict_held_out(
+    predictor: TrainedPredictor, data: LoadedData, *, validation_only: bool = False
+) -> dict[str, SegmentPredictions]:
     """Undecided predictions of validation and test, where they have rows."""
-    splits = {"validation": data.splits.validation, "test": data.splits.test}
+    splits = {"validation": data.splits.validation}
+    if not validation_only:
+        splits["test"] = data.splits.test
     return {name: predictor.predict_segments(rows) for name, rows in splits.items() if rows.num_rows}
 
 

@@ -33,6 +33,7 @@ FLAGS = {
     "--resume": "continue the interrupted run from its last complete checkpoint",
     "--merge": "also leave the adapter merged into its base, as OUTPUT_merged; a finished run is merged as it is",
     "--resplit": "draw the splits anew, instead of keeping the stored assignment of rows to splits",
+    "--validation-only": "leave the test split alone: predict and measure validation, as while values are tried",
     "--probe": "ask a few requests for real (their answers are kept), and tell from them what the job will take",
     "--restart": "begin anew, instead of going on; the answers that there are stay, in a folder of another name",
     "--retry-failed": "ask again about rows whose answers failed",
@@ -42,7 +43,7 @@ VALUES = {  # flags with a value: what it is called, its type, what the flag doe
     "--review": ("N", int, "write a sheet with N rows of the finished run, drawn at random, for people to check"),
     "--reviewed": ("FILE", str, "read a filled-in sheet back: correct the labels, and say how good all of them are"),
 }
-TRAINING_FLAGS = ("--resume", "--merge", "--resplit")
+TRAINING_FLAGS = ("--resume", "--merge", "--resplit", "--validation-only")
 LABELING_FLAGS = ("--probe", "--restart", "--retry-failed", "--reuse", *VALUES)
 TRAINING_KINDS = ("seqcls", "sft")
 
@@ -57,6 +58,7 @@ class Command:
     overwrite: bool = False
     resplit: bool = False
     merge: bool = False
+    validation_only: bool = False
     trust_remote_code: bool = False
     probe: bool = False
     restart: bool = False
@@ -103,6 +105,7 @@ def parse_command(script: str, kind: str, methods: Methods, argv: Sequence[str] 
         overwrite=options.overwrite,
         resplit=getattr(options, "resplit", False),
         merge=getattr(options, "merge", False),
+        validation_only=getattr(options, "validation_only", False),
         trust_remote_code=options.trust_remote_code,
         **{name: getattr(options, name, False) for name in ("probe", "restart", "retry_failed", "reuse")},
         review=getattr(options, "review", None),

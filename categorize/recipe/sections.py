@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import AfterValidator, Field, create_model
+from pydantic import AfterValidator, Field, create_model, model_validator
 
 from categorize.recipe.adapter_sections import AdapterSection, QuantizationSection, adapters
 from categorize.recipe.data_sections import DataSection
@@ -23,6 +23,7 @@ from categorize.recipe.section import (
     DType,
     Inside,
     NonNegativeInt,
+    PositiveFloat,
     PositiveInt,
     Section,
     Seed,
@@ -269,6 +270,37 @@ class EvaluationSection(Section):
     majority: bool = Field(True, description="Show the majority baseline (the mean, for regression).")
 
 
+class Range(Section):
+    """Numbers between two ends, both of which may be tried."""
+
+    low: int | float = Field(description="Lowest value; whole numbers are tried where both ends are whole.")
+    high: int | float = Field(description="Highest value.")
+    log: bool = Field(False, description="Even steps of the logarithm, as for learning rates.")
+
+    @model_validator(mode="after")
+    def _rising(self) -> Range:
+        if self.low >= self.high or (self.log and self.low <= 0):
+            above = " above 0" if self.log else ""
+            raise ValueError(f"low {self.low:g} and high {self.high:g} are not two rising numbers{above}")
+        return self
+
+
+class SearchSection(Section):
+    """A search for hyperparameters by Optuna: trials see training and validation rows alone."""
+
+    space: dict[str, Range | Annotated[list[Any], Field(min_length=1)]] = Field(
+        min_length=1,
+        description="Keys of this recipe, dotted, with the values that may be tried: a list, or {low: ..., high: ...}.",
+    )
+    trials: PositiveInt = Field(20, description="Trials in all, those of earlier starts counted.")
+    minutes: PositiveFloat | None = Field(None, description="Begin no further trial after this time.")
+    measure: str | None = Field(
+        None, description="What is to be best on validation; macro_f1 by default, pearson for a regression."
+    )
+    sampler: Literal["tpe", "random"] = Field("tpe", description="tpe learns from earlier trials.")
+    launcher: str = Field("", description="What starts a trial, such as python -m categorize.launch --num_processes 2.")
+
+
 class HubSection(Section):
     """What is pushed to the Hugging Face Hub when training is done."""
 
@@ -311,7 +343,7 @@ class SeqclsRecipe(RecipeBase):
     adapter: AdapterSection | None = Field(None, description="Parameter-efficient training, by peft.")
     training: TrainingSection = Field(default_factory=lambda: TrainingSection())
     decision: DecisionSection = Field(default_factory=DecisionSection)
-
+    search: SearchSection | None = Field(None, description="Find some of the values above by trials, before the run.")
     hub: HubSection | None = Field(None, description="Push the finished run to the Hub.")
 
 
@@ -328,6 +360,7 @@ class SftRecipe(RecipeBase):
     training: SftTrainingSection = Field(default_factory=lambda: SftTrainingSection())
     prediction: CausalPredictionSection = Field(default_factory=lambda: CausalPredictionSection())
     decision: DecisionSection = Field(default_factory=lambda: DecisionSection())
+    search: SearchSection | None = Field(None, description="Find some of the values above by trials, before the run.")
     hub: HubSection | None = Field(None, description="Push the finished run to the Hub.")
 
 
