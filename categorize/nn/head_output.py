@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from categorize.labels import LabelSet
-from categorize.nn.losses import error_loss, sigmoid_loss, softmax_loss
+from categorize.nn.losses import (
+    corn_loss,
+    corn_probabilities,
+    cumulative_link_loss,
+    cumulative_link_probabilities,
+    error_loss,
+    sigmoid_loss,
+    softmax_loss,
+)
 from categorize.predictions import BoolArray, FloatArray, Predictions, Usage
 from categorize.recipe.loss_sections import Asymmetric, Focal, Loss
 
@@ -20,7 +28,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Output(ABC):
-    """The outputs of a head for a label set. A task is a subclass and a line in `OUTPUTS`.
+    """The outputs of a head for a label set. A task is a subclass and a line in `OUTPUTS`, a
+    loss with outputs of its own one in `OF_LOSS`.
 
     Attributes:
         label_set: what is predicted.
@@ -42,9 +51,14 @@ class Output(ABC):
     std: float = 1.0
 
     @property
+    def names(self) -> list[str]:
+        """What each output of a text is for: a label, unless a task has others."""
+        return self.label_set.names
+
+    @property
     def width(self) -> int:
         """Outputs of a text."""
-        return len(self.label_set)
+        return len(self.names)
 
     def loss(self, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Weighted sum of the rows' losses, a float32 scalar.
@@ -96,6 +110,44 @@ class SingleLabelOutput(Output):
         return {"probabilities": softmax(logits, axis=1)}
 
 
+class CornOutput(Output):
+    """Ordered labels, by the chance to be above each one given that it is above the one before."""
+
+    problem_type = "multi_label_classification"
+
+    @property
+    def names(self) -> list[str]:
+        """One for each label but the highest."""
+        return [f"above {name}" for name in self.label_set.names[:-1]]
+
+    def row_losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Conditional binary cross-entropies, summed."""
+        return corn_loss(logits, targets)
+
+    def read(self, logits: FloatArray) -> dict[str, Any]:
+        """Products of the conditional probabilities."""
+        return {"probabilities": corn_probabilities(logits)}
+
+
+class CumulativeLinkOutput(Output):
+    """Ordered labels, by a position on a line that cut points divide."""
+
+    problem_type = "regression"
+
+    @property
+    def names(self) -> list[str]:
+        """The position, and a gap for each label between the lowest and the highest."""
+        return ["position", *(f"gap of {name}" for name in self.label_set.names[1:-1])]
+
+    def row_losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Negative log-likelihood."""
+        return cumulative_link_loss(logits, targets)
+
+    def read(self, logits: FloatArray) -> dict[str, Any]:
+        """Differences of the cumulative probabilities."""
+        return {"probabilities": cumulative_link_probabilities(logits)}
+
+
 class MultiLabelOutput(Output):
     """Any labels a row, by a sigmoid each; the loss is the mean over labels."""
 
@@ -142,14 +194,17 @@ OUTPUTS: dict[str, type[Output]] = {
     "multi_label": MultiLabelOutput,
     "regression": RegressionOutput,
 }
+OF_LOSS: dict[str, type[Output]] = {"corn": CornOutput, "cumulative_link": CumulativeLinkOutput}
 
 
-def head_output(label_set: LabelSet, **options: Any) -> Output:
-    """The output that the label set's task asks for; options are `Output`'s attributes.
+def head_output(label_set: LabelSet, *, objective: Loss | None = None, **options: Any) -> Output:
+    """The output that the label set's task and the loss ask for; options are `Output`'s attributes.
 
     >>> from categorize.labels import Label, LabelSet
     >>> output = head_output(LabelSet("single_label", (Label("good"), Label("bad"))))
     >>> output.width, output.problem_type
     (2, 'single_label_classification')
     """
-    return OUTPUTS[label_set.task](label_set, **options)
+    of_task = OUTPUTS[label_set.task]
+    output = of_task if objective is None else OF_LOSS.get(objective.type, of_task)
+    return output(label_set, objective=objective, **options)

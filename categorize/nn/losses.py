@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from categorize.predictions import FloatArray
 from categorize.recipe.loss_sections import AbsoluteError, Huber, Loss
 
 if TYPE_CHECKING:
@@ -72,6 +75,64 @@ def sigmoid_loss(
     if positive_weight is not None:
         positive = positive * positive_weight
     return targets * positive - (1 - targets) * log_none * _power(shifted, gamma_negative)
+
+
+def corn_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Loss of each row of ordered labels, [rows]: the sum of the binary cross-entropies of "above label k, given above
+    label k - 1", of those that the row has an answer to. That is the negative log of the probability that
+    `corn_probabilities` gives its label.
+
+    Args:
+        logits: [rows, labels - 1].
+        targets: [rows, labels], 1 at the row's label.
+
+    Shi et al. 2021, "Deep Neural Networks for Rank-Consistent Ordinal Regression Based On Conditional Probabilities".
+    """
+    from torch.nn import functional
+
+    above = targets[:, 1:].flip(-1).cumsum(-1).flip(-1)
+    asked = functional.pad(above[:, :-1], (1, 0), value=1.0)
+    answers = above * functional.logsigmoid(logits) + (1 - above) * functional.logsigmoid(-logits)
+    return -(asked * answers).sum(-1)
+
+
+def corn_probabilities(logits: FloatArray) -> FloatArray:
+    """Probabilities [rows, labels]: of each label, to be above all before it and not above it."""
+    from scipy.special import expit
+
+    ones = np.ones((len(logits), 1))
+    return np.asarray(np.hstack([ones, expit(logits).cumprod(axis=1)]) * np.hstack([expit(-logits), ones]))
+
+
+def cumulative_link_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Loss of each row of ordered labels, [rows]: the negative log of the probability that
+    `cumulative_link_probabilities` gives its label.
+
+    Args:
+        logits: [rows, labels - 1], the first the row's position, the others the gaps between cut points.
+        targets: [rows, labels], 1 at the row's label.
+    """
+    from torch.nn import functional
+
+    above = logits[:, :1] - functional.pad(functional.softplus(logits[:, 1:]).cumsum(-1), (1, 0))
+    edges = functional.pad(functional.logsigmoid(above), (1, 0)) + functional.pad(functional.logsigmoid(-above), (0, 1))
+    # s(a) - s(b) = s(a) s(-b) (1 - exp(b - a)), and a - b = softplus(g) makes the last factor s(g).
+    return -(targets * (edges + functional.pad(functional.logsigmoid(logits[:, 1:]), (1, 1)))).sum(-1)
+
+
+def cumulative_link_probabilities(logits: FloatArray) -> FloatArray:
+    """Probabilities [rows, labels] of cumulative logits: above label k with sigmoid(position - cut k). The cuts begin
+    at 0 and rise by the softplus of the gaps, so that they are ordered whatever the model gives. McCullagh's model
+    (1980, "Regression Models for Ordinal Data") has the same gaps for all rows; here they are outputs as the position
+    is, for the head of a model holds no parameters beside its outputs.
+    """
+    from scipy.special import expit
+
+    gaps = logits[:, 1:]
+    above = logits[:, :1] - np.hstack([np.zeros((len(logits), 1)), np.logaddexp(0, gaps).cumsum(axis=1)])
+    ones = np.ones((len(logits), 1))
+    inner = np.hstack([ones, expit(gaps), ones])
+    return np.asarray(np.hstack([ones, expit(above)]) * np.hstack([expit(-above), ones]) * inner)
 
 
 def error_loss(errors: Tensor, loss: Loss | None = None) -> Tensor:

@@ -69,7 +69,9 @@ def are_generic(names: Sequence[str]) -> bool:
     return all(GENERIC.fullmatch(name) for name in names)
 
 
-def follow_labels(model: Any, names: list[str], label_set: LabelSet, missing: Collection[str]) -> Outputs:
+def follow_labels(
+    model: Any, names: list[str], label_set: LabelSet, missing: Collection[str], own: list[str] | None = None
+) -> Outputs:
     """Put the rows of a loaded output layer in the order of the label set, by the names that its checkpoint has.
 
     Rows whose names are other labels are made anew: they would be read as what they never meant. Rows without names
@@ -78,17 +80,22 @@ def follow_labels(model: Any, names: list[str], label_set: LabelSet, missing: Co
     Args:
         names: of the outputs, from the checkpoint's own config.
         missing: parameters that the checkpoint did not hold.
+        own: what the outputs are where they are not the labels: rows of other names are made anew.
 
     Raises:
         UserError: the rows stand in another order, and no output layer can be found.
     """
-    layer, path = output_layer(model, len(label_set))
+    wanted = own or label_set.names
+    layer, path = output_layer(model, len(wanted))
     held = layer is not None and f"{path}.weight" not in missing
-    same_count = len(names) == len(label_set)
-    one_number = label_set.is_regression and same_count
-    order = [0] if one_number else label_set.positions(names)
-    outputs = Outputs(names, label_set.names, held, order, order is None and same_count and are_generic(names))
-    if order == list(range(len(label_set))) or outputs.by_position:
+    same_count = len(names) == len(wanted)
+    if own:
+        order, by_position = (list(range(len(own))) if names == own else None), False
+    else:
+        order = [0] if label_set.is_regression and same_count else label_set.positions(names)
+        by_position = order is None and same_count and are_generic(names)
+    outputs = Outputs(names, wanted, held, order, by_position)
+    if order == list(range(len(wanted))) or outputs.by_position:
         return outputs
     if layer is None and not are_generic(names):
         raise UserError(

@@ -107,18 +107,45 @@ class Huber(Loss):
     )
 
 
+class Corn(Loss):
+    """Of ordered labels, whether the row is above each one, given that it is above the one before (Shi et al. 2021)."""
+
+    tasks = ("ordinal",)
+
+    type: Literal["corn"] = Field(description="Name of the loss.")
+
+
+class CumulativeLink(Loss):
+    """Of ordered labels, one position on a line and the cut points between them (McCullagh 1980)."""
+
+    tasks = ("ordinal",)
+
+    type: Literal["cumulative_link"] = Field(description="Name of the loss.")
+
+
 LOSSES: dict[str, type[Loss]] = {
     "cross_entropy": CrossEntropy,
     "focal": Focal,
     "asymmetric": Asymmetric,
     "logit_adjustment": LogitAdjustment,
     "balanced_softmax": BalancedSoftmax,
+    "corn": Corn,
+    "cumulative_link": CumulativeLink,
     "mse": SquaredError,
     "mae": AbsoluteError,
     "huber": Huber,
 }
 LossName = Literal[
-    "cross_entropy", "focal", "asymmetric", "logit_adjustment", "balanced_softmax", "mse", "mae", "huber"
+    "cross_entropy",
+    "focal",
+    "asymmetric",
+    "logit_adjustment",
+    "balanced_softmax",
+    "corn",
+    "cumulative_link",
+    "mse",
+    "mae",
+    "huber",
 ]
 assert get_args(LossName) == tuple(LOSSES)
 LossChoice = Annotated[Loss, Variants("type", LOSSES)] | LossName

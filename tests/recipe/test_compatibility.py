@@ -102,6 +102,14 @@ ZERO3 = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": 
             "labels: {task: multi_label}\ntraining: {loss: balanced_softmax}\n",
             "balanced_softmax is for single_label or ordinal, but labels.task is multi_label; write cross_ent",
         ),
+        (
+            "training: {loss: corn}\n",
+            "training.loss: corn is for ordinal, but labels.task is single_label; write cross",
+        ),
+        (
+            "labels: {task: ordinal, names: [a, b]}\ntraining: {loss: corn, label_smoothing_factor: 0.1}\n",
+            "training.label_smoothing_factor: does nothing with loss corn",
+        ),
         ("labels: {task: regression}\ntraining: {loss: focal}\n", "training.loss: focal is for"),
         (
             "training: {loss: {type: huber, delta: 2}}\n",

@@ -17,6 +17,7 @@ Tiny = Callable[..., Path]
 
 LOSSES = [
     *[("single_label", name) for name in (None, "focal", "logit_adjustment", "balanced_softmax")],
+    *[("ordinal", name) for name in ("corn", "cumulative_link")],
     *[("multi_label", name) for name in (None, "focal", "asymmetric", "logit_adjustment")],
     *[("regression", name) for name in (None, "mae", "huber")],
 ]

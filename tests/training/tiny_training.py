@@ -33,6 +33,8 @@ def build_trainer(
         adapter: section of a recipe.
         bits: what quantizes the base, such as `load_in_4bit`.
     """
+    from dataclasses import replace
+
     import numpy as np
     import torch
     from transformers import TrainingArguments
@@ -52,7 +54,11 @@ def build_trainer(
     label_set = LabelSet(task, tuple(Label(name) for name in names))  # type: ignore[arg-type]
     torch.manual_seed(0)
     quantization = QuantizationSection(**{bits: True}) if bits else None
-    loaded = load_sequence_classifier(model_folder, label_set, dtype=torch.float32, quantization=quantization)
+    objective = loss_of(loss, task)
+    head = head_output(label_set, objective=objective)
+    loaded = load_sequence_classifier(
+        model_folder, label_set, output=head, dtype=torch.float32, quantization=quantization
+    )
     model: Any = loaded.model
     if adapter is not None:
         section = AdapterSection(**adapter)
@@ -66,10 +72,8 @@ def build_trainer(
     else:
         targets = np.eye(3)[rng.integers(0, 3, size=rows)]
     data = EncodedRows(TokenizedTexts.from_lists(lists), targets, rng.uniform(0.5, 2.0, size=rows))
-    objective = loss_of(loss, task)
-    output_of_head = head_output(
-        label_set,
-        objective=objective,
+    head = replace(
+        head,
         label_smoothing=0.1 if loss is None else 0.0,
         adjustment=logit_adjustment(objective, label_set, targets),
     )
@@ -100,7 +104,7 @@ def build_trainer(
         args=arguments,
         train_dataset=data,
         eval_dataset=data,
-        objective=output_of_head.loss,
+        objective=head.loss,
         balance=build_balance(balance, label_set, targets),
         measures=lambda logits: {"sum": float(np.abs(logits).sum())},
     )

@@ -19,6 +19,7 @@ from categorize.nn.precision import resolve_dtype
 from categorize.nn.pretrained import ModelSettings, load_pretrained, load_trained
 from categorize.nn.quantization import quantized_within
 from categorize.nn.tokenizer import clamp_length
+from categorize.recipe.loss_sections import loss_of
 from categorize.recipe.sections import SeqclsRecipe
 
 if TYPE_CHECKING:
@@ -36,12 +37,19 @@ class HeadSettings(ModelSettings):
         head_modules: modules that were trained whole: those initialised anew, and the output module.
         target_mean, target_std: a regression predicts `mean + std * output`.
         pooling: what the head reads, `mean` or `default`, see `nn.pooling`.
+        loss: name of the loss, which decides what the outputs mean; None: the task's usual one.
     """
 
     head_modules: list[str] = field(default_factory=list)
     target_mean: float = 0.0
     target_std: float = 1.0
     pooling: str = "default"
+    loss: str | None = None
+
+    def output(self, label_set: LabelSet, **options: Any) -> Output:
+        """What the head gives, scaled as its targets were in training; options are `Output`'s."""
+        options = {"objective": loss_of(self.loss, label_set.task), **options}
+        return head_output(label_set, mean=self.target_mean, std=self.target_std, **options)
 
 
 @dataclass
@@ -72,7 +80,7 @@ class Head:
 
     def output(self, label_set: LabelSet, **options: Any) -> Output:
         """What the head gives, scaled as its targets were in training; options are `Output`'s."""
-        return head_output(label_set, mean=self.settings.target_mean, std=self.settings.target_std, **options)
+        return self.settings.output(label_set, **options)
 
 
 def build_head(recipe: SeqclsRecipe, label_set: LabelSet, trust_remote_code: bool = False) -> Head:
@@ -84,6 +92,7 @@ def build_head(recipe: SeqclsRecipe, label_set: LabelSet, trust_remote_code: boo
     section = recipe.model
     assert isinstance(section, HeadModel)
     training = recipe.training.upstream()
+    loss = loss_of(recipe.training.loss, label_set.task)
     whole = recipe.adapter is None and recipe.quantization is None and not section.freeze
     dtype = resolve_dtype(section.dtype, whole)
     loaded = load_sequence_classifier(
@@ -94,6 +103,7 @@ def build_head(recipe: SeqclsRecipe, label_set: LabelSet, trust_remote_code: boo
         attn_implementation=section.attn_implementation,
         quantization=recipe.quantization,
         pooling=section.pooling,
+        output=head_output(label_set, objective=loss),
         trust_remote_code=trust_remote_code,
     )
     model, tokenizer, heads = loaded.model, loaded.tokenizer, loaded.head_modules
@@ -105,6 +115,7 @@ def build_head(recipe: SeqclsRecipe, label_set: LabelSet, trust_remote_code: boo
         dtype=str(next(model.parameters()).dtype if recipe.quantization is None else dtype).removeprefix("torch."),
         quantization=recipe.quantization.upstream() if recipe.quantization else None,
         pooling=section.pooling,
+        loss=loss.type,
     )
     if recipe.adapter is not None:
         checkpointing = bool(training.get("activation_checkpointing"))
@@ -115,20 +126,22 @@ def build_head(recipe: SeqclsRecipe, label_set: LabelSet, trust_remote_code: boo
 
 
 def load_sequence_classifier(
-    name_or_path: str, label_set: LabelSet, *, pooling: str = "default", **options: Any
+    name_or_path: str, label_set: LabelSet, *, output: Output | None = None, pooling: str = "default", **options: Any
 ) -> LoadedClassifier:
     """Model and tokenizer of a checkpoint, with a head for the label set; the rows of a head that it holds follow their
-    labels, see `nn.outputs`. Options are those of `load_pretrained`."""
+    labels, see `nn.outputs`. `output` is what the head is to give, by default the labels; options are those of
+    `load_pretrained`."""
     from transformers import AutoModelForSequenceClassification
 
     names: list[str] = []
+    output = output or head_output(label_set)
 
     def configure(config: Any) -> None:
         names.extend(config_names(config))
-        config.num_labels = len(label_set)
-        config.id2label = dict(enumerate(label_set.names))
-        config.label2id = dict(label_set.index)
-        config.problem_type = head_output(label_set).problem_type
+        config.num_labels = output.width
+        config.id2label = dict(enumerate(output.names))
+        config.label2id = {name: number for number, name in enumerate(output.names)}
+        config.problem_type = output.problem_type
 
     model, tokenizer, told = load_pretrained(
         AutoModelForSequenceClassification,
@@ -141,7 +154,8 @@ def load_sequence_classifier(
     pool_last_token(model)
     if pooling == "mean":
         pool_by_mean(model)
-    outputs = follow_labels(model, names, label_set, told["missing_keys"])
+    own = None if output.names == label_set.names else output.names
+    outputs = follow_labels(model, names, label_set, told["missing_keys"], own)
     missing = {*told["missing_keys"], *(key for key, *_ in told.get("mismatched_keys", ()))}
     heads = head_modules(model, missing)
     if trapped := quantized_within(model, heads):
@@ -200,7 +214,8 @@ def load_trained_head(
     Raises:
         UserError: the base cannot be found, or the weights lack a module that was trained.
     """
-    load = partial(load_sequence_classifier, label_set=label_set, pooling=settings.pooling)
+    output = settings.output(label_set)
+    load = partial(load_sequence_classifier, label_set=label_set, output=output, pooling=settings.pooling)
     loaded: LoadedClassifier = load_trained(load, folder, settings, base, trust_remote_code)
     if settings.base is None and loaded.untrained:
         raise UserError(f"{folder}: the weights lack {', '.join(loaded.untrained)}; the run is damaged, train it again")
