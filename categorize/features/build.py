@@ -119,7 +119,7 @@ class Concatenated:
         models = [name for name in names if "name_or_path" in run.read_json(f"{name}.json")]
         if base is not None and len(models) > 1:
             raise UserError(
-                f"{run.path}: --base names one model, and the run has {len(models)}; put them where they were"
+                f"{run.path}: base is the place of one model, and the run has {len(models)}; put them where they were"
             )
         bases = [base if name in models else None for name in names]
         parts = zip(names, bases, strict=True)

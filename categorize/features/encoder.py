@@ -67,6 +67,7 @@ class EncoderFeaturizer(PretrainedFeaturizer):
         engine, tokenizer = self._engine
         longest = clamp_length(self.section.max_length, engine.model.config, tokenizer)
         tokens = tokenize(tokenizer, [self.section.prefix + text for text in texts], longest)
+        self.cut += tokens.truncated
         vectors = engine.outputs(tokens)
         if self.section.normalize:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -55,8 +55,7 @@ class PretrainedFeaturizer(ABC):
         self.prediction = prediction or PredictionSection()
         self.trust_remote_code = trust_remote_code
         self.trained = trained
-        self.kept = self.computed = 0
-        self._width: int | None = None
+        self.kept = self.computed = self.cut = 0
         if self.needs is not None and find_spec(self.needs) is None:
             package = self.needs.replace("_", "-")
             raise UserError(f"features.type: {section.type} needs {package}: pip install 'categorize[embeddings]'")  # type: ignore[attr-defined]
@@ -91,8 +90,8 @@ class PretrainedFeaturizer(ABC):
         # A copy of a Hub model in a folder has another kind of fingerprint, which tells nothing.
         if self.trained is not None and len(self.trained) == len(now) and self.trained != now:
             raise UserError(
-                f"{place}: holds another model than the one that the run was trained with; put that one back, or name "
-                f"its place with --base"
+                f"{place}: holds another model than the one that the run was trained with; put that one back, or say "
+                f"where it is (evaluation.runs: base, or --base)"
             )
         return now
 
@@ -118,7 +117,7 @@ class PretrainedFeaturizer(ABC):
         blocks = []
         for begin in range(0, len(distinct), TEXTS_AT_ONCE):
             blocks.append(self._block(distinct[begin : begin + TEXTS_AT_ONCE]))
-            if begin and (new := self.computed - computed):
+            if begin and (new := self.computed - computed) > TEXTS_AT_ONCE // 8:
                 speed = new / (time.perf_counter() - start)
                 print0(f"  {begin + len(blocks[-1]):,} of {len(distinct):,} texts ({speed:,.0f} computed a second)")
         if not blocks:
@@ -151,8 +150,9 @@ class PretrainedFeaturizer(ABC):
         return int(self.embed(["a"]).shape[1])
 
     def lines(self) -> list[str]:
-        """How many vectors were kept from before, for the terminal."""
-        return [f"embeddings ({self.name}): {self.computed:,} texts computed, {self.kept:,} kept from before"]
+        """How many vectors were computed and kept from before, for the terminal."""
+        cut = f" ({self.cut:,} of them cut to the longest input)" if self.cut else ""
+        return [f"embeddings ({self.name}): {self.computed:,} texts computed{cut}, {self.kept:,} kept from before"]
 
     # ------------------------------------------------------------ saved
     def save(self, writer: RunWriter, prefix: str) -> None:

@@ -40,7 +40,10 @@ class SentenceTransformersFeaturizer(EncoderFeaturizer):
         """What the library gives."""
         from categorize.engines.batching import autocast
 
-        prompt = self.section.prompt
+        prompt, longest = self.section.prompt, self._model.max_seq_length
+        if longest is not None:
+            ids = self._model.tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+            self.cut += sum(len(one) > longest for one in ids)
         named = prompt is not None and prompt in (self._model.prompts or {})
         with autocast(self.prediction.dtype, self._model, self._model.device):
             vectors = self._model.encode(

@@ -49,6 +49,8 @@ class StaticFeaturizer(PretrainedFeaturizer):
 
     def embed(self, texts: list[str]) -> Vectors:
         """Means of token vectors."""
+        tokens = self._model.tokenizer.encode_batch(texts, add_special_tokens=False)
+        self.cut += sum(len(one.ids) > self.section.max_length for one in tokens)
         found = self._model.encode(texts, max_length=self.section.max_length, use_multiprocessing=False)
         vectors: Vectors = np.asarray(found, dtype=np.float32)
         if self.section.normalize:

@@ -29,6 +29,7 @@ BUILT_IN = {
     "tfidf": "categorize.methods.tfidf.method:TfidfMethod",
     "lexical": "categorize.methods.lexical.method:LexicalMethod",
     "chunks": "categorize.methods.chunks.method:ChunksMethod",
+    "embedding": "categorize.methods.embedding.method:EmbeddingMethod",
     "sft": "categorize.methods.sft.method:SftMethod",
     "fusion": "categorize.methods.fusion.method:FusionMethod",
 }

@@ -94,6 +94,17 @@ class Balance:
         )
 
 
+def balanced(balance: Balance, weights: FloatArray, seed: int) -> tuple[IntArray, FloatArray]:
+    """Positions and weights of the rows that the balance draws, for a method that reads each once. `weighted` draws
+    none here: it weighs every row, which is what its draws come to on average."""
+    if balance.mode == "weighted":
+        counts = np.bincount(balance.classes)
+        shares = balance.rows / (len(balance.counts) * counts[balance.classes])
+        return np.arange(len(weights)), weights * shares
+    drawn = balance.draw(np.random.default_rng((seed, 0)))
+    return drawn, weights[drawn]
+
+
 def classes_of(label_set: LabelSet, targets: FloatArray) -> IntArray:
     """The class of each row, [rows]: its label; of several, the one that the fewest rows have (ties: the first of the
     set); rows of a multi-label set without a label are a class of their own.

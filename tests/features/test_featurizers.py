@@ -149,3 +149,13 @@ def test_a_run_does_not_go_on_with_another_model(tiny: Callable[..., Path], make
 def test_a_missing_model_is_one_line(make: Make, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such model folder"):
         make("encoder", tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("kind", ["encoder", "sentence_transformers", "static"])
+def test_texts_that_are_cut_are_counted(
+    kind: str, tiny: Callable[..., Path], sentence_model: Path, static_model: Path, make: Make
+) -> None:
+    folder = {"encoder": tiny("bert"), "sentence_transformers": sentence_model, "static": static_model}[kind]
+    featurizer = make(kind, folder, max_length=8)
+    featurizer.transform(["good " * 5, "bad " * 20, "bad " * 30])
+    assert featurizer.cut == 2 and "3 texts computed (2 of them cut to the longest input)" in featurizer.lines()[0]

@@ -23,6 +23,7 @@ from categorize.prompts.messages import PromptSettings
 from categorize.prompts.tokens import PromptFormat
 from categorize.recipe.data_sections import Columns, Segments
 from categorize.recipe.sections import Task
+from categorize.training.linear import LinearModel
 from tests.engines.test_scoring import build_model, predictor
 from tests.recipes import SeqclsRecipe
 from tests.tiny_tokenizers import build_tokenizer
@@ -116,7 +117,9 @@ def test_tfidf_predicts_an_empty_text_by_its_intercepts(task: Task) -> None:
     width = features.fit(["good", "bad"]).shape[1]
     label_set = labels_of(task)
     linear = frame(
-        TfidfPredictor(label_set, features, np.ones((len(label_set), width)), np.arange(len(label_set)) + 1.0)
+        TfidfPredictor(
+            label_set, features, LinearModel(np.ones((len(label_set), width)), np.arange(len(label_set)) + 1.0)
+        )
     )
     together = numbers(linear, TEXTS)
     assert (together[1:-1] == together[1]).all() and (together[0] != together[1]).any()

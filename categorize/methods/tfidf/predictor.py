@@ -14,9 +14,10 @@ from categorize.data.segments.tokens import PlainTokens, TokenCounter
 from categorize.engines.batching import distinct_inputs, model_inputs
 from categorize.features.tfidf import TfidfFeaturizer
 from categorize.labels import LabelSet
-from categorize.nn.head_output import head_output
-from categorize.predictions import FloatArray, Predictions, Usage
+from categorize.prediction.given import predictions_of
+from categorize.predictions import Predictions, Usage
 from categorize.runs.folder import LABEL_SET, Run, RunWriter
+from categorize.training.linear import LinearModel, link_of, linked
 from categorize.writing import disk_errors
 
 SETTINGS = "tfidf.json"
@@ -29,20 +30,14 @@ class TfidfPredictor:
 
     Args:
         features: fitted.
-        coefficients: float [outputs, n-grams]; a regression has one output, a binary classification two.
-        intercepts: float [outputs].
+        model: a regression has one output, a binary classification two.
     """
 
     unit: Literal["row", "document"] = "row"
 
-    def __init__(
-        self, label_set: LabelSet, features: TfidfFeaturizer, coefficients: FloatArray, intercepts: FloatArray
-    ) -> None:
-        self.label_set = label_set
-        self.features = features
-        self.coefficients, self.intercepts = coefficients, intercepts
+    def __init__(self, label_set: LabelSet, features: TfidfFeaturizer, model: LinearModel) -> None:
+        self.label_set, self.features, self.model = label_set, features, model
         self.tokens: TokenCounter = PlainTokens()
-        self.output = head_output(label_set)
 
     def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
         """Predictions of each record batch; equal texts are computed once. Probabilities are a softmax (or sigmoids) of
@@ -50,12 +45,10 @@ class TfidfPredictor:
         for batch in batches:
             start = time.perf_counter()
             texts, inverse = distinct_inputs(model_inputs(batch, None), None)
-            margins = np.tile(self.intercepts, (len(texts), 1))
-            if texts:
-                margins += self.features.transform(texts) @ self.coefficients.T
-            margins = margins[inverse]
+            margins = self.model.margins(self.features.transform(texts))
+            values = linked(margins, link_of(self.label_set))[inverse]
             usage = Usage(rows=batch.num_rows, seconds=time.perf_counter() - start)
-            yield self.output.predictions(batch.column("id").to_pylist(), margins, usage)
+            yield predictions_of(self.label_set, batch.column("id").to_pylist(), values, usage)
 
     def save(self, writer: RunWriter) -> None:
         """Write settings, vocabularies with their weights, and the linear model into the run."""
@@ -64,8 +57,8 @@ class TfidfPredictor:
         settings, vocabularies, tensors = self.features.state()
         writer.write_json(SETTINGS, settings)
         writer.write_json(VOCABULARY, vocabularies)
-        tensors["coefficients"] = np.ascontiguousarray(self.coefficients)
-        tensors["intercepts"] = np.ascontiguousarray(self.intercepts)
+        tensors["coefficients"] = np.ascontiguousarray(self.model.coefficients)
+        tensors["intercepts"] = np.ascontiguousarray(self.model.intercepts)
         with disk_errors(writer.path):
             save_file(tensors, writer.stage(WEIGHTS))
 
@@ -77,4 +70,5 @@ class TfidfPredictor:
         vocabularies = json.loads((run.path / VOCABULARY).read_text(encoding="utf-8"))
         tensors = load_file(run.path / WEIGHTS)
         features = TfidfFeaturizer.from_state(run.read_json(SETTINGS), vocabularies, tensors)
-        return cls(LabelSet.load(run.path / LABEL_SET), features, tensors["coefficients"], tensors["intercepts"])
+        model = LinearModel(tensors["coefficients"], tensors["intercepts"])
+        return cls(LabelSet.load(run.path / LABEL_SET), features, model)

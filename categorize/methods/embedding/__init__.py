@@ -1,0 +1,1 @@
+"""Features of texts (embeddings, TF-IDF, or both) and a classical estimator."""
