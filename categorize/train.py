@@ -13,6 +13,7 @@ from categorize.methods.method import Method
 from categorize.methods.registry import METHODS
 from categorize.metrics.decision import DecisionRule
 from categorize.prediction.predictor import SegmentPredictions
+from categorize.predictions import Predictions
 from categorize.processes import is_main_process, print0
 from categorize.recipe.command import Command
 from categorize.recipe.sections import TrainedRecipe
@@ -140,14 +141,15 @@ def release_launcher() -> None:
 def fit_rule(
     recipe: TrainedRecipe, data: LoadedData, method: Method, undecided: dict[str, SegmentPredictions]
 ) -> DecisionRule:
-    """The decision rule, fitted on validation; the default where there are no validation rows.
+    """The decision rule, fitted on validation; where there are no validation rows, what the recipe says of it.
 
     It is fitted on what it decides: documents, or their segments where these vote.
     """
     from categorize.metrics.decision import DecisionRule
 
-    if "validation" not in undecided:
-        return DecisionRule.default(data.label_set)
+    if "validation" not in undecided:  # the number and the fallback of the recipe hold without rows
+        nothing = data.label_set.encode([])
+        return DecisionRule.fit(recipe.decision, data.label_set, Predictions(ids=[], probabilities=nothing), nothing)
     predictions, rows = undecided["validation"].for_rule(data.label_set)
     gold = data.label_set.encode_rows(rows)
     section = recipe.decision

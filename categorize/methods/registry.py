@@ -30,6 +30,7 @@ BUILT_IN = {
     "lexical": "categorize.methods.lexical.method:LexicalMethod",
     "chunks": "categorize.methods.chunks.method:ChunksMethod",
     "embedding": "categorize.methods.embedding.method:EmbeddingMethod",
+    "similarity": "categorize.methods.similarity.method:SimilarityMethod",
     "sft": "categorize.methods.sft.method:SftMethod",
     "fusion": "categorize.methods.fusion.method:FusionMethod",
 }
