@@ -31,6 +31,7 @@ BUILT_IN = {
     "chunks": "categorize.methods.chunks.method:ChunksMethod",
     "embedding": "categorize.methods.embedding.method:EmbeddingMethod",
     "similarity": "categorize.methods.similarity.method:SimilarityMethod",
+    "neighbours": "categorize.methods.neighbours.method:NeighboursMethod",
     "sft": "categorize.methods.sft.method:SftMethod",
     "fusion": "categorize.methods.fusion.method:FusionMethod",
 }

@@ -16,4 +16,5 @@ def predictions_of(label_set: LabelSet, ids: Sequence[str], values: FloatArray, 
     valid = np.asarray(np.isfinite(values).all(axis=1))
     if label_set.is_regression:
         return Predictions(ids, score=values[:, 0], valid=valid, usage=usage)
-    return Predictions(ids, probabilities=values, valid=valid, usage=usage)
+    # Shares that sum to 1 may do so a little beyond; NaN stays NaN.
+    return Predictions(ids, probabilities=np.clip(values, 0.0, 1.0), valid=valid, usage=usage)

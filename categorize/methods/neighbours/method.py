@@ -1,0 +1,71 @@
+"""The neighbours method: a text gets the labels of the labelled rows that are most similar to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from categorize.methods.method import Method
+from categorize.methods.neighbours.section import NeighboursModel
+
+if TYPE_CHECKING:
+    from categorize.data.splits import LoadedData
+    from categorize.prediction.predictor import Predictor
+    from categorize.recipe.sections import PredictionSection, SeqclsRecipe
+    from categorize.recipe.written import WrittenRecipe
+    from categorize.runs.folder import Run, RunWriter
+    from categorize.training.fit_summary import FitOptions, FitSummary
+
+
+def faiss_searches_embeddings(recipe: WrittenRecipe) -> None:
+    """n-grams are sparse, which faiss does not take."""
+    features, search = recipe.value("model.features"), recipe.value("model.search")
+    kinds = features if isinstance(features, list) else [features]
+    sparse = any(isinstance(one, dict) and one.get("type") == "tfidf" for one in kinds)
+    if sparse and search not in (None, "exact"):
+        recipe.refuse("model.search", f"{search} is for embeddings, and n-grams are sparse; write exact")
+
+
+class NeighboursMethod(Method):
+    """k nearest neighbours by cosine, weighed by similarity."""
+
+    name = "neighbours"
+    kind = "seqcls"
+    section = NeighboursModel
+    checks = (faiss_searches_embeddings,)
+    files = ("neighbours.json", "features.json", "features.vocabulary.json")
+    together = False
+
+    def check_sources(self, recipe: SeqclsRecipe) -> None:
+        """Raises UserError where a model or a package is missing."""
+        from categorize.features.build import build_featurizer
+        from categorize.features.search import faiss
+
+        section = recipe.model
+        assert isinstance(section, NeighboursModel)
+        build_featurizer(section.features, recipe.prediction)  # type: ignore[arg-type]
+        if section.search not in (None, "exact"):
+            faiss()
+
+    def fit(self, recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
+        """Embed and index the training rows; choose k and temperature on validation."""
+        from categorize.methods.neighbours.fit import fit
+
+        return fit(recipe, data, writer, options)
+
+    def preview(self, recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list[str]:
+        """How many rows would be indexed."""
+        from categorize.methods.neighbours.fit import preview
+
+        return preview(recipe, data)
+
+    def predictor(
+        self,
+        run: Run,
+        section: PredictionSection | None = None,
+        base: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> Predictor:
+        """The predictor of a run that this method wrote."""
+        from categorize.methods.neighbours.predictor import NeighboursPredictor
+
+        return NeighboursPredictor.load(run, section, base, trust_remote_code)
