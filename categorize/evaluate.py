@@ -44,8 +44,9 @@ def evaluate(command: Command) -> None:
         show_dry_run(data, references)
         return
     taken = {baseline_name(split.label_set)} if recipe.evaluation.majority else set()
-    check_runs(references, RunCheck(split, taken))
-    check = RunCheck(split, taken)
+    beyond = recipe.evaluation.unseen_labels == "measure"
+    check_runs(references, RunCheck(split, taken, beyond))
+    check = RunCheck(split, taken, beyond)
     predicted = list(predict_with_runs(references, recipe, split, data.input_spec, check, command.trust_remote_code))
     comparison = compare_predictions(predicted, recipe, split, data.splits.train)
     files, kept = prediction_files(one.name for one in predicted), recipe.data.columns.keep

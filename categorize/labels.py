@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 SCORE = "score"  # the one label of a regression
 _Leaves = list[tuple[LabelDefinition, str | None]]  # labels with the names of their groups
-_ROW_RULES = ("brings_parent", "parent_alone", "stands_alone")
+# Sets without these keep the fingerprint that they had before there were any.
+_LATER_RULES = ("brings_parent", "parent_alone", "stands_alone", "held_out")
 
 
 class UnknownLabel(Exception):
@@ -72,6 +73,7 @@ class LabelRules:
         brings_parent: groups whose labels bring the label of the group's name; None: nothing is said.
         parent_alone: groups whose own label is valid without any of its labels; None: nothing is said.
         stands_alone: labels beside which no other may stand.
+        held_out: labels of the data that were kept from training, and are not in the set.
     """
 
     missing: tuple[str, ...] = ("", "-1")
@@ -82,6 +84,7 @@ class LabelRules:
     brings_parent: tuple[str, ...] | None = None
     parent_alone: tuple[str, ...] | None = None
     stands_alone: tuple[str, ...] = ()
+    held_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -204,6 +207,21 @@ class LabelSet(Settings):
         parents = {label.parent for label in labels}
         return replace(self, labels=labels, groups=tuple(group for group in self.groups if group.name in parents))
 
+    def without(self, names: Sequence[str]) -> LabelSet:
+        """The set without these labels, which rows of the data have all the same: what a run is trained on.
+
+        Raises:
+            UserError: one of them is not in the set, or fewer than two labels are left.
+        """
+        if odd := [name for name in names if name not in self.index]:
+            raise UserError(f"labels.held_out: {odd[0]!r} is not in the label set: {', '.join(self.names)}")
+        if not names:
+            return self
+        if len(self) - len(set(names)) < 2:
+            raise UserError(f"labels.held_out: of {len(self)} labels {len(set(names))} are held out; leave two or more")
+        kept = self.subset(set(self.names) - set(names))
+        return replace(kept, rules=replace(kept.rules, held_out=tuple(names)))
+
     def ancestors(self) -> npt.NDArray[np.bool_]:
         """Bool [labels, labels]: entry (i, j) says that label j is the parent of label i."""
         import numpy as np
@@ -257,7 +275,8 @@ class LabelSet(Settings):
     def encode(
         self, gold: Sequence[Sequence[str] | None], scores: Sequence[float | None] | None = None
     ) -> npt.NDArray[np.float64]:
-        """Gold as a float array [n, labels]: 1 where a row has the label; NaN rows where the gold is unknown.
+        """Gold as a float array [n, labels]: 1 where a row has the label; NaN rows where the gold is unknown, or has a
+        label that was held out.
 
         A regression takes `scores` (one number a row, None = unknown) and gives [n, 1].
 
@@ -269,9 +288,9 @@ class LabelSet(Settings):
         if self.is_regression:
             values = scores if scores is not None else [None] * len(gold)
             return np.array([[np.nan if v is None else float(v)] for v in values], dtype=np.float64).reshape(-1, 1)
-        array = np.zeros((len(gold), len(self)), dtype=np.float64)
+        array, held_out = np.zeros((len(gold), len(self)), dtype=np.float64), set(self.rules.held_out)
         for i, names in enumerate(gold):
-            if names is None:
+            if names is None or not held_out.isdisjoint(names):
                 array[i] = np.nan
                 continue
             for name in names:
@@ -297,8 +316,8 @@ class LabelSet(Settings):
         parts = {"labels": _LABELS.dump_python(self.labels, mode="json", exclude_defaults=True)}
         parts["groups"] = _GROUPS.dump_python(self.groups, mode="json", exclude_defaults=True)
         data = super().to_dict() | parts
-        # Sets without rules keep the fingerprint that they had before there were any.
-        rules = {key: value for key, value in data["rules"].items() if key not in _ROW_RULES or value not in (None, [])}
+        empty: tuple[Any, ...] = (None, [])
+        rules = {key: value for key, value in data["rules"].items() if key not in _LATER_RULES or value not in empty}
         return data | {"rules": rules}
 
     # ------------------------------------------------------------ from a recipe

@@ -29,6 +29,7 @@ def load_predictor(
     prompt: PromptSection | None = None,
     name: str | None = None,
     trust_remote_code: bool = False,
+    unseen_labels: bool = False,
 ) -> TrainedPredictor:
     """Rebuild exactly what was trained; a base model gets a head that is named as untrained.
 
@@ -41,6 +42,7 @@ def load_predictor(
         section: batch bounds, computation type, and how a causal model predicts.
         prompt: how a causal model that is not a run is asked.
         name: what reports call it.
+        unseen_labels: a run whose labels are fixed by training may lack some of `label_set`: it never predicts these.
 
     Raises:
         UserError: nothing is found there, the run is not finished or damaged, or no label set is known.
@@ -49,7 +51,7 @@ def load_predictor(
     folder = resolve_folder(path_or_hub_id)
     title = name or Path(path_or_hub_id).name
     if (trained := _load_run(folder, name, section, base, trust_remote_code)) is not None:
-        return trained if label_set is None else trained.for_labels(label_set)
+        return trained if label_set is None else trained.for_labels(label_set, unseen_labels)
     model = look_at(
         folder,
         base=base,

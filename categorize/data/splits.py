@@ -170,13 +170,15 @@ def load_data(
             "split": pa.compute.if_else(known_gold, rows["split"], "unlabeled"),
         },
     )
-    rows = with_columns(rows, {"reason": pa.array(reasons_to_leave(rows, data, near), pa.string())})
+    trained = label_set.without(labels.held_out)
+    reasons = reasons_to_leave(rows, data, near, labels.held_out)
+    rows = with_columns(rows, {"reason": pa.array(reasons, pa.string())})
     stays = rows["reason"].is_null()
     final = rows.select(list(COLUMN_TYPES))
     places = pa.table({"id": rows["id"], "split": pa.compute.if_else(stays, rows["split"], None)})
     tables = {split: final.filter(pa.compute.equal(places["split"], split)) for split in SPLIT_NAMES}
     if data.columns.label is not None:
-        _check_training_rows(tables["train"], label_set, data, name)
+        _check_training_rows(tables["train"], trained, data, name)
     # Stored last: a recipe that cannot work leaves nothing behind.
     is_new = bool(assignment.stored.keys() - known.keys())  # after --resplit nothing is known
     if split_file is not None and write and is_main_process() and is_new:
@@ -193,7 +195,7 @@ def load_data(
     warnings = [*assignment.warnings, *_unmarked_silver(rows, data)]
     report = describe(name, notes, warnings, rows, splits.near_train, label_set, gold, data, trace.report)
     left_out = rows.select([*COLUMN_TYPES, "reason"]).filter(rows["reason"].is_valid())
-    return LoadedData(label_set, input_spec, splits, report, left_out, with_columns(places, {"id": ids}))
+    return LoadedData(trained, input_spec, splits, report, left_out, with_columns(places, {"id": ids}))
 
 
 def _extract(source: Source, data: DataSection) -> tuple[pa.Table, list[str]]:

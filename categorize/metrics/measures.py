@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,7 @@ def measure(label_set: LabelSet, gold: FloatArray, predictions: Predictions) -> 
     return {**result, **measured, "undefined": undefined}
 
 
-def measure_unseen(
+def measure_unseen_texts(
     label_set: LabelSet, gold: FloatArray, predictions: Predictions, train_overlap: Sequence[str | None]
 ) -> dict[str, Any] | None:
     """The measures of the rows whose text does not stand in train, as flat numbers, with `rows`, `exact` and `near`
@@ -79,6 +79,45 @@ def measure_unseen(
     measured = measure(label_set, gold[unseen], predictions.take(unseen))
     counts = {name: sum(seen == name for seen in train_overlap) for name in ("exact", "near")}
     return {"rows": measured["rows"], **counts, **(flat(measured) if measured["rows"] else {})}
+
+
+def measure_seen_and_unseen(
+    label_set: LabelSet, metrics: Mapping[str, Any], gold: FloatArray, predictions: Predictions, unseen: Sequence[str]
+) -> dict[str, Any]:
+    """The measures of the labels that training had, and of those that it had not, beside their harmonic mean (Xian et
+    al. 2017, "Zero-Shot Learning - A Comprehensive Evaluation"): it is low where either is.
+
+    Args:
+        metrics: of `measure`, of all rows.
+        unseen: names of the labels that training had not.
+
+    Returns:
+        `labels`, the unseen ones; `seen`, `unseen` and `harmonic_mean`, each with `macro_f1`, the mean F1 of its labels
+        that have a gold row, and for one label a row `accuracy`, of the rows whose gold is one of them. Every row and
+        every label competes in each of them. None where there is no such row.
+    """
+    aligned = align(label_set, gold, predictions)
+    is_unseen = np.array([name in set(unseen) for name in label_set.names])
+    result: dict[str, Any] = {"labels": list(unseen)}
+    for part, wanted in (("seen", False), ("unseen", True)):
+        rows = [one for one in metrics.get("per_class", ()) if one["support"] and (one["label"] in unseen) is wanted]
+        measured = {"macro_f1": float(np.mean([one["f1"] for one in rows])) if rows else None}
+        if not label_set.is_multi_label:
+            of_part = is_unseen[aligned.gold] == wanted
+            right = aligned.gold[of_part] == aligned.predicted[of_part]
+            measured["accuracy"] = float(right.mean()) if len(right) else None
+        result[part] = {"rows": sum(one["support"] for one in rows), **measured}
+    result["harmonic_mean"] = {
+        name: _harmonic_mean(result["seen"][name], result["unseen"][name])
+        for name in ("macro_f1", *([] if label_set.is_multi_label else ["accuracy"]))
+    }
+    return result
+
+
+def _harmonic_mean(a: float | None, b: float | None) -> float | None:
+    if a is None or b is None:
+        return None
+    return 2 * a * b / (a + b) if a + b else 0.0
 
 
 def measure_names(label_set: LabelSet, probabilities: bool = True) -> list[str]:

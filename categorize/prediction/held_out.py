@@ -6,7 +6,7 @@ from typing import Any
 
 from categorize.data.splits import LoadedData
 from categorize.metrics.decision import DecisionRule
-from categorize.metrics.measures import measure, measure_unseen
+from categorize.metrics.measures import measure, measure_unseen_texts
 from categorize.prediction.predictor import SegmentPredictions, TrainedPredictor
 from categorize.prediction.tables import likeness_of_documents, predictions_table, write_predictions
 from categorize.recipe.sections import TrainedRecipe
@@ -39,7 +39,7 @@ def write_predicted(
         gold = data.label_set.encode_rows(rows)
         metrics[name] = measure(data.label_set, gold, decided)
         seen = likeness_of_documents(data.splits[name], data.splits.train_overlap(name))
-        if (unseen := measure_unseen(data.label_set, gold, decided, seen)) is not None:
+        if (unseen := measure_unseen_texts(data.label_set, gold, decided, seen)) is not None:
             metrics[name]["unseen"] = unseen
         table = predictions_table(rows, decided, recipe.data.columns.keep, seen)
         with disk_errors(writer.path):

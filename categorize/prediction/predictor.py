@@ -14,7 +14,8 @@ from categorize.data.segments.tokens import TokenCounter
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.metrics.decision import DecisionRule
-from categorize.predictions import Predictions
+from categorize.predictions import FloatArray, Predictions
+from categorize.recipe.wording import counted
 
 ROWS_A_BLOCK = 16384
 SHOWN = 12  # labels that an error names
@@ -123,9 +124,13 @@ class TrainedPredictor:
         """What segments are counted by."""
         return self.inner.tokens
 
-    def for_labels(self, label_set: LabelSet) -> TrainedPredictor:
+    def for_labels(self, label_set: LabelSet, unseen_labels: bool = False) -> TrainedPredictor:
         """The same run for a label set: as it is where the labels are those of its training, in whatever order; else
         asked about these, decided by the default rule, with a note.
+
+        Args:
+            unseen_labels: where its labels are fixed by training and all of them in the set, leave it as it is, with a
+                note that it never predicts the others.
 
         Raises:
             UserError: the labels are fixed by training, or the task is another one.
@@ -136,6 +141,10 @@ class TrainedPredictor:
         if set(label_set.names) == set(own.names):
             return self
         if not isinstance(self.inner, ScoresOtherLabels):
+            beyond = len(set(label_set.names) - set(own.names))
+            if unseen_labels and beyond + len(own) == len(label_set):
+                note = f"never predicts {counted(beyond, 'label')} that it was not trained on"
+                return replace(self, notes=[*self.notes, note])
             raise UserError(
                 f"{self.name}: predicts the labels of its training alone ({', '.join(own.names[:SHOWN])}"
                 f"{', ...' if len(own) > SHOWN else ''}); only a model that is asked by a prompt can score others"
@@ -239,3 +248,10 @@ def whole_documents(batches: Iterable[pa.RecordBatch], rows: int = ROWS_A_BLOCK)
         held += batch.num_rows - start
     if waiting and (held or not given):
         yield pa.Table.from_batches(waiting)
+
+
+def columns_of(wanted: LabelSet, cells: FloatArray, found: LabelSet) -> FloatArray:
+    """Cells [n, labels] of the label set `found` in the order of `wanted`; NaN for labels that it has not."""
+    place = {name: j for j, name in enumerate(found.names)}
+    padded = np.hstack([np.asarray(cells, dtype=np.float64), np.full((len(cells), 1), np.nan)])
+    return padded[:, [place.get(name, -1) for name in wanted.names]]

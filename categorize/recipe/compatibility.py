@@ -288,6 +288,7 @@ def _labels(recipe: WrittenRecipe) -> None:
                     path, f"bounds a score, but labels.task is {task}; remove it, or set labels.task: regression"
                 )
     _rules(recipe, task, names)
+    _held_out(recipe, task, names)
     if task == "ordinal" and names is None and recipe.holds("labels.task"):
         recipe.refuse("labels.task", "ordinal needs labels.names, in rising order")
     if names is None or task == "regression":
@@ -301,6 +302,21 @@ def _labels(recipe: WrittenRecipe) -> None:
     for code, name in codes.items() if isinstance(codes, dict) else ():
         if isinstance(name, str) and name not in names:
             recipe.refuse("labels.codes", f"{quote(name)} is {declared}{did_you_mean(name, names)}", code)
+
+
+def _held_out(recipe: WrittenRecipe, task: object, names: list[str] | None) -> None:
+    held_out = recipe.value("labels.held_out")
+    if not held_out:
+        return
+    if recipe.value("kind") not in ("seqcls", "sft"):
+        other = "; an evaluation of all labels says evaluation.unseen_labels: measure"
+        recipe.refuse("labels.held_out", f"keeps labels from a training, and nothing is trained here; remove it{other}")
+    if task in ("regression", "ordinal"):
+        recipe.refuse("labels.held_out", f"is for labels without an order, but labels.task is {task}; remove it")
+    for name in held_out if isinstance(held_out, list) and names is not None else ():
+        if isinstance(name, str) and names is not None and name not in names:
+            shown = f"not one of labels.names: {', '.join(names)}"
+            recipe.refuse("labels.held_out", f"{quote(name)} is {shown}{did_you_mean(name, names)}")
 
 
 def _rules(recipe: WrittenRecipe, task: object, names: list[str] | None) -> None:

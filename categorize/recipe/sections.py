@@ -124,6 +124,11 @@ class LabelsSection(Section):
     )
     other: str = Field("other", description="The label that takes unknown ones under `unknown: other`.")
     rules: RulesSection | None = Field(None, description="What may stand together in a row.")
+    held_out: list[str] = Field(
+        default_factory=list,
+        description="Labels that a training does not know: their rows leave train and validation, and stay in test; "
+        "see evaluation.unseen_labels.",
+    )
     minimum: float | None = Field(None, description="Lowest score of a regression; gold scores below it are refused.")
     maximum: float | None = Field(None, description="Highest score of a regression; gold scores above it are refused.")
 
@@ -267,6 +272,11 @@ class EvaluationSection(Section):
     runs: list[RunReference | str] = Field(min_length=1, description="Runs to compare, in the order of the table.")
     split: Literal["test", "validation", "train"] = Field("test", description="Split that every run predicts.")
     bootstrap: NonNegativeInt = Field(1000, description="Resamples for 95% intervals; 0 for none.")
+    unseen_labels: Literal["refuse", "measure"] = Field(
+        "refuse",
+        description="Runs that were not trained on all of the labels: refuse; or measure: those that read labels score "
+        "them, others never predict them, and seen and unseen labels are measured apart.",
+    )
     majority: bool = Field(True, description="Show the majority baseline (the mean, for regression).")
 
 

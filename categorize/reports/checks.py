@@ -41,10 +41,12 @@ def check_runs(references: Iterable[RunReference], check: RunCheck) -> None:
 
 @dataclass
 class RunCheck:
-    """Which runs can be compared on a split; `taken` are names that the comparison gives itself."""
+    """Which runs can be compared on a split; `taken` are names that the comparison gives itself, and `unseen_labels`
+    whether runs may be asked about labels beyond their training."""
 
     split: EvaluatedSplit
     taken: Container[str]
+    unseen_labels: bool = False
     names: set[str] = field(default_factory=set)
 
     def check(self, run: str, name: str, task: str, labels: Sequence[str], fingerprints: Mapping[str, str]) -> None:
@@ -62,10 +64,13 @@ class RunCheck:
             ("only the run has", set(labels) - set(wanted.names)),
             ("only the evaluation has", set(wanted.names) - set(labels)),
         )
-        if told := "; ".join(f"{who} {_listed(names)}" for who, names in alone if names):
+        if told := "; ".join(
+            f"{who} {_listed(names)}" for who, names in alone[: 1 + (not self.unseen_labels)] if names
+        ):
+            beyond = "" if alone[0][1] or self.unseen_labels else ", or write evaluation.unseen_labels: measure"
             raise UserError(
                 f"{run}: its labels are not the evaluation's: {told}; "
-                "name them in labels as the run was trained with them"
+                f"name them in labels as the run was trained with them{beyond}"
             )
         found, fingerprint = fingerprints.get(self.split.name), self.split.fingerprint
         if found is not None and found != fingerprint:

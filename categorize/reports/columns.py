@@ -45,6 +45,11 @@ def measures(task: Task) -> list[Measure]:
             columns.append(Measure(name, average + title, name in shown))
     if multi:
         columns += [Measure("hamming_loss", "Hamming loss"), Measure("consistency", "rows that keep to the levels")]
+    first, title = ("macro_f1", "F1") if multi else ("accuracy", "acc.")
+    for name, of in ((first, title), *([] if multi else [("macro_f1", "macro-F1")])):
+        for part in ("seen", "unseen"):
+            columns.append(Measure(f"{part}_labels_{name}", f"{part} labels: {of}", name == first))
+        columns.append(Measure(f"harmonic_mean_labels_{name}", f"harmonic mean: {of}", name == first))
     return [
         *columns,
         Measure("group_accuracy", f"groups: {accuracy}"),

@@ -10,7 +10,7 @@ import pyarrow as pa
 from categorize.labels import LabelSet
 from categorize.metrics.baselines import baseline
 from categorize.metrics.intervals import Difference, measure_with_intervals, paired_differences
-from categorize.metrics.measures import measure_unseen
+from categorize.metrics.measures import measure_seen_and_unseen, measure_unseen_texts
 from categorize.metrics.progress import headline
 from categorize.predictions import Predictions
 from categorize.recipe.sections import EvalRecipe
@@ -25,12 +25,12 @@ def compare_predictions(
     predicted: Sequence[RunPredictions], recipe: EvalRecipe, split: EvaluatedSplit, train: pa.Table
 ) -> Comparison:
     """Measure what every run predicted; the baseline of the training rows stands first where the recipe wants it."""
-    files = prediction_files(one.name for one in predicted)
+    files, unseen = prediction_files(one.name for one in predicted), unseen_labels(predicted, split.label_set)
     runs = [
         EvaluatedRun(
             name=one.name,
             method=str(one.facts.get("method", "head")),
-            metrics=measured(one.predictions, recipe, split),
+            metrics=measured(one.predictions, recipe, split, unseen),
             notes=one.notes,
             documents_per_second=one.documents_per_second,
             parameters_trained=one.facts.get("parameters_trained"),
@@ -43,16 +43,30 @@ def compare_predictions(
     ]
     differences = differences_from_best(runs, predicted, recipe, split)
     if recipe.evaluation.majority:
-        runs.insert(0, baseline_run(train, recipe, split))
+        runs.insert(0, baseline_run(train, recipe, split, unseen))
     unit = "documents" if any(one.in_parts for one in predicted) else "rows"
     return compare(runs, split=split.name, differences=differences, unit=unit)
 
 
-def measured(predictions: Predictions, recipe: EvalRecipe, split: EvaluatedSplit) -> dict[str, Any]:
-    """Measures with intervals, and those of the rows whose text is not in train where some are."""
+def unseen_labels(predicted: Sequence[RunPredictions], label_set: LabelSet) -> list[str]:
+    """Labels that any of the runs was not trained on: one division of the labels for all."""
+    known = [set(one.facts["labels"]) for one in predicted if "labels" in one.facts]
+    return [name for name in label_set.names if not all(name in names for names in known)]
+
+
+def measured(
+    predictions: Predictions, recipe: EvalRecipe, split: EvaluatedSplit, unseen: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Measures with intervals; those of the rows whose text is not in train where some are, and those of seen and
+    unseen labels where there are such."""
     metrics = measure_with_intervals(split.label_set, split.gold, predictions, **_resampling(recipe, split))
-    unseen = measure_unseen(split.label_set, split.gold, predictions, split.train_overlap)
-    return metrics if unseen is None else {**metrics, "unseen": unseen}
+    texts = measure_unseen_texts(split.label_set, split.gold, predictions, split.train_overlap)
+    if texts is not None:
+        metrics["unseen"] = texts
+    if unseen and metrics["rows"]:
+        args = (split.label_set, metrics, split.gold, predictions, unseen)
+        metrics["unseen_labels"] = measure_seen_and_unseen(*args)
+    return metrics
 
 
 def differences_from_best(
@@ -71,11 +85,13 @@ def differences_from_best(
     )
 
 
-def baseline_run(train: pa.Table, recipe: EvalRecipe, split: EvaluatedSplit) -> EvaluatedRun:
+def baseline_run(
+    train: pa.Table, recipe: EvalRecipe, split: EvaluatedSplit, unseen: Sequence[str] = ()
+) -> EvaluatedRun:
     """What predicting the most frequent label (or the mean score) of the training rows would score."""
     gold = split.label_set.encode_rows(train)
     predictions = baseline(split.label_set, gold, split.documents.column("id").to_pylist())
-    metrics = measured(predictions, recipe, split)
+    metrics = measured(predictions, recipe, split, unseen)
     return EvaluatedRun(baseline_name(split.label_set), "baseline", metrics, parameters_trained=0)
 
 

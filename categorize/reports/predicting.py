@@ -11,7 +11,7 @@ from categorize.data.input_spec import InputSpec
 from categorize.labels import LabelSet
 from categorize.loading import load_predictor
 from categorize.nn.device import free_memory
-from categorize.prediction.predictor import TrainedPredictor
+from categorize.prediction.predictor import TrainedPredictor, columns_of
 from categorize.predictions import Predictions
 from categorize.recipe.sections import EvalRecipe, RunReference
 from categorize.reports.checks import RunCheck
@@ -63,6 +63,7 @@ def predict_with_runs(
             prompt=recipe.prompt,
             name=one.name,
             trust_remote_code=trust_remote_code,
+            unseen_labels=check.unseen_labels,
         )
         facts, found = predictor.facts, predictor.label_set  # of a run, the labels of its training count
         labels = facts.get("labels", found.names)
@@ -85,11 +86,11 @@ def predict_split(predictor: TrainedPredictor, split: EvaluatedSplit) -> RunPred
 
 
 def in_order_of(wanted: LabelSet, predictions: Predictions, found: LabelSet) -> Predictions:
-    """Predictions of the label set `found` with probabilities in the order of `wanted`, which has the same labels."""
+    """Predictions of the label set `found` with probabilities in the order of `wanted`, which has the same labels, or
+    more: of these NaN."""
     if predictions.probabilities is None or found.names == wanted.names:
         return predictions
-    order = [found.index[name] for name in wanted.names]
-    return replace(predictions, probabilities=predictions.probabilities[:, order])
+    return replace(predictions, probabilities=columns_of(wanted, predictions.probabilities, found))
 
 
 def segment_notes(predictor: TrainedPredictor, predictions: Predictions) -> list[str]:

@@ -302,6 +302,7 @@ def test_what_a_member_does_not_say_is_left_to_the_others(label_set: LabelSet, p
     silent = np.full_like(p, np.nan)
     found = pooled(pool, np.stack([p, silent]), [0.4, 0.6], label_set.is_multi_label)
     np.testing.assert_allclose(found, p)
+    np.testing.assert_allclose(pooled("mean", np.stack([p, silent]), [0.0, 1.0], label_set.is_multi_label), p)
     assert np.isnan(pooled(pool, np.stack([silent, silent]), [0.4, 0.6], label_set.is_multi_label)).all()
     same = Fusion(pool, tuple(Member("", "", 0.5) for _ in range(2))).fuse(label_set, np.stack([p, p]))
     np.testing.assert_allclose(same, p)

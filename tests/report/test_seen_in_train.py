@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from categorize.metrics.measures import measure_unseen
+from categorize.metrics.measures import measure_unseen_texts
 from categorize.prediction.tables import likeness_of_documents
 from tests.session.collections import write_recipe
 from tests.session.test_training_run import compare, run
@@ -59,4 +59,4 @@ def test_a_document_is_seen_where_all_its_rows_are() -> None:
 
 
 def test_without_such_rows_there_is_one_score_alone() -> None:
-    assert measure_unseen(None, None, None, [None, None]) is None  # type: ignore[arg-type]
+    assert measure_unseen_texts(None, None, None, [None, None]) is None  # type: ignore[arg-type]

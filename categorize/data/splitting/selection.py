@@ -25,16 +25,23 @@ NEAR = "nearly the text, and the gold, of an earlier row"
 SILVER = "silver label, and the text, document or group is held out"
 NEAR_SILVER = "silver label, and nearly a held-out text"
 NOT_SAMPLED = "not in the sample"
+HELD_OUT = "a label that is held out of training"
 
 
-def reasons_to_leave(rows: pa.Table, data: DataSection, near: NearTexts | None) -> list[str | None]:
+def reasons_to_leave(
+    rows: pa.Table, data: DataSection, near: NearTexts | None, held_out: Sequence[str] = ()
+) -> list[str | None]:
     """Why each row is left out; None where it stays. The rows have `split`, and `node` for `dedupe: near`.
+
+    Args:
+        held_out: labels whose rows leave train and validation.
 
     Raises UserError for a sample too small for any document.
     """
     # An evaluation keeps empty texts; training on them teaches nothing.
     places = zip(rows["split"].to_pylist(), rows["text"].to_pylist(), strict=True)
     reasons = [EMPTY if split == "train" and not text else None for split, text in places]
+    _mark_held_out(reasons, rows, set(held_out))
     _mark_silver(reasons, rows, near)
     by_document = data.columns.document is not None
     if data.dedupe != "none":
@@ -47,6 +54,15 @@ def reasons_to_leave(rows: pa.Table, data: DataSection, near: NearTexts | None) 
     if data.sample is not None:
         _mark_sample(reasons, rows, data.sample, by_document)
     return reasons
+
+
+def _mark_held_out(reasons: list[str | None], rows: pa.Table, labels: set[str]) -> None:
+    """Rows of training and validation with any of these labels."""
+    if not labels:
+        return
+    for row, (split, names) in enumerate(zip(rows["split"].to_pylist(), rows["gold"].to_pylist(), strict=True)):
+        if split in ("train", "validation") and not labels.isdisjoint(names or ()):
+            reasons[row] = HELD_OUT
 
 
 def _mark_silver(reasons: list[str | None], rows: pa.Table, near: NearTexts | None) -> None:

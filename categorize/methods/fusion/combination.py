@@ -14,6 +14,7 @@ from categorize.metrics.curves import Curves
 from categorize.predictions import FloatArray
 from categorize.settings import Settings
 
+LEAST = 1e-9  # of a weight: a member of weight 0 counts where no other one says anything
 Pool = Literal["mean", "log_mean", "stacking", "scores"]
 
 
@@ -70,7 +71,7 @@ def pooled(
     logarithms = pool in ("log_mean", "stacking")
     if logarithms:
         cells = log_odds(cells) if multi_label else np.log(np.maximum(cells, SMALLEST))
-    weight = np.asarray(weights, dtype=np.float64)[:, None, None]
+    weight = np.maximum(np.asarray(weights, dtype=np.float64), LEAST)[:, None, None]
     there = ~np.isnan(cells)
     with np.errstate(invalid="ignore", divide="ignore"):
         joined = (weight * np.where(there, cells, 0.0)).sum(axis=0) / (weight * there).sum(axis=0)

@@ -18,7 +18,7 @@ from categorize.labels import LabelSet
 from categorize.methods.fusion.section import FusionModel
 from categorize.methods.trained import trained_predictor
 from categorize.metrics.decision import DecisionRule
-from categorize.prediction.predictor import TrainedPredictor
+from categorize.prediction.predictor import TrainedPredictor, columns_of
 from categorize.prediction.tables import gold_and_predictions
 from categorize.predictions import FloatArray, Predictions
 from categorize.recipe.nodes import compose, to_plain
@@ -138,9 +138,4 @@ def member_scores(predictions: Predictions, own: LabelSet, label_set: LabelSet) 
     if cells is None:
         assert predictions.decided is not None
         cells = own.encode(predictions.decided)
-    place = {name: j for j, name in enumerate(own.names)}
-    empty = np.full((len(predictions), 1), np.nan)
-    cells = np.hstack([np.asarray(cells, dtype=np.float64), empty])[
-        :, [place.get(name, -1) for name in label_set.names]
-    ]
-    return np.where(valid, cells, np.nan)
+    return np.where(valid, columns_of(label_set, cells, own), np.nan)

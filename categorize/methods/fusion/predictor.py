@@ -55,15 +55,17 @@ class FusionPredictor:
             else:
                 yield Predictions(found[0].ids, probabilities=fused, usage=usage)
 
-    def for_labels(self, label_set: LabelSet) -> FusionPredictor:
+
+class AskedFusion(FusionPredictor):
+    """A fusion of which some members read the labels, so that it can be asked about others."""
+
+    def for_labels(self, label_set: LabelSet) -> AskedFusion:
         """The same members, asked about these labels where they can be; of the others the labels of their training
-        count. Raises UserError where all have fixed labels."""
-        able = [isinstance(one.inner, ScoresOtherLabels) for one in self.members]
-        if not any(able):
-            names = ", ".join(one.name for one in self.members)
-            raise UserError(f"none of the members ({names}) can score other labels than those of its training")
-        members = [one.for_labels(label_set) if can else one for one, can in zip(self.members, able, strict=True)]
-        return FusionPredictor(label_set, self.fusion, members)
+        count."""
+        members = [
+            one.for_labels(label_set) if isinstance(one.inner, ScoresOtherLabels) else one for one in self.members
+        ]
+        return AskedFusion(label_set, self.fusion, members)
 
 
 def load(run: Run, section: PredictionSection | None, base: str | None, trust_remote_code: bool) -> FusionPredictor:
@@ -77,7 +79,8 @@ def load(run: Run, section: PredictionSection | None, base: str | None, trust_re
     fusion = Fusion.load(run.path)
     runs = [find(run, one.path, one.fingerprint) for one in fusion.members]
     members = [load_member(one, section, trust_remote_code) for one in runs]
-    return FusionPredictor(LabelSet.load(run.path / LABEL_SET), fusion, members)
+    asked = any(isinstance(one.inner, ScoresOtherLabels) for one in members)
+    return (AskedFusion if asked else FusionPredictor)(LabelSet.load(run.path / LABEL_SET), fusion, members)
 
 
 def _readable(rows: pa.Table, member: TrainedPredictor) -> pa.Table:
