@@ -45,11 +45,8 @@ def measures(task: Task) -> list[Measure]:
             columns.append(Measure(name, average + title, name in shown))
     if multi:
         columns += [Measure("hamming_loss", "Hamming loss"), Measure("consistency", "rows that keep to the levels")]
-    first, title = ("macro_f1", "F1") if multi else ("accuracy", "acc.")
-    for name, of in ((first, title), *([] if multi else [("macro_f1", "macro-F1")])):
-        for part in ("seen", "unseen"):
-            columns.append(Measure(f"{part}_labels_{name}", f"{part} labels: {of}", name == first))
-        columns.append(Measure(f"harmonic_mean_labels_{name}", f"harmonic mean: {of}", name == first))
+    if task != "ordinal":
+        columns += _seen_and_unseen({"macro_f1": "F1"} if multi else {"accuracy": "acc.", "macro_f1": "macro-F1"})
     return [
         *columns,
         Measure("group_accuracy", f"groups: {accuracy}"),
@@ -57,6 +54,16 @@ def measures(task: Task) -> list[Measure]:
         Measure("group_micro_f1", "groups: micro-F1"),
         Measure("log_loss", "log loss"),
         Measure("expected_calibration_error", "calibration error (ECE)"),
+    ]
+
+
+def _seen_and_unseen(titles: dict[str, str]) -> list[Measure]:
+    """Measures of the labels of training and of those beyond it; the short table has the first, where it is measured."""
+    parts = {"seen": "seen labels", "unseen": "unseen labels", "harmonic_mean": "harmonic mean"}
+    return [
+        Measure(f"{part}_labels_{name}", f"{of}: {title}", terminal=name == next(iter(titles)))
+        for name, title in titles.items()
+        for part, of in parts.items()
     ]
 
 

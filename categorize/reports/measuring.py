@@ -88,8 +88,10 @@ def differences_from_best(
 def baseline_run(
     train: pa.Table, recipe: EvalRecipe, split: EvaluatedSplit, unseen: Sequence[str] = ()
 ) -> EvaluatedRun:
-    """What predicting the most frequent label (or the mean score) of the training rows would score."""
+    """What predicting the most frequent label (or the mean score) of the training rows would score; rows of unseen
+    labels do not count, for the runs had none of them."""
     gold = split.label_set.encode_rows(train)
+    gold = gold[~(gold[:, [split.label_set.index[name] for name in unseen]] > 0).any(axis=1)]
     predictions = baseline(split.label_set, gold, split.documents.column("id").to_pylist())
     metrics = measured(predictions, recipe, split, unseen)
     return EvaluatedRun(baseline_name(split.label_set), "baseline", metrics, parameters_trained=0)

@@ -37,6 +37,7 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for i in range(200):
             name = NAMES[i % 4]
             table.writerow([i, f"an {name} or so {i}", name, f"{name};{NAMES[(i + 1) % 4]}"])
+        table.writerows([[i, f"a dune or so {i}", "dune", "dune"] for i in range(200, 220)])  # most rows, held out
 
 
 @pytest.mark.parametrize("column", ["mood", "moods"])
@@ -95,7 +96,7 @@ def test_an_evaluation_asks_runs_about_labels_beyond_their_training(capsys: pyte
     ):
         recipe = write_recipe(Path(f"{name}.yaml"), model=model, **shared)
         assert main("run_seqcls.py", "seqcls", train, METHODS, [recipe.name]) == 0
-    assert json.loads(Path("outputs/fixed/metrics.json").read_text())["test"]["rows_without_gold"] == 10
+    assert json.loads(Path("outputs/fixed/metrics.json").read_text())["test"]["rows_without_gold"] == 14
     recipe = write_recipe(
         Path("eval.yaml"),
         kind="eval",
@@ -114,6 +115,7 @@ def test_an_evaluation_asks_runs_about_labels_beyond_their_training(capsys: pyte
     assert unseen["fixed"] == 0.0 and unseen["reads"] == 1.0 and unseen["fused"] > 0.5
     assert runs["fixed"].numbers["seen_labels_accuracy"] > 0.9
     assert runs["reads"].numbers["harmonic_mean_labels_accuracy"] > 0.9
+    assert runs["majority label"].metrics["unseen_labels"]["unseen"]["accuracy"] == 0.0
     cells = np.array(pq.read_table("outputs/eval/predictions/fixed.parquet")["probabilities"].to_pylist())
     assert np.isnan(cells[:, 3]).all() and not np.isnan(cells[:, :3]).any()
 
