@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 GROUP = "categorize.methods"
 BUILT_IN = {
     "head": "categorize.methods.head.method:HeadMethod",
+    "two_level": "categorize.methods.two_level.method:TwoLevelMethod",
     "tfidf": "categorize.methods.tfidf.method:TfidfMethod",
     "lexical": "categorize.methods.lexical.method:LexicalMethod",
     "chunks": "categorize.methods.chunks.method:ChunksMethod",

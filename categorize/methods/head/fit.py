@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from categorize.data.splits import LoadedData
 from categorize.engines.batching import model_inputs
-from categorize.methods.head.model import HEAD, build_head
+from categorize.methods.head.model import HeadKind, build_head
 from categorize.methods.head.predictor import encode_texts
-from categorize.methods.head.section import HeadModel
+from categorize.methods.head.section import HeadKeys
 from categorize.nn.text_tokens import text_tokens
 from categorize.predictions import FloatArray
 from categorize.processes import print0
@@ -35,13 +35,17 @@ if TYPE_CHECKING:
 EXAMPLE_TOKENS = 48
 
 
-def fit(recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
+def fit(
+    recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions, kind: HeadKind | None = None
+) -> FitSummary:
     """Train, and write model or adapter, tokenizer, head settings and prompt into the run."""
-    prepared = prepare(recipe, data, writer.checkpoints, options)
+    prepared = prepare(recipe, data, writer.checkpoints, options, kind)
     return fit_with_trainer(prepared, writer, options)
 
 
-def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: FitOptions) -> Prepared:
+def prepare(
+    recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: FitOptions, kind: HeadKind | None = None
+) -> Prepared:
     """Model, tokenized rows and trainer of a recipe. Seeds every generator first, so that a new head is the same
     each time."""
     from transformers import set_seed
@@ -49,10 +53,10 @@ def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: 
     from categorize.training.trainer import EncodedRows, HeadTrainer
 
     section, label_set = recipe.model, data.label_set
-    assert isinstance(section, HeadModel)
+    assert isinstance(section, HeadKeys)
     check_metric(recipe.training, label_set)
     set_seed(recipe.seed)
-    head = build_head(recipe, label_set, options.trust_remote_code)
+    head = build_head(recipe, label_set, options.trust_remote_code, kind)
     max_length = head.settings.max_length
     prompt = None
     if recipe.prompt is not None:
@@ -101,15 +105,15 @@ def prepare(recipe: SeqclsRecipe, data: LoadedData, checkpoints: Path, options: 
         grouping=recipe.training.length_grouping,
         balance=inputs.balance,
     )
-    files = {HEAD: head.settings.to_dict(), **({} if prompt is None else {PROMPT: prompt.to_dict()})}
+    files = {head.kind.file: head.settings.to_dict(), **({} if prompt is None else {PROMPT: prompt.to_dict()})}
     details = {"head": head.note} if head.note else {}
     return Prepared(trainer, precision.reason, inputs, files, head.settings.base, max_length, details)
 
 
-def preview(recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list[str]:
+def preview(recipe: SeqclsRecipe, data: LoadedData, options: FitOptions, kind: HeadKind | None = None) -> list[str]:
     """Lines for the terminal. Model and trainer are built and take a few steps, in a folder that goes at once."""
     with TemporaryDirectory() as folder:
-        prepared = prepare(recipe, data, Path(folder), options)
+        prepared = prepare(recipe, data, Path(folder), options, kind)
         first = prepared.trainer.rows.tokens[0].tolist()
         pieces = prepared.tokenizer.convert_ids_to_tokens(first[:EXAMPLE_TOKENS])
         shown = " ".join(repr(piece)[1:-1] for piece in pieces)

@@ -4,16 +4,19 @@ head alone."""
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from categorize.methods.head.section import HeadModel
 from categorize.methods.method import Merged, Method
+from categorize.recipe.section import Section
 from categorize.runs.card import CardFacts
 from categorize.runs.folder import LABEL_SET, PROMPT
 
 if TYPE_CHECKING:
     from categorize.data.splits import LoadedData
     from categorize.labels import LabelSet
+    from categorize.methods.head.model import HeadKind
+    from categorize.methods.head.section import HeadKeys
     from categorize.prediction.external import External, ExternalModel
     from categorize.prediction.predictor import Predictor
     from categorize.recipe.sections import PredictionSection, SeqclsRecipe, TrainedRecipe
@@ -26,22 +29,34 @@ class HeadMethod(Method):
 
     name = "head"
     kind = "seqcls"
-    section = HeadModel
+    section: ClassVar[type[Section]] = HeadModel
     uses = ("adapter", "prompt", "quantization", "training")
     files = ("head.json", "prompt.json")
     card = CardFacts("transformers")
+
+    def kind_of_head(self, section: HeadKeys | None = None) -> HeadKind:
+        """What its heads give, as a recipe's section has it; None: as it is predicted with, whatever was learned."""
+        from categorize.methods.head.model import HeadKind
+
+        return HeadKind(self.files[0])
 
     def fit(self, recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
         """Train, and write model or adapter, tokenizer, settings and prompt into the run."""
         from categorize.methods.head.fit import fit
 
-        return fit(recipe, data, writer, options)
+        return fit(recipe, data, writer, options, self._kind_of(recipe))
+
+    def _kind_of(self, recipe: SeqclsRecipe) -> HeadKind:
+        from categorize.methods.head.section import HeadKeys
+
+        assert isinstance(recipe.model, HeadKeys)
+        return self.kind_of_head(recipe.model)
 
     def preview(self, recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list[str]:
         """Lengths in tokens, rows that would be cut, one example, parameters, memory and time."""
         from categorize.methods.head.fit import preview
 
-        return preview(recipe, data, options)
+        return preview(recipe, data, options, self._kind_of(recipe))
 
     def predictor(
         self,
@@ -52,13 +67,14 @@ class HeadMethod(Method):
     ) -> Predictor:
         """The predictor of a run that this method wrote."""
         from categorize.labels import LabelSet
-        from categorize.methods.head.model import HEAD, HeadSettings, load_trained_head
+        from categorize.methods.head.model import HeadSettings, load_trained_head
         from categorize.methods.head.predictor import HeadPredictor
         from categorize.prompts.tokens import PromptFormat
 
         label_set = LabelSet.load(run.path / LABEL_SET)
-        settings = HeadSettings(**run.read_json(HEAD))
-        head = load_trained_head(str(run.weights), label_set, settings, base, trust_remote_code)
+        kind = self.kind_of_head()
+        settings = HeadSettings(**run.read_json(kind.file))
+        head = load_trained_head(str(run.weights), label_set, settings, base, trust_remote_code, kind)
         prompt = PromptFormat.from_dict(run.read_json(PROMPT), label_set, head.tokenizer) if run.has(PROMPT) else None
         return HeadPredictor(head, label_set, section, prompt)
 
@@ -85,10 +101,11 @@ class HeadMethod(Method):
         self, run: Run, label_set: LabelSet, dtype: str, base: str | None = None, trust_remote_code: bool = False
     ) -> Merged:
         """The run's model on its base, with the adapter in its weights."""
-        from categorize.methods.head.model import HEAD, HeadSettings, load_trained_head
+        from categorize.methods.head.model import HeadSettings, load_trained_head
         from categorize.nn.merging import merge_or_refuse
 
-        settings = replace(HeadSettings(**run.read_json(HEAD)), quantization=None, dtype=dtype)
-        head = load_trained_head(str(run.path), label_set, settings, base, trust_remote_code)
+        kind = self.kind_of_head()
+        settings = replace(HeadSettings(**run.read_json(kind.file)), quantization=None, dtype=dtype)
+        head = load_trained_head(str(run.path), label_set, settings, base, trust_remote_code, kind)
         whole = replace(settings, base=None, base_revision=None)
-        return Merged(merge_or_refuse(head.model, run.path), head.tokenizer, {HEAD: whole.to_dict()})
+        return Merged(merge_or_refuse(head.model, run.path), head.tokenizer, {kind.file: whole.to_dict()})

@@ -3,15 +3,16 @@ folder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from categorize.errors import UserError
 from categorize.labels import LabelSet
-from categorize.methods.head.section import HeadModel
+from categorize.methods.head.section import HeadKeys
 from categorize.nn.adapters import add_adapter
+from categorize.nn.dropout import set_head_dropout
 from categorize.nn.head_output import Output, head_output
 from categorize.nn.outputs import Outputs, config_names, follow_labels
 from categorize.nn.pooling import pool_by_mean, pool_last_token
@@ -46,10 +47,24 @@ class HeadSettings(ModelSettings):
     pooling: str = "default"
     loss: str | None = None
 
-    def output(self, label_set: LabelSet, **options: Any) -> Output:
-        """What the head gives, scaled as its targets were in training; options are `Output`'s."""
+    def output(self, label_set: LabelSet, make: Callable[..., Output] = head_output, **options: Any) -> Output:
+        """What the head gives, scaled as its targets were in training; `make` and its options are those of
+        `head_output`."""
         options = {"objective": loss_of(self.loss, label_set.task), **options}
-        return head_output(label_set, mean=self.target_mean, std=self.target_std, **options)
+        return make(label_set, mean=self.target_mean, std=self.target_std, **options)
+
+
+@dataclass(frozen=True)
+class HeadKind:
+    """What tells the heads of one method from those of another.
+
+    Attributes:
+        file: of the settings, in the run.
+        output: makes the output for a label set; options are `Output`'s.
+    """
+
+    file: str = HEAD
+    output: Callable[..., Output] = head_output
 
 
 @dataclass
@@ -77,20 +92,23 @@ class Head:
     tokenizer: PreTrainedTokenizerBase
     settings: HeadSettings
     note: str | None = None
+    kind: HeadKind = field(default_factory=HeadKind)
 
     def output(self, label_set: LabelSet, **options: Any) -> Output:
         """What the head gives, scaled as its targets were in training; options are `Output`'s."""
-        return self.settings.output(label_set, **options)
+        return self.settings.output(label_set, self.kind.output, **options)
 
 
-def build_head(recipe: SeqclsRecipe, label_set: LabelSet, trust_remote_code: bool = False) -> Head:
+def build_head(
+    recipe: SeqclsRecipe, label_set: LabelSet, trust_remote_code: bool = False, kind: HeadKind | None = None
+) -> Head:
     """The model that the recipe names, with a head for the label set, an adapter and quantization as the recipe says.
 
     Raises:
         UserError: the model is missing, has no sequence-classification form, or the adapter does not fit it.
     """
-    section = recipe.model
-    assert isinstance(section, HeadModel)
+    section, kind = recipe.model, kind or HeadKind()
+    assert isinstance(section, HeadKeys)
     training = recipe.training.upstream()
     loss = loss_of(recipe.training.loss, label_set.task)
     whole = recipe.adapter is None and recipe.quantization is None and not section.freeze
@@ -103,7 +121,7 @@ def build_head(recipe: SeqclsRecipe, label_set: LabelSet, trust_remote_code: boo
         attn_implementation=section.attn_implementation,
         quantization=recipe.quantization,
         pooling=section.pooling,
-        output=head_output(label_set, objective=loss),
+        output=kind.output(label_set, objective=loss),
         trust_remote_code=trust_remote_code,
     )
     model, tokenizer, heads = loaded.model, loaded.tokenizer, loaded.head_modules
@@ -117,12 +135,14 @@ def build_head(recipe: SeqclsRecipe, label_set: LabelSet, trust_remote_code: boo
         pooling=section.pooling,
         loss=loss.type,
     )
+    if section.dropout is not None:
+        set_head_dropout(model, section.dropout, OUTPUT_MODULES)
     if recipe.adapter is not None:
         checkpointing = bool(training.get("activation_checkpointing"))
         model = add_adapter(model, recipe.adapter, "SEQ_CLS", heads, activation_checkpointing=checkpointing)
     elif section.freeze:
         freeze_base(model, heads)
-    return Head(model, tokenizer, settings, loaded.outputs.note)
+    return Head(model, tokenizer, settings, loaded.outputs.note, kind)
 
 
 def load_sequence_classifier(
@@ -204,7 +224,12 @@ def freeze_base(model: PreTrainedModel, heads: Iterable[str]) -> None:
 
 
 def load_trained_head(
-    folder: str, label_set: LabelSet, settings: HeadSettings, base: str | None = None, trust_remote_code: bool = False
+    folder: str,
+    label_set: LabelSet,
+    settings: HeadSettings,
+    base: str | None = None,
+    trust_remote_code: bool = False,
+    kind: HeadKind | None = None,
 ) -> Head:
     """The head that a run left in `folder`: full weights, or its adapter on its base.
 
@@ -214,11 +239,12 @@ def load_trained_head(
     Raises:
         UserError: the base cannot be found, or the weights lack a module that was trained.
     """
-    output = settings.output(label_set)
+    kind = kind or HeadKind()
+    output = settings.output(label_set, kind.output)
     load = partial(load_sequence_classifier, label_set=label_set, output=output, pooling=settings.pooling)
     loaded: LoadedClassifier = load_trained(load, folder, settings, base, trust_remote_code)
     if settings.base is None and loaded.untrained:
         raise UserError(f"{folder}: the weights lack {', '.join(loaded.untrained)}; the run is damaged, train it again")
     loaded.model.config.pad_token_id = loaded.tokenizer.pad_token_id
     loaded.model.eval()
-    return Head(loaded.model, loaded.tokenizer, settings)
+    return Head(loaded.model, loaded.tokenizer, settings, kind=kind)

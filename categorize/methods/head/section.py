@@ -6,13 +6,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from categorize.recipe.section import DType, PositiveInt, Section
+from categorize.recipe.section import DType, Fraction, PositiveInt, Section
 
 
-class HeadModel(Section):
-    """A classification or regression head on an encoder or a decoder."""
+class HeadKeys(Section):
+    """What every head on an encoder or a decoder is told."""
 
-    method: Literal["head"] = "head"
     name_or_path: str = Field(description="Hub id or folder of the model.")
     revision: str | None = Field(None, description="Revision of a Hub model.")
     dtype: DType = Field("auto", description="Weights' type; auto: float32 where they are trained, else the saved one.")
@@ -28,3 +27,12 @@ class HeadModel(Section):
         description="What the head reads. default: the token that the architecture reads; mean: the mean over all "
         "tokens, better for models trained as sentence encoders.",
     )
+    dropout: Fraction | None = Field(
+        None, description="Dropout before the output layer, in training; by default the model's own."
+    )
+
+
+class HeadModel(HeadKeys):
+    """A classification or regression head on an encoder or a decoder."""
+
+    method: Literal["head"] = "head"

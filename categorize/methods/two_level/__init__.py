@@ -1,0 +1,1 @@
+"""A main-category head and a subcategory head on one encoder or decoder."""
