@@ -26,6 +26,7 @@ from categorize.text_tables import aligned
 _SHOWN = 8  # values that one line lists
 _SHOWN_LABELS = 5  # labels that one warning names
 _FEW = 20  # training rows under which a label is hard to learn
+_LINES = 10  # of labels that are warned of one by one
 _LISTED_LABELS = 40  # labels that the table shows
 _NO_LABEL = "(no label)"
 LABELLED_SPLITS = ("train", "validation", "test")
@@ -211,12 +212,18 @@ def _warnings(report: DataReport, rows: pa.Table, label_set: LabelSet, data: Dat
     labelled = sum(report.split_rows[name] for name in LABELLED_SPLITS)
     if labelled:
         totals = {label: sum(counts.values()) for label, counts in report.label_counts.items() if label != _NO_LABEL}
+        alone: list[str] = []
+        untrained: list[str] = []
         for label, total in totals.items():
             if total == 1:
                 where = next(iter(report.label_counts[label]))
-                warnings.append(f"label {label!r} has one row in all, in {where}: it cannot be both trained and tested")
+                alone.append(f"label {label!r} has one row in all, in {where}: it cannot be both trained and tested")
             elif not report.label_counts[label].get("train"):
-                warnings.append(f"label {label!r} has no training row")
+                untrained.append(f"label {label!r} has no training row")
+        for lines, of_all in ((alone, "labels have one row in all"), (untrained, "labels have no training row")):
+            warnings += lines[:_LINES]
+            if len(lines) > _LINES:
+                warnings.append(f"... {len(lines) - _LINES:,} more {of_all}")
         train = {label: report.label_counts[label].get("train", 0) for label, total in totals.items() if total > 1}
         if few := {label: n for label, n in train.items() if 0 < n < _FEW}:
             warnings.append(f"labels with fewer than {_FEW} training rows: {_values(few)}")

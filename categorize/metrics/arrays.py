@@ -60,7 +60,7 @@ def align(label_set: LabelSet, gold: FloatArray, predictions: Predictions) -> Al
         )
     known: BoolArray = np.asarray(~np.isnan(gold).any(axis=1))
     rows = np.flatnonzero(known)
-    gold = gold[rows]
+    gold = gold if known.all() else gold[rows]
     valid = predictions.is_valid[rows].astype(bool)
     if label_set.is_regression:
         if predictions.score is None:
@@ -73,11 +73,11 @@ def align(label_set: LabelSet, gold: FloatArray, predictions: Predictions) -> Al
     decided = [predictions.decided[i] for i in rows.tolist()]
     probabilities = None
     if label_set.is_multi_label:
-        indicators = np.zeros(gold.shape, dtype=np.int64)
+        indicators = np.zeros(gold.shape, dtype=np.int8)  # thousands of labels are many cells
         for i, names in enumerate(decided):
             indicators[i, [label_set.index[name] for name in names]] = 1
         indicators[~valid] = INVALID
-        gold_array, predicted = gold.astype(np.int64), indicators
+        gold_array, predicted = gold.astype(np.int8), indicators
     else:
         if wrong := int((gold.sum(axis=1) != 1).sum()):
             raise ValueError(f"a {label_set.task} row has exactly one gold label; {wrong} rows have none or several")
@@ -86,7 +86,9 @@ def align(label_set: LabelSet, gold: FloatArray, predictions: Predictions) -> Al
         valid = predicted != INVALID
         gold_array = gold.argmax(axis=1).astype(np.int64)
     if predictions.probabilities is not None:
-        probabilities = np.where(valid[:, None], np.asarray(predictions.probabilities, dtype=np.float64)[rows], np.nan)
+        probabilities = np.asarray(predictions.probabilities, dtype=np.float64)
+        if not (known.all() and valid.all()):
+            probabilities = np.where(valid[:, None], probabilities[rows], np.nan)
     return Aligned(known, gold_array, predicted, valid, probabilities)
 
 
@@ -102,9 +104,8 @@ def to_groups(label_set: LabelSet, values: IntArray) -> IntArray:
     groups = np.array([position[label.parent or label.name] for label in label_set.labels], dtype=np.int64)
     if values.ndim == 1:
         return np.where(values == INVALID, INVALID, groups[values])
-    member = np.zeros((len(groups), len(position)), dtype=np.int64)
-    member[np.arange(len(groups)), groups] = 1
-    invalid = (values == INVALID).any(axis=1)
-    mapped = (np.maximum(values, 0) @ member > 0).astype(np.int64)
-    mapped[invalid] = INVALID
+    mapped: IntArray = np.zeros((len(values), len(position)), dtype=values.dtype)
+    rows, labels = np.nonzero(values == 1)
+    mapped[rows, groups[labels]] = 1
+    mapped[(values == INVALID).any(axis=1)] = INVALID
     return mapped

@@ -93,7 +93,7 @@ def bootstrap_intervals(
     if not resamples or count < 2:
         return None
     evaluate = statistic(label_set, aligned)
-    blocks = [evaluate(weights) for weights in _draw(units, resamples, seed)]
+    blocks = [evaluate(weights) for weights in _draw(units, resamples, seed, len(label_set))]
     return {
         "level": LEVEL,
         "resamples": resamples,
@@ -148,13 +148,14 @@ def paired_differences(
     evaluate = {name: statistic(label_set, part) for name, part in aligned.items()}
     units = _units(rows, groups, aligned[reference].known)
     drawn: dict[str, list[dict[str, FloatArray]]] = {name: [] for name in runs}
-    for weights in _draw(units, resamples if int(units.max()) > 0 else 0, seed):
+    for weights in _draw(units, resamples if int(units.max()) > 0 else 0, seed, len(label_set)):
         for name in runs:
             drawn[name].append(evaluate[name](weights))
     whole = {name: evaluate[name](np.ones((1, rows))) for name in runs}
     differences = []
     for name in runs:
-        for measured in names if name != reference else ():
+        shared = [one for one in names if one in whole[name] and one in whole[reference]]  # some need probabilities
+        for measured in shared if name != reference else ():
             estimate = float(whole[name][measured][0] - whole[reference][measured][0])
             if np.isnan(estimate):
                 continue
@@ -177,11 +178,11 @@ def _units(rows: int, groups: Sequence[str | None] | None, known: Any) -> IntArr
     return np.array([code.setdefault(key, len(code)) for key in keys], dtype=np.int64)
 
 
-def _draw(units: IntArray, resamples: int, seed: int) -> Iterator[FloatArray]:
+def _draw(units: IntArray, resamples: int, seed: int, labels: int) -> Iterator[FloatArray]:
     """Blocks of weights [some resamples, rows]: how often each row was drawn, units drawn with replacement."""
     generator = np.random.default_rng(seed)
     count = int(units.max(initial=-1)) + 1
-    block = max(1, CELLS_AT_ONCE // max(1, len(units)))
+    block = max(1, CELLS_AT_ONCE // max(1, len(units), 3 * labels))  # a resample has three counts of each label
     for start in range(0, resamples, block):
         size = min(block, resamples - start)
         weights = np.empty((size, len(units)))

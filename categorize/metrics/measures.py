@@ -15,6 +15,7 @@ from categorize.metrics.progress import flat
 from categorize.predictions import FloatArray, Predictions
 
 INVALID_COLUMN = "(invalid)"
+_NAMES_OF = 200
 
 
 def measure(label_set: LabelSet, gold: FloatArray, predictions: Predictions) -> dict[str, Any]:
@@ -130,6 +131,9 @@ def measure_names(label_set: LabelSet, probabilities: bool = True) -> list[str]:
         scores = np.arange(4.0)
         predictions = Predictions(ids=list("abcd"), score=scores[[0, 2, 1, 3]], decided=[[]] * 4)
         return list(flat(measure(label_set, scores[:, None], predictions)))
+    if len(label_set) > _NAMES_OF:  # names are those of some of the labels, one with a group among them
+        grouped = [label.name for label in label_set.labels if label.parent is not None]
+        label_set = label_set.subset([*label_set.names[:_NAMES_OF], *grouped[:1]])
     gold = np.tile(np.eye(len(label_set)), (2, 1))
     predictions = Predictions(
         ids=[str(row) for row in range(len(gold))],
@@ -147,11 +151,12 @@ def _classification(label_set: LabelSet, aligned: Aligned) -> dict[str, Any]:
     result["labels_without_support"] = [row["label"] for row in result["per_class"] if not row["support"]]
     if not label_set.is_multi_label:
         counts = result.pop("confusion")
-        result["confusion"] = {
-            "gold": label_set.names,
-            "predicted": [*label_set.names, INVALID_COLUMN],
-            "counts": counts,
-        }
+        if counts is not None:
+            result["confusion"] = {
+                "gold": label_set.names,
+                "predicted": [*label_set.names, INVALID_COLUMN],
+                "counts": counts,
+            }
     if label_set.task == "ordinal":
         ranks = scores.ordinal_scores(gold, predicted, len(label_set))
         undefined |= ranks.pop("undefined")
@@ -160,6 +165,10 @@ def _classification(label_set: LabelSet, aligned: Aligned) -> dict[str, Any]:
         calibration = scores.calibration_scores(gold, aligned.probabilities)
         undefined |= calibration.pop("undefined")
         result |= calibration
+        for name, found in scores.ranking_scores(gold, aligned.probabilities).items():
+            held = ~np.isnan(found)
+            result[name] = float(found[held].mean()) if held.any() else None
+            undefined |= {} if held.any() else {name: scores.NO_GOLD_LABELS}
     if (tree := hierarchy_of(label_set, gold)) is not None and aligned.valid.any():
         result["consistency"] = float(tree.consistent(predicted[aligned.valid] > 0).mean())
     if label_set.groups:

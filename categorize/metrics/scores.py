@@ -16,6 +16,9 @@ import numpy as np
 from categorize.metrics.arrays import INVALID
 from categorize.predictions import BoolArray, FloatArray, IntArray
 
+CONFUSION_LABELS = 1000  # up to which a confusion matrix is made: its size is their square
+RANKED_LABELS = 20  # up to which it says little whether a label is among the first few
+RECALL_DEPTHS, ACCURACY_DEPTHS = (1, 5, 10, 20, 100), (5, 10)
 CALIBRATION_BINS = 15  # of equal width, as in Guo et al. 2017, "On Calibration of Modern Neural Networks"
 
 NO_ROWS = "no row has a gold label"
@@ -40,43 +43,96 @@ def classification_scores(gold: IntArray, predicted: IntArray, labels: int) -> d
     F1; a row that truly has no label and is predicted so counts 1 in `samples` (scikit-learn would count it 0, so that
     perfect predictions would fall short of 1).
     """
-    from sklearn.metrics import accuracy_score, confusion_matrix, hamming_loss, precision_recall_fscore_support
+    from sklearn.metrics import confusion_matrix
 
     multi = gold.ndim == 2
     valid = (predicted != INVALID).all(axis=1) if multi else predicted != INVALID
-    wrong_if_invalid = np.where(valid[:, None], predicted, 1 - gold) if multi else predicted
-    chosen = np.where(valid[:, None], predicted, 0) if multi else predicted
+    # Counts, not scikit-learn's functions on indicators: these sort every cell of [n, labels] anew for each average.
     if multi:
-        support, count = gold.sum(axis=0), chosen.sum(axis=0)
+        chosen = (predicted == 1) & valid[:, None]
+        hits = chosen & (gold == 1)
+        right = valid & (gold == predicted).all(axis=1)
+        by_label, by_row = ([cells.sum(axis=axis) for cells in (hits, gold == 1, chosen)] for axis in (0, 1))
+        wrong_cells = float(np.where(valid, (gold != predicted).mean(axis=1), 1.0).mean())
     else:
-        support, count = np.bincount(gold, minlength=labels), np.bincount(predicted[valid], minlength=labels)
+        right = gold == predicted
+        by_label = [np.bincount(values, minlength=labels) for values in (gold[right], gold, predicted[valid])]
+    tp, support, count = by_label
     used, supported = np.flatnonzero(support + count), np.flatnonzero(support)
-
-    def score(average: str | None, at: IntArray) -> Any:
-        return precision_recall_fscore_support(gold, chosen, labels=at, average=average, zero_division=0.0)
-
-    undefined = {} if valid.any() else {"accuracy_valid_only": NO_VALID}
+    per_label = _precision_recall_f1(tp, support, count)
     result: dict[str, Any] = {
-        "accuracy": float(accuracy_score(gold, wrong_if_invalid)),
-        "accuracy_valid_only": float(accuracy_score(gold[valid], predicted[valid])) if valid.any() else None,
-        **({"hamming_loss": float(hamming_loss(gold, wrong_if_invalid))} if multi else {}),
-        "macro": _averages(score("macro", supported)) if len(supported) else None,
+        "accuracy": float(right.mean()),
+        "accuracy_valid_only": float(right[valid].mean()) if valid.any() else None,
+        **({"hamming_loss": wrong_cells} if multi else {}),
+        "macro": _averages(per_label[supported].mean(axis=0)) if len(supported) else None,
     }
-    averages = ("micro", "weighted", "samples") if multi else ("micro", "weighted")
-    result |= {average: _averages(score(average, used)) if len(used) else None for average in averages}
+    averages = {
+        "micro": _precision_recall_f1(tp.sum(), support.sum(), count.sum()),
+        "weighted": support @ per_label / max(int(support.sum()), 1),
+    }
+    if multi:
+        truly_none = valid & (by_row[1] == 0) & (by_row[2] == 0)
+        averages["samples"] = _precision_recall_f1(*by_row).mean(axis=0) + truly_none.mean()
+    result |= {name: _averages(average) if len(used) else None for name, average in averages.items()}
+    undefined = {} if valid.any() else {"accuracy_valid_only": NO_VALID}
     if not len(used):
         undefined |= dict.fromkeys(("macro", *averages), NO_LABELS)
     elif not len(supported):
         undefined["macro"] = NO_GOLD_LABELS
-    if multi and len(used):
-        truly_none = float((valid & (gold.sum(axis=1) == 0) & (chosen.sum(axis=1) == 0)).mean())
-        result["samples"] = {name: value + truly_none for name, value in result["samples"].items()}
     result["labels_in_macro"] = len(supported)
-    result["per_class"] = _per_class(score(None, np.arange(labels)), support, count)
+    result["per_class"] = _per_class(per_label, support, count)
     if not multi:
+        if labels > CONFUSION_LABELS:
+            undefined["confusion"] = f"more than {CONFUSION_LABELS:,} labels"
         positions = np.arange(labels + 1)
-        result["confusion"] = confusion_matrix(gold, np.where(valid, predicted, labels), labels=positions)[:-1].tolist()
+        filled = np.where(valid, predicted, labels)
+        result["confusion"] = (
+            confusion_matrix(gold, filled, labels=positions)[:-1].tolist() if labels <= CONFUSION_LABELS else None
+        )
     return {**result, "undefined": undefined}
+
+
+def _precision_recall_f1(tp: Any, support: Any, count: Any) -> FloatArray:
+    """Precision, recall and F1 [..., 3] of counts; 0 / 0 is 0."""
+    tp, support, count = (np.asarray(one, dtype=np.float64) for one in (tp, support, count))
+    above, below = np.stack([tp, tp, 2 * tp], axis=-1), np.stack([count, support, support + count], axis=-1)
+    return np.asarray(np.divide(above, below, out=np.zeros_like(above), where=below > 0), dtype=np.float64)
+
+
+def ranking_scores(gold: IntArray, probabilities: FloatArray) -> dict[str, FloatArray]:
+    """For each row, the share of its gold labels among its k most probable ones: `recall_at_k`; of one label a row,
+    whether it is among them: `top_k_accuracy`. Nothing for label sets of up to 20.
+
+    Args:
+        gold: label positions [n] or indicators [n, labels].
+        probabilities: [n, labels]; what was not scored (NaN) stands behind all that was, and equal ones in label order.
+
+    Returns:
+        [n] by name; NaN for a row that truly has no label.
+    """
+    labels = probabilities.shape[1]
+    if labels <= RANKED_LABELS:
+        return {}
+    multi = gold.ndim == 2
+    rows, columns = np.nonzero(gold == 1) if multi else (np.arange(len(gold)), gold)
+    rank = np.empty(len(rows), dtype=np.int64)
+    start = 0
+    for row in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows)) + 1):
+        start = int(rows[row[0]]) if len(row) else start
+        all_of_row = probabilities[start]
+        for at in row:
+            own = all_of_row[columns[at]]
+            before = all_of_row > own
+            before[: columns[at]] |= all_of_row[: columns[at]] == own
+            rank[at] = labels if np.isnan(own) else before.sum()
+    held = np.bincount(rows, minlength=len(gold))
+    name = "recall_at_{}" if multi else "top_{}_accuracy"
+    found = {}
+    for k in RECALL_DEPTHS if multi else ACCURACY_DEPTHS:
+        if k < labels:
+            hits = np.bincount(rows[rank < k], minlength=len(gold))
+            found[name.format(k)] = np.divide(hits, held, out=np.full(len(gold), np.nan), where=held > 0)
+    return found
 
 
 def ordinal_scores(gold: IntArray, predicted: IntArray, labels: int) -> dict[str, Any]:
@@ -179,7 +235,9 @@ def calibration_scores(gold: IntArray, probabilities: FloatArray) -> dict[str, A
         reasons = dict.fromkeys(names, "no row has probabilities")
         return {**dict.fromkeys(names), "rows_with_probabilities": 0, "undefined": reasons}
     if gold.ndim == 2:
-        values = [float(log_loss(gold[scored], probabilities[scored], labels=[0, 1]))]
+        # As scikit-learn's `log_loss` of the cells, which would sort and copy them.
+        right = np.where(gold[scored] == 1, probabilities[scored], 1 - probabilities[scored])
+        values = [float(-np.log(np.maximum(right, np.finfo(np.float64).eps)).mean())]
     else:
         gold, filled = gold[rows], filled[rows] / filled[rows].sum(axis=1, keepdims=True)
         values = [
@@ -196,11 +254,10 @@ def calibration_error(confidence: FloatArray, right: BoolArray) -> float:
     return float(np.abs(gap).sum() / len(confidence))
 
 
-def _averages(scores: Any) -> dict[str, float]:
-    precision, recall, f1, _ = scores
-    return {"precision": float(precision), "recall": float(recall), "f1": float(f1)}
+def _averages(scores: FloatArray) -> dict[str, float]:
+    return {name: float(value) for name, value in zip(("precision", "recall", "f1"), scores, strict=True)}
 
 
-def _per_class(scores: Any, support: IntArray, predicted: IntArray) -> list[dict[str, Any]]:
-    rows = zip(*scores, support.tolist(), predicted.tolist(), strict=True)
-    return [{**_averages(row[:4]), "support": row[4], "predicted": row[5]} for row in rows]
+def _per_class(scores: FloatArray, support: IntArray, predicted: IntArray) -> list[dict[str, Any]]:
+    rows = zip(scores, support.tolist(), predicted.tolist(), strict=True)
+    return [{**_averages(row), "support": held, "predicted": given} for row, held, given in rows]

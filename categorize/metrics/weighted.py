@@ -14,7 +14,7 @@ import numpy as np
 
 from categorize.labels import LabelSet
 from categorize.metrics.arrays import INVALID, Aligned, group_names, to_groups
-from categorize.metrics.scores import fill_invalid
+from categorize.metrics.scores import fill_invalid, ranking_scores
 from categorize.predictions import FloatArray, IntArray
 
 Statistic = Callable[[FloatArray], dict[str, FloatArray]]
@@ -29,6 +29,8 @@ def statistic(label_set: LabelSet, aligned: Aligned) -> Statistic:
     parts = [("", _classification(aligned.gold, aligned.predicted, labels))]
     if label_set.task == "ordinal":
         parts.append(("", _ordinal(aligned, labels)))
+    if aligned.probabilities is not None and (ranked := ranking_scores(aligned.gold, aligned.probabilities)):
+        parts.append(("", _means(ranked)))
     if label_set.groups:
         gold, predicted = to_groups(label_set, aligned.gold), to_groups(label_set, aligned.predicted)
         parts.append(("group_", _classification(gold, predicted, len(group_names(label_set)))))
@@ -45,10 +47,10 @@ def _classification(gold: IntArray, predicted: IntArray, labels: int) -> Statist
     multi = gold.ndim == 2
     if multi:
         valid = (predicted != INVALID).all(axis=1)
-        truth, chosen = gold.astype(np.float64), np.where(valid[:, None], predicted, 0).astype(np.float64)
-        hits = truth * chosen
-        counted = sparse.csr_array(np.concatenate([hits, truth, chosen], axis=1)).T
-        true_positives, support, count = hits.sum(axis=1), truth.sum(axis=1), chosen.sum(axis=1)
+        truth, chosen = gold == 1, (predicted == 1) & valid[:, None]
+        cells = [truth & chosen, truth, chosen]
+        counted = sparse.vstack([sparse.csr_array(one.T, dtype=np.float64) for one in cells], format="csr")
+        true_positives, support, count = (one.sum(axis=1) for one in cells)
         right_none = (valid & (support + count == 0)).astype(np.float64)
         rows = {
             "accuracy": (valid & (truth == chosen).all(axis=1)).astype(np.float64),
@@ -91,6 +93,18 @@ def _classification(gold: IntArray, predicted: IntArray, labels: int) -> Statist
             if name not in ("accuracy", "hamming_loss"):
                 result[name] = np.where(nothing, np.nan, result[name])
         return result
+
+    return values
+
+
+def _means(of_row: dict[str, FloatArray]) -> Statistic:
+    """Means over the rows that have a value."""
+    columns = np.stack(list(of_row.values()), axis=1)
+    held, filled = (~np.isnan(columns)).astype(np.float64), np.nan_to_num(columns)
+
+    def values(weights: FloatArray) -> dict[str, FloatArray]:
+        means = _divide(weights @ filled, weights @ held, otherwise=np.nan)
+        return dict(zip(of_row, means.T, strict=True))
 
     return values
 

@@ -18,6 +18,7 @@ from categorize.predictions import FloatArray, Predictions
 from categorize.recipe.wording import counted
 
 ROWS_A_BLOCK = 16384
+CELLS_A_BLOCK = 2**24  # rows times labels: 134 MB an array, of which deciding holds a few
 SHOWN = 12  # labels that an error names
 
 
@@ -157,25 +158,26 @@ class TrainedPredictor:
             notes=notes,
         )
 
-    def predict(self, batches: Iterable[pa.RecordBatch], rows: int = ROWS_A_BLOCK) -> Iterator[Predictions]:
+    def predict(self, batches: Iterable[pa.RecordBatch], rows: int | None = None) -> Iterator[Predictions]:
         """Decided predictions, one a document, from batches of any size, in the memory of a block.
 
         Args:
             batches: the rows of a document follow each other, in one batch or in several.
-            rows: of a block, at least, whose predictions come together; 1 gives those of each document as soon as the
-                next one begins, and computes it alone.
+            rows: of a block, at least, whose predictions come together; by default as many as the number of labels
+                lets stand in memory. 1 gives those of each document as soon as the next one begins, and computes it
+                alone.
 
         Raises:
             UserError: the rows of a document stand apart.
         """
-        for block in whole_documents(batches, rows):
+        for block in whole_documents(batches, rows or rows_a_block(self.label_set)):
             yield self.predict_segments(block).decide(self.decision_rule)
 
     def predict_segments(self, rows: pa.Table) -> SegmentPredictions:
         """Undecided predictions of whole documents, cut into the segments that training would have cut; of documents
         where these are the predictor's unit."""
         segments = self.input_spec.expand(rows, self.inner.tokens)
-        blocks = batches_of(segments)
+        blocks = batches_of(segments, rows_a_block(self.label_set))
         if self.inner.unit == "document":
             blocks = [batch for table in whole_documents(blocks) for batch in batches_of(table, table.num_rows)]
             segments = self.input_spec.documents(segments)
@@ -195,6 +197,11 @@ class TrainedPredictor:
     def predict_texts(self, texts: Sequence[str]) -> Predictions:
         """Decided predictions of plain texts, prepared as training prepared its own."""
         return self.predict_rows(self.input_spec.rows_from_texts(list(texts)))
+
+
+def rows_a_block(label_set: LabelSet) -> int:
+    """How many rows are predicted at once."""
+    return max(min(ROWS_A_BLOCK, CELLS_A_BLOCK // max(len(label_set), 1)), 64)
 
 
 def batches_of(rows: pa.Table, most: int = ROWS_A_BLOCK) -> list[pa.RecordBatch]:

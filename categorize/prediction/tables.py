@@ -15,6 +15,8 @@ from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.predictions import FloatArray, Predictions
 
+_OFFSETS = 2**31 - 1  # cells that a list column can number
+
 
 def predictions_table(
     rows: pa.Table,
@@ -38,9 +40,9 @@ def predictions_table(
         "predicted": pa.array([list(names) for names in predictions.decided or [[]] * n], type=pa.list_(pa.string())),
         "score": pa.array(nothing if predictions.score is None else predictions.score, type=pa.float64()),
         "valid": pa.array(predictions.is_valid, type=pa.bool_()),
-        "probabilities": pa.array(
-            nothing if probabilities is None else list(probabilities), type=pa.list_(pa.float64())
-        ),
+        "probabilities": pa.array(nothing, type=pa.list_(pa.float64()))
+        if probabilities is None
+        else _lists(probabilities),
         "raw": pa.array(nothing if predictions.raw is None else list(predictions.raw), type=pa.string()),
     }
     columns["seen_in_train"] = pa.array(nothing if train_overlap is None else list(train_overlap), type=pa.string())
@@ -72,11 +74,28 @@ def gold_and_predictions(table: pa.Table, label_set: LabelSet) -> tuple[FloatArr
     """The gold [rows, labels], as `LabelSet.encode` gives it, and the decided predictions of a table of
     `predictions_table`."""
     gold = label_set.encode_rows(table)
-    probabilities = None if table["probabilities"].null_count else np.array(table["probabilities"].to_pylist())
+    probabilities = None if table["probabilities"].null_count else _array(table["probabilities"], len(label_set))
     score = table["score"].to_numpy() if label_set.is_regression else None
     return gold, Predictions(
         table["id"].to_pylist(), probabilities, score, table["predicted"].to_pylist(), table["valid"].to_numpy()
     )
+
+
+def _lists(array: FloatArray) -> pa.ChunkedArray:
+    """A list column of [rows, labels]: no Python object a cell, of which thousands of labels have too many."""
+    rows, labels = array.shape
+    chunks = []
+    for start in range(0, rows, _OFFSETS // max(labels, 1)):
+        part = np.ascontiguousarray(array[start : start + _OFFSETS // max(labels, 1)], dtype=np.float64)
+        offsets = np.arange(len(part) + 1, dtype=np.int32) * np.int32(labels)
+        chunks.append(pa.ListArray.from_arrays(pa.array(offsets), pa.array(part.reshape(-1))))
+    return pa.chunked_array(chunks, type=pa.list_(pa.float64()))
+
+
+def _array(column: pa.ChunkedArray, labels: int) -> FloatArray:
+    """The inverse: [rows, labels]."""
+    parts = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
+    return np.concatenate([np.zeros(0), *parts]).reshape(-1, labels)
 
 
 def write_spreadsheet(path: str | Path, table: pa.Table, label_set: LabelSet, label_separator: str = ";") -> None:

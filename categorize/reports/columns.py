@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from categorize.metrics.progress import AVERAGES
+from categorize.metrics.scores import ACCURACY_DEPTHS, RECALL_DEPTHS
 from categorize.recipe.sections import Task
 
 UNDEFINED = "-"
@@ -49,6 +50,11 @@ def measures(task: Task) -> list[Measure]:
         columns += _seen_and_unseen({"macro_f1": "F1"} if multi else {"accuracy": "acc.", "macro_f1": "macro-F1"})
     return [
         *columns,
+        *(
+            [Measure(f"recall_at_{k}", f"recall@{k}") for k in RECALL_DEPTHS]
+            if multi
+            else [Measure(f"top_{k}_accuracy", f"top-{k} accuracy") for k in ACCURACY_DEPTHS]
+        ),
         Measure("group_accuracy", f"groups: {accuracy}"),
         Measure("group_macro_f1", "groups: macro-F1"),
         Measure("group_micro_f1", "groups: micro-F1"),
