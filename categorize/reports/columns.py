@@ -64,7 +64,7 @@ def measures(task: Task) -> list[Measure]:
 
 
 def _seen_and_unseen(titles: dict[str, str]) -> list[Measure]:
-    """Measures of the labels of training and of those beyond it; the short table has the first, where it is measured."""
+    """Measures of labels of training and of those beyond it; the short table has the first, where it is measured."""
     parts = {"seen": "seen labels", "unseen": "unseen labels", "harmonic_mean": "harmonic mean"}
     return [
         Measure(f"{part}_labels_{name}", f"{of}: {title}", terminal=name == next(iter(titles)))
