@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from categorize.engines.batching import autocast, length_sorted_batches
+from categorize.engines.scoring_plan import ScoringPlan
 from categorize.nn.adapters import is_prompt_learning, virtual_tokens
 from categorize.nn.tokenizer import pad
 from categorize.predictions import FloatArray, IntArray
@@ -23,38 +23,6 @@ from categorize.recipe.sections import PredictionSection
 
 if TYPE_CHECKING:
     import torch
-
-Ids = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class ScoringPlan:
-    """Which sequences behind a row give every label's tokens their probabilities.
-
-    Attributes:
-        contexts: token ids that are put behind the prompt; none begins another.
-        labels: for each label the number of its context and its token ids.
-    """
-
-    contexts: tuple[Ids, ...]
-    labels: tuple[tuple[int, Ids], ...]
-
-    @classmethod
-    def of(cls, prompt: PromptFormat) -> ScoringPlan:
-        """The plan of a prompt format's labels."""
-        whole = [prompt.completions[name] for name in prompt.label_set.names]
-        bare = [ids[:-1] for ids in whole]
-        begins_another = any(a != b and b[: len(a)] == a for a in bare for b in bare)
-        wanted = whole if begins_another else bare
-        contexts = sorted({ids[:-1] for ids in wanted}, key=len, reverse=True)
-        kept: list[Ids] = []
-        for context in contexts:
-            if not any(other[: len(context)] == context for other in kept):
-                kept.append(context)
-        return cls(
-            tuple(kept),
-            tuple((next(i for i, c in enumerate(kept) if c[: len(ids) - 1] == ids[:-1]), ids) for ids in wanted),
-        )
 
 
 class LabelScorer:
@@ -70,15 +38,13 @@ class LabelScorer:
     def __init__(self, model: Any, prompt: PromptFormat, device: torch.device, share_prefix: bool = True) -> None:
         self.model, self.prompt, self.device = model, prompt, device
         self.plan = ScoringPlan.of(prompt)
-        self._labels: list[list[tuple[int, Ids]]] = [[] for _ in self.plan.contexts]  # columns and tokens by context
-        for column, (context, tokens) in enumerate(self.plan.labels):
-            self._labels[context].append((column, tokens))
         self.share_prefix = share_prefix
         self.virtual_tokens = virtual_tokens(model)
         self._cache: Any = None
 
     def log_probabilities(self, rows: Sequence[EncodedPrompt]) -> FloatArray:
-        """Summed log-probabilities [rows, labels] of a batch, in one forward pass for each of the two kinds of rows."""
+        """Scores [rows, labels] of a batch, in one forward pass for each of the two kinds of rows: summed
+        log-probabilities; where each label is asked about by itself, that of yes less that of no."""
         return self._each(rows, [np.arange(len(rows) * len(self.plan.contexts))])
 
     def in_batches(self, rows: Sequence[EncodedPrompt], batch_size: int, batch_tokens: int) -> FloatArray:
@@ -103,7 +69,7 @@ class LabelScorer:
             if len(shared) < len(pairs):
                 whole = pairs if not shared else [pair for pair in pairs if not rows[pair[0]].prefix_ids]
                 self._score(rows, whole, None, result)
-        return result
+        return self.plan.logits(result)
 
     def _lengths(self, rows: Sequence[EncodedPrompt]) -> IntArray:
         """Tokens of every sequence in a forward pass, int64 [rows * contexts]."""
@@ -144,18 +110,8 @@ class LabelScorer:
         padded = pad(sequences, int(self.prompt.tokenizer.pad_token_id or 0))
         ids, width = padded["input_ids"], padded["input_ids"].shape[1]
         mask = torch.nn.functional.pad(padded["attention_mask"], (prefix, 0), value=1)
-        # Every token of a label that is read: its sequence, the position that it is next to, itself, its label.
-        wanted = np.array(
-            [
-                (line, len(ids_before) - 1 + step, token, column)
-                for line, (ids_before, (_, context)) in enumerate(zip(before, pairs, strict=True))
-                for column, tokens in self._labels[context]
-                for step, token in enumerate(tokens)
-            ],
-            dtype=np.int64,
-        )
-        positions, where = np.unique(wanted[:, 1], return_inverse=True)  # the head is computed on these alone
-        kept = torch.tensor(positions, device=self.device)
+        reading = self.plan.reading(list(map(len, before)), [context for _, context in pairs])
+        kept = torch.tensor(reading.positions, device=self.device)  # the head is computed on these alone
         inputs: dict[str, Any] = {"logits_to_keep": kept + self.virtual_tokens}
         if cache is not None:
             cache.batch_repeat_interleave(len(sequences))
@@ -164,15 +120,11 @@ class LabelScorer:
         output = self.model(
             input_ids=ids.to(self.device), attention_mask=mask.to(self.device), use_cache=cache is not None, **inputs
         )
-        logits = output.logits.float()
-        if logits.shape[1] > len(positions):  # a model without `logits_to_keep`
-            logits = logits[:, kept + logits.shape[1] - width]
-        lines, at, tokens = (torch.tensor(one, device=self.device) for one in (wanted[:, 0], where, wanted[:, 2]))
-        found = logits[lines, at, tokens] - torch.logsumexp(logits, dim=-1)[lines, at]
-        row_of = np.array([row for row, _ in pairs])[wanted[:, 0]]
+        found = reading.log_probabilities(output.logits, width)
+        row_of = np.array([row for row, _ in pairs])[reading.sequence]
         # A pass that a process makes for the others' sake scores a sequence again.
-        result[row_of, wanted[:, 3]] = 0.0
-        np.add.at(result, (row_of, wanted[:, 3]), found.double().cpu().numpy())
+        result[row_of, reading.column] = 0.0
+        np.add.at(result, (row_of, reading.column), found.double().cpu().numpy())
 
 
 class TorchLabelScorer:
@@ -189,7 +141,7 @@ class TorchLabelScorer:
         self.scorer = LabelScorer(model, prompt, device, share_prefix(model))
 
     def outputs(self, rows: Sequence[EncodedPrompt]) -> FloatArray:
-        """Summed log-probabilities of every label, float64 [rows, labels]."""
+        """Scores of every label, float64 [rows, labels], see `LabelScorer.log_probabilities`."""
         import torch
 
         section, scorer = self.section, self.scorer

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from categorize.errors import UserError
-from categorize.labels import LabelSet
+from categorize.labels import Label, LabelSet
 from categorize.predictions import Predictions, Usage
 from categorize.prompts.parsing import NONE, Answer, parse_strict, parse_tolerant, settled
 from categorize.recipe.sections import PromptSection
@@ -32,13 +32,17 @@ SYSTEMS = {
     "none.\nLabels:\n{labels}",
     "regression": "Read the text and answer with its score as a number.",
 }
+YES_NO_SYSTEM = "Read the text and say whether the label that is asked about fits it."
+YES_NO = ("yes", "no")
+QUESTION = str(PromptSection.model_fields["question"].default)
 
 
 @dataclass(frozen=True)
 class PromptSettings:
     """What a prompt is made of: a recipe's `prompt` section, and what was chosen for its labels and tokenizer.
 
-    `codes` stand for the labels in answers; `separator` stands between the prompt and an answer.
+    `codes` stand for the labels in answers; `separator` stands between the prompt and an answer; `question` asks about
+    one label.
     """
 
     system: str
@@ -47,12 +51,15 @@ class PromptSettings:
     shots: tuple[Mapping[str, str], ...] = ()
     codes: tuple[str, ...] | None = None
     separator: str | None = None
+    question: str = QUESTION
 
     @classmethod
     def from_section(cls, section: PromptSection, label_set: LabelSet) -> PromptSettings:
         """What a recipe describes; without an instruction of its own, the one of the task."""
-        system = section.system if section.system is not None else SYSTEMS[label_set.task]
-        return cls(system, section.template, section.completion, tuple(section.shots))
+        system = section.system
+        if system is None:
+            system = YES_NO_SYSTEM if section.completion == "yes_no" else SYSTEMS[label_set.task]
+        return cls(system, section.template, section.completion, tuple(section.shots), question=section.question)
 
 
 class Prompt:
@@ -126,7 +133,7 @@ class Prompt:
 
     def check_answers(self) -> None:
         """For models that answer: raise UserError for labels whose answers would mean something else."""
-        for word in self.words if self.label_set.is_multi_label else ():
+        for word in self.words if self.label_set.is_multi_label and not self.yes_no else ():
             if "," in word or word.strip() == NONE:
                 raise UserError(
                     f"labels: {word!r} cannot stand in an answer of several labels, separated by commas or "
@@ -134,6 +141,16 @@ class Prompt:
                 )
 
     # ------------------------------------------------------------ questions
+    @property
+    def yes_no(self) -> bool:
+        """Whether each label is asked about by itself, to be answered with yes or no."""
+        return self.settings.completion == "yes_no"
+
+    @property
+    def questions(self) -> list[str]:
+        """What is asked behind a row about each label, where each is asked about by itself."""
+        return [self.settings.question.replace("{label}", _described(one.name, one)) for one in self.label_set.labels]
+
     @property
     def columns(self) -> list[str]:
         """Fields of a row that its prompt depends on."""
@@ -144,8 +161,8 @@ class Prompt:
         """The instruction, with the list of labels."""
         return self.settings.system.replace("{labels}", self._label_list())
 
-    def messages(self, fields: Mapping[str, str]) -> list[dict[str, str]]:
-        """The chat that asks about one row: instruction, worked examples, the row.
+    def messages(self, fields: Mapping[str, str], question: str = "") -> list[dict[str, str]]:
+        """The chat that asks about one row: instruction, worked examples, the row, and a question behind it.
 
         Raises:
             UserError: the template names a column that the row does not have, or an example has no label of the set.
@@ -154,11 +171,11 @@ class Prompt:
         for shot in self.settings.shots:
             answer = self._shot_answer(shot)
             messages += [{"role": "user", "content": self.row(shot)}, {"role": "assistant", "content": answer}]
-        return [*messages, {"role": "user", "content": self.row(fields)}]
+        return [*messages, {"role": "user", "content": self.row(fields) + question}]
 
-    def plain(self, fields: Mapping[str, str]) -> str:
+    def plain(self, fields: Mapping[str, str], question: str = "") -> str:
         """The same as one text that ends where the answer begins, for models without a chat template."""
-        system, *turns = (message["content"] for message in self.messages(fields))
+        system, *turns = (message["content"] for message in self.messages(fields, question))
         said = (f"{'Answer' if i % 2 else 'Text'}: {turn}\n" + "\n" * (i % 2) for i, turn in enumerate(turns))
         return f"{system}\n\n{''.join(said)}Answer:"
 
@@ -212,9 +229,12 @@ class Prompt:
     def _label_list(self) -> str:
         lines = []
         for label, word in zip(self.label_set.labels, self.words, strict=True):
-            name = f"{word}: {label.name}" if word != label.name else word
-            lines.append(f"- {name}" + (f" ({label.description})" if label.description else ""))
+            lines.append(f"- {_described(f'{word}: {label.name}' if word != label.name else word, label)}")
         return "\n".join(lines)
+
+
+def _described(name: str, label: Label) -> str:
+    return f"{name} ({label.description})" if label.description else name
 
 
 def code_words() -> Iterator[str]:

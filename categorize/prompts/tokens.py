@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.prompts.chat_template import ChatTemplate
-from categorize.prompts.messages import Prompt, PromptSettings, code_words
+from categorize.prompts.messages import YES_NO, Prompt, PromptSettings, code_words
 from categorize.recipe.sections import PromptSection
 from categorize.recipe.template import escaped
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 BRACES = "doubled"  # how `prompt.json` marks a template whose literal braces are doubled
 NUMBER_TOKENS = 16
+BREAK = "\n\n"  # between a row and the question about a label
 # Rows that begin unlike each other, so that what they share as tokens is the prefix of all prompts.
 PROBES = ("a", "中", "7", "\n", " x", "😀", "-", '"', "é", "(")
 
@@ -37,7 +38,7 @@ class EncodedPrompt:
     Attributes:
         prefix_ids: tokens that every prompt of the format begins with; empty for the rare row that tokenizes across it.
         row_ids: the rest of the prompt.
-        completion_ids: the answer with its end token; empty without gold.
+        completion_ids: the answer with its end token; empty without gold, and where each label is asked about.
         truncated: whether the row's text was shortened.
     """
 
@@ -138,8 +139,8 @@ class PromptFormat(Prompt):
 
     @cached_property
     def completions(self) -> dict[str, tuple[int, ...]]:
-        """Token ids of each label alone as an answer, by label name; empty for a regression."""
-        if self.label_set.is_regression:
+        """Token ids of each label alone as an answer, by label name; empty where no label is one."""
+        if self.label_set.is_regression or self.yes_no:
             return {}
         return {name: self.completion_ids(word) for name, word in zip(self.label_set.names, self.words, strict=True)}
 
@@ -147,11 +148,32 @@ class PromptFormat(Prompt):
     def answer_room(self) -> int:
         """Tokens kept free behind every prompt, with gold or without: else a long row would be shortened to one text in
         training and to another in use. Several labels together may take a quarter of the length."""
+        if self.yes_no:
+            return max(map(len, self.question_ids)) + max(map(len, self.yes_no_ids))
         longest = max(map(len, self.completions.values()), default=NUMBER_TOKENS)
         if not self.label_set.is_multi_label:
             return longest
         everything = len(self.completion_ids(self.answer(self.label_set.names)))
         return max(longest, min(everything, self.max_length // 4))
+
+    @cached_property
+    def yes_no_ids(self) -> tuple[tuple[int, ...], ...]:
+        """Token ids of yes and of no, without an end token.
+
+        Raises:
+            UserError: the tokenizer does not tell them apart.
+        """
+        yes, no = (tuple(self._tokenize(f"{self.settings.separator}{word}")) for word in YES_NO)
+        if yes == no:
+            raise UserError("prompt.completion: yes_no: yes and no are the same tokens to this tokenizer; use names")
+        return yes, no
+
+    @cached_property
+    def question_ids(self) -> list[tuple[int, ...]]:
+        """Token ids behind a row up to where yes or no stands, for each label. They are tokenized by themselves, so
+        that all labels have the same tokens before them."""
+        _, tail = self._around(dict.fromkeys(self.columns, ""))
+        return [tuple(self._tokenize(f"{BREAK}{question}{tail}")) for question in self.questions]
 
     def _with_codes(self, settings: PromptSettings, count: int) -> PromptSettings:
         """Codes that are one token each where an answer stands, distinct as tokens: letters, digits, then pairs."""
@@ -171,10 +193,21 @@ class PromptFormat(Prompt):
 
     # ------------------------------------------------------------ prompts
     def render(self, fields: Mapping[str, str]) -> str:
-        """The prompt's text, up to where the answer begins."""
+        """The prompt's text, up to where the answer begins, or the questions about each label."""
+        return self._around(fields)[0] if self.yes_no else self._render(fields)
+
+    def _render(self, fields: Mapping[str, str], question: str = "") -> str:
         if self.chat is None:
-            return f"{self.tokenizer.bos_token or ''}{self.plain(fields)}"
-        return self.chat.render(self.messages(fields), generate=True) + self.chat.lead
+            return f"{self.tokenizer.bos_token or ''}{self.plain(fields, question)}"
+        return self.chat.render(self.messages(fields, question), generate=True) + self.chat.lead
+
+    def _around(self, fields: Mapping[str, str]) -> tuple[str, str]:
+        """The prompt's text before the question about a label, and behind it."""
+        question = f"{BREAK}{self.questions[0]}"
+        before, found, behind = self._render(fields, question).rpartition(question)
+        if not found:
+            raise UserError("prompt.question: the chat template changes it; write it without blanks at its ends")
+        return before, behind
 
     def encode(
         self, fields: Mapping[str, str], gold: Sequence[str] | None = None, score: float | None = None
@@ -188,7 +221,7 @@ class PromptFormat(Prompt):
             UserError: the row does not fit even when all of it is taken away.
         """
         known = score is not None if self.label_set.is_regression else gold is not None
-        completion = self.completion_ids(self.answer(gold or (), score)) if known else ()
+        completion = self.completion_ids(self.answer(gold or (), score)) if known and not self.yes_no else ()
         room = self.max_length - max(len(completion), self.answer_room)
         ids = self._tokenize(self.render(fields))
         truncated = len(ids) > room

@@ -319,6 +319,21 @@ def _held_out(recipe: WrittenRecipe, task: object, names: list[str] | None) -> N
             recipe.refuse("labels.held_out", f"{quote(name)} is {shown}{did_you_mean(name, names)}")
 
 
+def _completion(recipe: WrittenRecipe) -> None:
+    """Questions with yes or no about each label, where they are not asked."""
+    task, kind = recipe.value("labels.task", "single_label"), recipe.value("kind")
+    if recipe.value("prompt.completion") == "yes_no":
+        if kind in ("seqcls", "label"):
+            what = "a head answers nothing" if kind == "seqcls" else "a labelling job reads whole answers"
+            recipe.refuse("prompt.completion", f"yes_no is for run_sft.py and run_eval.py: {what}; write names")
+        elif task != "multi_label":
+            recipe.refuse(
+                "prompt.completion", f"yes_no asks about each of several labels, but labels.task is {task}; write codes"
+            )
+    elif recipe.holds("prompt.question"):
+        recipe.refuse("prompt.question", "is asked about each label with prompt.completion: yes_no alone; remove it")
+
+
 def _rules(recipe: WrittenRecipe, task: object, names: list[str] | None) -> None:
     """Rules of rows that the task or the labels have no use for."""
     rules = "labels.rules"
@@ -383,6 +398,7 @@ CHECKS: tuple[Callable[[WrittenRecipe], None], ...] = (
     check_segments,
     check_templates,
     _labels,
+    _completion,
     _balance,
     _loss,
     _decision,

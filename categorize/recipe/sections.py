@@ -141,8 +141,14 @@ class PromptSection(Section):
     template: str = Field(
         "{text}", description="The row's part of the prompt: {text} or columns of the data; {{ or }} for a brace."
     )
-    completion: Literal["names", "codes"] = Field(
-        "names", description="Answer with label names or with single-token codes."
+    completion: Literal["names", "codes", "yes_no"] = Field(
+        "names",
+        description="Answer with label names, with single-token codes, or with yes or no to a question about each "
+        "label, behind the row that is read once; for multi-label, which then has probabilities.",
+    )
+    question: str = Field(
+        "Does the label {label} fit? Answer yes or no.",
+        description="With completion: yes_no, what is asked behind the row; {label} is a label with its description.",
     )
     shots: list[dict[str, str]] = Field(default_factory=list, description="Worked examples: {text: ..., label: ...}.")
 
@@ -201,7 +207,12 @@ class SftTrainingSection(StepsSection):
     class_weights: WeightsChoice | None = Field(
         None,
         description="Weight of each label's rows in the loss; balanced: n / (labels * count); effective_number: the "
-        "same of counts that saturate. Single labels only.",
+        "same of counts that saturate. For multi-label with prompt.completion: yes_no, of a label's yes.",
+    )
+    loss: Literal["tokens", "label_set"] | None = Field(
+        None,
+        description="tokens: cross-entropy of the answer's tokens over the vocabulary; label_set: that of the label "
+        "among the labels, as predicting by scoring reads it. By default tokens, and label_set with yes_no.",
     )
 
 

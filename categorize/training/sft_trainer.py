@@ -15,6 +15,7 @@ from categorize.predictions import FloatArray
 from categorize.prompts.tokens import EncodedPrompt
 from categorize.training.arguments import building_trainer
 from categorize.training.balance import Balance
+from categorize.training.label_set_loss import LabelSetCollator, LabelSetLoss, LabelSetRows
 from categorize.training.step_batches import WEIGHTS, Collator, StepBatches, StepRows
 
 IGNORED = -100
@@ -61,7 +62,10 @@ class LabelSFTTrainer(StepBatches, SFTTrainer):  # type: ignore[misc]
         train_rows, eval_rows: encoded prompts with answers.
         weights: of each training row in the loss, [rows].
         predict: what the model answers to rows; called on each process's share with the same number of batches.
-        measures, grouping, balance: see `StepBatches`; what is given for a row is its answer.
+        label_set_loss: learns labels among each other; None: the answers' tokens are learned.
+        targets: of training and of evaluation rows, [rows, labels] each; read by `label_set_loss`.
+        measures, grouping, balance: see `StepBatches`; what is given for a row is its answer, or its scores [labels]
+            where `label_set_loss` computes them.
     """
 
     def __init__(
@@ -73,18 +77,27 @@ class LabelSFTTrainer(StepBatches, SFTTrainer):  # type: ignore[misc]
         weights: FloatArray,
         predict: Predict,
         measures: Callable[[list[Any]], dict[str, float]],
+        label_set_loss: LabelSetLoss | None = None,
+        targets: tuple[FloatArray, FloatArray] | None = None,
         grouping: bool = True,
         balance: Balance | None = None,
         **kwargs: Any,
     ) -> None:
         from datasets import Dataset
 
-        rows, held_out = PromptRows(train_rows, weights), PromptRows(eval_rows, np.ones(len(eval_rows)))
+        pad_token_id, ones = int(kwargs["processing_class"].pad_token_id), np.ones(len(eval_rows))
+        rows: StepRows = PromptRows(train_rows, weights)
+        held_out: StepRows = PromptRows(eval_rows, ones)
+        collator: Collator = PromptCollator(pad_token_id)
         # TRL looks at the columns of a dataset of its own kind; batches come from `StepRows`.
         first = Dataset.from_list([rows.item(0)])
+        if label_set_loss is not None and targets is not None:
+            plan = label_set_loss.plan
+            rows = LabelSetRows(train_rows, targets[0], weights, plan)
+            held_out = LabelSetRows(eval_rows, targets[1], ones, plan)
+            collator = LabelSetCollator(pad_token_id, plan)
         kwargs |= {"train_dataset": first, "eval_dataset": first if eval_rows else None}
         own = {name: parameter.dtype for name, parameter in model.named_parameters() if parameter.requires_grad}
-        collator = PromptCollator(int(kwargs["processing_class"].pad_token_id))
         with building_trainer():
             super().__init__(model=model, data_collator=collator, **kwargs)
         if not self.is_fsdp_enabled:  # which wants one type throughout
@@ -93,10 +106,14 @@ class LabelSFTTrainer(StepBatches, SFTTrainer):  # type: ignore[misc]
                 if name in own:
                     parameter.data = parameter.data.to(own[name])
         self.predict_rows, self.train_rows, self.eval_rows = predict, train_rows, eval_rows
+        self.label_set_loss = label_set_loss
         self.init_steps(rows, held_out if eval_rows else None, measures, grouping, balance)
 
     def summed_loss(self, model: Any, batch: dict[str, Any], weights: torch.Tensor) -> tuple[torch.Tensor, Any]:
-        """The weighted sum of the answer tokens' losses by TRL's chunked head, and the model's outputs."""
+        """The weighted sum of the answer tokens' losses by TRL's chunked head, and the model's outputs; or of the
+        labels' losses, and their scores."""
+        if self.label_set_loss is not None:
+            return self.label_set_loss(model, batch, weights)
         outputs = model(**batch, use_cache=False, fused_lm_head=True)
         answer_tokens = (batch["labels"] != IGNORED).sum(dim=1).clamp(min=1)
         per_row = -outputs.log_probs.float().sum(dim=-1)  # 0 on positions without a label
@@ -104,4 +121,6 @@ class LabelSFTTrainer(StepBatches, SFTTrainer):  # type: ignore[misc]
 
     def given(self, model: Any, outputs: Any, rows: list[int]) -> Sequence[Any]:
         """What the model answers to each row; to a repeat, as to the first: a shared model makes the same passes."""
+        if self.label_set_loss is not None:
+            return list(outputs.float().cpu().numpy())
         return self.predict_rows(model, [self.eval_rows[max(row, 0)] for row in rows])

@@ -10,7 +10,8 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from categorize.engines.label_scoring import LabelScorer, ScoringPlan, share_prefix
+from categorize.engines.label_scoring import LabelScorer, share_prefix
+from categorize.engines.scoring_plan import ScoringPlan
 from categorize.labels import Label, LabelSet
 from categorize.methods.sft.model import Causal, CausalSettings
 from categorize.methods.sft.predictor import CausalPredictor

@@ -92,6 +92,11 @@ ZERO3 = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": 
         ("labels: {task: regression}\ntraining: {class_weights: balanced}\n", "training.class_weights: is for labels"),
         ("labels: {task: regression}\ntraining: {balance: upsample}\n", "training.balance: is for labels"),
         ("labels: {task: regression}\nprompt: {completion: codes}\n", "prompt.completion: codes stand for labels"),
+        ("prompt: {completion: yes_no}\n", "prompt.completion: yes_no is for run_sft.py and run_eval.py: a head"),
+        (
+            "prompt: {question: '{label}?'}\n",
+            "prompt.question: is asked about each label with prompt.completion: yes_no",
+        ),
         ("training: {balance: upsample, class_weights: balanced}\n", "training.balance: cannot go with class_weights"),
         ("training: {balance: {type: repeat}, class_weights: balanced}\n", "training.balance: cannot go with class_we"),
         (
@@ -299,6 +304,23 @@ def test_accelerate_still_passes_the_zero_stage_by_these_names() -> None:
             "decision.hierarchy: works on probabilities",
         ),
         ("prediction: {mode: generation}\ndecision: {calibration: temperature}\n", "decision.calibration: works on"),
+        (
+            "labels: {task: multi_label}\ntraining: {loss: label_set}\n",
+            "training.loss: label_set learns one label, but labels.task is multi_label; set prompt.completion: yes_no",
+        ),
+        (
+            "training: {loss: label_set}\nprediction: {mode: generation}\n",
+            "prediction.mode: with training.loss: label_set no answer is learned that could be written; write scoring",
+        ),
+        ("prompt: {completion: yes_no}\n", "prompt.completion: yes_no asks about each of several labels"),
+        (
+            "labels: {task: multi_label}\nprompt: {completion: yes_no}\ntraining: {loss: tokens}\n",
+            "training.loss: with prompt.completion: yes_no labels are learned by label_set",
+        ),
+        (
+            "labels: {task: multi_label}\nprompt: {completion: yes_no, shots: [{text: a, label: b}]}\n",
+            "prompt.shots: show whole answers, but prompt.completion is yes_no",
+        ),
         ("training: {router_aux_loss_coef: 0.1}\n", "training.router_aux_loss_coef: is not used"),
         ("training: {pad_to_multiple_of: 8}\n", "training.pad_to_multiple_of: is set by the project"),
     ],
@@ -322,6 +344,12 @@ def test_what_works_for_answers_is_not_refused(minimal: Callable[..., LoadedReci
     minimal("decision: {calibration: temperature}\nprediction: {mode: scoring}\n", "kind=sft")
     minimal("labels: {task: multi_label}\ndecision: {fallback: none}\n", "kind=sft")
     minimal("labels: {task: regression}\nprediction: {mode: generation}\n", "kind=sft")
+    minimal("training: {loss: label_set, label_smoothing_factor: 0.1}\n", "kind=sft")
+    minimal(
+        "labels: {task: multi_label}\nprompt: {completion: yes_no}\ndecision: {thresholds: per_label}\n"
+        "training: {class_weights: balanced}\nprediction: {mode: scoring}\n",
+        "kind=sft",
+    )
 
 
 def test_data_keys_that_the_source_may_have_a_use_for_are_not_refused(minimal: Callable[..., LoadedRecipe]) -> None:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from categorize import load_predictor
+from categorize.errors import UserError
 from categorize.methods.registry import METHODS
 from categorize.recipe.command import main
 from categorize.recipe.sections import CausalPredictionSection
@@ -152,6 +153,41 @@ def test_several_labels_are_answered_as_a_list(folder: Path, tiny: Tiny) -> None
     assert metrics["macro"]["f1"] > 0.6
     raw = pq.read_table(folder / "outputs/many/predictions/test.parquet")["raw"].to_pylist()
     assert any("," in answer for answer in raw)
+
+
+def test_a_label_is_learned_among_the_labels_and_scored_as_reported(
+    folder: Path, tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    among: dict[str, Any] = {
+        "prompt": {"system": "Mood of the text:\n{labels}", "completion": "codes"},
+        "training": {"loss": "label_set"},
+    }
+    sft(folder, "one", tiny("qwen2", chat=True), **among)
+    check_learned(folder / "outputs/one", "codes")
+    assert json.loads((folder / "outputs/one/causal.json").read_text())["loss"] == "label_set"
+    with pytest.raises(UserError, match=r"prediction.mode: generation: the run learned labels among each other"):
+        load_predictor(str(folder / "outputs/one"), section=CausalPredictionSection(mode="generation"))
+    dry = [str(folder / "one.yaml"), "--dry-run", "--overwrite"]
+    assert main("run_sft.py", "sft", train, METHODS, dry) == 0
+    assert "among 2 labels, from 1 sequence a row" in capsys.readouterr().out
+
+
+def test_yes_or_no_a_label_gives_probabilities_and_thresholds(folder: Path, tiny: Tiny) -> None:
+    sft(
+        folder, "many", tiny("qwen2", chat=True),
+        data={"columns": {"id": "id", "text": "text", "label": "moods"}},
+        labels={"task": "multi_label", "names": ["good", "bad", {"name": "late", "description": "in the evening"}]},
+        prompt={"completion": "yes_no", "question": "Is it {label}?"},
+        decision={"thresholds": "per_label", "calibration": "temperature"},
+        training={"class_weights": "balanced", "num_train_epochs": 8},
+    )  # fmt: skip
+    predictor, metrics = check_reloaded(folder / "outputs/many")
+    assert metrics["valid_rate"] == 1
+    assert metrics["macro"]["f1"] > 0.8
+    assert predictor.predict_texts(["yyyy zzzz 7", "nnnn .... 9"]).decided == [["good", "late"], ["bad"]]
+    prompt = json.loads((folder / "outputs/many/prompt.json").read_text())
+    assert (prompt["completion"], prompt["question"]) == ("yes_no", "Is it {label}?")
+    assert len(json.loads((folder / "outputs/many/decision_rule.json").read_text())["thresholds"]) == 3
 
 
 def test_a_score_is_answered_as_a_number(folder: Path, tiny: Tiny) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from categorize.labels import Label, LabelSet
@@ -28,16 +29,24 @@ def build_sft_trainer(
     rows: int = ROWS,
     adapter: dict[str, Any] | None = None,
     bits: str | None = None,
+    among_labels: str | None = None,
     **training: Any,
 ) -> Any:
-    """A `LabelSFTTrainer` with plain SGD, so that the gradient is the update; answers cycle through the labels."""
+    """A `LabelSFTTrainer` with plain SGD, so that the gradient is the update; answers cycle through the labels.
+
+    Args:
+        among_labels: learn by the loss on the label set, with this kind of completion.
+    """
     import numpy as np
     import torch
     from trl import SFTConfig
 
+    from categorize.engines.scoring_plan import ScoringPlan
     from categorize.methods.sft.model import load_causal
     from categorize.nn.adapters import add_adapter
+    from categorize.nn.head_output import head_output
     from categorize.recipe.adapter_sections import AdapterSection, QuantizationSection
+    from categorize.training.label_set_loss import LabelSetLoss
     from categorize.training.sft_trainer import LabelSFTTrainer
 
     quantization = QuantizationSection(**{bits: True}) if bits else None
@@ -46,8 +55,15 @@ def build_sft_trainer(
     if adapter is not None:
         torch.manual_seed(0)
         model = add_adapter(model, AdapterSection(**adapter), "CAUSAL_LM", (), activation_checkpointing=False)
-    prompt = PromptFormat(PromptSettings(SYSTEM), LABELS, causal.tokenizer, 400)
-    encoded = [prompt.encode({"text": text}, [LABELS.names[i % 3]]) for i, text in enumerate(texts(rows))]
+    label_set = replace(LABELS, task="multi_label") if among_labels == "yes_no" else LABELS
+    prompt = PromptFormat(PromptSettings(SYSTEM, completion=among_labels or "names"), label_set, causal.tokenizer, 400)
+    gold = [[LABELS.names[i % 3]] for i in range(rows)]
+    encoded = [prompt.encode({"text": text}, one) for text, one in zip(texts(rows), gold, strict=True)]
+    among: dict[str, Any] = {}
+    if among_labels is not None:
+        targets = label_set.encode(gold)
+        loss = LabelSetLoss(ScoringPlan.of(prompt), head_output(label_set))
+        among = {"label_set_loss": loss, "targets": (targets, targets[:5])}
     arguments = SFTConfig(
         output_dir=output,
         per_device_train_batch_size=batch,
@@ -74,7 +90,7 @@ def build_sft_trainer(
             **training,
         },
     )
-    return LabelSFTTrainer(
+    trainer = LabelSFTTrainer(
         model=model,
         args=arguments,
         train_rows=encoded,
@@ -83,4 +99,7 @@ def build_sft_trainer(
         predict=lambda model, rows: [len(row) for row in rows],
         measures=lambda answers: {"sum": float(sum(answers))},
         processing_class=causal.tokenizer,
+        **among,
     )
+    trainer.prompt = prompt
+    return trainer

@@ -4,6 +4,7 @@ weights (QLoRA)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,11 @@ import pyarrow as pa
 from categorize.data.splits import LoadedData
 from categorize.engines.batching import model_inputs
 from categorize.engines.label_scoring import LabelScorer, share_prefix
+from categorize.engines.scoring_plan import ScoringPlan
 from categorize.methods.sft.model import CAUSAL, Causal, align_end, build_causal
 from categorize.methods.sft.predictor import CausalPredictor, prediction_mode
+from categorize.methods.sft.section import learns_among_labels
+from categorize.nn.head_output import head_output
 from categorize.nn.text_tokens import PromptTokens
 from categorize.predictions import Predictions
 from categorize.prompts.tokens import EncodedPrompt, PromptFormat
@@ -25,10 +29,11 @@ from categorize.training.arguments import build_sft_arguments, check_metric
 from categorize.training.costs import preview_lines
 from categorize.training.fit_summary import FitOptions, FitSummary
 from categorize.training.fitting import Prepared, fit_with_trainer
-from categorize.training.inputs import training_inputs
+from categorize.training.inputs import Inputs, training_inputs
 from categorize.training.watching import Read, early_stopping, measures_of_documents
 
 if TYPE_CHECKING:
+    from categorize.training.label_set_loss import LabelSetLoss
     from categorize.training.sft_trainer import Predict
 
 
@@ -44,23 +49,29 @@ def prepare(recipe: SftRecipe, data: LoadedData, checkpoints: Path, options: Fit
 
     from categorize.training.sft_trainer import LabelSFTTrainer
 
-    prediction_mode(recipe.prediction, data.label_set)  # refuses what cannot work before weights are loaded
-    check_metric(recipe.training, data.label_set)
+    label_set, among = data.label_set, learns_among_labels(recipe)
+    prediction_mode(recipe.prediction, label_set, recipe.prompt.completion)  # refuses before weights are loaded
+    check_metric(recipe.training, label_set)
     set_seed(recipe.seed)
     causal = build_causal(recipe, options.trust_remote_code)
     max_length = causal.settings.max_length
-    prompt = PromptFormat.from_section(recipe.prompt, data.label_set, causal.tokenizer, max_length)
+    prompt = PromptFormat.from_section(recipe.prompt, label_set, causal.tokenizer, max_length)
     align_end(causal, prompt)
     inputs = training_inputs(recipe, data, PromptTokens(prompt))
     inputs.announce()
+    loss = label_set_loss(recipe, prompt, inputs) if among else None
     arguments, precision = build_sft_arguments(
         recipe,
         checkpoints=checkpoints,
-        label_set=data.label_set,
-        max_length=max_length,
+        label_set=label_set,
+        max_length=max_length * (len(loss.plan.contexts) if loss is not None else 1),
         has_validation=inputs.validation.num_rows > 0,
     )
     answer, read = answering(causal, prompt, recipe.prediction, arguments)
+    if loss is not None:
+        read = loss.read
+        recomputed = getattr(arguments, "activation_checkpointing", False) or arguments.gradient_checkpointing
+        loss.share_prefix = arguments.world_size == 1 and share_prefix(causal.model) and not recomputed
     trainer = LabelSFTTrainer(
         model=causal.model,
         args=arguments,
@@ -68,15 +79,31 @@ def prepare(recipe: SftRecipe, data: LoadedData, checkpoints: Path, options: Fit
         eval_rows=encode_rows(prompt, inputs.validation),
         weights=inputs.weights,
         predict=answer,
+        label_set_loss=loss,
+        targets=(inputs.targets, label_set.encode_rows(inputs.validation)),
         measures=measures_of_documents(data, inputs.validation, read),
         grouping=recipe.training.length_grouping,
         balance=inputs.balance,
         processing_class=causal.tokenizer,
         callbacks=early_stopping(recipe.training),
     )
+    causal.settings = replace(causal.settings, loss="tokens" if loss is None else "label_set")
     files = {CAUSAL: causal.settings.to_dict(), PROMPT: prompt.to_dict()}
     details = {"prefix_tokens": len(prompt.prefix_ids)}
     return Prepared(trainer, precision.reason, inputs, files, causal.settings.base, max_length, details)
+
+
+def label_set_loss(recipe: SftRecipe, prompt: PromptFormat, inputs: Inputs) -> LabelSetLoss:
+    """What learns labels among each other, read as predicting reads them."""
+    from categorize.training.label_set_loss import LabelSetLoss
+
+    label_set = prompt.label_set
+    output = head_output(
+        label_set,
+        label_smoothing=float(recipe.training.upstream().get("label_smoothing_factor", 0.0)),
+        positive_weight=tuple(inputs.class_weights.values()) if label_set.is_multi_label else None,
+    )
+    return LabelSetLoss(ScoringPlan.of(prompt), output)
 
 
 def encode_rows(prompt: PromptFormat, rows: pa.Table) -> list[EncodedPrompt]:
@@ -118,7 +145,8 @@ def answering(
     def generated(ids: list[str], answers: list[Any]) -> Predictions:
         return prompt.predictions(ids, answers, section.parsing)
 
-    return (score, scored) if prediction_mode(section, prompt.label_set) == "scoring" else (generate, generated)
+    mode = prediction_mode(section, prompt.label_set, prompt.settings.completion)
+    return (score, scored) if mode == "scoring" else (generate, generated)
 
 
 def preview(recipe: SftRecipe, data: LoadedData, options: FitOptions) -> list[str]:
@@ -132,6 +160,20 @@ def preview(recipe: SftRecipe, data: LoadedData, options: FitOptions) -> list[st
             f"shared instruction: {prepared.details['prefix_tokens']} tokens, {shared:.0%} of all tokens",
             "example, no loss on this:",
             *(f"  | {line}" for line in decode(rows[0].prompt_ids).splitlines()),
-            f"loss on these {len(rows[0].completion_ids)} tokens: {decode(rows[0].completion_ids)!r}",
+            *_learned(prepared.trainer, decode),
         ]
         return preview_lines(data, prepared, example)
+
+
+def _learned(trainer: Any, decode: Any) -> list[str]:
+    """What the loss is on of the first row."""
+    loss, answer = trainer.label_set_loss, trainer.train_rows[0].completion_ids
+    if loss is None:
+        return [f"loss on these {len(answer)} tokens: {decode(answer)!r}"]
+    names, plan = loss.output.label_set.names, loss.plan
+    gold = [name for name, value in zip(names, trainer.rows.targets[0], strict=True) if value > 0.5]
+    return [
+        *([f"  | (a label each) {decode(plan.contexts[0])!r}"] if plan.yes_no else []),
+        f"loss on the probability of {', '.join(gold) or 'none'} among {len(names)} labels, from "
+        f"{len(plan.contexts)} sequence{'s' * (len(plan.contexts) > 1)} a row",
+    ]

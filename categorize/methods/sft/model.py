@@ -24,7 +24,13 @@ CAUSAL = "causal.json"
 
 @dataclass(frozen=True)
 class CausalSettings(ModelSettings):
-    """What a tuned causal model needs beside weights; saved as `causal.json`."""
+    """What a tuned causal model needs beside weights; saved as `causal.json`.
+
+    Attributes:
+        loss: what it learned by, `tokens` or `label_set`.
+    """
+
+    loss: str = "tokens"
 
 
 @dataclass

@@ -17,6 +17,7 @@ from categorize.engines.label_scoring import TorchLabelScorer
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.methods.sft.model import Causal
+from categorize.nn.head_output import head_output
 from categorize.nn.text_tokens import PromptTokens
 from categorize.predictions import Predictions, Usage
 from categorize.prompts.tokens import EncodedPrompt, PromptFormat
@@ -26,11 +27,21 @@ if TYPE_CHECKING:
     import torch
 
 
-def prediction_mode(section: CausalPredictionSection, label_set: LabelSet) -> str:
-    """`scoring` or `generation`. Raises UserError where scoring was asked for several labels a row, or for a number."""
-    scorable = label_set.task in ("single_label", "ordinal")
+def prediction_mode(section: CausalPredictionSection, label_set: LabelSet, completion: str = "names") -> str:
+    """`scoring` or `generation`.
+
+    Raises:
+        UserError: scoring was asked for several labels in an answer or a number; generation of a yes or no a label.
+    """
+    yes_no = completion == "yes_no"
+    scorable = yes_no or label_set.task in ("single_label", "ordinal")
     if section.mode == "scoring" and not scorable:
-        raise UserError(f"prediction.mode: scoring chooses one label, the task is {label_set.task}; use generation")
+        others = " or prompt.completion: yes_no" if label_set.is_multi_label else ""
+        raise UserError(
+            f"prediction.mode: scoring chooses one label, the task is {label_set.task}; use generation{others}"
+        )
+    if section.mode == "generation" and yes_no:
+        raise UserError("prediction.mode: with prompt.completion: yes_no labels are scored; use scoring")
     return section.mode or ("scoring" if scorable else "generation")
 
 
@@ -60,7 +71,13 @@ class CausalPredictor:
         self.label_set = prompt.label_set
         self.tokens: TokenCounter = PromptTokens(prompt)
         self.section = section or CausalPredictionSection()
-        self.mode = prediction_mode(self.section, self.label_set)
+        self.mode = prediction_mode(self.section, self.label_set, prompt.settings.completion)
+        if self.mode == "generation" and causal.settings.loss == "label_set":
+            raise UserError(
+                "prediction.mode: generation: the run learned labels among each other (training.loss: label_set), not "
+                "to write an answer and end it; use scoring"
+            )
+        self.output = head_output(self.label_set)
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if causal.settings.quantization is None:
             causal.model.to(self.device)
@@ -68,8 +85,6 @@ class CausalPredictor:
 
     def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
         """Predictions of each record batch; equal rows are computed once."""
-        from scipy.special import softmax
-
         for batch in batches:
             start = time.perf_counter()
             inputs, inverse = distinct_inputs(model_inputs(batch, self.prompt), self.prompt)
@@ -78,9 +93,9 @@ class CausalPredictor:
             truncated = sum(rows[i].truncated for i in inverse)
             tokens = sum(len(row.prompt_ids) for row in rows)
             if self.mode == "scoring":
-                probabilities = softmax(self.engine.outputs(rows), axis=1)[inverse]
+                scores = self.engine.outputs(rows)[inverse]
                 usage = Usage(len(ids), tokens, 0, truncated, time.perf_counter() - start)
-                yield Predictions(ids, probabilities=probabilities, usage=usage)
+                yield self.output.predictions(ids, scores, usage)
                 continue
             answers, generated = self.generate(rows)
             usage = Usage(len(ids), tokens, generated, truncated, time.perf_counter() - start)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from categorize.recipe.section import DType, PositiveInt, Section
+from categorize.recipe.sections import SftRecipe
 from categorize.recipe.written import WrittenRecipe
 
 
@@ -26,20 +27,39 @@ class CausalModel(Section):
     )
 
 
+def learns_among_labels(recipe: SftRecipe) -> bool:
+    """Whether the loss is on the label among the labels, rather than on the answer's tokens."""
+    return recipe.training.loss == "label_set" or recipe.prompt.completion == "yes_no"
+
+
 def check_answers(recipe: WrittenRecipe) -> None:
     """Notes keys that do nothing, or cannot work, with a model that writes its answers."""
-    if recipe.value("training.label_smoothing_factor"):
+    task, completion = recipe.value("labels.task", "single_label"), recipe.value("prompt.completion")
+    loss, yes_no = recipe.value("training.loss"), completion == "yes_no"
+    several = (task == "multi_label" and not yes_no) or task == "regression"
+    among = yes_no or (loss == "label_set" and not several)
+    if yes_no and loss == "tokens":
+        recipe.refuse("training.loss", "with prompt.completion: yes_no labels are learned by label_set; remove it")
+    if yes_no and recipe.value("prompt.shots"):
+        recipe.refuse("prompt.shots", "show whole answers, but prompt.completion is yes_no; remove them")
+    if loss == "label_set" and several:
+        way_out = "set prompt.completion: yes_no" if task == "multi_label" else "remove it"
+        recipe.refuse("training.loss", f"label_set learns one label, but labels.task is {task}; {way_out}")
+    if recipe.value("training.label_smoothing_factor") and not among:
         recipe.refuse(
             "training.label_smoothing_factor",
-            "smooths a head's labels; answers are learned as they are; remove it",
+            "smooths a head's labels; answers are learned as they are; remove it, or set training.loss: label_set",
         )
-    task = recipe.value("labels.task", "single_label")
-    if task == "multi_label" and recipe.value("training.class_weights"):
+    if several and task == "multi_label" and recipe.value("training.class_weights"):
         recipe.refuse("training.class_weights", "a row of several labels has no single one that weighs it; remove it")
-    several = task in ("multi_label", "regression")
-    if several and recipe.value("prediction.mode") == "scoring":
-        recipe.refuse("prediction.mode", f"scoring chooses one label, but labels.task is {task}; write generation")
-    elif several or recipe.value("prediction.mode") == "generation":
+    mode = recipe.value("prediction.mode")
+    if several and mode == "scoring":
+        way_out = "write generation, or prompt.completion: yes_no" if task == "multi_label" else "write generation"
+        recipe.refuse("prediction.mode", f"scoring chooses one label, but labels.task is {task}; {way_out}")
+    elif among and mode == "generation":
+        what = "prompt.completion: yes_no" if yes_no else "training.loss: label_set"
+        recipe.refuse("prediction.mode", f"with {what} no answer is learned that could be written; write scoring")
+    elif several or mode == "generation":
         for key, nothing in (("thresholds", None), ("fallback", "none"), ("calibration", "none"), ("hierarchy", None)):
             if recipe.holds(f"decision.{key}") and recipe.value(f"decision.{key}") != nothing and task != "regression":
                 recipe.refuse(f"decision.{key}", "works on probabilities, which generated answers lack; remove it")
