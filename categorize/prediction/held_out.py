@@ -7,6 +7,7 @@ from typing import Any
 from categorize.data.splits import LoadedData
 from categorize.metrics.decision import DecisionRule
 from categorize.metrics.measures import measure, measure_unseen_texts
+from categorize.metrics.thresholds import swept
 from categorize.prediction.predictor import SegmentPredictions, TrainedPredictor
 from categorize.prediction.tables import likeness_of_documents, predictions_table, write_predictions
 from categorize.recipe.sections import TrainedRecipe
@@ -41,6 +42,8 @@ def write_predicted(
         seen = likeness_of_documents(data.splits[name], data.splits.train_overlap(name))
         if (unseen := measure_unseen_texts(data.label_set, gold, decided, seen)) is not None:
             metrics[name]["unseen"] = unseen
+        if name == "test" and (best := swept(data.label_set, gold, decided)) is not None:
+            metrics[name]["macro_f1_swept_on_test"] = best
         table = predictions_table(rows, decided, recipe.data.columns.keep, seen)
         with disk_errors(writer.path):
             write_predictions(writer.stage(f"predictions/{name}.parquet"), table)
