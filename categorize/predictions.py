@@ -37,6 +37,7 @@ class Predictions:
         ids: row ids, n of them.
         probabilities: float [n, labels] in label-set order, or None where the predictor has none. NaN: not scored.
         score: float [n] of a regression, else None.
+        auxiliary: further scores [n] of a regression by name, which it learned beside that one; else None.
         decided: label names of each row, or None before a decision rule was applied.
         valid: bool [n]; False where no label or number could be read from the model's answer.
         raw: generated text of each row, or None.
@@ -50,6 +51,7 @@ class Predictions:
     valid: BoolArray | None = None
     raw: Sequence[str | None] | None = None
     usage: Usage = field(default_factory=Usage)
+    auxiliary: dict[str, FloatArray] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -79,6 +81,7 @@ class Predictions:
 
         return replace(
             self,
+            auxiliary=None if self.auxiliary is None else {name: one[at] for name, one in self.auxiliary.items()},
             **{
                 name: pick(getattr(self, name)) for name in ("ids", "probabilities", "score", "decided", "valid", "raw")
             },
@@ -101,4 +104,7 @@ class Predictions:
             return [value for column in columns for value in column]
 
         names = ("ids", "probabilities", "score", "decided", "valid", "raw")
-        return cls(**{name: join(name) for name in names}, usage=sum((block.usage for block in parts), Usage()))
+        further = [block.auxiliary or {} for block in filled]
+        auxiliary = {name: np.concatenate([one[name] for one in further]) for name in further[0]}
+        usage = sum((block.usage for block in parts), Usage())
+        return cls(**{name: join(name) for name in names}, usage=usage, auxiliary=auxiliary or None)

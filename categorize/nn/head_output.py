@@ -27,6 +27,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Auxiliary:
+    """A further score that a regression learns: its name, its weight in the loss beside the first one's 1, and the mean
+    and standard deviation by which it is scaled."""
+
+    name: str
+    weight: float = 1.0
+    mean: float = 0.0
+    std: float = 1.0
+
+
+@dataclass(frozen=True)
 class Output(ABC):
     """The outputs of a head for a label set. A task is a subclass and a line in `OUTPUTS`, a
     loss with outputs of its own one in `OF_LOSS`.
@@ -38,6 +49,7 @@ class Output(ABC):
         positive_weight: float [labels] for the positive side of a multi-label loss, or None.
         adjustment: float [labels] that is added to the logits in the loss alone, or None.
         mean, std: targets are learned as `(target - mean) / std`.
+        auxiliary: further scores of a regression.
     """
 
     problem_type: ClassVar[str]  # by transformers' name, for the config of the model
@@ -49,6 +61,7 @@ class Output(ABC):
     adjustment: tuple[float, ...] | None = None
     mean: float = 0.0
     std: float = 1.0
+    auxiliary: tuple[Auxiliary, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -175,17 +188,37 @@ class MultiLabelOutput(Output):
 
 
 class RegressionOutput(Output):
-    """A score, learned on standardised targets."""
+    """A score, and further ones beside it, learned on standardised targets."""
 
     problem_type = "regression"
 
+    @property
+    def names(self) -> list[str]:
+        """The scores."""
+        return [*self.label_set.names, *(one.name for one in self.auxiliary)]
+
     def row_losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Squared error or its kin."""
-        return error_loss(logits[:, 0] - targets[:, 0], self.objective)
+        """Squared error or its kin, summed over scores by their weights; a NaN target of a further score is unknown."""
+        import torch
+
+        losses = error_loss(torch.where(targets.isnan(), 0.0, logits - targets), self.objective)
+        return losses @ losses.new_tensor([1.0, *(one.weight for one in self.auxiliary)])
+
+    def scaled(self, targets: FloatArray) -> FloatArray:
+        """Targets as they are learned, [rows, scores]."""
+        mean, std = self._scale(targets.shape[1])
+        return (targets - mean) / std
 
     def read(self, logits: FloatArray) -> dict[str, Any]:
-        """The score, in the units of the data."""
-        return {"score": logits[:, 0] * self.std + self.mean}
+        """The scores, in the units of the data."""
+        mean, std = self._scale(self.width)
+        scores = logits * std + mean
+        further = {one.name: scores[:, i] for i, one in enumerate(self.auxiliary, start=1)}
+        return {"score": scores[:, 0], "auxiliary": further or None}
+
+    def _scale(self, width: int) -> tuple[FloatArray, FloatArray]:
+        scales = [(self.mean, self.std), *((one.mean, one.std) for one in self.auxiliary)]
+        return np.array(scales[:width])[:, 0], np.array(scales[:width])[:, 1]
 
 
 OUTPUTS: dict[str, type[Output]] = {

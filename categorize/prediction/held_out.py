@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
+from categorize.data.auxiliary import auxiliary_scores
 from categorize.data.splits import LoadedData
+from categorize.labels import LabelSet
 from categorize.metrics.decision import DecisionRule
 from categorize.metrics.measures import measure, measure_unseen_texts
+from categorize.metrics.scores import regression_scores
 from categorize.metrics.thresholds import swept
 from categorize.prediction.predictor import SegmentPredictions, TrainedPredictor
 from categorize.prediction.tables import likeness_of_documents, predictions_table, write_predictions
+from categorize.predictions import FloatArray
 from categorize.recipe.sections import TrainedRecipe
 from categorize.runs.folder import METRICS, RunWriter
 from categorize.writing import disk_errors
@@ -39,6 +46,8 @@ def write_predicted(
         decided = segments.decide(rule)
         gold = data.label_set.encode_rows(rows)
         metrics[name] = measure(data.label_set, gold, decided)
+        if decided.auxiliary is not None:
+            metrics[name]["auxiliary"] = _auxiliary(data.label_set, rows, decided.auxiliary)
         seen = likeness_of_documents(data.splits[name], data.splits.train_overlap(name))
         if (unseen := measure_unseen_texts(data.label_set, gold, decided, seen)) is not None:
             metrics[name]["unseen"] = unseen
@@ -49,3 +58,14 @@ def write_predicted(
             write_predictions(writer.stage(f"predictions/{name}.parquet"), table)
     writer.write_json(METRICS, metrics)
     return metrics
+
+
+def _auxiliary(label_set: LabelSet, rows: pa.Table, scores: dict[str, FloatArray]) -> dict[str, Any]:
+    """Measures of each further score on the rows that have it, as a regression's."""
+    measured = {}
+    for name, predicted in scores.items():
+        gold = auxiliary_scores(rows, [name], label_set)[:, 0]
+        known = ~np.isnan(gold)
+        found = regression_scores(gold[known], predicted[known]) if known.any() else {}
+        measured[name] = {"rows": int(known.sum()), **found}
+    return measured

@@ -254,7 +254,14 @@ def _balance(recipe: WrittenRecipe) -> None:
 
 
 def _loss(recipe: WrittenRecipe) -> None:
-    """A loss that is for other tasks, or beside what it cannot go with."""
+    """A loss that is for other tasks, or beside what it cannot go with; outputs that the method has no place for."""
+    own_outputs = recipe.method is None or recipe.method.own_outputs
+    without = f"which model.method {getattr(recipe.method, 'name', None)} does not have; use head"
+    if recipe.holds("training.auxiliary"):
+        if recipe.value("labels.task") != "regression":
+            recipe.refuse("training.auxiliary", "is for scores; remove it, or set labels.task: regression")
+        elif not own_outputs:
+            recipe.refuse("training.auxiliary", f"needs outputs for further scores, {without}")
     choice = recipe.value("training.loss")
     name = choice.get("type") if isinstance(choice, dict) else choice
     task = recipe.value("labels.task", "single_label")
@@ -265,6 +272,8 @@ def _loss(recipe: WrittenRecipe) -> None:
         fitting = join([other for other, one in LOSSES.items() if task in one.tasks])
         recipe.refuse("training.loss", f"{name} is for {join(loss.tasks)}, but labels.task is {task}; write {fitting}")
         return
+    if name in ("corn", "cumulative_link") and not own_outputs:
+        recipe.refuse("training.loss", f"{name} needs outputs that are not the labels, {without}")
     if recipe.value("training.label_smoothing_factor") and not loss.smooths:
         fitting = join([other for other, one in LOSSES.items() if one.smooths and task in one.tasks])
         recipe.refuse("training.label_smoothing_factor", f"does nothing with loss {name}; remove it, or use {fitting}")

@@ -194,6 +194,11 @@ class TrainingSection(StepsSection):
         description="Loss of the head, by name or as a mapping with `type`; by default cross_entropy, mse for a "
         "regression.",
     )
+    auxiliary: dict[str, PositiveFloat] | None = Field(
+        None,
+        description="Columns of further scores that a regression learns beside its own, each with its weight in the "
+        "loss: {arousal: 0.5}.",
+    )
 
 
 class SftTrainingSection(StepsSection):

@@ -27,6 +27,8 @@ class RecipeMethod:
             without the key is this method's.
         uses: sections beside `model` that the method reads (adapter, prompt, quantization, training), or single keys of
             one (`training.balance`). What it does not read is refused.
+        own_outputs: whether its head may have outputs that are not the labels: of the losses of ordered labels, and of
+            `training.auxiliary`.
         unit: what it predicts from: each `row` by itself, or a whole `document`.
         joins_segments: whether it reads documents in the segments that `data.segments` cuts, and makes one prediction
             of them by itself; other methods of documents never get them cut.
@@ -37,6 +39,7 @@ class RecipeMethod:
     kind: ClassVar[str]
     section: ClassVar[type[Section]]
     uses: ClassVar[tuple[str, ...]] = ()
+    own_outputs: ClassVar[bool] = False
     unit: ClassVar[str] = "row"
     joins_segments: ClassVar[bool] = False
     checks: ClassVar[tuple[Callable[[WrittenRecipe], None], ...]] = ()

@@ -27,6 +27,8 @@ def summary_lines(path: Path, manifest: dict[str, Any], metrics: dict[str, Any])
         )
         if (unseen := measured.get("unseen")) and unseen["rows"]:
             lines.append(f"{'':<10} {unseen['rows']:>7,} rows  whose text is not in train:  {values(unseen)}")
+        for name, score in measured.get("auxiliary", {}).items():
+            lines.append(f"{'':<10} {score['rows']:>7,} rows  of auxiliary {name}:  {values(flat(score))}")
         if best := measured.get("macro_f1_swept_on_test"):
             lines.append(
                 f"{'':<10} macro_f1 {best['per_label']:.4f} with thresholds swept on test ({best['global']:.4f} with "

@@ -35,7 +35,14 @@ def aggregate_predictions(how: str, predictions: Predictions, rows: pa.Table, *,
     if predictions.score is not None:
         known = np.where(predictions.is_valid, predictions.score, np.nan)
         score = aggregate_scores(how, known, of_row, len(names), lengths)
-    return _of_documents(predictions, names, of_row, probabilities, score, None)
+    auxiliary = None
+    if predictions.auxiliary is not None:
+        auxiliary = {
+            name: aggregate_scores(how, np.where(predictions.is_valid, one, np.nan), of_row, len(names), lengths)
+            for name, one in predictions.auxiliary.items()
+        }
+    documents = _of_documents(predictions, names, of_row, probabilities, score, None)
+    return replace(documents, auxiliary=auxiliary)
 
 
 def vote_predictions(

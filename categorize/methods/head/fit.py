@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from categorize.data.auxiliary import auxiliary_scores
 from categorize.data.splits import LoadedData
 from categorize.engines.batching import model_inputs
-from categorize.methods.head.model import HeadKind, build_head
+from categorize.errors import UserError
+from categorize.methods.head.model import HeadKind, HeadSettings, build_head
 from categorize.methods.head.predictor import encode_texts
 from categorize.methods.head.section import HeadKeys
 from categorize.nn.text_tokens import text_tokens
@@ -55,6 +57,9 @@ def prepare(
     section, label_set = recipe.model, data.label_set
     assert isinstance(section, HeadKeys)
     check_metric(recipe.training, label_set)
+    names = list(recipe.training.auxiliary or {})
+    for split in ("train", "validation", "test"):  # before a model is loaded
+        auxiliary_scores(data.splits[split], names, label_set)
     set_seed(recipe.seed)
     head = build_head(recipe, label_set, options.trust_remote_code, kind)
     max_length = head.settings.max_length
@@ -65,9 +70,10 @@ def prepare(
     if head.note:
         print0(f"  {head.note}")
     inputs.announce()
+    targets = inputs.targets
     if label_set.is_regression:
-        mean, std = float(inputs.targets.mean()), float(inputs.targets.std())
-        head.settings = replace(head.settings, target_mean=mean, target_std=std if std > 0 else 1.0)
+        targets = np.hstack([targets, auxiliary_scores(inputs.train, names, label_set)])
+        head.settings = scaled_to(head.settings, targets)
     output = head.output(
         label_set,
         objective=loss_of(recipe.training.loss, label_set.task),
@@ -81,7 +87,10 @@ def prepare(
 
     held_out, validation = None, inputs.validation
     if validation.num_rows:
-        held_out = encode(validation, label_set.encode_rows(validation), np.ones(validation.num_rows))
+        gold = label_set.encode_rows(validation)
+        if label_set.is_regression:
+            gold = np.hstack([gold, auxiliary_scores(validation, names, label_set)])
+        held_out = encode(validation, gold, np.ones(validation.num_rows))
     arguments, precision = build_arguments(
         recipe.training,
         checkpoints=checkpoints,
@@ -94,7 +103,7 @@ def prepare(
     trainer = HeadTrainer(
         model=head.model,
         args=arguments,
-        train_dataset=encode(inputs.train, inputs.targets, inputs.weights),
+        train_dataset=encode(inputs.train, targets, inputs.weights),
         eval_dataset=held_out,
         processing_class=head.tokenizer,
         callbacks=early_stopping(recipe.training),
@@ -108,6 +117,25 @@ def prepare(
     files = {head.kind.file: head.settings.to_dict(), **({} if prompt is None else {PROMPT: prompt.to_dict()})}
     details = {"head": head.note} if head.note else {}
     return Prepared(trainer, precision.reason, inputs, files, head.settings.base, max_length, details)
+
+
+def scaled_to(settings: HeadSettings, targets: FloatArray) -> HeadSettings:
+    """Settings that scale scores to a mean of 0 and a deviation of 1 over these rows, [rows, scores]; of further scores
+    over those that are known.
+
+    Raises:
+        UserError: a further score that no training row has.
+    """
+    scales = []
+    for column, name in zip(targets.T, ["", *(one["name"] for one in settings.auxiliary)], strict=True):
+        known = column[~np.isnan(column)]
+        if name and not len(known):
+            raise UserError(f"training.auxiliary: no training row has a number in column {name!r}; remove it")
+        scales.append((float(known.mean()), float(known.std()) or 1.0))
+    (mean, std), *others = scales
+    pairs = zip(settings.auxiliary, others, strict=True)
+    further = [{**one, "mean": of_one[0], "std": of_one[1]} for one, of_one in pairs]
+    return replace(settings, target_mean=mean, target_std=std, auxiliary=further)
 
 
 def preview(recipe: SeqclsRecipe, data: LoadedData, options: FitOptions, kind: HeadKind | None = None) -> list[str]:

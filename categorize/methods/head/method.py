@@ -31,6 +31,7 @@ class HeadMethod(Method):
     kind = "seqcls"
     section: ClassVar[type[Section]] = HeadModel
     uses = ("adapter", "prompt", "quantization", "training")
+    own_outputs = True
     files = ("head.json", "prompt.json")
     card = CardFacts("transformers")
 

@@ -4,7 +4,7 @@ folder."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from categorize.labels import LabelSet
 from categorize.methods.head.section import HeadKeys
 from categorize.nn.adapters import add_adapter
 from categorize.nn.dropout import set_head_dropout
-from categorize.nn.head_output import Output, head_output
+from categorize.nn.head_output import Auxiliary, Output, head_output
 from categorize.nn.outputs import Outputs, config_names, follow_labels
 from categorize.nn.pooling import pool_by_mean, pool_last_token
 from categorize.nn.precision import resolve_dtype
@@ -39,6 +39,7 @@ class HeadSettings(ModelSettings):
         target_mean, target_std: a regression predicts `mean + std * output`.
         pooling: what the head reads, `mean` or `default`, see `nn.pooling`.
         loss: name of the loss, which decides what the outputs mean; None: the task's usual one.
+        auxiliary: `Auxiliary` scores of a regression, as plain data.
     """
 
     head_modules: list[str] = field(default_factory=list)
@@ -46,11 +47,14 @@ class HeadSettings(ModelSettings):
     target_std: float = 1.0
     pooling: str = "default"
     loss: str | None = None
+    auxiliary: list[dict[str, Any]] = field(default_factory=list)
 
     def output(self, label_set: LabelSet, make: Callable[..., Output] = head_output, **options: Any) -> Output:
         """What the head gives, scaled as its targets were in training; `make` and its options are those of
         `head_output`."""
         options = {"objective": loss_of(self.loss, label_set.task), **options}
+        if self.auxiliary:
+            options["auxiliary"] = tuple(Auxiliary(**one) for one in self.auxiliary)
         return make(label_set, mean=self.target_mean, std=self.target_std, **options)
 
 
@@ -111,6 +115,7 @@ def build_head(
     assert isinstance(section, HeadKeys)
     training = recipe.training.upstream()
     loss = loss_of(recipe.training.loss, label_set.task)
+    auxiliary = tuple(Auxiliary(name, weight) for name, weight in (recipe.training.auxiliary or {}).items())
     whole = recipe.adapter is None and recipe.quantization is None and not section.freeze
     dtype = resolve_dtype(section.dtype, whole)
     loaded = load_sequence_classifier(
@@ -121,7 +126,7 @@ def build_head(
         attn_implementation=section.attn_implementation,
         quantization=recipe.quantization,
         pooling=section.pooling,
-        output=kind.output(label_set, objective=loss),
+        output=kind.output(label_set, objective=loss, **({"auxiliary": auxiliary} if auxiliary else {})),
         trust_remote_code=trust_remote_code,
     )
     model, tokenizer, heads = loaded.model, loaded.tokenizer, loaded.head_modules
@@ -134,6 +139,7 @@ def build_head(
         quantization=recipe.quantization.upstream() if recipe.quantization else None,
         pooling=section.pooling,
         loss=loss.type,
+        auxiliary=[asdict(one) for one in auxiliary],
     )
     if section.dropout is not None:
         set_head_dropout(model, section.dropout, OUTPUT_MODULES)
