@@ -25,6 +25,7 @@ from categorize.recipe.load import load_recipe
 from tests.session.collections import write_recipe
 
 Tiny = Callable[..., Path]
+NGRAMS = {"name_or_path": None, "features": {"type": "tfidf", "word_ngrams": [1, 1], "char_ngrams": None}, "svd": 8}
 FILLER = ("text", "label", "fine", "movie")
 
 
@@ -104,8 +105,13 @@ def test_long_documents_are_trained_on_reloaded_and_explained(folder: Path, tiny
             "labels": {"task": "regression", "names": None},
             "data": {"columns": {"id": "id", "text": "text", "label": "score"}},
         },
+        {
+            "model": {**NGRAMS, "aggregator": {"type": "logsumexp"}},
+            "data": {"segments": {"by": "turns"}},
+            "training": {"learning_rate": 1e-3},
+        },
     ],
-    ids=["turns", "lora", "multi_label", "regression"],
+    ids=["turns", "lora", "multi_label", "regression", "n-grams"],
 )
 def test_a_reloaded_run_predicts_what_it_predicted_in_training(
     folder: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, sections: dict[str, Any]
@@ -231,6 +237,16 @@ def test_rows_of_a_document_that_stand_apart_are_its_chunks() -> None:
             {"model": {"aggregator": {"type": "label_attention"}}, "labels": {"task": "regression", "names": None}},
             "model.aggregator.type: label_attention is for labels, but labels.task is regression; write attention",
         ),
+        ({"model": {"name_or_path": None}}, "model: names no encoder; write name_or_path, or features for fixed ones"),
+        (
+            {"model": {**NGRAMS, "svd": None}},
+            "model.features: n-grams are too many for the aggregator; write model.svd",
+        ),
+        ({"model": {"svd": 8}}, "model.svd: reduces model.features, which are not there; remove it"),
+        (
+            {"model": {**NGRAMS, "pooling": "cls"}, "adapter": {"type": "lora"}},
+            "model.pooling: is for an encoder that is trained, but model.features are fixed; remove one of them",
+        ),
         ({"model": {"keep": "spread"}}, "model.keep: does nothing without model.max_chunks; remove it"),
         ({"adapter": {"type": "prefix"}}, "adapter.type: prefix does not fit model.method chunks; write one of lora"),
         ({"adapter": {"type": "lora"}, "quantization": {"load_in_4bit": True}}, "quantization: is not read by"),
@@ -250,3 +266,24 @@ def test_weights_of_chunks_are_those_of_an_aggregator_that_has_some(folder: Path
     assert run(recipe(folder, tiny, model={"aggregator": {"type": "lstm"}}, training=training)) == 0
     with pytest.raises(UserError, match="its aggregator does not weigh chunks; train one with"):
         chunk_weights(load_predictor("outputs/long"), "good")
+
+
+def test_vectors_of_an_encoder_are_computed_once_and_kept(
+    folder: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from categorize.features.encoder import EncoderFeaturizer
+
+    features = {"type": "encoder", "name_or_path": str(tiny("bert")), "cache_dir": str(folder / "kept")}
+    model = {"name_or_path": None, "features": features}
+    assert run(recipe(folder, tiny, "first", model=model, training={"num_train_epochs": 1})) == 0
+
+    def again(*_: Any) -> Any:
+        raise AssertionError("embedded again")
+
+    monkeypatch.setattr(EncoderFeaturizer, "embed", again)
+    assert run(recipe(folder, tiny, "second", model=model, training={"num_train_epochs": 1})) == 0
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    first, second = (load_predictor(f"outputs/{name}").predict_texts(texts(folder)[:4]) for name in ("first", "second"))
+    assert first.probabilities is not None and second.probabilities is not None
+    assert np.array_equal(first.probabilities, second.probabilities)

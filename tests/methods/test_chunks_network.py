@@ -15,6 +15,7 @@ from categorize.methods.chunks.model import load_encoder
 
 Tiny = Callable[..., Path]
 KINDS = ("attention", "label_attention", "mean", "max", "mlp", "lstm", "transformer")
+ALL_KINDS = (*KINDS, "logsumexp")  # which joins logits, not vectors
 ORDERED = ("lstm", "transformer")
 SIZES = (3, 1, 6, 2)  # chunks of each document
 LABELS = LabelSet("multi_label", tuple(Label(name) for name in "abc"))
@@ -113,13 +114,27 @@ def batch(pad: int, at: list[int]) -> dict[str, torch.Tensor]:
     }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_padding_of_chunks_and_of_documents_changes_no_logit(tiny: Tiny, kind: str) -> None:
     model = network(tiny, kind=kind).model.eval()
     pad = model.config.pad_token_id
     together = model(**batch(pad, [0, 1, 2, 3])).logits
     alone = torch.cat([model(**batch(pad, [i])).logits for i in range(4)])
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-6)
+
+
+def test_logits_of_chunks_are_joined_as_scipy_joins_them(tiny: Tiny) -> None:
+    from scipy.special import logsumexp, softmax
+
+    model = network(tiny, kind="logsumexp").model.eval()
+    inputs = batch(model.config.pad_token_id, [2])
+    with torch.no_grad():
+        vectors = model.chunks(inputs["input_ids"], inputs["attention_mask"])
+        # a document of one chunk has that chunk's logits
+        each = torch.cat([model.documents(one.unsqueeze(0), torch.tensor([0])) for one in vectors]).numpy()
+        assert model(**inputs).logits[0].numpy() == pytest.approx(logsumexp(each, axis=0), abs=1e-6)
+        shares = model.weights(vectors, inputs["document"])[0].numpy()
+    assert pytest.approx(softmax(each, axis=0), abs=1e-6) == shares.T
 
 
 def test_chunks_read_in_several_passes_give_the_same_logits_and_gradients(tiny: Tiny) -> None:

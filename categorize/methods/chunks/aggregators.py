@@ -1,8 +1,8 @@
 """What makes one vector of the chunk vectors of a document, or one for each label.
 
 All read chunk vectors [documents, chunks, size] with `mask` [documents, chunks], True where there is a chunk, and give
-[documents, width], or [documents, labels, width]: what stands at masked places does not change them. Those that weigh
-chunks tell how, `weights` [documents, chunks] or [documents, labels, chunks].
+[documents, width], or [documents, labels, width]; `LogSumExp` joins logits of chunks instead. What stands at masked
+places changes nothing. Those that weigh chunks tell how, `weights` [documents, chunks] or [documents, labels, chunks].
 """
 
 from __future__ import annotations
@@ -87,6 +87,25 @@ class Mlp(nn.Module):
         return joined
 
 
+class LogSumExp(nn.Module):
+    """Each chunk has logits of its own, from what a network makes of it, and the document's are their logarithm of the
+    sum of exponentials: one chunk suffices for a label (Ramon and De Raedt, 2000, Multi Instance Neural Networks)."""
+
+    def __init__(self, size: int, hidden: int, layers: int) -> None:
+        super().__init__()
+        self.network = Mlp(size, hidden, layers).network
+        self.width = hidden
+
+    def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """[documents, chunks, hidden]; what logits of chunks are made of."""
+        made: Tensor = self.network(vectors)
+        return made
+
+    def join(self, logits: Tensor, mask: Tensor) -> Tensor:
+        """[documents, labels] of the chunks' logits."""
+        return logits.masked_fill(~mask.unsqueeze(-1), -torch.inf).logsumexp(1)
+
+
 class Lstm(nn.Module):
     """The last states of an LSTM in either direction (Pappagari et al., 2019, Hierarchical Transformers for Long
     Document Classification)."""
@@ -140,4 +159,5 @@ def build_aggregator(kind: str, size: int, hidden: int | None, layers: int, labe
         return Attention(size, half, labels if kind == "label_attention" else None)
     if kind == "transformer":
         return Transformer(size, hidden or 2 * size, layers)
-    return Mlp(size, half, layers) if kind == "mlp" else Lstm(size, half, layers)
+    kinds = {"mlp": Mlp, "logsumexp": LogSumExp, "lstm": Lstm}
+    return kinds[kind](size, half, layers)

@@ -50,7 +50,7 @@ def chunk_weights(predictor: TrainedPredictor, text: str) -> ChunkWeights:
         )
     rows = predictor.input_spec.expand(predictor.input_spec.rows_from_texts([text]), inner.tokens)
     documents = inner.documents(rows)
-    _, vectors = inner.vectors(documents)
+    vectors, _ = inner.vectors(documents)
     ((_, part, document),) = grouped_chunks(documents)
     weights = inner.run(network.weights, vectors[part], document)[0]
     return ChunkWeights([documents.texts[i] for i in part], np.ascontiguousarray(weights.T))

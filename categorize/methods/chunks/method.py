@@ -29,6 +29,14 @@ class ChunksMethod(Method):
     checks = (check_chunks,)
     files = ("chunks.json",)
 
+    def check_sources(self, recipe: SeqclsRecipe) -> None:
+        """Raises UserError where a model or a package of the features is missing."""
+        from categorize.features.build import build_featurizer
+
+        assert isinstance(recipe.model, ChunksModel)
+        if recipe.model.features is not None:
+            build_featurizer(recipe.model.features, recipe.prediction)  # type: ignore[arg-type]
+
     def fit(self, recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
         """Train, and write the network or its adapter, tokenizer and settings into the run."""
         from categorize.methods.chunks.fit import fit
@@ -50,10 +58,12 @@ class ChunksMethod(Method):
     ) -> Predictor:
         """The predictor of a run that this method wrote."""
         from categorize.labels import LabelSet
+        from categorize.methods.chunks.features import ChunkFeatures
         from categorize.methods.chunks.model import CHUNKS, ChunkSettings, load_trained_chunks
         from categorize.methods.chunks.predictor import ChunksPredictor
 
         label_set = LabelSet.load(run.path / LABEL_SET)
         settings = ChunkSettings(**run.read_json(CHUNKS))
         chunks = load_trained_chunks(str(run.weights), label_set, settings, base, trust_remote_code)
-        return ChunksPredictor(chunks, label_set, section)
+        features = ChunkFeatures.load(run, section, base, trust_remote_code) if settings.features else None
+        return ChunksPredictor(chunks, label_set, section, features)

@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from categorize.data.segments.tokens import TokenCounter
 from categorize.errors import UserError
 from categorize.labels import LabelSet
+from categorize.methods.chunks.features import Words
 from categorize.methods.chunks.section import ChunksModel
 from categorize.nn.adapters import add_adapter
 from categorize.nn.head_output import Output, head_output
 from categorize.nn.precision import resolve_dtype
 from categorize.nn.pretrained import ModelSettings, load_pretrained, load_trained
+from categorize.nn.text_tokens import text_tokens
 from categorize.nn.tokenizer import clamp_length, load_tokenizer, loading
 from categorize.recipe.sections import SeqclsRecipe
 
@@ -32,27 +35,36 @@ class ChunkSettings(ModelSettings):
     Attributes:
         network: keys of `ChunksConfig` beside the encoder's config.
         max_chunks, keep: which chunks of a document are read.
+        features: whether the network reads fixed vectors instead of tokens; `max_length` is then in words.
         target_mean, target_std: a regression predicts `mean + std * output`.
     """
 
     network: dict[str, Any] = field(default_factory=dict)
     max_chunks: int | None = None
     keep: str = "first"
+    features: bool = False
     target_mean: float = 0.0
     target_std: float = 1.0
 
 
 @dataclass
 class Chunks:
-    """The network, perhaps within an adapter, its tokenizer and its settings."""
+    """The network, perhaps within an adapter, its tokenizer where it reads tokens, and its settings."""
 
     model: Any
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: PreTrainedTokenizerBase | None
     settings: ChunkSettings
 
     def output(self, label_set: LabelSet, **options: Any) -> Output:
         """What the network gives, scaled as its targets were in training; options are `Output`'s."""
         return head_output(label_set, mean=self.settings.target_mean, std=self.settings.target_std, **options)
+
+    @property
+    def counter(self) -> TokenCounter:
+        """What chunks are counted by."""
+        if self.tokenizer is None:
+            return Words(self.settings.max_length)
+        return text_tokens(self.tokenizer, self.settings.max_length)
 
     @property
     def network(self) -> ChunkClassifier:
@@ -69,7 +81,7 @@ def build_chunks(recipe: SeqclsRecipe, label_set: LabelSet, trust_remote_code: b
         UserError: the model is missing or cannot be an encoder of chunks, or the adapter does not fit it.
     """
     section = recipe.model
-    assert isinstance(section, ChunksModel)
+    assert isinstance(section, ChunksModel) and section.name_or_path is not None
     network = {
         "pooling": section.pooling,
         "aggregator": section.aggregator.model_dump(),
@@ -100,6 +112,27 @@ def build_chunks(recipe: SeqclsRecipe, label_set: LabelSet, trust_remote_code: b
     return Chunks(model, chunks.tokenizer, settings)
 
 
+def build_on_vectors(section: ChunksModel, label_set: LabelSet, size: int) -> Chunks:
+    """A network of the recipe's aggregator and an output layer, on chunk vectors of this size."""
+    from categorize.methods.chunks.network import ChunkClassifier, ChunksConfig
+
+    aggregator = section.aggregator.model_dump()
+    model = ChunkClassifier(ChunksConfig(vector_size=size, aggregator=aggregator, **_of_labels(label_set)))
+    settings = ChunkSettings(
+        section.max_length, max_chunks=section.max_chunks, keep=section.keep, features=True, network={}
+    )
+    return Chunks(model, None, settings)
+
+
+def _of_labels(label_set: LabelSet) -> dict[str, Any]:
+    """Keys of a model's config."""
+    return {
+        "id2label": dict(enumerate(label_set.names)),
+        "label2id": dict(label_set.index),
+        "problem_type": head_output(label_set).problem_type,
+    }
+
+
 def load_encoder(name_or_path: str, label_set: LabelSet, network: dict[str, Any], **options: Any) -> Chunks:
     """A network on the encoder of a checkpoint; options are those of `load_pretrained`."""
     from transformers import AutoModel
@@ -112,9 +145,7 @@ def load_encoder(name_or_path: str, label_set: LabelSet, network: dict[str, Any]
     config = ChunksConfig(
         encoder_config=encoder.config.to_dict(),  # a copy: a model sets the attention of its config, parts included
         pad_token_id=tokenizer.pad_token_id,
-        id2label=dict(enumerate(label_set.names)),
-        label2id=dict(label_set.index),
-        problem_type=head_output(label_set).problem_type,
+        **_of_labels(label_set),
         **network,
     )
     model = ChunkClassifier(config, encoder)
@@ -174,4 +205,4 @@ def _load_whole(folder: str, settings: ChunkSettings) -> Chunks:
         )
         if missing := sorted(told["missing_keys"]):
             raise UserError(f"{folder}: the weights lack {missing[0]}; the run is damaged, train it again")
-        return Chunks(model, load_tokenizer(folder), settings)
+        return Chunks(model, None if settings.features else load_tokenizer(folder), settings)

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedMode
 from transformers.configuration_utils import SubConfigSpec
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from categorize.methods.chunks.aggregators import Attention, Mean, build_aggregator
+from categorize.methods.chunks.aggregators import Attention, LogSumExp, Mean, build_aggregator
 from categorize.nn.pooling import masked_mean
 
 Tensor = torch.Tensor
@@ -25,6 +25,7 @@ class ChunksConfig(PreTrainedConfig):  # type: ignore[misc]
         pooling: a chunk's vector, `mean` over its tokens or `cls`.
         aggregator: keys of the recipe's `model.aggregator`.
         chunk_batch: chunks that the encoder reads at once.
+        vector_size: width of the chunk vectors that a network without an encoder is given; None: it has one.
     """
 
     model_type = "categorize_chunks"
@@ -37,11 +38,12 @@ class ChunksConfig(PreTrainedConfig):  # type: ignore[misc]
     aggregator: dict[str, Any] | None = None
     chunk_batch: int = 32
     pad_token_id: int | None = None
+    vector_size: int | None = None
 
     @property
     def hidden_size(self) -> int:
-        """Width of the encoder."""
-        return int(self.encoder_config.hidden_size)
+        """Width of the chunk vectors."""
+        return int(self.encoder_config.hidden_size) if self.vector_size is None else self.vector_size
 
     @property
     def num_hidden_layers(self) -> int:
@@ -63,10 +65,15 @@ class ChunkClassifier(PreTrainedModel):  # type: ignore[misc]
 
     def __init__(self, config: ChunksConfig, encoder: PreTrainedModel | None = None) -> None:
         super().__init__(config)
-        self.encoder = AutoModel.from_config(config.encoder_config) if encoder is None else encoder
-        if getattr(self.encoder, "pooler", None) is not None:  # unused weights, which several processes stumble over
-            self.encoder.pooler = None
-        self._no_split_modules = self.encoder._no_split_modules
+        if config.vector_size is None:
+            self.encoder = AutoModel.from_config(config.encoder_config) if encoder is None else encoder
+            if (
+                getattr(self.encoder, "pooler", None) is not None
+            ):  # unused weights, which several processes stumble over
+                self.encoder.pooler = None
+            self._no_split_modules = self.encoder._no_split_modules
+        else:
+            self.main_input_name = "vectors"
         made = dict(config.aggregator or {})
         kind, self.dropout = made["type"], nn.Dropout(made["dropout"])
         self.aggregator = build_aggregator(
@@ -79,19 +86,30 @@ class ChunkClassifier(PreTrainedModel):  # type: ignore[misc]
         """torch's own initial values stay, and the encoder brings its own."""
 
     def get_input_embeddings(self) -> nn.Module:
-        """The encoder's."""
+        """The encoder's; a network on vectors has none."""
+        if self.config.vector_size is not None:
+            raise NotImplementedError
         return self.encoder.get_input_embeddings()  # type: ignore[no-any-return]
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, document: Tensor, **_: Any
+        self,
+        document: Tensor,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        vectors: Tensor | None = None,
+        **_: Any,
     ) -> SequenceClassifierOutput:
         """Logits of documents from all their chunks.
 
         Args:
-            input_ids, attention_mask: [chunks, tokens].
             document: of each chunk, [chunks], from 0 and rising.
+            input_ids, attention_mask: [chunks, tokens].
+            vectors: [chunks, size] instead, of a network without an encoder.
         """
-        return SequenceClassifierOutput(logits=self.documents(self.chunks(input_ids, attention_mask), document))
+        if vectors is None:
+            assert input_ids is not None and attention_mask is not None
+            vectors = self.chunks(input_ids, attention_mask)
+        return SequenceClassifierOutput(logits=self.documents(vectors, document))
 
     def chunks(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Chunk vectors [chunks, size], read in batches of chunks of like length; in training each batch is computed
@@ -122,7 +140,10 @@ class ChunkClassifier(PreTrainedModel):  # type: ignore[misc]
 
     def documents(self, vectors: Tensor, document: Tensor) -> Tensor:
         """Logits [documents, labels] from chunk vectors."""
-        joined: Tensor = self.dropout(self.aggregator(*self.dense(vectors, document)))
+        chunks, mask = self.dense(vectors, document)
+        joined: Tensor = self.dropout(self.aggregator(chunks, mask))
+        if isinstance(self.aggregator, LogSumExp):
+            return self.aggregator.join(self.classifier(joined), mask)
         if joined.ndim == 2:
             return functional.linear(joined, self.classifier.weight, self.classifier.bias)
         return (joined * self.classifier.weight).sum(-1) + self.classifier.bias
@@ -130,9 +151,12 @@ class ChunkClassifier(PreTrainedModel):  # type: ignore[misc]
     def weights(self, vectors: Tensor, document: Tensor) -> Tensor:
         """What share each chunk has in its document, [documents, chunks] or [documents, labels, chunks]; of an
         aggregator that weighs chunks."""
+        chunks, mask = self.dense(vectors, document)
+        if isinstance(self.aggregator, LogSumExp):
+            logits: Tensor = self.classifier(self.aggregator(chunks, mask))
+            return logits.masked_fill(~mask.unsqueeze(-1), -torch.inf).softmax(1).transpose(1, 2)
         assert isinstance(self.aggregator, (Attention, Mean))
-        shares: Tensor = self.aggregator.weights(*self.dense(vectors, document))
-        return shares
+        return self.aggregator.weights(chunks, mask)
 
     def dense(self, vectors: Tensor, document: Tensor) -> tuple[Tensor, Tensor]:
         """Chunk vectors [documents, chunks, size] and where there is a chunk."""

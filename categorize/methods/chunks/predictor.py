@@ -14,8 +14,8 @@ from categorize.engines.encoder import TorchEncoder
 from categorize.engines.engine import Engine
 from categorize.labels import LabelSet
 from categorize.methods.chunks.documents import DocumentChunks, document_chunks
+from categorize.methods.chunks.features import ChunkFeatures
 from categorize.methods.chunks.model import Chunks
-from categorize.nn.text_tokens import text_tokens
 from categorize.nn.tokenizer import TokenizedTexts, tokenize
 from categorize.predictions import FloatArray, IntArray, Predictions, Usage
 from categorize.recipe.sections import PredictionSection
@@ -30,32 +30,39 @@ class ChunksPredictor:
         chunks: network, tokenizer and settings.
         label_set: labels in the order of the network's outputs.
         section: batch bounds and the type of the computation.
+        features: make the chunk vectors of a network that has no encoder.
     """
 
     unit: Literal["row", "document"] = "document"
 
-    def __init__(self, chunks: Chunks, label_set: LabelSet, section: PredictionSection | None = None) -> None:
+    def __init__(
+        self,
+        chunks: Chunks,
+        label_set: LabelSet,
+        section: PredictionSection | None = None,
+        features: ChunkFeatures | None = None,
+    ) -> None:
         self.chunks, self.label_set = chunks, label_set
         self.section = section or PredictionSection()
-        settings = chunks.settings
-        self.tokens: TokenCounter = text_tokens(chunks.tokenizer, settings.max_length)
+        self.features = features
+        self.tokens: TokenCounter = chunks.counter
         self.output = chunks.output(label_set)
-        self.engine: Engine[TokenizedTexts] = TorchEncoder(
-            chunks.network.reader(), chunks.network.config.hidden_size, self.section
-        )
+        self.engine: Engine[TokenizedTexts] | None = None
+        if features is None:
+            self.engine = TorchEncoder(chunks.network.reader(), chunks.network.config.hidden_size, self.section)
 
     def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
         """Predictions of the documents of each record batch; equal chunks are read once."""
         for batch in batches:
             start = time.perf_counter()
             documents = self.documents(pa.table(batch))
-            tokens, vectors = self.vectors(documents)
+            vectors, tokens = self.vectors(documents)
             logits = np.zeros((len(documents.ids), self.output.width))
             for at, part, document in grouped_chunks(documents):
                 logits[at] = self.run(self.chunks.network.documents, vectors[part], document)
             usage = Usage(
                 rows=len(documents.ids),
-                tokens=int(tokens.lengths.sum()),
+                tokens=tokens,
                 truncated_rows=int(np.count_nonzero(documents.left_out)),
                 seconds=time.perf_counter() - start,
             )
@@ -66,10 +73,13 @@ class ChunksPredictor:
         settings = self.chunks.settings
         return document_chunks(rows, self.tokens, settings.max_chunks, settings.keep)
 
-    def vectors(self, documents: DocumentChunks) -> tuple[TokenizedTexts, FloatArray]:
-        """Tokens and vectors [texts, size] of the distinct chunks."""
+    def vectors(self, documents: DocumentChunks) -> tuple[FloatArray, int]:
+        """Vectors [texts, size] of the distinct chunks, and how many tokens they took an encoder."""
+        if self.engine is None or self.chunks.tokenizer is None:
+            assert self.features is not None
+            return self.features.transform(documents.texts).astype(np.float64), 0
         tokens = tokenize(self.chunks.tokenizer, documents.texts, self.chunks.settings.max_length)
-        return tokens, self.engine.outputs(tokens)
+        return self.engine.outputs(tokens), int(tokens.lengths.sum())
 
     def run(self, function: Any, vectors: FloatArray, document: IntArray) -> FloatArray:
         """What a method of the network makes of chunk vectors and their documents."""

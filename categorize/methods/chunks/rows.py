@@ -1,4 +1,4 @@
-"""Documents as the trainer reads them: their chunks' tokens, and batches of several documents."""
+"""Documents as the trainer reads them: tokens or vectors of their chunks, and batches of several documents."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from categorize.features.featurizer import Vectors
 from categorize.methods.chunks.documents import DocumentChunks
 from categorize.nn.tokenizer import TokenizedTexts, pad
 from categorize.predictions import FloatArray
@@ -15,18 +16,22 @@ from categorize.training.trainer import HeadCollator
 
 
 class ChunkRows(StepRows):
-    """Documents with targets [n, labels] and loss weights [n]; a row's length is the tokens of its chunks."""
+    """Documents with targets [n, labels] and loss weights [n].
+
+    Args:
+        read: of each distinct chunk its tokens, or its vector [texts, size].
+    """
 
     def __init__(
-        self, documents: DocumentChunks, tokens: TokenizedTexts, targets: FloatArray, weights: FloatArray
+        self, documents: DocumentChunks, read: TokenizedTexts | Vectors, targets: FloatArray, weights: FloatArray
     ) -> None:
-        lengths = np.array([tokens.lengths[chunks].sum() for chunks in documents.chunks], dtype=np.int64)
-        super().__init__(lengths, weights)
-        self.documents, self.tokens, self.targets = documents, tokens, targets
+        sizes = read.lengths if isinstance(read, TokenizedTexts) else np.ones(len(read), dtype=np.int64)
+        super().__init__(np.array([sizes[chunks].sum() for chunks in documents.chunks], dtype=np.int64), weights)
+        self.documents, self.read, self.targets = documents, read, targets
 
     def item(self, row: int) -> dict[str, Any]:
-        """Token ids of each chunk of a document, and its target."""
-        return {"chunks": [self.tokens[i] for i in self.documents.chunks[row]], "target": self.targets[row]}
+        """What is read of each chunk of a document, and its target."""
+        return {"chunks": [self.read[i] for i in self.documents.chunks[row]], "target": self.targets[row]}
 
     @property
     def truncated(self) -> int:
@@ -40,5 +45,17 @@ class ChunkCollator(HeadCollator):
     def inputs(self, items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """What the network reads."""
         counts = torch.tensor([len(item["chunks"]) for item in items])
-        batch = pad([chunk for item in items for chunk in item["chunks"]], self.pad_token_id, self.multiple)
-        return {**batch, "document": torch.arange(len(items)).repeat_interleave(counts)}
+        chunks = [chunk for item in items for chunk in item["chunks"]]
+        return {**self.chunks(chunks), "document": torch.arange(len(items)).repeat_interleave(counts)}
+
+    def chunks(self, chunks: list[Any]) -> dict[str, torch.Tensor]:
+        """Padded token ids."""
+        return pad(chunks, self.pad_token_id, self.multiple)
+
+
+class VectorCollator(ChunkCollator):
+    """The same with vectors [chunks, size]."""
+
+    def chunks(self, chunks: list[Any]) -> dict[str, torch.Tensor]:
+        """Vectors, one a row."""
+        return {"vectors": torch.from_numpy(np.stack(chunks))}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from categorize.features.section import FeatureSection
 from categorize.recipe.section import DType, Fraction, PositiveInt, Section
 
-AggregatorType = Literal["attention", "label_attention", "mean", "max", "mlp", "lstm", "transformer"]
+AggregatorType = Literal["attention", "label_attention", "mean", "max", "mlp", "logsumexp", "lstm", "transformer"]
 
 
 class Aggregator(Section):
@@ -17,12 +18,13 @@ class Aggregator(Section):
     type: AggregatorType = Field(
         "attention",
         description="attention: a weighted mean, the weights learned; label_attention: one for each label; mean, max; "
-        "mlp: the mean of what a small network makes of each chunk; lstm, transformer: these read the chunks in order.",
+        "mlp: the mean of what a small network makes of each chunk; logsumexp: a soft maximum of the chunks' logits, "
+        "where one chunk suffices for a label; lstm, transformer: these read the chunks in order.",
     )
     hidden_size: PositiveInt | None = Field(
         None, description="Width of its hidden layers; by default half of the chunk vectors' (transformer: twice)."
     )
-    layers: PositiveInt = Field(1, description="Layers of mlp, lstm and transformer.")
+    layers: PositiveInt = Field(1, description="Layers of mlp, logsumexp, lstm and transformer.")
     dropout: Fraction = Field(0.1, description="Dropout on chunk vectors and on the document's vector.")
 
 
@@ -30,7 +32,17 @@ class ChunksModel(Section):
     """An encoder reads a document in chunks, an aggregator joins their vectors, a head decides the document."""
 
     method: Literal["chunks"]
-    name_or_path: str = Field(description="Hub id or folder of the encoder.")
+    name_or_path: str | None = Field(
+        None, description="Hub id or folder of the encoder, which is trained too; either this or features."
+    )
+    features: FeatureSection | Annotated[list[FeatureSection], Field(min_length=1)] | None = Field(
+        None,
+        description="Fixed features of chunks instead of an encoder: computed once, those of a model kept on the disk, "
+        "and the aggregator alone is trained on them. A list puts several side by side.",
+    )
+    svd: PositiveInt | None = Field(
+        None, description="Reduce features to so many by a truncated SVD of the training chunks; n-grams need it."
+    )
     revision: str | None = Field(None, description="Revision of a Hub model.")
     dtype: DType = Field("auto", description="Weights' type; auto: float32 where they are trained, else the saved one.")
     attn_implementation: str | None = Field(
@@ -39,7 +51,7 @@ class ChunksModel(Section):
     max_length: PositiveInt = Field(
         256,
         description="Longest chunk in tokens, special tokens included. What is longer, a whole document too, is cut "
-        "into windows of this length; nothing is lost.",
+        "into windows of this length; nothing is lost. For features in words and Chinese characters.",
     )
     pooling: Literal["mean", "cls"] = Field(
         "mean", description="A chunk's vector: the mean over its tokens, or its first token's."
