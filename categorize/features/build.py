@@ -126,6 +126,13 @@ class Concatenated:
         return cls([load_featurizer(run, name, prediction, own, trust_remote_code) for name, own in parts])
 
 
+def cut_by(featurizer: Featurizer) -> int:
+    """How many texts a featurizer has cut to a model's longest input so far."""
+    if isinstance(featurizer, Concatenated):
+        return sum(cut_by(part) for part in featurizer.parts)
+    return int(getattr(featurizer, "cut", 0))
+
+
 def lines_of(featurizer: Featurizer) -> list[str]:
     """What a featurizer says of its work."""
     return list(getattr(featurizer, "lines", list)())

@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 
 from categorize.features.featurizer import Vectors
+from categorize.predictions import BoolArray
 
 FOLDER = "CATEGORIZE_EMBEDDINGS_CACHE"
+KEPT = "CREATE TABLE IF NOT EXISTS embeddings (key BLOB PRIMARY KEY, vector BLOB NOT NULL, cut INTEGER NOT NULL)"
 ASKED = 500  # keys in one query; SQLite takes 999 everywhere
 WAITS = 60.0  # seconds for another writer
 
@@ -46,33 +48,36 @@ class EmbeddingCache:
         """What a text is found by."""
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
-    def find(self, texts: Sequence[str]) -> dict[str, Vectors]:
-        """The vectors of those texts that have one; none where the cache cannot be read."""
+    def find(self, texts: Sequence[str]) -> dict[str, tuple[Vectors, bool]]:
+        """The vectors of those texts that have one, and whether the text was cut; none where the cache cannot be
+        read."""
         if not self.path.is_file():
             return {}
-        found: dict[str, Vectors] = {}
+        found: dict[str, tuple[Vectors, bool]] = {}
         try:
             with self._opened() as database:
                 for start in range(0, len(texts), ASKED):
                     named = {self.key(text): text for text in texts[start : start + ASKED]}
                     places = ",".join("?" * len(named))
-                    query = f"SELECT key, vector FROM vectors WHERE key IN ({places})"
-                    for key, vector in database.execute(query, tuple(named)):
-                        found[named[key]] = np.frombuffer(vector, dtype="<f4")
+                    query = f"SELECT key, vector, cut FROM embeddings WHERE key IN ({places})"
+                    for key, vector, cut in database.execute(query, tuple(named)):
+                        found[named[key]] = np.frombuffer(vector, dtype="<f4"), bool(cut)
         except sqlite3.Error:
             return {}
         return found
 
-    def add(self, texts: Sequence[str], vectors: Vectors) -> str | None:
-        """Keep vectors [texts, features]; all of them or none. Why they could not be kept, else None."""
-        values = ((self.key(text), row.astype("<f4").tobytes()) for text, row in zip(texts, vectors, strict=True))
+    def add(self, texts: Sequence[str], vectors: Vectors, cut: BoolArray) -> str | None:
+        """Keep vectors [texts, features], and which texts were cut; all of them or none. Why they could not be kept,
+        else None."""
+        rows = zip(texts, vectors, cut, strict=True)
+        values = ((self.key(text), vector.astype("<f4").tobytes(), int(short)) for text, vector, short in rows)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self._opened() as database:
-                database.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL)")
+                database.execute(KEPT)
                 database.execute("CREATE TABLE IF NOT EXISTS made_by (identity TEXT PRIMARY KEY)")
                 database.execute("INSERT OR IGNORE INTO made_by VALUES (?)", (self.identity,))
-                database.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", values)
+                database.executemany("INSERT OR IGNORE INTO embeddings VALUES (?, ?, ?)", values)
         except (sqlite3.Error, OSError) as error:
             return f"{self.path}: vectors cannot be kept: {error}; delete the file, or set another cache_dir"
         return None

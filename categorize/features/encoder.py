@@ -16,6 +16,7 @@ from categorize.nn.pooling import masked_mean
 from categorize.nn.precision import resolve_dtype
 from categorize.nn.pretrained import load_pretrained
 from categorize.nn.tokenizer import clamp_length, loading, tokenize
+from categorize.predictions import BoolArray
 
 
 class EncoderFeaturizer(PretrainedFeaturizer):
@@ -62,13 +63,12 @@ class EncoderFeaturizer(PretrainedFeaturizer):
 
         return TorchEncoder(Pooled(), model.config.get_text_config().hidden_size, self.prediction), tokenizer
 
-    def embed(self, texts: list[str]) -> Vectors:
+    def embed(self, texts: list[str]) -> tuple[Vectors, BoolArray]:
         """Pooled hidden states, in batches of like length."""
         engine, tokenizer = self._engine
         longest = clamp_length(self.section.max_length, engine.model.config, tokenizer)
         tokens = tokenize(tokenizer, [self.section.prefix + text for text in texts], longest)
-        self.cut += tokens.truncated
         vectors = engine.outputs(tokens)
         if self.section.normalize:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        return vectors.astype(np.float32)
+        return vectors.astype(np.float32), tokens.cut

@@ -19,12 +19,14 @@ from categorize.features.featurizer import Vectors
 from categorize.features.section import FEATURES, EmbeddingKeys
 from categorize.nn.fingerprint import folder_fingerprint
 from categorize.nn.tokenizer import loading
+from categorize.predictions import BoolArray
 from categorize.processes import print0
 from categorize.recipe.sections import PredictionSection
 from categorize.runs.folder import Run, RunWriter
 from categorize.runs.hub import is_hub_model
 
-TEXTS_AT_ONCE = 8192  # between two writes to the disk, and two lines of progress
+TEXTS_AT_ONCE = 4096  # between two writes to the disk
+SPEAKS_EVERY = 10.0  # seconds
 PLACE = ("name_or_path", "revision", "cache", "cache_dir")  # keys that shape no vector
 
 
@@ -68,8 +70,8 @@ class PretrainedFeaturizer(ABC):
 
     # ------------------------------------------------------------ of each kind
     @abstractmethod
-    def embed(self, texts: list[str]) -> Vectors:
-        """Vectors computed by the model, [texts, features]."""
+    def embed(self, texts: list[str]) -> tuple[Vectors, BoolArray]:
+        """Vectors computed by the model, [texts, features], and which texts were cut, [texts]."""
 
     @abstractmethod
     def commit(self) -> str:
@@ -114,11 +116,13 @@ class PretrainedFeaturizer(ABC):
         """Vectors [texts, features]: kept ones, and those of other texts computed, and kept in training."""
         distinct = list(dict.fromkeys(texts))
         start, computed = time.perf_counter(), self.computed
+        said = start
         blocks = []
         for begin in range(0, len(distinct), TEXTS_AT_ONCE):
             blocks.append(self._block(distinct[begin : begin + TEXTS_AT_ONCE]))
-            if begin and (new := self.computed - computed) > TEXTS_AT_ONCE // 8:
-                speed = new / (time.perf_counter() - start)
+            now = time.perf_counter()
+            if now - said > SPEAKS_EVERY:
+                speed, said = (self.computed - computed) / (now - start), now
                 print0(f"  {begin + len(blocks[-1]):,} of {len(distinct):,} texts ({speed:,.0f} computed a second)")
         if not blocks:
             return np.zeros((0, self.width), dtype=np.float32)
@@ -132,11 +136,13 @@ class PretrainedFeaturizer(ABC):
         self.kept += len(found)
         self.computed += len(missing)
         if missing:
-            vectors = np.ascontiguousarray(self.embed(missing), dtype=np.float32)
-            if self._cache is not None and self.trained is None and (trouble := self._cache.add(missing, vectors)):
+            vectors, cut = self.embed(missing)
+            vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+            if self._cache is not None and self.trained is None and (trouble := self._cache.add(missing, vectors, cut)):
                 print0(f"warning: {trouble}")
-            found |= dict(zip(missing, vectors, strict=True))
-        return np.stack([found[text] for text in texts])
+            found |= dict(zip(missing, zip(vectors, cut, strict=True), strict=True))
+        self.cut += sum(bool(found[text][1]) for text in texts)
+        return np.stack([found[text][0] for text in texts])
 
     @cached_property
     def _cache(self) -> EmbeddingCache | None:
@@ -147,12 +153,12 @@ class PretrainedFeaturizer(ABC):
     @cached_property
     def width(self) -> int:
         """Numbers of a vector."""
-        return int(self.embed(["a"]).shape[1])
+        return int(self.embed(["a"])[0].shape[1])
 
     def lines(self) -> list[str]:
         """How many vectors were computed and kept from before, for the terminal."""
-        cut = f" ({self.cut:,} of them cut to the longest input)" if self.cut else ""
-        return [f"embeddings ({self.name}): {self.computed:,} texts computed{cut}, {self.kept:,} kept from before"]
+        cut = f"; {self.cut:,} cut to the longest input" if self.cut else ""
+        return [f"embeddings ({self.name}): {self.computed:,} texts computed, {self.kept:,} kept from before{cut}"]
 
     # ------------------------------------------------------------ saved
     def save(self, writer: RunWriter, prefix: str) -> None:

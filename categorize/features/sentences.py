@@ -12,6 +12,7 @@ from categorize.features.encoder import EncoderFeaturizer
 from categorize.features.featurizer import Vectors
 from categorize.nn.console import quiet_libraries
 from categorize.nn.tokenizer import loading
+from categorize.predictions import BoolArray
 
 
 class SentenceTransformersFeaturizer(EncoderFeaturizer):
@@ -36,14 +37,13 @@ class SentenceTransformersFeaturizer(EncoderFeaturizer):
             model.max_seq_length = section.max_length
         return model
 
-    def embed(self, texts: list[str]) -> Vectors:
+    def embed(self, texts: list[str]) -> tuple[Vectors, BoolArray]:
         """What the library gives."""
         from categorize.engines.batching import autocast
 
         prompt, longest = self.section.prompt, self._model.max_seq_length
-        if longest is not None:
-            ids = self._model.tokenizer(texts, truncation=False, verbose=False)["input_ids"]
-            self.cut += sum(len(one) > longest for one in ids)
+        ids = self._model.tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+        cut = np.array([longest is not None and len(one) > longest for one in ids], dtype=bool)
         named = prompt is not None and prompt in (self._model.prompts or {})
         with autocast(self.prediction.dtype, self._model, self._model.device):
             vectors = self._model.encode(
@@ -54,4 +54,4 @@ class SentenceTransformersFeaturizer(EncoderFeaturizer):
                 normalize_embeddings=self.section.normalize,
                 show_progress_bar=False,
             )
-        return np.asarray(vectors, dtype=np.float32)
+        return np.asarray(vectors, dtype=np.float32), cut

@@ -12,6 +12,7 @@ import numpy as np
 from categorize.features.featurizer import Vectors
 from categorize.features.pretrained import PretrainedFeaturizer
 from categorize.nn.tokenizer import loading
+from categorize.predictions import BoolArray
 
 FILES = ("config.json", "tokenizer.json", "model.safetensors")
 
@@ -47,12 +48,12 @@ class StaticFeaturizer(PretrainedFeaturizer):
                 return StaticModel.from_sentence_transformers(str(folder))
             return StaticModel.from_pretrained(str(folder))
 
-    def embed(self, texts: list[str]) -> Vectors:
+    def embed(self, texts: list[str]) -> tuple[Vectors, BoolArray]:
         """Means of token vectors."""
         tokens = self._model.tokenizer.encode_batch(texts, add_special_tokens=False)
-        self.cut += sum(len(one.ids) > self.section.max_length for one in tokens)
+        cut = np.array([len(one.ids) > self.section.max_length for one in tokens], dtype=bool)
         found = self._model.encode(texts, max_length=self.section.max_length, use_multiprocessing=False)
         vectors: Vectors = np.asarray(found, dtype=np.float32)
         if self.section.normalize:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        return vectors
+        return vectors, cut

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from categorize.data.segments.tokens import PlainTokens, TokenCounter
 from categorize.engines.batching import distinct_inputs, model_inputs
-from categorize.features.build import load_featurizer
+from categorize.features.build import cut_by, load_featurizer
 from categorize.features.featurizer import Featurizer
 from categorize.labels import LabelSet
 from categorize.methods.embedding.estimators import Estimator, load_estimator
@@ -42,8 +42,10 @@ class EmbeddingPredictor:
             start = time.perf_counter()
             texts, inverse = distinct_inputs(model_inputs(batch, None), None)
             ids = batch.column("id").to_pylist()
+            before = cut_by(self.featurizer)
             found = self.estimator.predict(self.featurizer.transform(texts))[inverse]
-            usage = Usage(rows=batch.num_rows, seconds=time.perf_counter() - start)
+            cut = cut_by(self.featurizer) - before
+            usage = Usage(rows=batch.num_rows, truncated_rows=cut, seconds=time.perf_counter() - start)
             yield predictions_of(self.label_set, ids, found, usage)
 
     def save(self, writer: RunWriter) -> None:

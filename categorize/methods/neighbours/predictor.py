@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from categorize.data.segments.tokens import PlainTokens, TokenCounter
 from categorize.engines.batching import distinct_inputs, model_inputs
-from categorize.features.build import load_featurizer
+from categorize.features.build import cut_by, load_featurizer
 from categorize.features.featurizer import Featurizer
 from categorize.features.search import Found, Index, load_index
 from categorize.labels import LabelSet
@@ -71,9 +71,11 @@ class NeighboursPredictor:
         for batch in batches:
             start = time.perf_counter()
             texts, inverse = distinct_inputs(model_inputs(batch, None), None)
+            before = cut_by(self.featurizer)
             found = self.index.search(self.featurizer.transform(texts), self.k)
+            cut = cut_by(self.featurizer) - before
             values = votes(found, self.targets, self.weights, self.temperature)[inverse]
-            usage = Usage(rows=batch.num_rows, seconds=time.perf_counter() - start)
+            usage = Usage(rows=batch.num_rows, truncated_rows=cut, seconds=time.perf_counter() - start)
             yield predictions_of(self.label_set, batch.column("id").to_pylist(), values, usage)
 
     def neighbours(self, texts: Sequence[str], k: int | None = None) -> list[list[Neighbour]]:
