@@ -72,6 +72,9 @@ demo-labels: $(INSTALLED)
 test: $(INSTALLED) lint types recipes ## Lint, types, recipes and the fast tests, in two processes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
+compare: $(INSTALLED) ## Which way of categorizing: make compare TASK=recipes/tasks/mine.yaml [MINUTES=60]
+	$(BIN)/python -m categorize.compare $(TASK) $(if $(MINUTES),--minutes $(MINUTES))
+
 test-slow: $(INSTALLED) ## Launches, kills and long trainings
 	$(BIN)/python -m pytest -m slow
 
