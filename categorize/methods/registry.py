@@ -33,6 +33,7 @@ BUILT_IN = {
     "embedding": "categorize.methods.embedding.method:EmbeddingMethod",
     "similarity": "categorize.methods.similarity.method:SimilarityMethod",
     "neighbours": "categorize.methods.neighbours.method:NeighboursMethod",
+    "contrastive": "categorize.methods.contrastive.method:ContrastiveMethod",
     "sft": "categorize.methods.sft.method:SftMethod",
     "fusion": "categorize.methods.fusion.method:FusionMethod",
 }

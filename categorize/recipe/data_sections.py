@@ -261,12 +261,26 @@ class SplitSettings(Section):
 class Sample(Section):
     """A part of the rows, for a quick run or a costly model."""
 
-    rows: PositiveInt = Field(description="Rows that stay in each of `splits`; a larger number keeps them.")
+    rows: PositiveInt | None = Field(
+        None, description="Rows that stay in each of `splits`; a larger number keeps them."
+    )
+    per_label: PositiveInt | None = Field(
+        None,
+        description="Instead of rows: documents of each label that stay, of several labels counted for the rarest.",
+    )
     stratified: bool = Field(True, description="Keep the shares of the labels.")
     seed: NonNegativeInt = Field(42, description="Seed of the sample alone.")
     splits: list[SplitName] = Field(
         default_factory=lambda: list(SAMPLED_SPLITS), min_length=1, description="Splits that are sampled."
     )
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Sample:
+        if (self.rows is None) == (self.per_label is None):
+            raise ValueError("takes one of rows and per_label")
+        if self.per_label is not None and not self.stratified:
+            raise ValueError("per_label is stratified by itself; leave stratified out")
+        return self
 
 
 def _default_cleaning() -> list[CleaningStep | CleaningOptions]:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 README = "README.md"
 NAMES = (RECIPE, README, "vocab.txt", "merges.txt", "dict.txt")
 ENDINGS = (".json", ".safetensors", ".model", ".spm", ".codes", ".tiktoken", ".jinja", ".py")
-FOLDERS = ("additional_chat_templates",)
+FOLDERS = ("additional_chat_templates", "1_Pooling", "2_Dense", "2_Normalize", "3_Normalize")  # of sentence encoders
 PREDICTIONS = "predictions"
 # Of an earlier push to the same repository: files that would be read beside the new run, or instead of its own; those
 # of the methods come to them.

@@ -311,6 +311,17 @@ def test_a_larger_sample_holds_the_smaller_one_and_keeps_the_shares(tmp_path: Pa
     assert ids(load(path, sample=Sample(rows=100, seed=1))) != ids(load(path, sample=Sample(rows=100)))
 
 
+def test_a_sample_by_label_keeps_as_many_of_each_and_more_hold_fewer(tmp_path: Path) -> None:
+    rows = [{"id": str(i), "text": f"text {i}", "label": "ab"[i % 5 == 0]} for i in range(400)]
+    path = write(tmp_path / "a.jsonl", rows)
+    kept = {}
+    for each in (5, 20):
+        train = load(path, sample=Sample(per_label=each, splits=["train"])).splits.train
+        assert Counter(gold[0] for gold in train["gold"].to_pylist()) == {"a": each, "b": each}
+        kept[each] = set(train["id"].to_pylist())
+    assert kept[5] < kept[20]
+
+
 def test_a_sample_smaller_than_any_document_is_refused(tmp_path: Path) -> None:
     rows = [{**row, "doc": f"d{i // 4}"} for i, row in enumerate(comments(80))]
     message = fails(write(tmp_path / "a.jsonl", rows), columns=Columns(id="id", document="doc"), sample=Sample(rows=3))

@@ -129,6 +129,12 @@ def _mark_sample(reasons: list[str | None], rows: pa.Table, sample: Sample, by_d
         strata = ["" for _ in units]
         if sample.stratified:
             strata = _strata([gold[at[0]] if scores[at[0]] is None else [] for at in units])
+        if sample.per_label is not None:
+            for unit in _beyond(list(members), strata, sample.per_label, sample.seed):
+                for row in units[unit]:
+                    reasons[row] = NOT_SAMPLED
+            continue
+        assert sample.rows is not None
         order = _order(list(members), strata, sample.seed)
         # The first that does not fit ends the sample: skipping it would make a larger sample lose rows.
         fit = sum(total <= sample.rows for total in accumulate(len(units[i]) for i in order))
@@ -149,6 +155,18 @@ def _strata(gold: Sequence[Sequence[str] | None]) -> list[str]:
         "\x00unlabelled" if names is None else min(names, key=lambda n: (counts[n], n)) if names else "\x00none"
         for names in gold
     ]
+
+
+def _beyond(names: Sequence[str], strata: Sequence[str], most: int, seed: int) -> list[int]:
+    """Units that come after the first so many of their stratum, in hashed order."""
+    order = sorted(range(len(names)), key=lambda unit: (strata[unit], seeded_hash(seed, names[unit])))
+    places = Counter[str]()
+    beyond = []
+    for unit in order:
+        places[strata[unit]] += 1
+        if places[strata[unit]] > most:
+            beyond.append(unit)
+    return beyond
 
 
 def _order(names: Sequence[str], strata: Sequence[str], seed: int) -> list[int]:
