@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from categorize.nn.adapters import load_adapter
@@ -83,6 +84,25 @@ def load_pretrained(
     keep_sparse_attention(model)
     prepare_for_fsdp(model)
     return model, tokenizer, told
+
+
+def restore(model: Any, name: str, folder: str, keys: Collection[str]) -> bool:
+    """Fill a module that transformers does not know from the weights in a folder; whether they hold it.
+
+    Args:
+        keys: of the weights that found no place when the model was loaded.
+    """
+    from safetensors import safe_open
+
+    state = {key.removeprefix(f"{name}."): None for key in keys if key.startswith(f"{name}.")}
+    if not state:
+        return False
+    for file in sorted(Path(folder).glob("*.safetensors")):
+        with safe_open(str(file), "pt") as weights:
+            held = {full.removeprefix(f"{name}.") for full in weights.keys()}  # noqa: SIM118 (not a mapping)
+            state |= {key: weights.get_tensor(f"{name}.{key}") for key in state if key in held}
+    model.get_submodule(name).load_state_dict(state)
+    return True
 
 
 def keep_sparse_attention(model: Any) -> None:

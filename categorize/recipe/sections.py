@@ -199,6 +199,11 @@ class TrainingSection(StepsSection):
         description="Columns of further scores that a regression learns beside its own, each with its weight in the "
         "loss: {arousal: 0.5}.",
     )
+    r_drop: PositiveFloat | None = Field(
+        None,
+        description="R-Drop: every batch is read twice, and the divergence of both readings, which dropout alone tells "
+        "apart, joins the loss with this weight, such as 1; needs dropout, and twice the time.",
+    )
 
 
 class SftTrainingSection(StepsSection):

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from categorize.errors import UserError
+from categorize.nn.r_drop import divergence, has_dropout
 from categorize.nn.tokenizer import TokenizedTexts
 from categorize.predictions import FloatArray
 from categorize.training.arguments import building_trainer
@@ -49,6 +51,7 @@ class HeadTrainer(StepBatches):
     Args:
         objective: the loss, as a sum over rows.
         collator: makes batches of items.
+        r_drop: weight of the divergence of two passes over the same rows, see `nn.r_drop`; 0: one pass.
         measures, grouping, balance: see `StepBatches`; what is given for a row are its logits [labels].
     """
 
@@ -63,8 +66,15 @@ class HeadTrainer(StepBatches):
         collator: type[HeadCollator] = HeadCollator,
         grouping: bool = True,
         balance: Balance | None = None,
+        r_drop: float = 0.0,
         **kwargs: Any,
     ) -> None:
+        if r_drop and not has_dropout(model):
+            raise UserError(
+                "training.r_drop: two passes are the same, for the model has no dropout; set model.dropout, or "
+                "adapter.lora_dropout, or remove the key"
+            )
+        self.r_drop = r_drop
         kwargs |= {"train_dataset": train_dataset, "eval_dataset": eval_dataset}
         with building_trainer():
             super().__init__(model=model, data_collator=collator(model.config.pad_token_id), **kwargs)
@@ -74,6 +84,12 @@ class HeadTrainer(StepBatches):
     def summed_loss(self, model: Any, batch: dict[str, Any], weights: torch.Tensor) -> tuple[torch.Tensor, Any]:
         """The weighted sum of the rows' losses, and the model's outputs."""
         targets = batch.pop("labels")
+        if self.r_drop and model.training:
+            outputs = model(**{name: torch.cat([value, value]) for name, value in batch.items()})
+            first, second = outputs.logits.chunk(2)
+            apart = divergence(self.model.config.problem_type, first, second)
+            mean = (self.objective(first, targets, weights) + self.objective(second, targets, weights)) / 2
+            return mean + self.r_drop * (apart * weights).sum(), outputs
         outputs = model(**batch)
         return self.objective(outputs.logits, targets, weights), outputs
 

@@ -31,6 +31,8 @@ def check_chunks(recipe: WrittenRecipe) -> None:
     _check_source(recipe)
     if recipe.holds("model.keep") and not recipe.holds("model.max_chunks"):
         recipe.refuse("model.keep", "does nothing without model.max_chunks; remove it")
+    if recipe.holds("training.r_drop"):
+        recipe.refuse("training.r_drop", "is not done by model.method chunks, which reads documents; remove it")
     adapter = recipe.value("adapter.type")
     if isinstance(adapter, str) and adapter not in ADAPTERS:
         recipe.refuse("adapter.type", f"{adapter} does not fit model.method chunks; write one of {', '.join(ADAPTERS)}")

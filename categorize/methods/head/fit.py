@@ -113,6 +113,7 @@ def prepare(
         ),
         grouping=recipe.training.length_grouping,
         balance=inputs.balance,
+        r_drop=recipe.training.r_drop or 0.0,
     )
     files = {head.kind.file: head.settings.to_dict(), **({} if prompt is None else {PROMPT: prompt.to_dict()})}
     details = {"head": head.note} if head.note else {}

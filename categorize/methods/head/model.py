@@ -12,12 +12,13 @@ from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.methods.head.section import HeadKeys
 from categorize.nn.adapters import add_adapter
+from categorize.nn.bidirectional import read_both_ways
 from categorize.nn.dropout import set_head_dropout
 from categorize.nn.head_output import Auxiliary, Output, head_output
 from categorize.nn.outputs import Outputs, config_names, follow_labels
-from categorize.nn.pooling import pool_by_mean, pool_last_token
+from categorize.nn.pooling import ATTENTION_POOLING, pool_by_attention, pool_by_mean, pool_last_token
 from categorize.nn.precision import resolve_dtype
-from categorize.nn.pretrained import ModelSettings, load_pretrained, load_trained
+from categorize.nn.pretrained import ModelSettings, load_pretrained, load_trained, restore
 from categorize.nn.quantization import quantized_within
 from categorize.nn.tokenizer import clamp_length
 from categorize.recipe.loss_sections import loss_of
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 HEAD = "head.json"
 OUTPUT_MODULES = ("classifier", "score", "classification_head")
+TRAINED_MODULES = (*OUTPUT_MODULES, ATTENTION_POOLING)
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class HeadSettings(ModelSettings):
     Attributes:
         head_modules: modules that were trained whole: those initialised anew, and the output module.
         target_mean, target_std: a regression predicts `mean + std * output`.
-        pooling: what the head reads, `mean` or `default`, see `nn.pooling`.
+        pooling: what the head reads, `default`, `mean` or `attention`, see `nn.pooling`.
+        is_causal: False where a decoder reads in both directions, see `nn.bidirectional`.
         loss: name of the loss, which decides what the outputs mean; None: the task's usual one.
         auxiliary: `Auxiliary` scores of a regression, as plain data.
     """
@@ -46,6 +49,7 @@ class HeadSettings(ModelSettings):
     target_mean: float = 0.0
     target_std: float = 1.0
     pooling: str = "default"
+    is_causal: bool | None = None
     loss: str | None = None
     auxiliary: list[dict[str, Any]] = field(default_factory=list)
 
@@ -126,6 +130,7 @@ def build_head(
         attn_implementation=section.attn_implementation,
         quantization=recipe.quantization,
         pooling=section.pooling,
+        is_causal=section.is_causal,
         output=kind.output(label_set, objective=loss, **({"auxiliary": auxiliary} if auxiliary else {})),
         trust_remote_code=trust_remote_code,
     )
@@ -138,6 +143,7 @@ def build_head(
         dtype=str(next(model.parameters()).dtype if recipe.quantization is None else dtype).removeprefix("torch."),
         quantization=recipe.quantization.upstream() if recipe.quantization else None,
         pooling=section.pooling,
+        is_causal=section.is_causal,
         loss=loss.type,
         auxiliary=[asdict(one) for one in auxiliary],
     )
@@ -152,7 +158,13 @@ def build_head(
 
 
 def load_sequence_classifier(
-    name_or_path: str, label_set: LabelSet, *, output: Output | None = None, pooling: str = "default", **options: Any
+    name_or_path: str,
+    label_set: LabelSet,
+    *,
+    output: Output | None = None,
+    pooling: str = "default",
+    is_causal: bool | None = None,
+    **options: Any,
 ) -> LoadedClassifier:
     """Model and tokenizer of a checkpoint, with a head for the label set; the rows of a head that it holds follow their
     labels, see `nn.outputs`. `output` is what the head is to give, by default the labels; options are those of
@@ -168,6 +180,8 @@ def load_sequence_classifier(
         config.id2label = dict(enumerate(output.names))
         config.label2id = {name: number for number, name in enumerate(output.names)}
         config.problem_type = output.problem_type
+        if is_causal is False:
+            config.is_causal = config.get_text_config().is_causal = False
 
     model, tokenizer, told = load_pretrained(
         AutoModelForSequenceClassification,
@@ -178,24 +192,30 @@ def load_sequence_classifier(
         **options,
     )
     pool_last_token(model)
+    if is_causal is False:
+        read_both_ways(model)
     if pooling == "mean":
         pool_by_mean(model)
     own = None if output.names == label_set.names else output.names
     outputs = follow_labels(model, names, label_set, told["missing_keys"], own)
     missing = {*told["missing_keys"], *(key for key, *_ in told.get("mismatched_keys", ()))}
-    heads = head_modules(model, missing)
+    if pooling == "attention":
+        pool_by_attention(model)
+        if not restore(model, ATTENTION_POOLING, name_or_path, told["unexpected_keys"]):
+            missing.add(f"{ATTENTION_POOLING}.weight")
+    heads, untrained = head_modules(model, missing), new_modules(model, missing)
     if trapped := quantized_within(model, heads):
         raise UserError(
             f"quantization: {trapped[0]} of {name_or_path} is new and cannot be trained once it is quantized; "
             f"list it in quantization.llm_int8_skip_modules"
         )
-    return LoadedClassifier(model, tokenizer, heads, new_modules(model, missing), outputs)
+    return LoadedClassifier(model, tokenizer, heads, untrained, outputs)
 
 
 def head_modules(model: PreTrainedModel, missing: Iterable[str]) -> list[str]:
     """The new modules, and the output module even where the checkpoint holds it: it is trained for this label set
     anyway."""
-    outputs = [name for name, _ in model.named_children() if name in OUTPUT_MODULES]
+    outputs = [name for name, _ in model.named_children() if name in TRAINED_MODULES]
     return _outermost({*outputs, *new_modules(model, missing)})
 
 
@@ -247,7 +267,8 @@ def load_trained_head(
     """
     kind = kind or HeadKind()
     output = settings.output(label_set, kind.output)
-    load = partial(load_sequence_classifier, label_set=label_set, output=output, pooling=settings.pooling)
+    reading: dict[str, Any] = {"pooling": settings.pooling, "is_causal": settings.is_causal}
+    load = partial(load_sequence_classifier, label_set=label_set, output=output, **reading)
     loaded: LoadedClassifier = load_trained(load, folder, settings, base, trust_remote_code)
     if settings.base is None and loaded.untrained:
         raise UserError(f"{folder}: the weights lack {', '.join(loaded.untrained)}; the run is damaged, train it again")

@@ -22,10 +22,13 @@ class HeadKeys(Section):
         128, description="Longest input in tokens, special tokens included; longer ones are cut and counted."
     )
     freeze: bool = Field(False, description="Train the head alone: a linear probe.")
-    pooling: Literal["default", "mean"] = Field(
+    pooling: Literal["default", "mean", "attention"] = Field(
         "default",
         description="What the head reads. default: the token that the architecture reads; mean: the mean over all "
-        "tokens, better for models trained as sentence encoders.",
+        "tokens, better for models trained as sentence encoders; attention: the mean weighed by a learned query.",
+    )
+    is_causal: bool | None = Field(
+        None, description="false: a decoder reads in both directions; by default as its architecture does."
     )
     dropout: Fraction | None = Field(
         None, description="Dropout before the output layer, in training; by default the model's own."
