@@ -17,7 +17,7 @@ from categorize.engines.batching import autocast, length_sorted_batches
 from categorize.engines.scoring_plan import ScoringPlan
 from categorize.nn.adapters import is_prompt_learning, virtual_tokens
 from categorize.nn.tokenizer import pad
-from categorize.predictions import FloatArray, IntArray
+from categorize.predictions import BoolArray, FloatArray, IntArray
 from categorize.prompts.tokens import EncodedPrompt, PromptFormat
 from categorize.recipe.sections import PredictionSection
 
@@ -47,10 +47,25 @@ class LabelScorer:
         log-probabilities; where each label is asked about by itself, that of yes less that of no."""
         return self._each(rows, [np.arange(len(rows) * len(self.plan.contexts))])
 
-    def in_batches(self, rows: Sequence[EncodedPrompt], batch_size: int, batch_tokens: int) -> FloatArray:
+    def in_batches(
+        self, rows: Sequence[EncodedPrompt], batch_size: int, batch_tokens: int, wanted: BoolArray | None = None
+    ) -> FloatArray:
         """`log_probabilities` of many rows; the bounds hold for the sequences of a forward pass, of which every row has
-        one a context. Those of like length go together, so that the contexts of one row may go in several passes."""
-        return self._each(rows, length_sorted_batches(self._lengths(rows), batch_size, batch_tokens))
+        one a context. Those of like length go together, so that the contexts of one row may go in several passes.
+
+        Args:
+            wanted: bool [rows, labels], which labels of each row are scored; the others are NaN.
+        """
+        lengths = self._lengths(rows)
+        if wanted is None:
+            return self._each(rows, length_sorted_batches(lengths, batch_size, batch_tokens))
+        needed = np.zeros((len(rows), len(self.plan.contexts)), dtype=bool)
+        answers = np.array([context for context, _ in self.plan.labels]).reshape(wanted.shape[1], -1)
+        at, labels = np.nonzero(wanted)
+        needed[at[:, None], answers[labels]] = True
+        sequences = np.flatnonzero(needed)
+        parts = length_sorted_batches(lengths[sequences], batch_size, batch_tokens)
+        return np.where(wanted, self._each(rows, (sequences[part] for part in parts)), np.nan)
 
     def in_passes(self, rows: Sequence[EncodedPrompt], passes: int) -> FloatArray:
         """The same in exactly so many forward passes, as the processes that share a model must all make; of rows that
@@ -140,13 +155,13 @@ class TorchLabelScorer:
         self.section = section
         self.scorer = LabelScorer(model, prompt, device, share_prefix(model))
 
-    def outputs(self, rows: Sequence[EncodedPrompt]) -> FloatArray:
-        """Scores of every label, float64 [rows, labels], see `LabelScorer.log_probabilities`."""
+    def outputs(self, rows: Sequence[EncodedPrompt], wanted: BoolArray | None = None) -> FloatArray:
+        """Scores of every label, or of those wanted, float64 [rows, labels], see `LabelScorer.log_probabilities`."""
         import torch
 
         section, scorer = self.section, self.scorer
         with torch.inference_mode(), autocast(section.dtype, scorer.model, scorer.device):
-            return scorer.in_batches(rows, section.batch_size, section.batch_tokens)
+            return scorer.in_batches(rows, section.batch_size, section.batch_tokens, wanted)
 
 
 def share_prefix(model: Any) -> bool:

@@ -56,7 +56,8 @@ class ScoringPlan:
             return cls(*_behind(wanted), unread, yes_no=True)
         whole = [prompt.completions[name] for name in prompt.label_set.names]
         bare = [ids[:-1] for ids in whole]
-        begins_another = any(a != b and b[: len(a)] == a for a in bare for b in bare)
+        distinct = set(bare)
+        begins_another = any(ids[:end] in distinct for ids in distinct for end in range(len(ids)))
         return cls(*_behind(whole if begins_another else bare))
 
     def logits(self, scores: Scores) -> Scores:
@@ -89,11 +90,13 @@ class ScoringPlan:
 def _behind(wanted: Sequence[Ids]) -> tuple[tuple[Ids, ...], tuple[tuple[int, Ids], ...]]:
     """The fewest contexts in which every answer's tokens can be read, and which of them each answer has."""
     kept: list[Ids] = []
+    beginnings: dict[Ids, int] = {}  # of the contexts that were kept: the first that begins so
     for context in sorted({ids[:-1] for ids in wanted}, key=len, reverse=True):
-        if not any(other[: len(context)] == context for other in kept):
+        if context not in beginnings:
+            for end in range(len(context) + 1):
+                beginnings.setdefault(context[:end], len(kept))
             kept.append(context)
-    found = (next(i for i, c in enumerate(kept) if c[: len(ids) - 1] == ids[:-1]) for ids in wanted)
-    return tuple(kept), tuple(zip(found, wanted, strict=True))
+    return tuple(kept), tuple((beginnings[ids[:-1]], ids) for ids in wanted)
 
 
 @dataclass(frozen=True)

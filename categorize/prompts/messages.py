@@ -90,7 +90,8 @@ class Prompt:
             codes = tuple(islice(code_words(), len(label_set)))
             if len(codes) < len(label_set):
                 raise UserError(
-                    f"prompt.completion: codes: there are {len(codes)} codes for {len(label_set)} labels; use names"
+                    f"prompt.completion: codes: there are {len(codes)} codes for {len(label_set)} labels; use names, "
+                    "or narrow the labels of each row by prediction.candidates"
                 )
             settings = replace(settings, codes=codes)
         self.settings = settings

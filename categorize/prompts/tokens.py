@@ -86,7 +86,7 @@ class PromptFormat(Prompt):
         if shortest >= max_length:
             raise UserError(
                 f"prompt: instruction and answer take {shortest} tokens, max_length is {max_length}; raise it "
-                f"or shorten prompt.system"
+                "or shorten prompt.system; many labels are narrowed for each row by prediction.candidates"
             )
 
     @classmethod
@@ -188,7 +188,8 @@ class PromptFormat(Prompt):
                     return replace(settings, codes=tuple(codes.values()), separator=separator)
             found = max(found, len(codes))
         raise UserError(
-            f"prompt.completion: codes: the tokenizer has {found} single-token codes for {count} labels; use names"
+            f"prompt.completion: codes: the tokenizer has {found} single-token codes for {count} labels; use names, "
+            "or narrow the labels of each row by prediction.candidates"
         )
 
     # ------------------------------------------------------------ prompts

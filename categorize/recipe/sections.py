@@ -237,6 +237,17 @@ class PredictionSection(Section):
     )
 
 
+class CandidatesSection(Section):
+    """Which labels a causal model is asked about, chosen for each row by something cheaper."""
+
+    by: str = Field(
+        "similarity",
+        description="similarity of n-grams to the labels' own texts; lexical: names and aliases in the text; or the "
+        "folder of a run that gives probabilities.",
+    )
+    top: Annotated[int, Field(ge=2)] = Field(20, description="Candidates of a row; the other labels are not scored.")
+
+
 class CausalPredictionSection(PredictionSection):
     """How a causal model predicts."""
 
@@ -247,6 +258,9 @@ class CausalPredictionSection(PredictionSection):
     )
     parsing: Literal["strict", "tolerant"] = Field(
         "tolerant", description="strict: the answer is a label to the letter; tolerant: it names one label somewhere."
+    )
+    candidates: CandidatesSection | None = Field(
+        None, description="Narrow the labels to some candidates for each row; by default all are scored."
     )
     max_new_tokens: PositiveInt | None = Field(
         None, description="Longest generated answer; by default the longest label and 8 tokens more."

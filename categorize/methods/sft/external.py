@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from categorize.methods.sft.model import load_causal
-from categorize.methods.sft.predictor import CausalPredictor
+from categorize.methods.sft.narrowing import asked
 from categorize.nn.parameters import parameter_counts
 from categorize.nn.precision import resolve_dtype
 from categorize.prediction.external import External, ExternalModel
-from categorize.prompts.tokens import PromptFormat
+from categorize.prompts.messages import PromptSettings
 from categorize.recipe.sections import CausalPredictionSection, PromptSection
 
 MAX_LENGTH = 2048
@@ -25,8 +25,8 @@ def external(given: ExternalModel) -> External:
     if given.adapter is not None:
         causal.model = given.with_adapter(causal.model)
         notes = [f"adapter on {given.source}"]
-    asked = given.prompt or PromptSection()
-    prompt = PromptFormat.from_section(asked, given.label_set, causal.tokenizer, causal.settings.max_length)
+    written = given.prompt or PromptSection()
+    settings = PromptSettings.from_section(written, given.label_set)
     section = given.section if isinstance(given.section, CausalPredictionSection) else None
     facts = {"method": "causal", "parameters": parameter_counts(causal.model)[1], "parameters_trained": 0}
-    return External(CausalPredictor(causal, prompt, section), notes, facts)
+    return External(asked(causal, settings, causal.settings.max_length, given.label_set, section), notes, facts)

@@ -55,12 +55,14 @@ class SftMethod(Method):
         """The predictor of a run that this method wrote; labels are scored or answers generated as `section` says."""
         from categorize.labels import LabelSet
         from categorize.methods.sft.model import CAUSAL, CausalSettings, load_trained_causal
-        from categorize.methods.sft.predictor import CausalPredictor
+        from categorize.methods.sft.narrowing import asked
         from categorize.prompts.tokens import PromptFormat
 
         causal = load_trained_causal(str(run.weights), CausalSettings(**run.read_json(CAUSAL)), base, trust_remote_code)
-        prompt = PromptFormat.from_dict(run.read_json(PROMPT), LabelSet.load(run.path / LABEL_SET), causal.tokenizer)
-        return CausalPredictor(causal, prompt, section if isinstance(section, CausalPredictionSection) else None)
+        label_set = LabelSet.load(run.path / LABEL_SET)
+        prompt = PromptFormat.from_dict(run.read_json(PROMPT), label_set, causal.tokenizer)
+        causal_section = section if isinstance(section, CausalPredictionSection) else None
+        return asked(causal, prompt.settings, prompt.max_length, label_set, causal_section)
 
     def reads(self, model: ExternalModel) -> bool:
         """Causal language models: they are asked by a prompt."""
