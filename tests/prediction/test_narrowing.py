@@ -97,6 +97,16 @@ def test_without_a_list_of_labels_candidates_have_the_scores_of_the_whole_set(ca
     np.testing.assert_allclose(found.probabilities, kept / np.nansum(kept, axis=1, keepdims=True), rtol=1e-4)
 
 
+def test_a_yes_or_no_a_label_is_that_of_the_whole_set(causal: Causal) -> None:
+    label_set, texts = labels(WORDS, "multi_label"), ["good movie", "fine text", "label"]
+    prompt = PromptSettings("Say what it is.", completion="yes_no")
+    whole = predict(CausalPredictor(causal, PromptFormat(prompt, label_set, causal.tokenizer, 256)), texts)
+    found = predict(narrowed(causal, prompt, label_set, 4), texts).probabilities
+    assert whole.probabilities is not None and found is not None
+    assert ((~np.isnan(found)).sum(axis=1) == 4).all()
+    np.testing.assert_allclose(found, np.where(np.isnan(found), np.nan, whole.probabilities), rtol=1e-4)
+
+
 def test_with_a_list_of_labels_a_row_is_asked_as_if_its_candidates_were_the_set(causal: Causal) -> None:
     label_set, texts = labels(WORDS), ["good movie", "fine text", "bad", "not good"]
     predictor = narrowed(causal, LISTED, label_set, 3)
