@@ -13,6 +13,7 @@ from categorize.nn.console import quiet_loggers
 from categorize.prediction.checkpoint import checkpoint_of
 from categorize.prediction.external import look_at
 from categorize.prediction.predictor import TrainedPredictor
+from categorize.prediction.scope import load_scope
 from categorize.recipe.sections import PredictionSection, PromptSection
 from categorize.recipe.written import working
 from categorize.runs.folder import DECISION_RULE, INPUT, LABEL_SET, MANIFEST, Run, incomplete_path
@@ -85,8 +86,8 @@ def _load_run(
     run, inner = checkpoint.run, METHODS[checkpoint.method].predictor(checkpoint.run, section, base, trust_remote_code)
     rule = DecisionRule.load(run.path / DECISION_RULE) if checkpoint.finished else DecisionRule.default(inner.label_set)
     spec = InputSpec.load(run.path / INPUT)
-    facts, fingerprints = checkpoint.facts(), checkpoint.fingerprints()
-    return TrainedPredictor(inner, spec, rule, name or checkpoint.name, checkpoint.notes, facts, fingerprints)
+    facts, fingerprints, scope = checkpoint.facts(), checkpoint.fingerprints(), load_scope(run, section)
+    return TrainedPredictor(inner, spec, rule, name or checkpoint.name, checkpoint.notes, facts, fingerprints, scope)
 
 
 def resolve_folder(path_or_hub_id: str) -> Path:

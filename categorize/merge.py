@@ -19,6 +19,7 @@ from categorize.data.splits import LoadedData
 from categorize.errors import UserError
 from categorize.methods.method import Method
 from categorize.nn.parameters import parameter_counts
+from categorize.prediction.scope import SCOPE_FILES
 from categorize.predictions import FloatArray
 from categorize.processes import is_main_process, print0
 from categorize.recipe.command import Command
@@ -33,7 +34,7 @@ from categorize.writing import disk_errors
 ENOUGH = 0.99  # share of rows decided alike below which a merged run is not the run any more
 DIVERGED = 0.01  # nats a row, from where on merged probabilities are others
 SCORE_TOLERANCE = 0.01  # of the spread of the scores: what counts as the same score
-COPIED = (LABEL_SET, INPUT, DECISION_RULE, PROMPT, "splits.parquet")
+COPIED = (LABEL_SET, INPUT, DECISION_RULE, PROMPT, "splits.parquet", *SCOPE_FILES)
 OF_THE_WRITING = ("started", "finished", "versions", "git_commit", "hardware", "members")
 
 

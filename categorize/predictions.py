@@ -42,6 +42,7 @@ class Predictions:
         valid: bool [n]; False where no label or number could be read from the model's answer.
         raw: generated text of each row, or None.
         usage: what computing the block cost.
+        scope: float [n], how much each row is like the training rows, where rows may be rejected; else None.
     """
 
     ids: Sequence[str]
@@ -52,6 +53,7 @@ class Predictions:
     raw: Sequence[str | None] | None = None
     usage: Usage = field(default_factory=Usage)
     auxiliary: dict[str, FloatArray] | None = None
+    scope: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -59,7 +61,7 @@ class Predictions:
     def __post_init__(self) -> None:
         if self.valid is None:
             object.__setattr__(self, "valid", np.ones(len(self.ids), dtype=bool))
-        for name in ("probabilities", "score", "decided", "valid", "raw"):
+        for name in ("probabilities", "score", "decided", "valid", "raw", "scope"):
             value = getattr(self, name)
             if value is not None and len(value) != len(self.ids):
                 raise ValueError(f"{name} has {len(value)} rows, ids has {len(self.ids)}")
@@ -83,7 +85,8 @@ class Predictions:
             self,
             auxiliary=None if self.auxiliary is None else {name: one[at] for name, one in self.auxiliary.items()},
             **{
-                name: pick(getattr(self, name)) for name in ("ids", "probabilities", "score", "decided", "valid", "raw")
+                name: pick(getattr(self, name))
+                for name in ("ids", "probabilities", "score", "decided", "valid", "raw", "scope")
             },
         )
 
@@ -103,7 +106,7 @@ class Predictions:
                 return np.concatenate(columns)
             return [value for column in columns for value in column]
 
-        names = ("ids", "probabilities", "score", "decided", "valid", "raw")
+        names = ("ids", "probabilities", "score", "decided", "valid", "raw", "scope")
         further = [block.auxiliary or {} for block in filled]
         auxiliary = {name: np.concatenate([one[name] for one in further]) for name in further[0]}
         usage = sum((block.usage for block in parts), Usage())

@@ -108,10 +108,12 @@ def _finish(
     from categorize.metrics.decision import DecisionRule
     from categorize.prediction.held_out import predict_held_out, write_predicted
     from categorize.prediction.predictor import TrainedPredictor
+    from categorize.prediction.scope import learn_scope
 
     release_launcher()
     inner = method.predictor(Run(writer.path), recipe.prediction)
     predictor = TrainedPredictor(inner, data.input_spec, DecisionRule.default(data.label_set), recipe.name)
+    predictor.scope = learn_scope(recipe.decision.reject, data, writer, recipe.prediction, command.trust_remote_code)
     held_out = "validation" if command.validation_only else "validation and test"
     print0(f"predicting {held_out} with the saved run")
     undecided = predict_held_out(predictor, data, validation_only=command.validation_only)

@@ -158,7 +158,7 @@ class InputSpec(Settings):
         Args:
             tokens: what segments are counted by; of the tokenizer that reads them. Not needed for whole documents.
         """
-        rows = with_columns(rows, {"text": pa.array(self.texts(fields_of(rows)), pa.string())})
+        rows = self.with_texts(rows)
         if not self.is_cut:
             return rows
         if tokens is None:
@@ -173,6 +173,10 @@ class InputSpec(Settings):
             drop_labels=self._drops_labels,
         )
         return self._segment_rows(documents, cut)
+
+    def with_texts(self, rows: pa.Table) -> pa.Table:
+        """The rows with their text made anew from the raw columns."""
+        return with_columns(rows, {"text": pa.array(self.texts(fields_of(rows)), pa.string())})
 
     def _pieces(self, rows: pa.Table, documents: pa.Table) -> list[list[str]]:
         """The text of each document; by minutes its pieces, cut before cleaning, which may take the stamps away."""

@@ -6,6 +6,7 @@ from categorize.data.input_spec import InputSpec
 from categorize.methods.registry import METHODS
 from categorize.metrics.decision import DecisionRule
 from categorize.prediction.predictor import TrainedPredictor
+from categorize.prediction.scope import load_scope
 from categorize.recipe.sections import PredictionSection
 from categorize.runs.folder import DECISION_RULE, INPUT, Run
 
@@ -33,4 +34,5 @@ def trained_predictor(
         list(manifest.get("notes", [])),
         manifest,
         dict(manifest.get("split_fingerprints", {})),
+        load_scope(run, section, trust_remote_code),
     )

@@ -12,6 +12,7 @@ from categorize.labels import LabelSet
 from categorize.metrics.calibration import apply_temperature, fit_temperature
 from categorize.metrics.curves import Curves
 from categorize.metrics.hierarchy import Hierarchy, followed_pairs, pairs_of
+from categorize.metrics.rejection import Rejection, fit_rejection
 from categorize.metrics.thresholds import DEFAULT, best_global, best_per_label
 from categorize.predictions import BoolArray, FloatArray, Predictions
 from categorize.recipe.sections import DecisionSection, Task
@@ -27,6 +28,7 @@ class DecisionRule(Settings):
         labels: names, in label-set order.
         temperature: divides the logits; 1 leaves the probabilities alone.
         curves: calibrate label by label; None leaves the probabilities alone.
+        reject: leaves out rows that are out of scope; None: none is.
         thresholds: of each label, for a multi-label task: the label holds where its calibrated probability is at least
             this. Empty for the other tasks.
         fallback: `top`: a multi-label row with nothing over its threshold gets its most probable label.
@@ -53,10 +55,11 @@ class DecisionRule(Settings):
     ancestors: tuple[tuple[str, str], ...] = ()
     rules: RowRules = field(default_factory=RowRules)
     curves: Curves | None = None
+    reject: Rejection | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; rules and curves where there are any."""
-        left_out = {name for name in ("rules", "curves") if not getattr(self, name)}
+        """Plain data for JSON; rules, curves and rejection where there are any."""
+        left_out = {name for name in ("rules", "curves", "reject") if not getattr(self, name)}
         return {key: value for key, value in super().to_dict().items() if key not in left_out}
 
     @classmethod
@@ -102,6 +105,10 @@ class DecisionRule(Settings):
             rule = replace(rule, temperature=fit_temperature(probabilities, gold, multi_label=label_set.is_multi_label))
         elif section.calibration in ("isotonic", "platt"):
             rule = replace(rule, curves=Curves.fit(section.calibration, rule.labels, probabilities, gold))
+        if section.reject is not None:
+            scope = None if predictions.scope is None else predictions.scope[known]
+            calibrated = rule._calibrated(probabilities)
+            rule = replace(rule, reject=fit_rejection(section.reject, rule.labels, calibrated, scope, gold))
         if label_set.is_multi_label and isinstance(section.thresholds, str):
             calibrated = rule._calibrated(probabilities)
             if section.thresholds == "per_label":
@@ -143,8 +150,16 @@ class DecisionRule(Settings):
         else:
             chosen, scored = _top(calibrated)
             valid = valid & scored
+        scope = predictions.scope
+        if self.reject is not None:
+            scope = self.reject.confidence(self.labels, calibrated, scope)
+            rejected = scope < self.reject.threshold
+            if self.reject.label is None:
+                valid = valid & ~rejected
+            else:
+                chosen[rejected] = [name == self.reject.label for name in self.labels]
         decided = self._names(chosen & valid[:, None])
-        return replace(predictions, probabilities=calibrated, decided=decided, valid=valid)
+        return replace(predictions, probabilities=calibrated, decided=decided, valid=valid, scope=scope)
 
     def complete(self, predictions: Predictions) -> Predictions:
         """Fallback and ancestors for documents whose segments were decided by this rule and voted.

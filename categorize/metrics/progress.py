@@ -46,6 +46,8 @@ def flat(metrics: Mapping[str, Any]) -> dict[str, float]:
             numbers |= {f"{name}_{measure}": float(number) for measure, number in value.items()}
         elif name == "groups":
             numbers |= {f"group_{key}": number for key, number in flat(value).items()}
+        elif name == "scope":
+            numbers["scope_auroc"] = value["auroc"]
         elif name == "unseen_labels":
             for part in ("seen", "unseen", "harmonic_mean"):
                 numbers |= {f"{part}_labels_{key}": number for key, number in flat(value[part]).items()}

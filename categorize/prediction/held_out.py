@@ -12,6 +12,7 @@ from categorize.data.splits import LoadedData
 from categorize.labels import LabelSet
 from categorize.metrics.decision import DecisionRule
 from categorize.metrics.measures import measure, measure_unseen_texts
+from categorize.metrics.rejection import measure_scope
 from categorize.metrics.scores import regression_scores
 from categorize.metrics.thresholds import swept
 from categorize.prediction.predictor import SegmentPredictions, TrainedPredictor
@@ -53,6 +54,9 @@ def write_predicted(
             metrics[name]["unseen"] = unseen
         if name == "test" and (best := swept(data.label_set, gold, decided)) is not None:
             metrics[name]["macro_f1_swept_on_test"] = best
+        label = None if rule.reject is None else rule.reject.label
+        if (scope := measure_scope(data.label_set, gold, decided, label)) is not None:
+            metrics[name]["scope"] = scope
         table = predictions_table(rows, decided, recipe.data.columns.keep, seen)
         with disk_errors(writer.path):
             write_predictions(writer.stage(f"predictions/{name}.parquet"), table)

@@ -14,6 +14,7 @@ from categorize.data.segments.tokens import TokenCounter
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.metrics.decision import DecisionRule
+from categorize.prediction.scope import ScopeScorer
 from categorize.predictions import FloatArray, Predictions
 from categorize.recipe.wording import counted
 
@@ -59,11 +60,13 @@ class SegmentPredictions:
     Attributes:
         predictions: of the segments, as the model gives them.
         segments: their rows, in the same order.
+        scope: of the documents, where rows are rejected by their texts.
     """
 
     predictions: Predictions
     segments: pa.Table
     input_spec: InputSpec
+    scope: FloatArray | None = None
 
     @property
     def votes(self) -> bool:
@@ -76,14 +79,17 @@ class SegmentPredictions:
         """What a decision rule is fitted on, with the rows that hold its gold: segments that vote, else documents."""
         if self.votes:
             return self.predictions, self.segments
-        rows = self.input_spec.documents(self.segments)
-        return self.input_spec.aggregate(self.predictions, self.segments, multi_label=label_set.is_multi_label), rows
+        return self._of_documents(label_set.is_multi_label), self.input_spec.documents(self.segments)
+
+    def _of_documents(self, multi_label: bool) -> Predictions:
+        found = self.input_spec.aggregate(self.predictions, self.segments, multi_label=multi_label)
+        return found if self.scope is None else replace(found, scope=self.scope)
 
     def decide(self, rule: DecisionRule) -> Predictions:
         """Decided predictions of the documents, in order of first appearance."""
         several = rule.task == "multi_label"
         if not self.votes:
-            return rule.apply(self.input_spec.aggregate(self.predictions, self.segments, multi_label=several))
+            return rule.apply(self._of_documents(several))
         decided = rule.apply(self.predictions)
         voted = self.input_spec.vote(
             decided, self.segments, rule.labels, multi_label=several, thresholds=rule.thresholds
@@ -103,6 +109,7 @@ class TrainedPredictor:
         notes: what a reader must know, such as a head that was never trained.
         facts: parameters, method and the like, for reports.
         fingerprints: of the splits of the run, by name; empty for a model that is not a run of this project.
+        scope: says how much a text is like the training texts; None where no row is rejected by that.
     """
 
     unit: ClassVar[Literal["document"]] = "document"
@@ -114,6 +121,7 @@ class TrainedPredictor:
     notes: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     fingerprints: dict[str, str] = field(default_factory=dict)
+    scope: ScopeScorer | None = None
 
     @property
     def label_set(self) -> LabelSet:
@@ -181,7 +189,11 @@ class TrainedPredictor:
         if self.inner.unit == "document":
             blocks = [batch for table in whole_documents(blocks) for batch in batches_of(table, table.num_rows)]
             segments = self.input_spec.documents(segments)
-        return SegmentPredictions(Predictions.concatenate(self.inner.predict(blocks)), segments, self.input_spec)
+        scope = None
+        if self.scope is not None:
+            documents = self.input_spec.documents(self.input_spec.with_texts(rows))
+            scope = self.scope.scores(documents["text"].to_pylist())
+        return SegmentPredictions(Predictions.concatenate(self.inner.predict(blocks)), segments, self.input_spec, scope)
 
     def probabilities(self, rows: pa.Table) -> Predictions:
         """Undecided predictions of whole documents: those of their segments, aggregated."""

@@ -370,6 +370,7 @@ def _decision(recipe: WrittenRecipe) -> None:
                 f"decision.{key}",
                 f"decides among several labels a row, but labels.task is {task}; remove it, or set multi_label",
             )
+    _reject(recipe, task)
     names = recipe.label_names
     if recipe.holds("decision.hierarchy") and task == "multi_label" and names is not None:
         if not recipe.group_names:
@@ -387,6 +388,26 @@ def _decision(recipe: WrittenRecipe) -> None:
         ):
             if recipe.value(f"decision.{key}") in fitted:
                 recipe.refuse(f"decision.{key}", "is fitted on validation rows, but data.splits.validation is 0")
+
+
+def _reject(recipe: WrittenRecipe, task: object) -> None:
+    reject = "decision.reject"
+    if not recipe.holds(reject):
+        return
+    if task != "single_label":
+        recipe.refuse(reject, f"rejects rows of one label, but labels.task is {task}; remove it")
+    names, label = recipe.label_names, recipe.value(f"{reject}.label")
+    if names is not None and isinstance(label, str) and label not in names:
+        recipe.refuse(f"{reject}.label", f"{quote(label)} is not one of labels.names; add it, training rows or not")
+    by, by_text = recipe.value(f"{reject}.by", "softmax"), recipe.value(f"{reject}.by") in ("similarity", "mahalanobis")
+    if by_text and not recipe.holds(f"{reject}.encoder"):
+        recipe.refuse(f"{reject}.by", f"{by} reads embeddings; name an encoder in decision.reject.encoder")
+    if by == "softmax" and recipe.holds(f"{reject}.encoder"):
+        recipe.refuse(f"{reject}.encoder", "is for by: similarity and mahalanobis; remove it")
+    if by_text and recipe.value("data.segments.aggregation") == "vote":
+        recipe.refuse(f"{reject}.by", f"{by} judges documents, but segments vote one by one; write softmax, or mean")
+    if recipe.lacks_validation and recipe.value(f"{reject}.threshold", "fitted") == "fitted":
+        recipe.refuse(f"{reject}.threshold", "is fitted on validation rows, but data.splits.validation is 0")
 
 
 CHECKS: tuple[Callable[[WrittenRecipe], None], ...] = (

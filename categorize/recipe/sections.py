@@ -267,6 +267,28 @@ class CausalPredictionSection(PredictionSection):
     )
 
 
+class RejectSection(Section):
+    """Rows that are too little like the training rows."""
+
+    by: Literal["softmax", "similarity", "mahalanobis"] = Field(
+        "softmax",
+        description="Confidence of a row: its highest probability; or by embeddings of its text: cosine to the nearest "
+        "label's mean, or minus the Mahalanobis distance to it.",
+    )
+    threshold: Literal["fitted"] | float = Field(
+        "fitted",
+        description="Confidence under which a row is rejected; fitted on validation: to the best F1 of rows of "
+        "`label`, or by `keep` where there are none.",
+    )
+    keep: Inside = Field(0.95, description="Share of the validation rows that is kept, where none is out of scope.")
+    label: str | None = Field(
+        None, description="Label of rejected rows, one of labels.names; without it they count as not valid."
+    )
+    encoder: str | None = Field(
+        None, description="Hub id or folder of the encoder whose mean-pooled vectors similarity and mahalanobis read."
+    )
+
+
 class DecisionSection(Section):
     """How probabilities become labels; fitted on validation, saved with the run."""
 
@@ -288,6 +310,7 @@ class DecisionSection(Section):
         "only beside its group, and is at most as probable; exact: the most probable labels that keep to groups and "
         "rules. By default parents where the validation rows have them.",
     )
+    reject: RejectSection | None = Field(None, description="Single label: reject rows that are out of scope.")
 
 
 class RunReference(Section):

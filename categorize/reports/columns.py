@@ -48,6 +48,8 @@ def measures(task: Task) -> list[Measure]:
         columns += [Measure("hamming_loss", "Hamming loss"), Measure("consistency", "rows that keep to the levels")]
     if task != "ordinal":
         columns += _seen_and_unseen({"macro_f1": "F1"} if multi else {"accuracy": "acc.", "macro_f1": "macro-F1"})
+    if task == "single_label":
+        columns.append(Measure("scope_auroc", "out of scope: AUROC", terminal=True))
     return [
         *columns,
         *(

@@ -12,6 +12,7 @@ from categorize.metrics.baselines import baseline
 from categorize.metrics.intervals import Difference, measure_with_intervals, paired_differences
 from categorize.metrics.measures import measure_seen_and_unseen, measure_unseen_texts
 from categorize.metrics.progress import headline
+from categorize.metrics.rejection import measure_scope
 from categorize.predictions import Predictions
 from categorize.recipe.sections import EvalRecipe
 from categorize.reports.columns import measures
@@ -30,7 +31,7 @@ def compare_predictions(
         EvaluatedRun(
             name=one.name,
             method=str(one.facts.get("method", "head")),
-            metrics=measured(one.predictions, recipe, split, unseen),
+            metrics=measured(one.predictions, recipe, split, unseen, one.scope_label),
             notes=one.notes,
             documents_per_second=one.documents_per_second,
             parameters_trained=one.facts.get("parameters_trained"),
@@ -55,14 +56,20 @@ def unseen_labels(predicted: Sequence[RunPredictions], label_set: LabelSet) -> l
 
 
 def measured(
-    predictions: Predictions, recipe: EvalRecipe, split: EvaluatedSplit, unseen: Sequence[str] = ()
+    predictions: Predictions,
+    recipe: EvalRecipe,
+    split: EvaluatedSplit,
+    unseen: Sequence[str] = (),
+    scope_label: str | None = None,
 ) -> dict[str, Any]:
-    """Measures with intervals; those of the rows whose text is not in train where some are, and those of seen and
-    unseen labels where there are such."""
+    """Measures with intervals; those of the rows whose text is not in train where some are, those of seen and unseen
+    labels where there are such, and how well rows out of scope are told where some are."""
     metrics = measure_with_intervals(split.label_set, split.gold, predictions, **_resampling(recipe, split))
     texts = measure_unseen_texts(split.label_set, split.gold, predictions, split.train_overlap)
     if texts is not None:
         metrics["unseen"] = texts
+    if (scope := measure_scope(split.label_set, split.gold, predictions, scope_label)) is not None:
+        metrics["scope"] = scope
     if unseen and metrics["rows"]:
         args = (split.label_set, metrics, split.gold, predictions, unseen)
         metrics["unseen_labels"] = measure_seen_and_unseen(*args)

@@ -27,6 +27,7 @@ class RunPredictions:
         in_parts: whether documents were read in parts.
         notes: what a reader must know of the run and of how it read the documents.
         facts: of the predictor: method, parameters, rows and the like.
+        scope_label: label of the rows that its decision rule rejects.
     """
 
     name: str
@@ -35,6 +36,7 @@ class RunPredictions:
     in_parts: bool
     notes: tuple[str, ...]
     facts: Mapping[str, Any]
+    scope_label: str | None = None
 
 
 def predict_with_runs(
@@ -82,7 +84,9 @@ def predict_split(predictor: TrainedPredictor, split: EvaluatedSplit) -> RunPred
     speed = len(predictions) / (time.perf_counter() - start)
     parts = segment_notes(predictor, predictions)
     notes = (*predictor.notes, *parts, *reading_notes(predictor, predictions))
-    return RunPredictions(predictor.name, predictions, speed, bool(parts), notes, predictor.facts)
+    reject = predictor.decision_rule.reject
+    label = None if reject is None else reject.label
+    return RunPredictions(predictor.name, predictions, speed, bool(parts), notes, predictor.facts, label)
 
 
 def in_order_of(wanted: LabelSet, predictions: Predictions, found: LabelSet) -> Predictions:

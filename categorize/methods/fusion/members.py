@@ -111,14 +111,15 @@ def load_member(run: Run, section: PredictionSection | None, trust_remote_code: 
     prediction = to_plain(written).get("prediction") if written is not None else None
     own = {key: value for key, value in (prediction or {}).items() if key not in batches}
     predictor = trained_predictor(run, CausalPredictionSection(**batches, **own), None, trust_remote_code)
-    predictor.decision_rule = replace(predictor.decision_rule, curves=None)
+    predictor.decision_rule = replace(predictor.decision_rule, curves=None, reject=None)
     return predictor
 
 
 def stored_predictions(run: Run, documents: pa.Table) -> Predictions | None:
     """What the run left of these documents, of its validation split; None where it has to predict them anew: they are
     not all there, or bent by curves."""
-    if not run.has(VALIDATION) or DecisionRule.load(run.path / DECISION_RULE).curves is not None:
+    rule = DecisionRule.load(run.path / DECISION_RULE)
+    if not run.has(VALIDATION) or rule.curves is not None or rule.reject is not None:
         return None
     _, found = gold_and_predictions(pq.read_table(run.path / VALIDATION), LabelSet.load(run.path / LABEL_SET))
     position = {name: i for i, name in enumerate(found.ids)}
