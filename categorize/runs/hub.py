@@ -44,6 +44,7 @@ STALE = (
     "adapter_config.json",
     "config.json",
     "generation_config.json",
+    "scope*.json",
     f"{PREDICTIONS}/*.parquet",
 )
 # What loading reads; a popular base model has its weights in four more formats beside.
