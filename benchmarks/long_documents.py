@@ -114,6 +114,11 @@ LINEAR = {
         *parts(256),
     ],
 }
+CHUNKS = {"crosswoz": [Variant("turns, logsumexp", {"by": "turns"})], "qmsum": []}  # learn to join n-grams of segments
+ENCODER_CHUNKS = {
+    "crosswoz": [],
+    "qmsum": [Variant("attention over packed turns, 180", {"by": "packed", "max_tokens": 180})],
+}
 ENCODER = {"crosswoz": [], "qmsum": [*packed(254, "mean"), *parts(254)]}  # all-MiniLM-L6-v2 knows no Chinese
 REMARKS = {
     "crosswoz": "A domain is spoken of in a few turns of a dialogue, so that one segment must suffice: the maximum "
@@ -147,9 +152,13 @@ def measure(task: Task, encoder: Sequence[Variant], retrain: bool, command: str)
     """Train what is not trained yet, evaluate; heading and text of the task's section."""
     source = data_source(task.folder)
     trainings = [training(task, "tfidf", "TF-IDF", variant, source) for variant in LINEAR[task.name]]
+    trainings += [training(task, "chunks", "n-grams, reduced", variant, source) for variant in CHUNKS[task.name]]
     if encoder:
         model = override("model.name_or_path", str(model_folder()))
         trainings += [training(task, "minilm", "MiniLM", variant, source, model) for variant in encoder]
+        features = override("model.features.name_or_path", str(model_folder()))
+        chunked = ENCODER_CHUNKS[task.name]
+        trainings += [training(task, "chunks", "MiniLM, fixed", variant, source, features) for variant in chunked]
     for one in trainings:
         train(one, retrain)
     comparison = evaluate(task.name, source, trainings)

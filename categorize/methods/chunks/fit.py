@@ -76,6 +76,7 @@ def prepare(
     if encoded is None:
         features, vectors = ChunkFeatures.fit(recipe, cut["train"].texts, options.trust_remote_code)
         print0(f"  chunk vectors: {vectors.shape[1]:,} ({features.featurizer.name})")
+        set_seed(recipe.seed)  # once more: vectors that are kept draw no random numbers, those that are computed may
         encoded = build_on_vectors(section, label_set, vectors.shape[1])
     chunks, max_length = encoded, encoded.settings.max_length
     if label_set.is_regression:
