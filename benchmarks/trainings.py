@@ -82,22 +82,25 @@ def model_folder() -> Path:
     return folder
 
 
-def encoder_overrides(recipe: Path) -> list[str]:
-    """Overrides that put the encoder's folder wherever the recipe names it; none where it does not."""
+def local_overrides(recipe: Path) -> list[str]:
+    """Overrides that put the encoder's folder wherever the recipe names it, and the runs of the benchmarks where it
+    names runs; none where it does neither."""
     resolved = load_recipe(ROOT / recipe, methods=METHODS).resolved
-    places = list(_places(resolved, ()))
-    if not places:
-        return []
-    folder = str(model_folder())
-    return [override(".".join(path), json.loads(json.dumps(value).replace(ENCODER, folder))) for path, value in places]
+    found = []
+    for path, value in _places(resolved["model"], ("model",)):
+        text = json.dumps(value).replace('"outputs/', f'"{WORK}/')
+        if ENCODER in text:
+            text = text.replace(ENCODER, str(model_folder()))
+        found.append(override(".".join(path), json.loads(text)))
+    return found
 
 
 def _places(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Keys with the encoder's name as their value, or in a list that is their value."""
+    """Keys of the model with the encoder or a run as their value, or in a list that is their value."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _places(inner, (*path, key))
-    elif value == ENCODER or (isinstance(value, list) and ENCODER in json.dumps(value)):
+    elif ENCODER in (text := json.dumps(value)) or '"outputs/' in text:
         yield path, value
 
 

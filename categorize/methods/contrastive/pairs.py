@@ -50,5 +50,5 @@ def draw_pairs(targets: FloatArray, each: int, seed: int) -> Pairs:
                 second += drawn.tolist()
                 alike += likeness[drawn].tolist()
     order = rng.permutation(len(alike))
-    sides = (np.array(side, dtype=np.int64)[order] for side in (first, second))
-    return Pairs(*sides, np.array(alike)[order])
+    one, other = (np.array(side, dtype=np.int64)[order] for side in (first, second))
+    return Pairs(one, other, np.array(alike)[order])
