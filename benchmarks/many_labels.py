@@ -6,8 +6,7 @@
 Generates, by a seed, labels of one to three words with aliases, and texts that mention some of them with misspelled,
 missing and turned words among others that are not meant. Frequencies fall as in a natural collection, so that many
 labels of the test rows have no training row. Each recipe runs as a user runs it, in a process of its own, and the table
-goes to `benchmarks/RESULTS.md`. Peers: TF-IDF with one linear model a label would need one fit a label; Annif's MLLM is
-run on the same files where `--annif PYTHON` names an interpreter that has it.
+goes to `benchmarks/RESULTS.md` (with --show it does not).
 """
 
 from __future__ import annotations
