@@ -27,6 +27,7 @@ from trainings import RECIPES, WORK, Training, data_source, encoder_overrides, o
 
 from categorize.errors import UserError  # noqa: E402
 from categorize.metrics.progress import flat  # noqa: E402
+from categorize.nn.precision import cpu_computes_bfloat16  # noqa: E402
 from categorize.recipe.terminal import run_command  # noqa: E402
 from categorize.reports.columns import duration  # noqa: E402
 from categorize.runs.folder import Run  # noqa: E402
@@ -55,7 +56,7 @@ PARTS: dict[str, tuple[Path, str, str, tuple[str, ...], tuple[str, ...]]] = {
         RECIPES / "banking77_minilm.yaml",
         "## Kinds of adapters: a head on MiniLM, Banking77",
         "accuracy",
-        ("data.sample={rows: 1500, splits: [validation, test]}", "training.max_steps=250", "training.eval_steps=125"),
+        ("data.sample={rows: 1500, splits: [validation, test]}", "training.max_steps=200", "training.eval_steps=100"),
         ("prefix",),
     ),
     "sft": (
@@ -95,7 +96,8 @@ def measure(part: str, kinds: Sequence[str], retrain: bool, command: str) -> tup
     """Train every kind, and give the heading and text of the part's section."""
     recipe, heading, measure_name, shared, _ = PARTS[part]
     if part == "head":
-        shared = (data_source("banking77"), *encoder_overrides(recipe), *shared)
+        fast = ("training.bf16=true",) if cpu_computes_bfloat16() else ()
+        shared = (data_source("banking77"), *encoder_overrides(recipe), *shared, *fast)
     runs = {}
     for kind in kinds:
         output = WORK / "peft" / f"{part}_{kind.replace(' ', '_')}"

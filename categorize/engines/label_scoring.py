@@ -1,4 +1,4 @@
-"""The probability of every label as a causal model's answer, with the shared instruction computed once.
+"""The probability of every label as a causal model's answer, with a shared instruction computed once.
 
 A label's score is the summed log-probability of its completion's tokens behind the prompt. The end token counts only
 where one label's tokens begin another's: elsewhere the label is decided before it. With single-token codes one forward
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from categorize.engines.batching import autocast, length_sorted_batches
-from categorize.engines.scoring_plan import ScoringPlan
+from categorize.engines.scoring_plan import Ids, ScoringPlan
 from categorize.nn.adapters import is_prompt_learning, virtual_tokens
 from categorize.nn.tokenizer import pad
 from categorize.predictions import BoolArray, FloatArray, IntArray
@@ -30,9 +30,10 @@ class LabelScorer:
 
     Args:
         model: called as is, so that wrappers keep their hooks.
-        prompt: gives the labels' completions and the shared prefix.
-        share_prefix: compute the shared prefix once and reuse its keys and values. Wrong for adapters that learn a
-            prompt (peft concatenates their own cache) and not offered by sharded wrappers: those take whole sequences.
+        prompt: gives the labels' completions.
+        share_prefix: compute a prefix once for all rows that have it, and reuse its keys and values. Wrong for adapters
+            that learn a prompt (peft concatenates their own cache) and not offered by sharded wrappers: those take
+            whole sequences.
     """
 
     def __init__(self, model: Any, prompt: PromptFormat, device: torch.device, share_prefix: bool = True) -> None:
@@ -40,11 +41,11 @@ class LabelScorer:
         self.plan = ScoringPlan.of(prompt)
         self.share_prefix = share_prefix
         self.virtual_tokens = virtual_tokens(model)
-        self._cache: Any = None
+        self._cached: tuple[Ids, Any] = ((), None)  # the last prefix, and its keys and values
 
     def log_probabilities(self, rows: Sequence[EncodedPrompt]) -> FloatArray:
-        """Scores [rows, labels] of a batch, in one forward pass for each of the two kinds of rows: summed
-        log-probabilities; where each label is asked about by itself, that of yes less that of no."""
+        """Scores [rows, labels] of a batch, in one forward pass for each prefix: summed log-probabilities; where each
+        label is asked about by itself, that of yes less that of no."""
         return self._each(rows, [np.arange(len(rows) * len(self.plan.contexts))])
 
     def in_batches(
@@ -56,16 +57,22 @@ class LabelScorer:
         Args:
             wanted: bool [rows, labels], which labels of each row are scored; the others are NaN.
         """
-        lengths = self._lengths(rows)
-        if wanted is None:
-            return self._each(rows, length_sorted_batches(lengths, batch_size, batch_tokens))
-        needed = np.zeros((len(rows), len(self.plan.contexts)), dtype=bool)
-        answers = np.array([context for context, _ in self.plan.labels]).reshape(wanted.shape[1], -1)
-        at, labels = np.nonzero(wanted)
-        needed[at[:, None], answers[labels]] = True
-        sequences = np.flatnonzero(needed)
-        parts = length_sorted_batches(lengths[sequences], batch_size, batch_tokens)
-        return np.where(wanted, self._each(rows, (sequences[part] for part in parts)), np.nan)
+        contexts = len(self.plan.contexts)
+        needed = np.full((len(rows), contexts), wanted is None)
+        if wanted is not None:
+            answers = np.array([context for context, _ in self.plan.labels]).reshape(wanted.shape[1], -1)
+            at, labels = np.nonzero(wanted)
+            needed[at[:, None], answers[labels]] = True
+        of_prefix: dict[Ids, list[int]] = {}
+        for i, row in enumerate(rows):
+            of_prefix.setdefault(self._prefix(row), []).append(i)
+        lengths, parts = self._lengths(rows), []
+        for members in map(np.array, of_prefix.values()):
+            sequences = (members[:, None] * contexts + np.arange(contexts))[needed[members]]
+            batches = length_sorted_batches(lengths[sequences], batch_size, batch_tokens)
+            parts += [sequences[batch] for batch in batches]
+        scores = self._each(rows, parts)
+        return scores if wanted is None else np.where(wanted, scores, np.nan)
 
     def in_passes(self, rows: Sequence[EncodedPrompt], passes: int) -> FloatArray:
         """The same in exactly so many forward passes, as the processes that share a model must all make; of rows that
@@ -78,49 +85,53 @@ class LabelScorer:
         result = np.zeros((len(rows), len(self.plan.labels)))
         for part in parts:
             pairs = [divmod(int(sequence), len(self.plan.contexts)) for sequence in part]
-            shared = [pair for pair in pairs if rows[pair[0]].prefix_ids and self._shares()]
-            if shared:
-                self._score(rows, shared, copy.deepcopy(self._cache), result)
-            if len(shared) < len(pairs):
-                whole = pairs if not shared else [pair for pair in pairs if not rows[pair[0]].prefix_ids]
-                self._score(rows, whole, None, result)
+            of_prefix: dict[Ids, list[tuple[int, int]]] = {}
+            for pair in pairs:
+                of_prefix.setdefault(self._prefix(rows[pair[0]]), []).append(pair)
+            for prefix, group in of_prefix.items():
+                self._score(rows, group, prefix, result)
         return self.plan.logits(result)
 
     def _lengths(self, rows: Sequence[EncodedPrompt]) -> IntArray:
         """Tokens of every sequence in a forward pass, int64 [rows * contexts]."""
-        shared = self._shares()
-        lengths = np.array([len(row.row_ids if shared else row.prompt_ids) for row in rows], dtype=np.int64)
+        lengths = np.array([len(row.prompt_ids) - len(self._prefix(row)) for row in rows], dtype=np.int64)
         contexts = np.array([len(context) for context in self.plan.contexts], dtype=np.int64)
         return (lengths[:, None] + contexts).reshape(-1)
 
-    def _shares(self) -> bool:
-        """Whether the shared prefix is cached; computes it once.
+    def _prefix(self, row: EncodedPrompt) -> Ids:
+        """The prefix of a row whose keys and values are stored; empty where the row takes a whole sequence.
 
         State-space models and layers of linear attention (Mamba, LFM2, Qwen3.5) keep a state in its place, which cannot
         be repeated for the rows of a batch.
         """
+        if self.share_prefix and row.prefix_ids and self._cached[1] is None:
+            layers = getattr(self._cache_of(row.prefix_ids), "layers", None) or [None]
+            self.share_prefix = all(hasattr(layer, "batch_repeat_interleave") for layer in layers)
+        return row.prefix_ids if self.share_prefix else ()
+
+    def _cache_of(self, prefix: Ids) -> Any:
+        """Keys and values of a prefix, for one sequence; those of the last one are kept."""
         import torch
 
-        if self.share_prefix and self._cache is None and self.prompt.prefix_ids:
-            ids = torch.tensor([self.prompt.prefix_ids], device=self.device)
+        if self._cached[0] != prefix:
+            ids = torch.tensor([prefix], device=self.device)
             output = self.model(input_ids=ids, use_cache=True, logits_to_keep=1)
-            self._cache = getattr(output, "past_key_values", None)
-            layers = getattr(self._cache, "layers", None) or [None]
-            self.share_prefix = all(hasattr(layer, "batch_repeat_interleave") for layer in layers)
-        return self.share_prefix
+            self._cached = prefix, getattr(output, "past_key_values", None)
+        return self._cached[1]
 
     def _score(
-        self, rows: Sequence[EncodedPrompt], pairs: Sequence[tuple[int, int]], cache: Any, result: FloatArray
+        self, rows: Sequence[EncodedPrompt], pairs: Sequence[tuple[int, int]], shared: Ids, result: FloatArray
     ) -> None:
         """One forward pass over pairs of a row and a context behind it, padded on the right; their labels' scores go
-        into `result`, float64 [rows, labels].
+        into `result`, float64 [rows, labels]. All rows begin with the `shared` tokens, or take whole sequences (none).
 
         Padding on the left behind a cached prefix would move the window of models with sliding attention.
         """
         import torch
 
-        prefix = len(self.prompt.prefix_ids) if cache is not None else 0
-        before = [rows[row].row_ids if cache is not None else rows[row].prompt_ids for row, _ in pairs]
+        prefix = len(shared)
+        cache = copy.deepcopy(self._cache_of(shared)) if shared else None
+        before = [rows[row].prompt_ids[prefix:] for row, _ in pairs]
         sequences = [ids + self.plan.contexts[context] for ids, (_, context) in zip(before, pairs, strict=True)]
         padded = pad(sequences, int(self.prompt.tokenizer.pad_token_id or 0))
         ids, width = padded["input_ids"], padded["input_ids"].shape[1]
