@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from categorize.data.splits import LoadedData, load_recipe_data
+from categorize.features.shots import check_examples
 from categorize.prediction.tables import predictions_table
 from categorize.processes import is_main_process
 from categorize.recipe.command import Command
@@ -40,14 +41,17 @@ def evaluate(command: Command) -> None:
     references = [one if isinstance(one, RunReference) else RunReference(run=one) for one in recipe.evaluation.runs]
     runs, documents = counted(len(references), "run"), counted(split.documents.num_rows, "document")
     print(f"{recipe.name}: {runs} on the {split.name} split, {documents}", flush=True)
+    examples = data.splits.train
+    if recipe.prompt.retrieval is not None:
+        check_examples(examples, data.label_set)
     if command.dry_run:
         show_dry_run(data, references)
         return
     taken = {baseline_name(split.label_set)} if recipe.evaluation.majority else set()
     beyond = recipe.evaluation.unseen_labels == "measure"
     check_runs(references, RunCheck(split, taken, beyond))
-    check = RunCheck(split, taken, beyond)
-    predicted = list(predict_with_runs(references, recipe, split, data.input_spec, check, command.trust_remote_code))
+    check, trust = RunCheck(split, taken, beyond), command.trust_remote_code
+    predicted = list(predict_with_runs(references, recipe, split, data.input_spec, check, trust, examples))
     comparison = compare_predictions(predicted, recipe, split, data.splits.train)
     files, kept = prediction_files(one.name for one in predicted), recipe.data.columns.keep
     tables = (

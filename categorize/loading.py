@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+
 from categorize.data.input_spec import InputSpec
 from categorize.labels import LabelSet
 from categorize.methods.registry import METHODS
@@ -28,6 +30,7 @@ def load_predictor(
     input_spec: InputSpec | None = None,
     section: PredictionSection | None = None,
     prompt: PromptSection | None = None,
+    examples: pa.Table | None = None,
     name: str | None = None,
     trust_remote_code: bool = False,
     unseen_labels: bool = False,
@@ -42,6 +45,7 @@ def load_predictor(
         input_spec: how text is prepared for a model that is not a run.
         section: batch bounds, computation type, and how a causal model predicts.
         prompt: how a causal model that is not a run is asked.
+        examples: labelled rows, from which `prompt.retrieval` chooses.
         name: what reports call it.
         unseen_labels: a run whose labels are fixed by training may lack some of `label_set`: it never predicts these.
 
@@ -60,6 +64,7 @@ def load_predictor(
         section=section,
         prompt=prompt,
         trust_remote_code=trust_remote_code,
+        examples=examples,
     )
     external = next(one for one in working(METHODS) if one.reads(model)).external(model)
     inner = external.predictor

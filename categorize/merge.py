@@ -166,7 +166,7 @@ def merge_run(command: Command, recipe: TrainedRecipe, method: Method, run: Run,
             writer.write_json(name, content)
         parameters = parameter_counts(given.model)[1]
         del given  # else the merged run is loaded beside it
-        for name in COPIED:
+        for name in (*COPIED, *(file.name for file in run.path.glob("shots*"))):
             if run.has(name):
                 shutil.copy(run.path / name, writer.stage(name))
     manifest, metrics = _predict(recipe, method, run, writer, data)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from categorize.errors import UserError
 from categorize.labels import Label, LabelSet
 from categorize.nn.adapters import load_adapter
@@ -30,6 +32,7 @@ class ExternalModel:
         config: the model's, a `PretrainedConfig`.
         label_set: what is to be predicted.
         section, prompt: of the evaluation recipe, where there are any.
+        examples: labelled rows, from which `prompt.retrieval` chooses.
     """
 
     folder: Path
@@ -40,6 +43,7 @@ class ExternalModel:
     section: PredictionSection | None
     prompt: PromptSection | None
     trust_remote_code: bool
+    examples: pa.Table | None = None
 
     @property
     def is_causal(self) -> bool:
@@ -71,6 +75,7 @@ def look_at(
     section: PredictionSection | None,
     prompt: PromptSection | None,
     trust_remote_code: bool,
+    examples: pa.Table | None = None,
 ) -> ExternalModel:
     """What a model folder holds.
 
@@ -91,7 +96,7 @@ def look_at(
     labels = label_set or _labels_of_config(config, source)
     if labels is None:
         raise UserError(f"{source}: not a run, and its config names no labels; give labels in the evaluation recipe")
-    return ExternalModel(folder, source, adapter, config, labels, section, prompt, trust_remote_code)
+    return ExternalModel(folder, source, adapter, config, labels, section, prompt, trust_remote_code, examples)
 
 
 def _labels_of_config(config: Any, source: str) -> LabelSet | None:

@@ -233,6 +233,11 @@ class PromptFormat(Prompt):
             prefix = ()
         return EncodedPrompt(prefix, tuple(ids[len(prefix) :]), completion, truncated)
 
+    def encode_all(self, rows: Sequence[Mapping[str, str]], **given: Sequence[Any]) -> list[EncodedPrompt]:
+        """Many rows at once, as `encode`; `gold` and `score` have one entry a row where they are given."""
+        answers = [dict(zip(given, values, strict=True)) for values in zip(*given.values(), strict=True)]
+        return [self.encode(fields, **one) for fields, one in zip(rows, answers or [{}] * len(rows), strict=True)]
+
     @cached_property
     def prefix_ids(self) -> tuple[int, ...]:
         """Longest common token prefix of whole prompts."""

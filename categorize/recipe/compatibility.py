@@ -85,6 +85,23 @@ def _adapter(recipe: WrittenRecipe) -> None:
         )
 
 
+def _retrieval(recipe: WrittenRecipe) -> None:
+    retrieval, kind = "prompt.retrieval", recipe.value("kind")
+    if not recipe.holds(retrieval):
+        return
+    if kind in ("seqcls", "label"):
+        way_out = "a head learns from its rows" if kind == "seqcls" else "write prompt.shots"
+        recipe.refuse(retrieval, f"chooses examples for run_sft.py and run_eval.py; remove it: {way_out}")
+    if recipe.value("prompt.shots"):
+        recipe.refuse(retrieval, "chooses the examples, but prompt.shots names them; keep one")
+    if recipe.holds("prediction.candidates"):
+        recipe.refuse(retrieval, "shows examples of all labels, but prediction.candidates narrows them; keep one")
+    if recipe.value("prompt.completion") == "yes_no":
+        recipe.refuse(retrieval, "shows whole answers, but prompt.completion is yes_no; remove it")
+    if recipe.value("data.segments.by", "document") != "document":
+        recipe.refuse(retrieval, "would show whole documents as examples of segments; write prompt.shots")
+
+
 def _attention(recipe: WrittenRecipe) -> None:
     implementation = recipe.value("model.attn_implementation")
     if isinstance(implementation, str) and "/" in implementation:
@@ -415,6 +432,7 @@ CHECKS: tuple[Callable[[WrittenRecipe], None], ...] = (
     check_quantization_keys,
     _adapter,
     check_adapter_keys,
+    _retrieval,
     _attention,
     _precision,
     _epochs,

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field, create_model, model_validator
 
 from categorize.recipe.adapter_sections import AdapterSection, QuantizationSection, adapters
 from categorize.recipe.data_sections import DataSection
+from categorize.recipe.feature_sections import FeatureSection, TfidfFeatures
 from categorize.recipe.labeling_sections import LabelingSection
 from categorize.recipe.loss_sections import BalanceChoice, LossChoice, WeightsChoice
 from categorize.recipe.section import (
@@ -134,6 +135,19 @@ class LabelsSection(Section):
 
 
 # ---------------------------------------------------------------- prompt
+class RetrievalSection(Section):
+    """Worked examples that are like the row, one set for all rows of a cluster."""
+
+    k: PositiveInt = Field(4, description="Examples in a prompt.")
+    clusters: PositiveInt = Field(
+        16,
+        description="Groups of like rows; those of a group have the same examples, which are computed once for it.",
+    )
+    features: FeatureSection = Field(
+        default_factory=lambda: TfidfFeatures(type="tfidf"), description="What similarity is measured on."
+    )
+
+
 class PromptSection(Section):
     """How rows and labels become a prompt for a decoder."""
 
@@ -151,6 +165,9 @@ class PromptSection(Section):
         description="With completion: yes_no, what is asked behind the row; {label} is a label with its description.",
     )
     shots: list[dict[str, str]] = Field(default_factory=list, description="Worked examples: {text: ..., label: ...}.")
+    retrieval: RetrievalSection | None = Field(
+        None, description="Worked examples chosen from the training rows by similarity, instead of shots."
+    )
 
 
 # ---------------------------------------------------------------- training

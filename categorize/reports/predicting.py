@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pyarrow as pa
+
 from categorize.data.input_spec import InputSpec
 from categorize.labels import LabelSet
 from categorize.loading import load_predictor
@@ -46,11 +48,13 @@ def predict_with_runs(
     input_spec: InputSpec,
     check: RunCheck,
     trust_remote_code: bool,
+    examples: pa.Table | None = None,
 ) -> Iterator[RunPredictions]:
     """What each run predicts, as it becomes ready; its speed is printed.
 
     Args:
         input_spec: how text is prepared for a model that is not a run.
+        examples: labelled rows, from which `prompt.retrieval` chooses.
 
     Raises:
         UserError: a run cannot be loaded, or does not pass the check.
@@ -63,6 +67,7 @@ def predict_with_runs(
             input_spec=input_spec,
             section=recipe.prediction.model_copy(update={"mode": one.mode or recipe.prediction.mode}),
             prompt=recipe.prompt,
+            examples=examples,
             name=one.name,
             trust_remote_code=trust_remote_code,
             unseen_labels=check.unseen_labels,

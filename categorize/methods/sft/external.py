@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from categorize.features.shots import ShotSets
 from categorize.methods.sft.model import load_causal
 from categorize.methods.sft.narrowing import asked
 from categorize.nn.parameters import parameter_counts
@@ -14,7 +15,9 @@ MAX_LENGTH = 2048
 
 
 def external(given: ExternalModel) -> External:
-    """Its predictor, asked by the evaluation's prompt."""
+    """Its predictor, asked by the evaluation's prompt. Raises UserError where no row can be an example of it."""
+    written = given.prompt or PromptSection()
+    shots = None if written.retrieval is None else ShotSets.choose(written, given.examples, given.label_set)
     causal = load_causal(
         given.source,
         dtype=resolve_dtype("auto", trained=False),
@@ -25,8 +28,8 @@ def external(given: ExternalModel) -> External:
     if given.adapter is not None:
         causal.model = given.with_adapter(causal.model)
         notes = [f"adapter on {given.source}"]
-    written = given.prompt or PromptSection()
     settings = PromptSettings.from_section(written, given.label_set)
     section = given.section if isinstance(given.section, CausalPredictionSection) else None
     facts = {"method": "causal", "parameters": parameter_counts(causal.model)[1], "parameters_trained": 0}
-    return External(asked(causal, settings, causal.settings.max_length, given.label_set, section), notes, facts)
+    predictor = asked(causal, settings, causal.settings.max_length, given.label_set, section, shots)
+    return External(predictor, [*notes, *([shots.line()] if shots is not None else [])], facts)

@@ -16,12 +16,14 @@ from categorize.data.splits import LoadedData
 from categorize.engines.batching import model_inputs
 from categorize.engines.label_scoring import LabelScorer, share_prefix
 from categorize.engines.scoring_plan import ScoringPlan
+from categorize.features.shots import RetrievedPrompt, ShotSets
 from categorize.methods.sft.model import CAUSAL, Causal, align_end, build_causal
 from categorize.methods.sft.predictor import CausalPredictor, prediction_mode
 from categorize.methods.sft.section import learns_among_labels
 from categorize.nn.head_output import head_output
 from categorize.nn.text_tokens import PromptTokens
 from categorize.predictions import Predictions
+from categorize.processes import is_main_process, print0
 from categorize.prompts.tokens import EncodedPrompt, PromptFormat
 from categorize.recipe.sections import CausalPredictionSection, SftRecipe
 from categorize.runs.folder import PROMPT, RunWriter
@@ -39,12 +41,14 @@ if TYPE_CHECKING:
 
 def fit(recipe: SftRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
     """Train, and write model or adapter, tokenizer, settings and prompt into the run."""
-    prepared = prepare(recipe, data, writer.checkpoints, options)
+    prepared = prepare(recipe, data, writer.checkpoints, options, writer)
     return fit_with_trainer(prepared, writer, options)
 
 
-def prepare(recipe: SftRecipe, data: LoadedData, checkpoints: Path, options: FitOptions) -> Prepared:
-    """Model, rows with their prompts and trainer of a recipe."""
+def prepare(
+    recipe: SftRecipe, data: LoadedData, checkpoints: Path, options: FitOptions, writer: RunWriter | None = None
+) -> Prepared:
+    """Model, rows with their prompts and trainer of a recipe; examples that were chosen for the prompts are written."""
     from transformers import set_seed
 
     from categorize.training.sft_trainer import LabelSFTTrainer
@@ -52,10 +56,18 @@ def prepare(recipe: SftRecipe, data: LoadedData, checkpoints: Path, options: Fit
     label_set, among = data.label_set, learns_among_labels(recipe)
     prediction_mode(recipe.prediction, label_set, recipe.prompt.completion)  # refuses before weights are loaded
     check_metric(recipe.training, label_set)
+    shots = None
+    if recipe.prompt.retrieval is not None:
+        shots = ShotSets.choose(recipe.prompt, data.splits.train, label_set)
+        if writer is not None and is_main_process():
+            shots.save(writer)
     set_seed(recipe.seed)
     causal = build_causal(recipe, options.trust_remote_code)
     max_length = causal.settings.max_length
     prompt = PromptFormat.from_section(recipe.prompt, label_set, causal.tokenizer, max_length)
+    if shots is not None:
+        prompt = RetrievedPrompt(prompt, shots)
+        print0(f"  {shots.line()}")
     align_end(causal, prompt)
     inputs = training_inputs(recipe, data, PromptTokens(prompt))
     inputs.announce()
@@ -111,7 +123,7 @@ def encode_rows(prompt: PromptFormat, rows: pa.Table) -> list[EncodedPrompt]:
     prompt.check_answers()
     fields = model_inputs(rows, prompt)
     gold, scores = rows.column("gold").to_pylist(), rows.column("gold_score").to_pylist()
-    return [prompt.encode(*one) for one in zip(fields, gold, scores, strict=True)]
+    return prompt.encode_all(fields, gold=gold, score=scores)
 
 
 def answering(

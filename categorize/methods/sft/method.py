@@ -30,7 +30,7 @@ class SftMethod(Method):
     section = CausalModel
     uses = ("adapter", "prompt", "quantization", "training")
     checks = (check_answers,)
-    files = ("causal.json", "prompt.json")
+    files = ("causal.json", "prompt.json", "shots.json", "shots_features.json", "shots_features.vocabulary.json")
     card = CardFacts("transformers", ("text-generation",))
 
     def fit(self, recipe: SftRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
@@ -53,6 +53,7 @@ class SftMethod(Method):
         trust_remote_code: bool = False,
     ) -> Predictor:
         """The predictor of a run that this method wrote; labels are scored or answers generated as `section` says."""
+        from categorize.features.shots import SHOTS, ShotSets
         from categorize.labels import LabelSet
         from categorize.methods.sft.model import CAUSAL, CausalSettings, load_trained_causal
         from categorize.methods.sft.narrowing import asked
@@ -62,7 +63,8 @@ class SftMethod(Method):
         label_set = LabelSet.load(run.path / LABEL_SET)
         prompt = PromptFormat.from_dict(run.read_json(PROMPT), label_set, causal.tokenizer)
         causal_section = section if isinstance(section, CausalPredictionSection) else None
-        return asked(causal, prompt.settings, prompt.max_length, label_set, causal_section)
+        shots = ShotSets.load(run) if run.has(SHOTS) else None
+        return asked(causal, prompt.settings, prompt.max_length, label_set, causal_section, shots)
 
     def reads(self, model: ExternalModel) -> bool:
         """Causal language models: they are asked by a prompt."""

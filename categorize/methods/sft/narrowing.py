@@ -20,6 +20,7 @@ from categorize.data.segments.tokens import TokenCounter
 from categorize.engines.batching import distinct_inputs, model_inputs
 from categorize.engines.label_scoring import TorchLabelScorer
 from categorize.errors import UserError
+from categorize.features.shots import RetrievedPrompt, ShotSets
 from categorize.labels import LabelSet
 from categorize.methods.sft.model import Causal
 from categorize.methods.sft.predictor import CausalPredictor
@@ -154,9 +155,22 @@ def asked(
     max_length: int,
     label_set: LabelSet,
     section: CausalPredictionSection | None = None,
+    shots: ShotSets | None = None,
 ) -> CausalPredictor | NarrowedPredictor:
     """The predictor of a causal model: of all labels, or of candidates where `section` says so and there are more
-    labels than these. Raises UserError as `PromptFormat` and `build_narrower`."""
+    labels than these.
+
+    Args:
+        shots: examples that were chosen by similarity.
+
+    Raises:
+        UserError: as `PromptFormat` and `build_narrower`; candidates of a model that was asked with such examples.
+    """
+    if shots is not None:
+        if section is not None and section.candidates is not None:
+            raise UserError("prediction.candidates: cannot go with prompt.retrieval, whose examples have all labels")
+        prompt = PromptFormat(settings, label_set, causal.tokenizer, max_length)
+        return CausalPredictor(causal, RetrievedPrompt(prompt, shots), section)
     if section is not None and section.candidates is not None and section.candidates.top < len(label_set):
         narrower = build_narrower(section.candidates, label_set)
         return NarrowedPredictor(causal, settings, max_length, label_set, section, narrower)

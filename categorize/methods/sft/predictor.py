@@ -88,7 +88,7 @@ class CausalPredictor:
         for batch in batches:
             start = time.perf_counter()
             inputs, inverse = distinct_inputs(model_inputs(batch, self.prompt), self.prompt)
-            rows = [self.prompt.encode(fields) for fields in inputs]
+            rows = self.prompt.encode_all(inputs)
             ids = batch.column("id").to_pylist()
             truncated = sum(rows[i].truncated for i in inverse)
             tokens = sum(len(row.prompt_ids) for row in rows)
