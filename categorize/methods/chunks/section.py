@@ -68,5 +68,5 @@ class ChunksModel(Section):
     chunk_batch: PositiveInt = Field(
         32,
         description="Chunks that the encoder reads at once. In training each such batch is computed again in the "
-        "backward pass where there are several, so that memory does not grow with the length of documents.",
+        "backward pass where there are several, so that memory grows far less with the length of documents.",
     )
