@@ -203,7 +203,7 @@ def section(measured: Sequence[Measured], labels: int, command: str) -> str:
                 *(f"{one.test[f'recall_at_{k}']:.3f}" for k in DEPTHS),
                 f"{one.test['micro']['f1']:.3f}",
                 f"{one.wall:.0f} s",
-                f"{predicted['rows'] / predicted['seconds']:,.0f}",
+                f"{predicted['rows_per_second']:,.0f}",
                 f"{one.peak / 1e9:.2f} GB",
             ]
         )
