@@ -57,6 +57,8 @@ def test_a_shipped_recipe_takes_two_optimizer_steps(
 
     monkeypatch.chdir(tmp_path)
     recipe = load_recipe(path).recipe
+    if hasattr(recipe.model, "members"):
+        pytest.skip("joins runs that other recipes leave; tests/methods/test_fusion.py trains some")
     kind = str(peek_kind(path))
     names = [name for name in LabelSet.from_section(recipe.labels).names if stands_by_itself(name, recipe.labels)]
     columns = recipe.data.columns
