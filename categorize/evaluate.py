@@ -14,12 +14,14 @@ from categorize.recipe.sections import EvalRecipe, RunReference
 from categorize.recipe.wording import counted
 from categorize.reports.checks import RunCheck, check_output, check_runs
 from categorize.reports.comparison import Comparison
+from categorize.reports.main_categories import main_category_table
 from categorize.reports.measuring import baseline_name, compare_predictions
 from categorize.reports.per_class import per_class_text
 from categorize.reports.predicting import predict_with_runs
-from categorize.reports.rendering import as_text
+from categorize.reports.rendering import WIDTH, as_text
 from categorize.reports.split import evaluated_split
 from categorize.reports.write import prediction_files, write_comparison
+from categorize.text_tables import text_table
 
 LABELS_SHOWN = 30  # the F1 of each is printed up to so many; comparison.md has all
 
@@ -78,4 +80,7 @@ def show(comparison: Comparison, written: Sequence[Path]) -> None:
     by_label = comparison.runs[0].metrics.get("per_class", ())
     if len(by_label) <= LABELS_SHOWN and (table := per_class_text(comparison.runs)):
         print("\nF1 by label\n" + table)
+    mains = main_category_table(comparison.runs)
+    if 0 < len(mains.rows) <= LABELS_SHOWN:
+        print("\nMain categories\n" + text_table(*mains, width=WIDTH))
     print("\nwritten: " + ", ".join(map(str, written)))

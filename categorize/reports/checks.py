@@ -8,6 +8,7 @@ from pathlib import Path
 
 from categorize.errors import UserError
 from categorize.recipe.sections import RunReference
+from categorize.reports.labelled import labelling_run, labels_of_run
 from categorize.reports.split import EvaluatedSplit
 from categorize.reports.write import COMPARISON
 from categorize.runs.folder import Run, is_run
@@ -33,7 +34,10 @@ def check_runs(references: Iterable[RunReference], check: RunCheck) -> None:
         folder = Path(one.run).expanduser()
         if not folder.exists() and "@" not in one.run and folder.parent != Path() and folder.parent.is_dir():
             Run.open(folder)  # not a Hub id: says that it is missing, or not finished
-        if is_run(folder):
+        if (labelled := labelling_run(one.run)) is not None:
+            label_set = labels_of_run(labelled)
+            check.check(one.run, one.name or labelled.manifest["name"], label_set.task, label_set.names, {})
+        elif is_run(folder):
             found = Run.open(folder).manifest
             fingerprints = found.get("split_fingerprints", {})
             check.check(one.run, one.name or found["name"], found["task"], found["labels"], fingerprints)

@@ -33,6 +33,7 @@ class EvaluatedRun:
         training_rows: rows of its training split; None where it is not known.
         training_seconds: wall clock of the training.
         predictions: file of the run's predictions, from the comparison's folder; None where there is none.
+        is_ranked: False of a teacher on rows that nobody reviewed, whose figures are its agreement with the gold.
     """
 
     name: str
@@ -45,6 +46,7 @@ class EvaluatedRun:
     training_rows: int | None = None
     training_seconds: float | None = None
     predictions: str | None = None
+    is_ranked: bool = True
 
     @cached_property
     def numbers(self) -> dict[str, float]:
@@ -60,8 +62,8 @@ class EvaluatedRun:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, the measures last."""
         plain = {**asdict(self), "notes": list(self.notes)}
-        metrics = plain.pop("metrics")
-        return {**plain, "metrics": metrics}
+        metrics, ranked = plain.pop("metrics"), plain.pop("is_ranked")
+        return {**plain, **({} if ranked else {"is_ranked": False}), "metrics": metrics}
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,15 @@ class Comparison:
     Attributes:
         differences: of `metrics.intervals.paired_differences`, against one reference.
         unit: what was measured, in the plural: documents, where any run read them in parts.
+        reviewed: the same runs on the rows that people reviewed, all of them ranked; None without a teacher among the
+            runs, or such rows.
     """
 
     runs: tuple[EvaluatedRun, ...]
     split: str
     differences: tuple[Difference, ...] = ()
     unit: str = "rows"
+    reviewed: Comparison | None = None
 
     @property
     def task(self) -> Task:
@@ -95,6 +100,11 @@ class Comparison:
         invalid = any(run.metrics["invalid"] for run in self.runs)
         return [measure for measure in self.measured if measure.terminal or (measure.of_valid and invalid)]
 
+    @property
+    def ranked(self) -> list[EvaluatedRun]:
+        """The runs whose figures can be compared."""
+        return [run for run in self.runs if run.is_ranked]
+
     @cached_property
     def best(self) -> dict[str, list[str]]:
         """Names of the runs with the best value of each measure; nothing where there is one run or all are equal,
@@ -104,10 +114,12 @@ class Comparison:
             # Those of valid rows are of other rows in every run.
             if measure.name in NO_RANK or measure.name.endswith(VALID_ONLY):
                 continue
-            values = {run.name: run.numbers[measure.name] for run in self.runs if measure.name in run.numbers}
+            values = {run.name: run.numbers[measure.name] for run in self.ranked if measure.name in run.numbers}
+            if not values:
+                continue
             top = max(values.values()) if greater_is_better(measure.name) else min(values.values())
             names = [name for name, value in values.items() if math.isclose(value, top, rel_tol=1e-9, abs_tol=1e-12)]
-            if len(names) < len(self.runs):
+            if len(names) < len(self.ranked):
                 winners[measure.name] = names
         return winners
 
@@ -120,6 +132,7 @@ class Comparison:
             "runs": [run.to_dict() for run in self.runs],
             "best": self.best,
             "differences": [difference.to_dict() for difference in self.differences],
+            **({} if self.reviewed is None else {"reviewed": self.reviewed.to_dict()}),
         }
 
     def to_json(self) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from categorize.labels import LabelSet
@@ -17,7 +19,7 @@ from categorize.predictions import Predictions
 from categorize.recipe.sections import EvalRecipe
 from categorize.reports.columns import measures
 from categorize.reports.comparison import Comparison, EvaluatedRun, best_run, compare
-from categorize.reports.predicting import RunPredictions
+from categorize.reports.predicted import RunPredictions
 from categorize.reports.split import EvaluatedSplit
 from categorize.reports.write import prediction_files
 
@@ -25,7 +27,21 @@ from categorize.reports.write import prediction_files
 def compare_predictions(
     predicted: Sequence[RunPredictions], recipe: EvalRecipe, split: EvaluatedSplit, train: pa.Table
 ) -> Comparison:
-    """Measure what every run predicted; the baseline of the training rows stands first where the recipe wants it."""
+    """Measure what every run predicted; the baseline of the training rows stands first where the recipe wants it.
+
+    A labelling run is not ranked, except among all runs on the rows that people reviewed of every one that is there.
+    """
+    whole = _compare(predicted, recipe, split, train)
+    masks = [one.reviewed for one in predicted if one.reviewed is not None]
+    if not masks or not (rows := np.logical_and.reduce(masks)).any():
+        return whole
+    reviewed = [replace(one.at(rows), reviewed=None, notes=()) for one in predicted]
+    return replace(whole, reviewed=_compare(reviewed, recipe, split.at(rows), train))
+
+
+def _compare(
+    predicted: Sequence[RunPredictions], recipe: EvalRecipe, split: EvaluatedSplit, train: pa.Table
+) -> Comparison:
     files, unseen = prediction_files(one.name for one in predicted), unseen_labels(predicted, split.label_set)
     runs = [
         EvaluatedRun(
@@ -39,6 +55,7 @@ def compare_predictions(
             training_rows=(one.facts.get("rows") or {}).get("train"),
             training_seconds=(one.facts.get("training") or {}).get("seconds"),
             predictions=files[one.name],
+            is_ranked=one.reviewed is None,
         )
         for one in predicted
     ]
@@ -80,12 +97,13 @@ def differences_from_best(
     runs: Sequence[EvaluatedRun], predicted: Sequence[RunPredictions], recipe: EvalRecipe, split: EvaluatedSplit
 ) -> list[Difference]:
     """Every run minus the best by the headline measure, in each measure that has intervals."""
+    runs = [run for run in runs if run.is_ranked]
     if len(runs) < 2 or not recipe.evaluation.bootstrap:
         return []
     return paired_differences(
         split.label_set,
         split.gold,
-        {one.name: one.predictions for one in predicted},
+        {one.name: one.predictions for one in predicted if one.reviewed is None},
         reference=best_run(runs, headline(split.label_set)),
         measures=[one.name for one in measures(split.label_set.task) if one.name in runs[0].intervals],
         **_resampling(recipe, split),

@@ -41,7 +41,8 @@ def short_table(comparison: Comparison) -> Table:
         if run.metrics["invalid"]:
             valid = f"{run.metrics['valid']:,} ({valid})"
         values = [_value(comparison, run, measure.name, with_interval=i == 0) for i, measure in enumerate(shown)]
-        rows.append([run.name, run.method, *values, valid, columns.rate(run.documents_per_second), trained])
+        method = run.method if run.is_ranked else f"{run.method}: agreement"
+        rows.append([run.name, method, *values, valid, columns.rate(run.documents_per_second), trained])
     return Table(header, rows, "ll" + "r" * (len(header) - 2))
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -17,28 +17,9 @@ from categorize.prediction.predictor import TrainedPredictor, columns_of
 from categorize.predictions import Predictions
 from categorize.recipe.sections import EvalRecipe, RunReference
 from categorize.reports.checks import RunCheck
+from categorize.reports.labelled import labelling_run, teacher_predictions
+from categorize.reports.predicted import RunPredictions
 from categorize.reports.split import EvaluatedSplit
-
-
-@dataclass(frozen=True)
-class RunPredictions:
-    """What one run predicted of the split.
-
-    Attributes:
-        predictions: decided, one a document; probabilities in the order of the evaluation's labels.
-        in_parts: whether documents were read in parts.
-        notes: what a reader must know of the run and of how it read the documents.
-        facts: of the predictor: method, parameters, rows and the like.
-        scope_label: label of the rows that its decision rule rejects.
-    """
-
-    name: str
-    predictions: Predictions
-    documents_per_second: float
-    in_parts: bool
-    notes: tuple[str, ...]
-    facts: Mapping[str, Any]
-    scope_label: str | None = None
 
 
 def predict_with_runs(
@@ -60,6 +41,9 @@ def predict_with_runs(
         UserError: a run cannot be loaded, or does not pass the check.
     """
     for one in references:
+        if (run := labelling_run(one.run)) is not None:
+            yield teacher_predictions(run, one, split)
+            continue
         predictor = load_predictor(
             one.run,
             base=one.base,

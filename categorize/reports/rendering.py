@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from categorize.reports.comparison import Comparison
+from categorize.reports.main_categories import main_category_table
 from categorize.reports.overview import all_measures, difference_table, difference_title, heading, notes, short_table
 from categorize.reports.per_class import confusion_table, f1_table
 from categorize.text_tables import markdown_table, text_table, wrap
 
 WIDTH = 120
+REVIEWED = "On the rows that people reviewed"
 
 
 def as_text(comparison: Comparison, width: int = WIDTH) -> str:
@@ -21,6 +23,8 @@ def as_text(comparison: Comparison, width: int = WIDTH) -> str:
     if comparison.differences:
         table = difference_table(comparison, comparison.in_short)
         parts += ["", wrap(difference_title(comparison), width), text_table(*table, width=width)]
+    if comparison.reviewed is not None:
+        parts += ["", REVIEWED, as_text(comparison.reviewed, width)]
     return "\n".join(parts)
 
 
@@ -34,7 +38,12 @@ def as_markdown(comparison: Comparison) -> str:
         table = difference_table(comparison, comparison.measured)
         parts += ["## Differences", difference_title(comparison), markdown_table(*table)]
     if comparison.task != "regression":
+        if (mains := main_category_table(comparison.runs)).rows:
+            parts += ["## Main categories", markdown_table(*mains)]
         parts += ["## F1 by label", markdown_table(*f1_table(comparison.runs))]
         if (confused := confusion_table(comparison.runs)).rows:
             parts += ["## Most frequent confusions", markdown_table(*confused)]
-    return "\n\n".join(parts) + "\n"
+    text = "\n\n".join(parts) + "\n"
+    if comparison.reviewed is not None:
+        text += "\n" + as_markdown(comparison.reviewed).replace("# Comparison", f"# {REVIEWED}", 1)
+    return text

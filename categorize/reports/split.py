@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pyarrow as pa
 
 from categorize.data.splits import LoadedData
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.prediction.tables import likeness_of_documents
-from categorize.predictions import FloatArray
+from categorize.predictions import BoolArray, FloatArray
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,12 @@ class EvaluatedSplit:
     gold: FloatArray
     fingerprint: str
     train_overlap: list[str | None]
+
+    def at(self, documents: BoolArray) -> EvaluatedSplit:
+        """Some documents alone, to measure on; `rows` and the fingerprint stay those of all."""
+        at = np.flatnonzero(documents)
+        overlap = [self.train_overlap[i] for i in at]
+        return replace(self, documents=self.documents.take(at), gold=self.gold[at], train_overlap=overlap)
 
     @property
     def groups(self) -> list[str | None] | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from categorize.errors import UserError
 from categorize.prediction.tables import write_predictions
 from categorize.reports.comparison import Comparison, load_comparison
+from categorize.reports.main_categories import main_category_csv
 from categorize.reports.per_class import COLUMNS, per_class_rows
 from categorize.reports.rendering import as_markdown
 from categorize.writing import disk_errors, staging, write_whole
@@ -19,7 +20,8 @@ from categorize.writing import disk_errors, staging, write_whole
 if TYPE_CHECKING:
     import pyarrow as pa
 
-COMPARISON, MARKDOWN, PER_CLASS, PREDICTIONS = "comparison.json", "comparison.md", "per_class.csv", "predictions"
+COMPARISON, MARKDOWN, PREDICTIONS = "comparison.json", "comparison.md", "predictions"
+PER_CLASS, MAINS = "per_class.csv", "main_categories.csv"
 
 
 def write_comparison(
@@ -58,7 +60,8 @@ def write_comparison(
 
 
 def report_files(comparison: Comparison) -> dict[str, str]:
-    """What the report's files hold, by name: Markdown, for a classification the measures by label, JSON last."""
+    """What the report's files hold, by name: Markdown, for a classification the measures by label,
+    and by main category where there are groups, JSON last."""
     files = {MARKDOWN: as_markdown(comparison)}
     if rows := per_class_rows(comparison.runs):
         table = io.StringIO()
@@ -67,6 +70,8 @@ def report_files(comparison: Comparison) -> dict[str, str]:
         writer.writerows(rows)
         # With the byte order mark, Excel reads UTF-8, and so Chinese labels, as such.
         files[PER_CLASS] = "\ufeff" + table.getvalue()
+    if (mains := main_category_csv(comparison.runs)) is not None:
+        files[MAINS] = "\ufeff" + mains
     return {**files, COMPARISON: comparison.to_json()}
 
 
@@ -95,4 +100,4 @@ def _files_of(comparison: Path) -> list[str]:
         named = [run.predictions or "" for run in load_comparison(comparison).runs]
     except UserError:  # none there, or not a comparison
         return []
-    return [MARKDOWN, PER_CLASS, *(name for name in named if name == f"{PREDICTIONS}/{Path(name).name}")]
+    return [MARKDOWN, PER_CLASS, MAINS, *(name for name in named if name == f"{PREDICTIONS}/{Path(name).name}")]
