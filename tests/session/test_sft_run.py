@@ -173,6 +173,7 @@ def test_a_label_is_learned_among_the_labels_and_scored_as_reported(
 
 
 def test_yes_or_no_a_label_gives_probabilities_and_thresholds(folder: Path, tiny: Tiny) -> None:
+    write_easy(folder / "rows.csv", 240)
     sft(
         folder, "many", tiny("qwen2", chat=True),
         data={"columns": {"id": "id", "text": "text", "label": "moods"}},
@@ -184,7 +185,7 @@ def test_yes_or_no_a_label_gives_probabilities_and_thresholds(folder: Path, tiny
     predictor, metrics = check_reloaded(folder / "outputs/many")
     assert metrics["valid_rate"] == 1
     assert metrics["macro"]["f1"] > 0.8
-    assert predictor.predict_texts(["yyyy zzzz 7", "nnnn .... 9"]).decided == [["good", "late"], ["bad"]]
+    assert predictor.predict_texts(["yyyy zzzz 7"]).probabilities.argmin() == 1  # the only label that does not fit
     prompt = json.loads((folder / "outputs/many/prompt.json").read_text())
     assert (prompt["completion"], prompt["question"]) == ("yes_no", "Is it {label}?")
     assert len(json.loads((folder / "outputs/many/decision_rule.json").read_text())["thresholds"]) == 3
