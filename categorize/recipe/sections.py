@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import AfterValidator, Field, create_model, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, create_model, model_validator
 
 from categorize.recipe.adapter_sections import AdapterSection, QuantizationSection, adapters
 from categorize.recipe.data_sections import DataSection
@@ -137,6 +137,8 @@ class LabelsSection(Section):
 # ---------------------------------------------------------------- prompt
 class RetrievalSection(Section):
     """Worked examples that are like the row, one set for all rows of a cluster."""
+
+    model_config = ConfigDict(defer_build=False)  # else the JSON Schema would depend on what was built first
 
     k: PositiveInt = Field(4, description="Examples in a prompt.")
     clusters: PositiveInt = Field(
