@@ -69,7 +69,7 @@ def load(path: Path, **data: Any) -> str:
     """Load as a recipe does: read, clean, compare near duplicates, split, sample."""
     from categorize.data.splits import load_data
     from categorize.recipe.data_sections import Columns, DataSection
-    from categorize.recipe.sections import LabelsSection
+    from categorize.recipe.label_sections import LabelsSection
 
     columns = Columns(id="custom_id", text="message", label="class", group=None)
     loaded = load_data(DataSection(source=str(path), columns=columns, **data), LabelsSection())

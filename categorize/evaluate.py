@@ -10,7 +10,8 @@ from categorize.features.shots import check_examples
 from categorize.prediction.tables import predictions_table
 from categorize.processes import is_main_process
 from categorize.recipe.command import Command
-from categorize.recipe.sections import EvalRecipe, RunReference
+from categorize.recipe.decision_sections import RunReference
+from categorize.recipe.sections import EvalRecipe
 from categorize.recipe.wording import counted
 from categorize.reports.checks import RunCheck, check_output, check_runs
 from categorize.reports.comparison import Comparison

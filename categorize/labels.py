@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from categorize.errors import UserError
 from categorize.label_rules import ParentRule, RowRules
-from categorize.recipe.sections import LabelDefinition, LabelsSection, Task
+from categorize.recipe.label_sections import LabelDefinition, LabelsSection, Task
 from categorize.settings import Settings
 
 if TYPE_CHECKING:

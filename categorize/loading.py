@@ -16,7 +16,8 @@ from categorize.prediction.checkpoint import checkpoint_of
 from categorize.prediction.external import look_at
 from categorize.prediction.predictor import TrainedPredictor
 from categorize.prediction.scope import load_scope
-from categorize.recipe.sections import PredictionSection, PromptSection
+from categorize.recipe.decision_sections import PredictionSection
+from categorize.recipe.sections import PromptSection
 from categorize.recipe.written import working
 from categorize.runs.folder import DECISION_RULE, INPUT, LABEL_SET, MANIFEST, Run, incomplete_path
 from categorize.runs.hub import HubId, fetch

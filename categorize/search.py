@@ -24,7 +24,8 @@ from categorize.processes import world_size
 from categorize.recipe.command import Command
 from categorize.recipe.load import load_recipe
 from categorize.recipe.scalars import flow
-from categorize.recipe.sections import Range, SearchSection, TrainedRecipe
+from categorize.recipe.search_sections import Range, SearchSection
+from categorize.recipe.sections import TrainedRecipe
 from categorize.recipe.written import Methods
 from categorize.runs.folder import METRICS, RECIPE, Run, RunWriter
 from categorize.text_tables import text_table

@@ -18,8 +18,9 @@ from categorize.metrics.decision import DecisionRule
 from categorize.predictions import Predictions
 from categorize.prompts.messages import Prompt, PromptSettings
 from categorize.recipe.data_sections import DataSection, SplitSettings
+from categorize.recipe.decision_sections import DecisionSection
+from categorize.recipe.label_sections import LabelDefinition, LabelsSection, RulesSection
 from categorize.recipe.load import load_fragment
-from categorize.recipe.sections import DecisionSection, LabelDefinition, LabelsSection, RulesSection
 
 from .recipes import load_recipe
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from categorize.errors import UserError
 from categorize.labels import Group, Label, LabelRules, LabelSet, UnknownLabel, spell
-from categorize.recipe.sections import LabelsSection
+from categorize.recipe.label_sections import LabelsSection
 
 NAMES = ["Positive", "Mild", "Negative"]
 

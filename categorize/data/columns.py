@@ -40,7 +40,7 @@ from categorize.data.rows import content_key, struct_of
 from categorize.errors import UserError
 from categorize.labels import spell
 from categorize.recipe.data_sections import Columns, DataSection
-from categorize.recipe.sections import LabelDefinition, LabelsSection
+from categorize.recipe.label_sections import LabelDefinition, LabelsSection
 from categorize.recipe.wording import similar
 
 _EXAMPLES = 5  # rows that a message shows

@@ -39,7 +39,8 @@ from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.processes import is_main_process
 from categorize.recipe.data_sections import GOLD_SOURCES, DataSection
-from categorize.recipe.sections import LabelsSection, PromptSection, RecipeBase
+from categorize.recipe.label_sections import LabelsSection
+from categorize.recipe.sections import PromptSection, RecipeBase
 from categorize.recipe.template import Template
 
 default_split_file = stored.default_split_file

@@ -9,7 +9,7 @@ import numpy as np
 from categorize.engines.batching import autocast, length_sorted_batches
 from categorize.nn.tokenizer import TokenizedTexts, pad
 from categorize.predictions import FloatArray
-from categorize.recipe.sections import PredictionSection
+from categorize.recipe.decision_sections import PredictionSection
 
 
 class TorchEncoder:

@@ -11,7 +11,7 @@ from categorize.engines.batching import autocast, length_sorted_batches
 from categorize.nn.adapters import is_prompt_learning
 from categorize.nn.tokenizer import pad
 from categorize.prompts.tokens import EncodedPrompt, PromptFormat
-from categorize.recipe.sections import CausalPredictionSection
+from categorize.recipe.decision_sections import CausalPredictionSection
 
 if TYPE_CHECKING:
     import torch

@@ -19,7 +19,7 @@ from categorize.nn.adapters import is_prompt_learning, virtual_tokens
 from categorize.nn.tokenizer import pad
 from categorize.predictions import BoolArray, FloatArray, IntArray
 from categorize.prompts.tokens import EncodedPrompt, PromptFormat
-from categorize.recipe.sections import PredictionSection
+from categorize.recipe.decision_sections import PredictionSection
 
 if TYPE_CHECKING:
     import torch

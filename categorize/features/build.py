@@ -8,8 +8,8 @@ import numpy as np
 
 from categorize.errors import UserError
 from categorize.features.featurizer import Featurizer, Matrix
+from categorize.recipe.decision_sections import PredictionSection
 from categorize.recipe.section import Section
-from categorize.recipe.sections import PredictionSection
 from categorize.runs.folder import Run, RunWriter
 
 
@@ -24,7 +24,7 @@ def build_featurizer(
     Raises:
         UserError: the model or a package is missing.
 
-    >>> from categorize.features.section import TfidfFeatures
+    >>> from categorize.recipe.feature_sections import TfidfFeatures
     >>> build_featurizer(TfidfFeatures(type="tfidf", char_ngrams=[1, 2])).fit(["ab", "b"]).shape
     (2, 3)
     """

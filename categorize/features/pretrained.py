@@ -16,12 +16,12 @@ from categorize.connection import check_model
 from categorize.errors import UserError
 from categorize.features.cache import EmbeddingCache, cache_folder
 from categorize.features.featurizer import Vectors
-from categorize.features.section import FEATURES, EmbeddingKeys
 from categorize.nn.fingerprint import folder_fingerprint
 from categorize.nn.tokenizer import loading
 from categorize.predictions import BoolArray
 from categorize.processes import print0
-from categorize.recipe.sections import PredictionSection
+from categorize.recipe.decision_sections import PredictionSection
+from categorize.recipe.feature_sections import FEATURES, EmbeddingKeys
 from categorize.runs.folder import Run, RunWriter
 from categorize.runs.hub import is_hub_model
 

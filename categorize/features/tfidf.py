@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from categorize.errors import UserError
-from categorize.features.section import NgramKeys
-from categorize.recipe.sections import PredictionSection
+from categorize.recipe.decision_sections import PredictionSection
+from categorize.recipe.feature_sections import NgramKeys
 from categorize.runs.folder import Run, RunWriter
 from categorize.writing import disk_errors
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from categorize.labels import LabelSet
     from categorize.prediction.external import External, ExternalModel
     from categorize.prediction.predictor import Predictor
-    from categorize.recipe.sections import PredictionSection, TrainedRecipe
+    from categorize.recipe.decision_sections import PredictionSection
+    from categorize.recipe.sections import TrainedRecipe
     from categorize.runs.folder import Run, RunWriter
     from categorize.training.fit_summary import FitOptions, FitSummary
 

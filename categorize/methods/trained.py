@@ -7,7 +7,7 @@ from categorize.methods.registry import METHODS
 from categorize.metrics.decision import DecisionRule
 from categorize.prediction.predictor import TrainedPredictor
 from categorize.prediction.scope import load_scope
-from categorize.recipe.sections import PredictionSection
+from categorize.recipe.decision_sections import PredictionSection
 from categorize.runs.folder import DECISION_RULE, INPUT, Run
 
 

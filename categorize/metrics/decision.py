@@ -15,7 +15,8 @@ from categorize.metrics.hierarchy import Hierarchy, followed_pairs, pairs_of
 from categorize.metrics.rejection import Rejection, fit_rejection
 from categorize.metrics.thresholds import DEFAULT, best_global, best_per_label
 from categorize.predictions import BoolArray, FloatArray, Predictions
-from categorize.recipe.sections import DecisionSection, Task
+from categorize.recipe.decision_sections import DecisionSection
+from categorize.recipe.label_sections import Task
 from categorize.settings import Settings
 
 

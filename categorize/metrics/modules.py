@@ -15,7 +15,7 @@ from datasets import Features, Sequence, Value
 
 from categorize.metrics import scores
 from categorize.metrics.progress import flat
-from categorize.recipe.sections import Task
+from categorize.recipe.label_sections import Task
 
 CITATION = """@article{scikit-learn, title={Scikit-learn: Machine Learning in Python}, author={Pedregosa, F. and
 others}, journal={Journal of Machine Learning Research}, volume={12}, pages={2825--2830}, year={2011}}"""

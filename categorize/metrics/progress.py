@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from categorize.labels import LabelSet
-from categorize.recipe.sections import Task
+from categorize.recipe.label_sections import Task
 
 LOWER_IS_BETTER = frozenset({"mae", "rmse", "log_loss", "expected_calibration_error", "hamming_loss", "loss"})
 # Says nothing of how good an answer is: a baseline that gives every row the labels' shares has next to none of it.

@@ -15,7 +15,7 @@ import numpy as np
 
 from categorize.labels import LabelSet
 from categorize.predictions import BoolArray, FloatArray, Predictions
-from categorize.recipe.sections import RejectSection
+from categorize.recipe.decision_sections import RejectSection
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,9 @@ from categorize.nn.adapters import load_adapter
 from categorize.nn.outputs import are_generic, config_names
 from categorize.nn.tokenizer import loading
 from categorize.prediction.predictor import Predictor
-from categorize.recipe.sections import PredictionSection, PromptSection, Task
+from categorize.recipe.decision_sections import PredictionSection
+from categorize.recipe.label_sections import Task
+from categorize.recipe.sections import PromptSection
 
 
 @dataclass(frozen=True)

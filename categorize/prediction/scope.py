@@ -17,9 +17,9 @@ from categorize.data.splits import LoadedData
 from categorize.features.build import load_featurizer
 from categorize.features.encoder import EncoderFeaturizer
 from categorize.features.featurizer import Featurizer
-from categorize.features.section import EncoderFeatures
 from categorize.predictions import FloatArray
-from categorize.recipe.sections import PredictionSection, RejectSection
+from categorize.recipe.decision_sections import PredictionSection, RejectSection
+from categorize.recipe.feature_sections import EncoderFeatures
 from categorize.runs.folder import Run, RunWriter
 from categorize.writing import disk_errors
 

@@ -13,19 +13,13 @@ from pydantic import BaseModel, create_model
 from categorize.errors import UserError
 from categorize.recipe.compatibility import check_compatibility
 from categorize.recipe.extends import NodeLoader
+from categorize.recipe.label_sections import LabelsSection
 from categorize.recipe.nodes import Entry, Mapping, expect_mapping, get, key_position, to_plain, without
 from categorize.recipe.overrides import parse_overrides
 from categorize.recipe.problems import COMMAND_LINE, Position, Problems, shown
 from categorize.recipe.scalars import dump
 from categorize.recipe.section import Section
-from categorize.recipe.sections import (
-    RECIPE_OF_KIND,
-    SCRIPT_OF_KIND,
-    LabelsSection,
-    Recipe,
-    implied_method,
-    recipe_classes,
-)
+from categorize.recipe.sections import RECIPE_OF_KIND, SCRIPT_OF_KIND, Recipe, implied_method, recipe_classes
 from categorize.recipe.typecheck import LOADER_KEYS, validated
 from categorize.recipe.wording import did_you_mean, found, join
 from categorize.recipe.written import Methods, RecipeMethod, working

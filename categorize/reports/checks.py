@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from categorize.errors import UserError
-from categorize.recipe.sections import RunReference
+from categorize.recipe.decision_sections import RunReference
 from categorize.reports.labelled import labelling_run, labels_of_run
 from categorize.reports.split import EvaluatedSplit
 from categorize.reports.write import COMPARISON

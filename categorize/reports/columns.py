@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from categorize.metrics.progress import AVERAGES
 from categorize.metrics.scores import ACCURACY_DEPTHS, RECALL_DEPTHS
-from categorize.recipe.sections import Task
+from categorize.recipe.label_sections import Task
 
 UNDEFINED = "-"
 VALID_ONLY = "_valid_only"

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from categorize.errors import UserError
 from categorize.metrics.intervals import Difference
 from categorize.metrics.progress import NO_RANK, flat, greater_is_better
-from categorize.recipe.sections import Task
+from categorize.recipe.label_sections import Task
 from categorize.reports.columns import VALID_ONLY, Measure, measures
 from categorize.writing import json_text
 

@@ -19,7 +19,7 @@ from categorize.labeling.review.labelled import GOLD, REVIEWED, Vote, label_sets
 from categorize.labeling.review.story import SAMPLE, read_vote, review_folder
 from categorize.labels import LabelSet, UnknownLabel
 from categorize.predictions import Predictions
-from categorize.recipe.sections import RunReference
+from categorize.recipe.decision_sections import RunReference
 from categorize.reports.predicted import RunPredictions
 from categorize.reports.split import EvaluatedSplit
 from categorize.runs.folder import Run, is_run

@@ -15,7 +15,8 @@ from categorize.loading import load_predictor
 from categorize.nn.device import free_memory
 from categorize.prediction.predictor import TrainedPredictor, columns_of
 from categorize.predictions import Predictions
-from categorize.recipe.sections import EvalRecipe, RunReference
+from categorize.recipe.decision_sections import RunReference
+from categorize.recipe.sections import EvalRecipe
 from categorize.reports.checks import RunCheck
 from categorize.reports.labelled import labelling_run, teacher_predictions
 from categorize.reports.predicted import RunPredictions

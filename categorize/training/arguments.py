@@ -15,7 +15,8 @@ from categorize.metrics.progress import greater_is_better, headline
 from categorize.nn.device import one_gpu
 from categorize.nn.precision import cpu_computes_bfloat16
 from categorize.processes import print0
-from categorize.recipe.sections import SftRecipe, SftTrainingSection, TrainingSection
+from categorize.recipe.sections import SftRecipe
+from categorize.recipe.training_sections import SftTrainingSection, TrainingSection
 from categorize.recipe.wording import did_you_mean
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from categorize.metrics.measures import measure
 from categorize.metrics.progress import flat
 from categorize.prediction.predictor import SegmentPredictions
 from categorize.predictions import Predictions
-from categorize.recipe.sections import SftTrainingSection, TrainingSection
+from categorize.recipe.training_sections import SftTrainingSection, TrainingSection
 
 Read = Callable[[list[str], list[Any]], Predictions]
 

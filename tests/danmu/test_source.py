@@ -14,7 +14,7 @@ from categorize.data.splits import load_data
 from categorize.data.stream import stream_rows
 from categorize.errors import UserError
 from categorize.recipe.data_sections import DataSection
-from categorize.recipe.sections import LabelsSection
+from categorize.recipe.label_sections import LabelsSection
 from demo.generate_danmu import Plan, write
 from tests.recipes import load_recipe
 from tests.session.collections import write_recipe

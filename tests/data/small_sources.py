@@ -12,7 +12,7 @@ import pytest
 from categorize.data.splits import LoadedData, load_data
 from categorize.errors import UserError
 from categorize.recipe.data_sections import Columns, DataSection, SourceFiles
-from categorize.recipe.sections import LabelsSection
+from categorize.recipe.label_sections import LabelsSection
 
 SPLITS = ("train", "validation", "test", "unlabeled")
 Row = dict[str, Any]

@@ -16,7 +16,7 @@ from categorize.data.rows import content_key, new_rows, schema
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.recipe.data_sections import Columns, DataSection
-from categorize.recipe.sections import LabelsSection
+from categorize.recipe.label_sections import LabelsSection
 
 
 def extracted(columns: dict[str, list[Any]], **named: Any) -> pa.Table:

@@ -13,7 +13,7 @@ from categorize.data.splits import load_recipe_data
 from categorize.data.splitting.shares import Fractions
 from categorize.errors import UserError
 from categorize.recipe.data_sections import Columns, SplitSettings
-from categorize.recipe.sections import LabelsSection
+from categorize.recipe.label_sections import LabelsSection
 from categorize.text_tables import display_width
 from tests.data.small_sources import SPLITS, comments, fails, load, official, write
 from tests.recipes import SftRecipe

@@ -10,7 +10,7 @@ import pytest
 
 from categorize.data.splits import default_split_file
 from categorize.recipe.data_sections import Columns, SplitSettings
-from categorize.recipe.sections import LabelsSection
+from categorize.recipe.label_sections import LabelsSection
 from tests.data.small_sources import SPLITS, comments, fails, ids, load, official, section, where, write
 
 

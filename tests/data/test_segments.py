@@ -152,7 +152,8 @@ def counters() -> dict[str, TokenCounter]:
     from categorize.labels import LabelSet
     from categorize.nn.text_tokens import PromptTokens, TokenizerTokens
     from categorize.prompts.tokens import PromptFormat
-    from categorize.recipe.sections import LabelsSection, PromptSection
+    from categorize.recipe.label_sections import LabelsSection
+    from categorize.recipe.sections import PromptSection
     from tests.tiny_tokenizers import build_tokenizer
 
     labels = LabelSet.from_section(LabelsSection(names=["positive", "negative"]))
@@ -301,7 +302,8 @@ def test_a_prompt_that_names_the_text_column_counts_it(counters: dict[str, Token
     from categorize.labels import LabelSet
     from categorize.nn.text_tokens import PromptTokens
     from categorize.prompts.tokens import PromptFormat
-    from categorize.recipe.sections import LabelsSection, PromptSection
+    from categorize.recipe.label_sections import LabelsSection
+    from categorize.recipe.sections import PromptSection
     from tests.tiny_tokenizers import build_tokenizer
 
     labels = LabelSet.from_section(LabelsSection(names=["positive", "negative"]))

@@ -21,7 +21,7 @@ from categorize.data.splitting.shares import TEST, TRAIN, VALIDATION, Fractions,
 from categorize.data.splitting.times import parse_date, read_times
 from categorize.errors import UserError
 from categorize.recipe.data_sections import Columns, Sample, SplitSettings
-from categorize.recipe.sections import LabelsSection
+from categorize.recipe.label_sections import LabelsSection
 from tests.data.small_sources import SPLITS, Row, comments, fails, ids, load, official, where, write
 
 FRACTIONS = Fractions(0.2, 0.1, 42)

@@ -23,7 +23,7 @@ from categorize.data.stream import RowStream, stream_rows
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.recipe.data_sections import DataSection
-from categorize.recipe.sections import LabelsSection
+from categorize.recipe.label_sections import LabelsSection
 from tests.data.test_readers import spreadsheet
 
 LABELS = LabelsSection.model_validate({"names": ["good", "bad"]})

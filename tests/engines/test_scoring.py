@@ -19,7 +19,7 @@ from categorize.nn.adapters import add_adapter
 from categorize.prompts.messages import SYSTEMS, PromptSettings
 from categorize.prompts.tokens import EncodedPrompt, PromptFormat
 from categorize.recipe.adapter_sections import AdapterSection
-from categorize.recipe.sections import CausalPredictionSection
+from categorize.recipe.decision_sections import CausalPredictionSection
 from tests.tiny_models import DECODERS, tiny_config
 from tests.tiny_tokenizers import build_tokenizer
 

@@ -16,7 +16,7 @@ import pytest
 
 from categorize.features.build import build_featurizer
 from categorize.features.cache import EmbeddingCache
-from categorize.features.section import EncoderFeatures
+from categorize.recipe.feature_sections import EncoderFeatures
 
 
 def embeddings(model: Path, **keys: object):  # type: ignore[no-untyped-def]

@@ -13,7 +13,7 @@ import pytest
 
 from categorize.errors import UserError
 from categorize.features.build import build_featurizer, load_featurizer
-from categorize.features.section import FEATURES
+from categorize.recipe.feature_sections import FEATURES
 from categorize.runs.folder import Run, RunWriter
 
 Make = Callable[..., Any]

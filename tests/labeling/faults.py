@@ -28,8 +28,9 @@ from json_repair import repair_json
 from categorize.labeling.exchange import Reply, Request
 from categorize.labeling.prompt import LabelingPrompt
 from categorize.labels import LabelSet
+from categorize.recipe.label_sections import LabelsSection
 from categorize.recipe.labeling_sections import LabelingSection
-from categorize.recipe.sections import LabelsSection, PromptSection
+from categorize.recipe.sections import PromptSection
 
 Entry = Mapping[str, Any]
 Messages = Sequence[Mapping[str, str]]

@@ -147,7 +147,7 @@ def test_the_labels_are_read_back_as_a_source_by_their_folder(folder: Path, stud
     recipe = write_label_recipe(folder / "mine.yaml", student("multi"), write_source())
     assert run(recipe) == 0
     from categorize.data.splits import load_data
-    from categorize.recipe.sections import LabelsSection
+    from categorize.recipe.label_sections import LabelsSection
 
     data = DataSection.model_validate({"source": str(OUTPUT / "labels"), "columns": {"id": "id"}})
     labels = LabelsSection.model_validate({"task": "multi_label", "names": list(WORDS)})

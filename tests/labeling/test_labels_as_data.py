@@ -11,8 +11,8 @@ import pytest
 from categorize.data.splits import LoadedData, load_data
 from categorize.labeling.review.story import review_folder, take_reviewed, write_review
 from categorize.recipe.data_sections import Columns, DataSection, Silver
+from categorize.recipe.label_sections import LabelsSection
 from categorize.recipe.labeling_sections import Review
-from categorize.recipe.sections import LabelsSection
 from tests.data.small_sources import ids, where
 from tests.labeling.jobs import NAMES, InProcess, meant, start, table, write_recipe, write_rows
 

@@ -17,9 +17,10 @@ from categorize.labeling.prompt import LabelingPrompt
 from categorize.labeling.wire import estimated_tokens
 from categorize.labels import Group, Label, LabelRules, LabelSet
 from categorize.methods.registry import METHODS
+from categorize.recipe.label_sections import LabelsSection
 from categorize.recipe.labeling_sections import LabelingSection
 from categorize.recipe.load import load_fragment
-from categorize.recipe.sections import LabelsSection, PromptSection
+from categorize.recipe.sections import PromptSection
 
 from .faults import TEXTS, whole
 

@@ -22,8 +22,8 @@ from categorize.methods.two_level.levels import Levels
 from categorize.methods.two_level.output import TwoLevelOutput
 from categorize.nn.dropout import set_head_dropout
 from categorize.recipe.command import main
+from categorize.recipe.label_sections import LabelsSection
 from categorize.recipe.loss_sections import LogitAdjustment
-from categorize.recipe.sections import LabelsSection
 from categorize.train import train
 from tests.recipes import load_recipe
 from tests.session.collections import write_recipe

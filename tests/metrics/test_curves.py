@@ -14,7 +14,7 @@ from categorize.metrics.curves import ENOUGH, Curves, Isotonic, Sigmoid, fit_iso
 from categorize.metrics.decision import DecisionRule
 from categorize.metrics.measures import measure
 from categorize.predictions import Predictions
-from categorize.recipe.sections import DecisionSection
+from categorize.recipe.decision_sections import DecisionSection
 
 NAMES = ("often", "also", "rare")
 

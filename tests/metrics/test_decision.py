@@ -18,7 +18,7 @@ from categorize.metrics.decision import DecisionRule
 from categorize.metrics.measures import measure
 from categorize.metrics.thresholds import best_global, best_per_label, exact
 from categorize.predictions import Predictions
-from categorize.recipe.sections import DecisionSection
+from categorize.recipe.decision_sections import DecisionSection
 
 NAMES = ["joy", "worry", "other"]
 SINGLE = LabelSet("single_label", tuple(Label(name) for name in NAMES))

@@ -15,7 +15,8 @@ from categorize.metrics.decision import DecisionRule
 from categorize.metrics.hierarchy import Hierarchy, hierarchy_of, log_odds_above, pairs_of
 from categorize.metrics.measures import measure
 from categorize.predictions import Predictions
-from categorize.recipe.sections import DecisionSection, LabelsSection, RulesSection
+from categorize.recipe.decision_sections import DecisionSection
+from categorize.recipe.label_sections import LabelsSection, RulesSection
 
 WAYS = ("parents", "capped", "exact")
 nan = float("nan")

@@ -21,7 +21,7 @@ from categorize.metrics.rejection import measure_scope
 from categorize.prediction.scope import fit_statistics
 from categorize.predictions import Predictions
 from categorize.recipe.command import main
-from categorize.recipe.sections import DecisionSection, RejectSection
+from categorize.recipe.decision_sections import DecisionSection, RejectSection
 from categorize.reports.comparison import load_comparison
 from categorize.runs.folder import Run
 from categorize.train import train

@@ -13,7 +13,8 @@ from categorize.labels import LabelSet
 from categorize.methods.head.model import Head, HeadSettings, load_sequence_classifier
 from categorize.methods.head.predictor import HeadPredictor
 from categorize.nn.tokenizer import tokenize
-from categorize.recipe.sections import LabelsSection, PredictionSection
+from categorize.recipe.decision_sections import PredictionSection
+from categorize.recipe.label_sections import LabelsSection
 
 Tiny = Callable[..., Path]
 LONG = "good movie text label bad fine " * 16  # 96 tokens

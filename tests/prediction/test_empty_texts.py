@@ -22,7 +22,7 @@ from categorize.prediction.predictor import Predictor, TrainedPredictor
 from categorize.prompts.messages import PromptSettings
 from categorize.prompts.tokens import PromptFormat
 from categorize.recipe.data_sections import Columns, Segments
-from categorize.recipe.sections import Task
+from categorize.recipe.label_sections import Task
 from categorize.training.linear import LinearModel
 from tests.engines.test_scoring import build_model, predictor
 from tests.recipes import SeqclsRecipe

@@ -24,7 +24,7 @@ from categorize.metrics.decision import DecisionRule
 from categorize.predictions import Predictions
 from categorize.prompts.messages import SYSTEMS, PromptSettings
 from categorize.prompts.tokens import PromptFormat
-from categorize.recipe.sections import CandidatesSection, CausalPredictionSection
+from categorize.recipe.decision_sections import CandidatesSection, CausalPredictionSection
 from tests.engines.test_scoring import build_model
 from tests.tiny_tokenizers import build_tokenizer
 

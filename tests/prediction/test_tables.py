@@ -16,7 +16,7 @@ from categorize.labels import Label, LabelSet
 from categorize.prediction.tables import predictions_table, write_spreadsheet
 from categorize.predictions import Predictions
 from categorize.recipe.data_sections import DataSection
-from categorize.recipe.sections import LabelsSection
+from categorize.recipe.label_sections import LabelsSection
 
 TEXTS = ['=1+1, "no formula"', "两行\n的 文字", "plain", "nothing at all"]
 DECIDED = [["价格", "a;b"], ["[c]"], ["价格"], []]

@@ -10,7 +10,7 @@ from categorize.labels import Label, LabelRules, LabelSet, spell
 from categorize.prompts.messages import PromptSettings
 from categorize.prompts.parsing import INVALID, Answer, parse_strict, parse_tolerant
 from categorize.prompts.tokens import PromptFormat
-from categorize.recipe.sections import Task
+from categorize.recipe.label_sections import Task
 from tests.tiny_tokenizers import build_tokenizer
 
 MOODS = LabelSet(

@@ -20,7 +20,7 @@ from categorize.metrics.measures import measure, measure_seen_and_unseen
 from categorize.predictions import Predictions
 from categorize.recipe.command import main
 from categorize.recipe.data_sections import Columns, DataSection
-from categorize.recipe.sections import LabelsSection
+from categorize.recipe.label_sections import LabelsSection
 from categorize.reports.comparison import load_comparison
 from categorize.train import train
 from tests.session.collections import write_recipe

@@ -19,7 +19,7 @@ from categorize import load_predictor
 from categorize.errors import UserError
 from categorize.methods.registry import METHODS
 from categorize.recipe.command import main
-from categorize.recipe.sections import CausalPredictionSection
+from categorize.recipe.decision_sections import CausalPredictionSection
 from categorize.train import train
 from categorize.training import costs
 from tests.session.collections import write_recipe

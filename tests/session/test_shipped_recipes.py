@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,8 +14,8 @@ from categorize.label_rules import RuleBroken
 from categorize.labels import LabelSet
 from categorize.methods.registry import METHODS
 from categorize.recipe.command import main
+from categorize.recipe.label_sections import LabelsSection
 from categorize.recipe.load import peek_kind
-from categorize.recipe.sections import LabelsSection
 from categorize.train import train
 from tests.recipes import load_recipe
 
@@ -22,6 +24,8 @@ SCRIPTS = {"seqcls": "run_seqcls.py", "sft": "run_sft.py"}
 RECIPES = sorted(path for path in (ROOT / "recipes").glob("*.yaml") if peek_kind(path) in SCRIPTS)
 ARCHITECTURES = {
     "bert-base": "bert",
+    "roberta": "roberta",
+    "bge-": "bert",
     "ModernBERT": "modernbert",
     "longformer": "longformer",
     "bigbird": "bigbird",
@@ -49,33 +53,58 @@ def test_there_are_recipes_to_check() -> None:
     assert len(RECIPES) >= 10
 
 
+def models_in(value: Any, path: tuple[str, ...] = ("model",)) -> Iterator[tuple[str, Any]]:
+    """Keys of the `model` section that name models, by dotted path, each with its value."""
+    if isinstance(value, dict) and "name_or_path" not in value:
+        for key, inner in value.items():
+            yield from models_in(inner, (*path, key))
+    elif isinstance(value, dict | list) and "name_or_path" in json.dumps(value):
+        yield ".".join(path), value
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_shipped_recipe_takes_two_optimizer_steps(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, static_model: Path
 ) -> None:
     from tests.tiny_models import build_tiny
 
     monkeypatch.chdir(tmp_path)
-    recipe = load_recipe(path).recipe
+    monkeypatch.setenv("CATEGORIZE_EMBEDDINGS_CACHE", str(tmp_path / "kept"))
+    loaded = load_recipe(path)
+    recipe = loaded.recipe
     if hasattr(recipe.model, "members"):
         pytest.skip("joins runs that other recipes leave; tests/methods/test_fusion.py trains some")
     kind = str(peek_kind(path))
-    names = [name for name in LabelSet.from_section(recipe.labels).names if stands_by_itself(name, recipe.labels)]
-    columns = recipe.data.columns
+    label_set = LabelSet.from_section(recipe.labels)
+    names = [name for name in label_set.names if stands_by_itself(name, recipe.labels)]
+    golds = [str(1 + i) for i in range(5)] if label_set.is_regression else names
+    columns, auxiliary = recipe.data.columns, list(getattr(recipe.training, "auxiliary", None) or ())
     with (tmp_path / "rows.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([columns.id, columns.text, columns.label])
+        writer.writerow([columns.id or "id", columns.text or "text", columns.label or "label", *auxiliary])
         for i in range(60):
-            writer.writerow([f"r{i}", f"{TEXTS[i % 6]} {i}", names[i % len(names)]])
-    overrides = ["data.source=rows.csv"]
-    if not hasattr(recipe.model, "name_or_path"):  # no network, no optimizer
-        assert main(SCRIPTS[kind], kind, train, METHODS, [str(path), *overrides]) == 0
-        assert (tmp_path / recipe.output_path / "run.json").is_file()
-        return
-    corpus = [*TEXTS, *(path.parent / "tasks").joinpath("gender_comments.yaml").read_text().split("\n")] * 2
-    build_tiny(tmp_path / "model", architecture(recipe.model.name_or_path), chat=kind == "sft", width=64, corpus=corpus)
-    overrides += ["model.name_or_path=./model", "training.max_steps=2"]
+            rest = [str(i % 4) for _ in auxiliary]
+            writer.writerow([f"r{i}", f"{TEXTS[i % 6]} {i}", golds[i % len(golds)], *rest])
+    corpus = [*TEXTS, *loaded.text.split("\n")] * 2
+
+    def stand_in(section: dict[str, Any]) -> dict[str, Any]:
+        place = static_model
+        if section.get("type") != "static":
+            name = architecture(section["name_or_path"])
+            place = tmp_path / f"model_{name}"
+            if not place.exists():
+                build_tiny(place, name, chat=kind == "sft", width=64, corpus=corpus)
+        return {**section, "name_or_path": str(place)}
+
+    overrides = ["data.source=rows.csv", *(["search=null"] if "search" in loaded.resolved else [])]
+    for key, value in models_in(loaded.resolved["model"]):
+        several = value if isinstance(value, list) else [value]
+        found = [stand_in(one) if "name_or_path" in one else one for one in several]
+        overrides.append(f"{key}={json.dumps(found if isinstance(value, list) else found[0])}")
+    steps = "training" in METHODS.of(recipe).uses
+    overrides += ["training.max_steps=2"] if steps else []
     assert main(SCRIPTS[kind], kind, train, METHODS, [str(path), *overrides]) == 0
     manifest = json.loads((tmp_path / recipe.output_path / "run.json").read_text())
-    assert manifest["details"]["steps"] == 2
-    assert manifest["parameters_trained"] > 0
+    if steps:
+        assert manifest["details"]["steps"] == 2
+        assert manifest["parameters_trained"] > 0

@@ -9,7 +9,8 @@ import pytest
 
 from categorize.errors import UserError
 from categorize.labels import Group, Label, LabelSet
-from categorize.recipe.sections import Task, TrainingSection
+from categorize.recipe.label_sections import Task
+from categorize.recipe.training_sections import TrainingSection
 from categorize.training.arguments import build_arguments, build_sft_arguments
 from tests.recipes import SftRecipe
 

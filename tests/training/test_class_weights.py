@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from categorize.labels import Label, LabelSet
+from categorize.recipe.label_sections import LabelsSection
 from categorize.recipe.loss_sections import EffectiveNumber
-from categorize.recipe.sections import LabelsSection
 from categorize.training.class_weights import class_weights
 
 

@@ -11,7 +11,8 @@ from categorize.data.segments.tokens import PlainTokens
 from categorize.features.build import build_featurizer, load_featurizer
 from categorize.features.featurizer import Featurizer, Vectors
 from categorize.methods.chunks.section import ChunksModel
-from categorize.recipe.sections import PredictionSection, SeqclsRecipe
+from categorize.recipe.decision_sections import PredictionSection
+from categorize.recipe.sections import SeqclsRecipe
 from categorize.runs.folder import Run, RunWriter
 from categorize.writing import disk_errors
 

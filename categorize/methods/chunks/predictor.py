@@ -18,7 +18,7 @@ from categorize.methods.chunks.features import ChunkFeatures
 from categorize.methods.chunks.model import Chunks
 from categorize.nn.tokenizer import TokenizedTexts, tokenize
 from categorize.predictions import FloatArray, IntArray, Predictions, Usage
-from categorize.recipe.sections import PredictionSection
+from categorize.recipe.decision_sections import PredictionSection
 
 DOCUMENTS_AT_ONCE = 64
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from categorize.features.section import FeatureSection
+from categorize.recipe.feature_sections import FeatureSection
 from categorize.recipe.section import DType, Fraction, PositiveInt, Section
 
 AggregatorType = Literal["attention", "label_attention", "mean", "max", "mlp", "logsumexp", "lstm", "transformer"]

@@ -10,7 +10,6 @@ import numpy as np
 from categorize.data.segments.tokens import PlainTokens
 from categorize.data.splits import LoadedData
 from categorize.errors import UserError
-from categorize.features.section import SentenceTransformersFeatures
 from categorize.features.sentences import SentenceTransformersFeaturizer
 from categorize.labels import Label, LabelSet
 from categorize.methods.contrastive.pairs import Pairs, draw_pairs
@@ -23,6 +22,7 @@ from categorize.nn.precision import cpu_computes_bfloat16
 from categorize.nn.tokenizer import loading
 from categorize.predictions import FloatArray
 from categorize.processes import print0
+from categorize.recipe.feature_sections import SentenceTransformersFeatures
 from categorize.recipe.sections import SeqclsRecipe
 from categorize.runs.folder import RunWriter
 from categorize.training.fit_summary import FitOptions, FitSummary

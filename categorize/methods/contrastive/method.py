@@ -14,7 +14,8 @@ from categorize.runs.card import CardFacts
 if TYPE_CHECKING:
     from categorize.data.splits import LoadedData
     from categorize.prediction.predictor import Predictor
-    from categorize.recipe.sections import PredictionSection, SeqclsRecipe
+    from categorize.recipe.decision_sections import PredictionSection
+    from categorize.recipe.sections import SeqclsRecipe
     from categorize.recipe.written import WrittenRecipe
     from categorize.runs.folder import Run, RunWriter
     from categorize.training.fit_summary import FitOptions, FitSummary

@@ -16,7 +16,7 @@ from categorize.labels import LabelSet
 from categorize.methods.embedding.estimators import Estimator, load_estimator
 from categorize.prediction.given import predictions_of
 from categorize.predictions import Predictions, Usage
-from categorize.recipe.sections import PredictionSection
+from categorize.recipe.decision_sections import PredictionSection
 from categorize.runs.folder import LABEL_SET, Run, RunWriter
 
 FEATURES = "features"  # prefix of the featurizer's files

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from categorize.features.section import FeatureSection
+from categorize.recipe.feature_sections import FeatureSection
 from categorize.recipe.section import PositiveFloat, PositiveInt, Section
 
 

@@ -21,9 +21,10 @@ from categorize.metrics.decision import DecisionRule
 from categorize.prediction.predictor import TrainedPredictor, columns_of
 from categorize.prediction.tables import gold_and_predictions
 from categorize.predictions import FloatArray, Predictions
+from categorize.recipe.decision_sections import CausalPredictionSection, PredictionSection
+from categorize.recipe.label_sections import LabelsSection
 from categorize.recipe.nodes import compose, to_plain
 from categorize.recipe.problems import Problems
-from categorize.recipe.sections import CausalPredictionSection, LabelsSection, PredictionSection
 from categorize.runs.folder import DECISION_RULE, LABEL_SET, MANIFEST, RECIPE, Run
 
 HELD_OUT = ("validation", "test")

@@ -19,7 +19,7 @@ from categorize.methods.fusion.combination import Fusion
 from categorize.methods.fusion.members import find, load_member, member_scores
 from categorize.prediction.predictor import ScoresOtherLabels, TrainedPredictor
 from categorize.predictions import Predictions, Usage
-from categorize.recipe.sections import PredictionSection
+from categorize.recipe.decision_sections import PredictionSection
 from categorize.runs.folder import LABEL_SET, Run
 
 

@@ -18,7 +18,7 @@ from categorize.nn.text_tokens import text_tokens
 from categorize.nn.tokenizer import TokenizedTexts, tokenize
 from categorize.predictions import Predictions, Usage
 from categorize.prompts.tokens import PromptFormat
-from categorize.recipe.sections import PredictionSection
+from categorize.recipe.decision_sections import PredictionSection
 
 
 class HeadPredictor:

@@ -18,7 +18,7 @@ from categorize.features.search import Found, Index, load_index
 from categorize.labels import LabelSet
 from categorize.prediction.given import predictions_of
 from categorize.predictions import FloatArray, Predictions, Usage
-from categorize.recipe.sections import PredictionSection
+from categorize.recipe.decision_sections import PredictionSection
 from categorize.runs.folder import LABEL_SET, Run, RunWriter
 from categorize.writing import disk_errors
 

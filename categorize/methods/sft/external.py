@@ -9,7 +9,8 @@ from categorize.nn.parameters import parameter_counts
 from categorize.nn.precision import resolve_dtype
 from categorize.prediction.external import External, ExternalModel
 from categorize.prompts.messages import PromptSettings
-from categorize.recipe.sections import CausalPredictionSection, PromptSection
+from categorize.recipe.decision_sections import CausalPredictionSection
+from categorize.recipe.sections import PromptSection
 
 MAX_LENGTH = 2048
 

@@ -25,7 +25,8 @@ from categorize.nn.text_tokens import PromptTokens
 from categorize.predictions import Predictions
 from categorize.processes import is_main_process, print0
 from categorize.prompts.tokens import EncodedPrompt, PromptFormat
-from categorize.recipe.sections import CausalPredictionSection, SftRecipe
+from categorize.recipe.decision_sections import CausalPredictionSection
+from categorize.recipe.sections import SftRecipe
 from categorize.runs.folder import PROMPT, RunWriter
 from categorize.training.arguments import build_sft_arguments, check_metric
 from categorize.training.costs import preview_lines

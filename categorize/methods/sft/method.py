@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from categorize.methods.method import Merged, Method
 from categorize.methods.sft.section import CausalModel, check_answers
-from categorize.recipe.sections import CausalPredictionSection
+from categorize.recipe.decision_sections import CausalPredictionSection
 from categorize.runs.card import CardFacts
 from categorize.runs.folder import LABEL_SET, PROMPT
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from categorize.labels import LabelSet
     from categorize.prediction.external import External, ExternalModel
     from categorize.prediction.predictor import Predictor
-    from categorize.recipe.sections import PredictionSection, SftRecipe, TrainedRecipe
+    from categorize.recipe.decision_sections import PredictionSection
+    from categorize.recipe.sections import SftRecipe, TrainedRecipe
     from categorize.runs.folder import Run, RunWriter
     from categorize.training.fit_summary import FitOptions, FitSummary
 

@@ -30,7 +30,7 @@ from categorize.prediction.predictor import Predictor, ScoresOtherLabels
 from categorize.predictions import BoolArray, IntArray, Predictions, Usage
 from categorize.prompts.messages import PromptSettings
 from categorize.prompts.tokens import PromptFormat
-from categorize.recipe.sections import CandidatesSection, CausalPredictionSection
+from categorize.recipe.decision_sections import CandidatesSection, CausalPredictionSection
 from categorize.runs.folder import Run
 
 
@@ -189,9 +189,9 @@ def build_narrower(section: CandidatesSection, label_set: LabelSet) -> Predictor
         return LexicalPredictor(label_set, Finding())
     if section.by == "similarity":
         from categorize.features.build import build_featurizer
-        from categorize.features.section import TfidfFeatures
         from categorize.methods.similarity.predictor import Scaling, SimilarityPredictor
         from categorize.methods.similarity.section import label_texts
+        from categorize.recipe.feature_sections import TfidfFeatures
 
         described = all(label.description for label in label_set.labels)
         template = "{name} {aliases} {description}" if described else "{name} {aliases}"

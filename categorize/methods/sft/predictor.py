@@ -21,7 +21,7 @@ from categorize.nn.head_output import head_output
 from categorize.nn.text_tokens import PromptTokens
 from categorize.predictions import Predictions, Usage
 from categorize.prompts.tokens import EncodedPrompt, PromptFormat
-from categorize.recipe.sections import CausalPredictionSection
+from categorize.recipe.decision_sections import CausalPredictionSection
 
 if TYPE_CHECKING:
     import torch

@@ -19,7 +19,7 @@ from categorize.labels import LabelSet
 from categorize.methods.similarity.section import label_texts
 from categorize.nn.head_output import head_output
 from categorize.predictions import FloatArray, Predictions, Usage
-from categorize.recipe.sections import PredictionSection
+from categorize.recipe.decision_sections import PredictionSection
 from categorize.runs.folder import LABEL_SET, Run, RunWriter
 from categorize.writing import disk_errors
 

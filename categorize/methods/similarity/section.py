@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from categorize.errors import UserError
-from categorize.features.section import FeatureSection
 from categorize.labels import Label, LabelSet
+from categorize.recipe.feature_sections import FeatureSection
 from categorize.recipe.section import Section
 from categorize.recipe.template import Template
 from categorize.recipe.written import WrittenRecipe

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from categorize.data.splits import LoadedData
     from categorize.labels import LabelSet
     from categorize.prediction.predictor import Predictor
-    from categorize.recipe.sections import PredictionSection, SeqclsRecipe, TrainedRecipe
+    from categorize.recipe.decision_sections import PredictionSection
+    from categorize.recipe.sections import SeqclsRecipe, TrainedRecipe
     from categorize.runs.folder import Run, RunWriter
     from categorize.training.fit_summary import FitOptions, FitSummary
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from categorize.features.section import NgramKeys
+from categorize.recipe.feature_sections import NgramKeys
 from categorize.recipe.section import PositiveFloat
 
 

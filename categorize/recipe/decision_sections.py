@@ -1,0 +1,126 @@
+"""How runs predict and decide, and what an evaluation compares."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from categorize.recipe.section import (
+    DType,
+    Inside,
+    NonNegativeInt,
+    PositiveInt,
+    Section,
+)
+
+
+class PredictionSection(Section):
+    """How predictions are computed; changes speed, not results."""
+
+    batch_size: PositiveInt = Field(64, description="Most rows in a batch.")
+    batch_tokens: PositiveInt = Field(8192, description="Most tokens in a batch, padding counted.")
+    dtype: DType = Field(
+        "auto", description="Type of the computation; auto: bfloat16 on a GPU that has it, else the weights' own."
+    )
+
+
+class CandidatesSection(Section):
+    """Which labels a causal model is asked about, chosen for each row by something cheaper."""
+
+    by: str = Field(
+        "similarity",
+        description="similarity of n-grams to the labels' own texts; lexical: names and aliases in the text; or the "
+        "folder of a run that gives probabilities.",
+    )
+    top: Annotated[int, Field(ge=2)] = Field(20, description="Candidates of a row; the other labels are not scored.")
+
+
+class CausalPredictionSection(PredictionSection):
+    """How a causal model predicts."""
+
+    mode: Literal["scoring", "generation"] | None = Field(
+        None,
+        description="scoring: probabilities of the labels, always valid, for single labels; generation: read what the "
+        "model writes. By default scoring where it can.",
+    )
+    parsing: Literal["strict", "tolerant"] = Field(
+        "tolerant", description="strict: the answer is a label to the letter; tolerant: it names one label somewhere."
+    )
+    candidates: CandidatesSection | None = Field(
+        None, description="Narrow the labels to some candidates for each row; by default all are scored."
+    )
+    max_new_tokens: PositiveInt | None = Field(
+        None, description="Longest generated answer; by default the longest label and 8 tokens more."
+    )
+
+
+class RejectSection(Section):
+    """Rows that are too little like the training rows."""
+
+    by: Literal["softmax", "similarity", "mahalanobis"] = Field(
+        "softmax",
+        description="Confidence of a row: its highest probability; or by embeddings of its text: cosine to the nearest "
+        "label's mean, or minus the Mahalanobis distance to it.",
+    )
+    threshold: Literal["fitted"] | float = Field(
+        "fitted",
+        description="Confidence under which a row is rejected; fitted on validation: to the best F1 of rows of "
+        "`label`, or by `keep` where there are none.",
+    )
+    keep: Inside = Field(0.95, description="Share of the validation rows that is kept, where none is out of scope.")
+    label: str | None = Field(
+        None, description="Label of rejected rows, one of labels.names; without it they count as not valid."
+    )
+    encoder: str | None = Field(
+        None, description="Hub id or folder of the encoder whose mean-pooled vectors similarity and mahalanobis read."
+    )
+
+
+class DecisionSection(Section):
+    """How probabilities become labels; fitted on validation, saved with the run."""
+
+    calibration: Literal["none", "temperature", "isotonic", "platt"] | None = Field(
+        None,
+        description="Fitted on validation. temperature: scale logits; isotonic, platt: a curve for each label; by "
+        "default temperature for TF-IDF's margins, else none.",
+    )
+    thresholds: Literal["global", "per_label"] | Inside = Field(
+        0.5,
+        description="Multi-label: between 0 and 1, or tuned on validation for best F1, one for all or one a label.",
+    )
+    fallback: Literal["none", "top"] = Field(
+        "none", description="Multi-label with nothing over its threshold: none, or the top label."
+    )
+    hierarchy: Literal["parents", "capped", "exact"] | None = Field(
+        None,
+        description="Multi-label with groups that are labels too. parents: a label brings its group; capped: it holds "
+        "only beside its group, and is at most as probable; exact: the most probable labels that keep to groups and "
+        "rules. By default parents where the validation rows have them.",
+    )
+    reject: RejectSection | None = Field(None, description="Single label: reject rows that are out of scope.")
+
+
+class RunReference(Section):
+    """One line of a comparison."""
+
+    run: str = Field(description="Run folder, Hub id, or base model.")
+    name: str | None = Field(None, description="How the comparison names it.")
+    base: str | None = Field(None, description="Base model of an adapter trained elsewhere.")
+    mode: Literal["scoring", "generation"] | None = Field(
+        None, description="How a causal model predicts; prediction.mode by default."
+    )
+
+
+class EvaluationSection(Section):
+    """What to compare, and on which split."""
+
+    runs: list[RunReference | str] = Field(min_length=1, description="Runs to compare, in the order of the table.")
+    split: Literal["test", "validation", "train"] = Field("test", description="Split that every run predicts.")
+    bootstrap: NonNegativeInt = Field(1000, description="Resamples for 95% intervals; 0 for none.")
+    unseen_labels: Literal["refuse", "measure"] = Field(
+        "refuse",
+        description="Runs that were not trained on all of the labels: refuse; or measure: those that read labels score "
+        "them, others never predict them, and seen and unseen labels are measured apart.",
+    )
+    majority: bool = Field(True, description="Show the majority baseline (the mean, for regression).")
