@@ -7,7 +7,7 @@ place where it was written, with what the annotation allows and what was meant.
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Mapping as AbstractMapping
 from functools import cache
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
@@ -136,14 +136,19 @@ def homes(recipes: Recipes) -> AbstractMapping[str, tuple[str, ...]]:
     return {key: tuple(sections) for key, sections in index.items()}
 
 
-def explain_unknown(recipes: Recipes, section: str, key: str, own: Iterable[str]) -> str:
-    """What was most likely meant by a key that `section` does not have; `own` are the keys that it has."""
+def explain_unknown(
+    recipes: Recipes, section: str, key: str, own: Iterable[str], near: Callable[[str], bool] = lambda home: True
+) -> str:
+    """What was most likely meant by a key that `section` does not have; `own` are the keys that it has, and `near` says
+    which sections this recipe can have as it is."""
     if message := hints.owned(section, key):
         return message
     known = list(own)
     if guess := similar(key, known, cutoff=0.85):
         return f"unknown key; did you mean {guess}?"
     elsewhere = [home for home in homes(recipes).get(key, ()) if home != section]
+    elsewhere = [home for home in elsewhere if near(home)] or elsewhere
+    elsewhere = [home for home in elsewhere if "." not in home] or elsewhere  # sections before what is inside of them
     if elsewhere and len(elsewhere) <= 3:
         return f"belongs {join([f'under {home}' if home else 'at the top level' for home in elsewhere])}"
     if section and section in homes(recipes).get(key, ()) and key not in known:
@@ -287,7 +292,18 @@ class _Check(Generic[M]):
                     this = f"; this one is {holder[variants.key]}" if holder.get(variants.key) else ""
                     return f"belongs to {place}.{variants.key}: {join(having)}{this}"
         own = [*section.model_fields, *LOADER_KEYS.get(place, {})]
-        return explain_unknown(self.recipes, place, str(name), own)
+        return explain_unknown(self.recipes, place, str(name), own, lambda home: self.can_have(home, str(name)))
+
+    def can_have(self, home: str, name: str) -> bool:
+        """Whether a section that this recipe can have, with the methods and types that it names, has such a key."""
+        branches: Branches = [(self.model, [])]
+        value: Any = self.values
+        for part in home.split(".") if home else ():
+            branches = _inside(branches, value, part)
+            inner = value.get(part) if isinstance(value, dict) else None
+            value = inner if isinstance(inner, dict) else {}
+        section = section_at(branches, value)
+        return section is not None and name in section.model_fields
 
 
 def _key(detail: Any, values: Any) -> Key:

@@ -98,7 +98,7 @@ def test_every_kind_of_features_makes_a_run(
         "several": [TFIDF, encoder],
     }[kind]
     run = fit(folder, "single_label", features, C=[100.0])
-    assert measured(run, "single_label") > 0.85
+    assert measured(run, "single_label") > 0.7  # of random weights; the majority label has 0.4
     printed = capsys.readouterr().out
     assert "texts computed, 0 kept from before" in printed and "estimator: logistic_regression" in printed
     before = run.read_json("metrics.json")["test"]["log_loss"]

@@ -192,7 +192,7 @@ def test_a_missing_kind_and_an_unknown_kind(write: Write) -> None:
         ("adapter: {type: lora, rr: 8}", "adapter.rr: unknown key; did you mean r?"),
         (
             "adapter: {type: lroa}",
-            "adapter.type: expected one of lora, dora, rslora, ia3, prefix, prompt, p_tuning, found",
+            "adapter.type: expected one of lora, dora, rslora, ia3, prefix, prompt, p_tuning, bottleneck, found",
         ),
         ("adapter: {r: 8}", "r.yaml:7: adapter.type: is missing; without it the run would be a full fine-tune"),
         ("quantization: {load_in_4bit: true, gptq: 1}", "quantization.gptq: unknown key"),
@@ -209,7 +209,8 @@ def test_a_wrong_key_says_what_was_meant(errors: Errors, more: str, said: str) -
 
 
 def test_keys_of_another_method_are_named(errors: Errors) -> None:
-    assert errors("", "model.C=1") == ["command line: model.C: belongs to model.method: tfidf"]
+    belongs = "command line: model.C: belongs to model.method: tfidf, embedding or contrastive"
+    assert errors("", "model.C=1") == [belongs]
     assert "model.freeze: belongs to model.method: head" in errors("", "model.method=tfidf", "model.freeze=true")[0]
 
 
