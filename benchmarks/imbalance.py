@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]  # the library and its neighbours, installed or not
 
 from results import RESULTS, how_measured, write_section  # noqa: E402
-from trainings import RECIPES, WORK, Training, data_source, encoder_overrides, override, train  # noqa: E402
+from trainings import RECIPES, WORK, Training, data_source, local_overrides, override, train  # noqa: E402
 
 from categorize.errors import UserError  # noqa: E402
 from categorize.metrics.progress import flat  # noqa: E402
@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def trained(name: str, options: argparse.Namespace) -> dict[str, Run]:
     """The run of each row of a dataset."""
     task, recipe = TASKS[name], RECIPES / f"{name}_imbalance.yaml"
-    shared = [data_source(task.folder), *encoder_overrides(recipe)]
+    shared = [data_source(task.folder), *local_overrides(recipe)]
     if name == "goemotions":
         shared += [override("data.sample", {"rows": options.rows, "splits": ["train"]})]
         shared += [override("training.max_steps", options.steps)]

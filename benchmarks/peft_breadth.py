@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]  # the library and its neighbours, installed or not
 
 from results import RESULTS, how_measured, write_section  # noqa: E402
-from trainings import RECIPES, WORK, Training, data_source, encoder_overrides, override, train  # noqa: E402
+from trainings import RECIPES, WORK, Training, data_source, local_overrides, override, train  # noqa: E402
 
 from categorize.errors import UserError  # noqa: E402
 from categorize.metrics.progress import flat  # noqa: E402
@@ -97,7 +97,7 @@ def measure(part: str, kinds: Sequence[str], retrain: bool, command: str) -> tup
     recipe, heading, measure_name, shared, _ = PARTS[part]
     if part == "head":
         fast = ("training.bf16=true",) if cpu_computes_bfloat16() else ()
-        shared = (data_source("banking77"), *encoder_overrides(recipe), *shared, *fast)
+        shared = (data_source("banking77"), *local_overrides(recipe), *shared, *fast)
     runs = {}
     for kind in kinds:
         output = WORK / "peft" / f"{part}_{kind.replace(' ', '_')}"

@@ -141,7 +141,20 @@ def test_the_rooms_of_a_package_import_one_way(root: Path) -> None:
         TopologicalSorter(rooms).prepare()  # raises CycleError, which names the rooms
 
 
-@pytest.mark.parametrize("name", ["data", "long_documents", "quality", "labeling", "labeling_http", "readers"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "data",
+        "imbalance",
+        "labeling",
+        "labeling_http",
+        "long_documents",
+        "many_labels",
+        "peft_breadth",
+        "quality",
+        "readers",
+    ],
+)
 def test_benchmarks_start(root: Path, name: str) -> None:
     """They are run by hand, and seldom: what they import must still be there."""
     done = subprocess.run(
