@@ -1,1 +1,1 @@
-"""Texts as rows of numbers, for estimators that are no neural networks, and for similarity."""
+"""Texts as rows of numbers, for estimators other than neural networks, and for similarity."""

@@ -32,7 +32,7 @@ from categorize.writing import disk_errors
 SHOTS = "shots.json"
 CENTROIDS = "shots.safetensors"
 FEATURES = "shots_features"
-OUTLIER = 4  # times the median length; a longer text is no example
+OUTLIER = 4  # times the median length; a longer text is not taken as an example
 Shot = Mapping[str, str]
 
 

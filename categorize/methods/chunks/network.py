@@ -67,9 +67,8 @@ class ChunkClassifier(PreTrainedModel):  # type: ignore[misc]
         super().__init__(config)
         if config.vector_size is None:
             self.encoder = AutoModel.from_config(config.encoder_config) if encoder is None else encoder
-            if (
-                getattr(self.encoder, "pooler", None) is not None
-            ):  # unused weights, which several processes stumble over
+            # Unused weights, which several processes stumble over.
+            if getattr(self.encoder, "pooler", None) is not None:
                 self.encoder.pooler = None
             self._no_split_modules = self.encoder._no_split_modules
         else:
@@ -88,7 +87,7 @@ class ChunkClassifier(PreTrainedModel):  # type: ignore[misc]
     def get_input_embeddings(self) -> nn.Module:
         """The encoder's; a network on vectors has none."""
         if self.config.vector_size is not None:
-            raise NotImplementedError
+            raise NotImplementedError  # what transformers expects of a model without them
         return self.encoder.get_input_embeddings()  # type: ignore[no-any-return]
 
     def forward(
