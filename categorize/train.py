@@ -83,9 +83,10 @@ def _run(command: Command, recipe: TrainedRecipe, method: Method) -> tuple[Run, 
     for line in data.report.lines():
         print0(line)
     start = time.perf_counter()
+    auxiliary = list(recipe.training.auxiliary or {})
     if writer.resumed:
-        check_same_rows(writer, data)
-    write_beginning(writer, data)
+        check_same_rows(writer, data, auxiliary)
+    write_beginning(writer, data, auxiliary)
     summary = method.fit(recipe, data, writer, FitOptions(writer.resumed, command.trust_remote_code))
     if not is_main_process():
         return None

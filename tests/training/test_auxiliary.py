@@ -25,6 +25,7 @@ from categorize.predictions import Predictions
 from categorize.recipe.command import main
 from categorize.recipe.loss_sections import loss_of
 from categorize.train import train
+from categorize.training.checkpoints import mark_complete
 from tests.session.collections import write_recipe
 
 SCORE = LabelSet("regression", (Label("score"),))
@@ -118,6 +119,35 @@ def test_each_score_is_measured_and_predicted_again_by_the_reloaded_run(
     assert found.auxiliary is not None
     np.testing.assert_allclose(found.auxiliary["arousal"], table["score of arousal"].to_numpy(), rtol=1e-5, atol=1e-5)
     assert json.loads(Path("outputs/r/head.json").read_text())["auxiliary"][0]["mean"] == pytest.approx(10, abs=3)
+
+
+@pytest.mark.parametrize("change", ["auxiliary", "spelling"])
+def test_an_interrupted_run_is_not_continued_on_other_auxiliary_scores(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tiny: Callable[..., Path],
+    change: str,
+) -> None:
+    def stop(checkpoint: Path) -> None:
+        mark_complete(checkpoint)
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    write_scores(tmp_path / "rows.csv")
+    path = str(recipe_for(tmp_path, tiny))
+    steps = ["training.save_strategy=steps", "training.save_steps=4", "training.eval_strategy=no"]
+    with monkeypatch.context() as patch:
+        patch.setattr("categorize.training.step_batches.mark_complete", stop)
+        assert run(path, *steps) == 130
+    header, *rows = Path("rows.csv").read_text().splitlines()
+    cells = [row.split(",") for row in rows]
+    for row in cells:
+        row[-1] = {"auxiliary": {"20": "21"}, "spelling": {"20": "20.0"}}[change].get(row[-1], row[-1])
+    Path("rows.csv").write_text("\n".join([header, *map(",".join, cells)]) + "\n")
+    capsys.readouterr()
+    assert run(path, *steps, "--resume") == (2 if change == "auxiliary" else 0)
+    assert ("rows.csv was changed since; undo the change" in capsys.readouterr().err) == (change == "auxiliary")
 
 
 def test_columns_that_cannot_be_scores_are_named_before_a_model_is_loaded(
