@@ -16,7 +16,7 @@ from categorize.prediction.predictor import SegmentPredictions
 from categorize.predictions import Predictions
 from categorize.processes import is_main_process, print0
 from categorize.recipe.command import Command
-from categorize.recipe.sections import TrainedRecipe
+from categorize.recipe.sections import SeqclsRecipe, TrainedRecipe
 from categorize.runs.card import card, card_facts
 from categorize.runs.folder import CHECKPOINTS, DECISION_RULE, Run, RunWriter
 from categorize.runs.hub import describe_push, push_run
@@ -83,7 +83,7 @@ def _run(command: Command, recipe: TrainedRecipe, method: Method) -> tuple[Run, 
     for line in data.report.lines():
         print0(line)
     start = time.perf_counter()
-    auxiliary = list(recipe.training.auxiliary or {})
+    auxiliary = list(recipe.training.auxiliary or {}) if isinstance(recipe, SeqclsRecipe) else []
     if writer.resumed:
         check_same_rows(writer, data, auxiliary)
     write_beginning(writer, data, auxiliary)
