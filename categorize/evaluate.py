@@ -13,7 +13,7 @@ from categorize.recipe.command import Command
 from categorize.recipe.decision_sections import RunReference
 from categorize.recipe.sections import EvalRecipe
 from categorize.recipe.wording import counted
-from categorize.reports.checks import RunCheck, check_output, check_runs
+from categorize.reports.checks import RunCheck, check_output, check_prompts, check_runs
 from categorize.reports.comparison import Comparison
 from categorize.reports.main_categories import main_category_table
 from categorize.reports.measuring import baseline_name, compare_predictions
@@ -48,12 +48,14 @@ def evaluate(command: Command) -> None:
     if recipe.prompt.retrieval is not None:
         check_examples(examples, data.label_set)
     if command.dry_run:
+        check_prompts(references, recipe, data.label_set, command.trust_remote_code)
         show_dry_run(data, references)
         return
     taken = {baseline_name(split.label_set)} if recipe.evaluation.majority else set()
     beyond = recipe.evaluation.unseen_labels == "measure"
     check_runs(references, RunCheck(split, taken, beyond))
     check, trust = RunCheck(split, taken, beyond), command.trust_remote_code
+    check_prompts(references, recipe, split.label_set, trust)
     predicted = list(predict_with_runs(references, recipe, split, data.input_spec, check, trust, examples))
     comparison = compare_predictions(predicted, recipe, split, data.splits.train)
     files, kept = prediction_files(one.name for one in predicted), recipe.data.columns.keep

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from categorize.data.input_spec import InputSpec
 from categorize.labels import LabelSet
+from categorize.methods.method import Method
 from categorize.methods.registry import METHODS
 from categorize.methods.trained import trained_predictor
 from categorize.metrics.decision import DecisionRule
@@ -19,7 +20,7 @@ from categorize.prediction.scope import load_scope
 from categorize.recipe.decision_sections import PredictionSection
 from categorize.recipe.sections import PromptSection
 from categorize.recipe.written import working
-from categorize.runs.folder import DECISION_RULE, INPUT, LABEL_SET, MANIFEST, Run, incomplete_path
+from categorize.runs.folder import DECISION_RULE, INPUT, LABEL_SET, MANIFEST, Run, incomplete_path, is_run
 from categorize.runs.hub import HubId, fetch
 
 
@@ -56,7 +57,7 @@ def load_predictor(
     quiet_loggers()
     folder = resolve_folder(path_or_hub_id)
     title = name or Path(path_or_hub_id).name
-    if (trained := _load_run(folder, name, section, base, trust_remote_code)) is not None:
+    if (trained := _load_run(folder, name, section, base, trust_remote_code, label_set)) is not None:
         return trained if label_set is None else trained.for_labels(label_set, unseen_labels)
     model = look_at(
         folder,
@@ -79,8 +80,13 @@ def _load_run(
     section: PredictionSection | None,
     base: str | None,
     trust_remote_code: bool,
+    label_set: LabelSet | None,
 ) -> TrainedPredictor | None:
-    """The predictor of a run, or of a run at one of its checkpoints; None where the folder is another model."""
+    """The predictor of a run, or of a run at one of its checkpoints; None where the folder is another model.
+
+    Args:
+        label_set: that it will be asked about; more labels than its prompt holds are refused before it is loaded.
+    """
     checkpoint = checkpoint_of(folder, METHODS.name_by_files)
     if checkpoint is None:
         is_model = (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file()
@@ -88,12 +94,47 @@ def _load_run(
         # the check of its split.
         if is_model and not (folder / MANIFEST).is_file() and not (folder / LABEL_SET).is_file():
             return None
+        check_labels(folder, label_set, section, trust_remote_code=trust_remote_code)
         return trained_predictor(Run.open(folder), section, base, trust_remote_code, name)
-    run, inner = checkpoint.run, METHODS[checkpoint.method].predictor(checkpoint.run, section, base, trust_remote_code)
+    run, method = checkpoint.run, METHODS[checkpoint.method]
+    _check_other_labels(method, run, label_set, section, trust_remote_code)
+    inner = method.predictor(run, section, base, trust_remote_code)
     rule = DecisionRule.load(run.path / DECISION_RULE) if checkpoint.finished else DecisionRule.default(inner.label_set)
     spec = InputSpec.load(run.path / INPUT)
     facts, fingerprints, scope = checkpoint.facts(), checkpoint.fingerprints(), load_scope(run, section)
     return TrainedPredictor(inner, spec, rule, name or checkpoint.name, checkpoint.notes, facts, fingerprints, scope)
+
+
+def check_labels(
+    folder: Path,
+    label_set: LabelSet | None,
+    section: PredictionSection | None = None,
+    *,
+    base: str | None = None,
+    prompt: PromptSection | None = None,
+    trust_remote_code: bool = False,
+) -> None:
+    """Look at a finished run, or at a model that is none, before anything of it is loaded.
+
+    Raises:
+        UserError: it is asked by a prompt, and there are more labels than that holds.
+    """
+    if is_run(folder):
+        run = Run.open(folder)
+        _check_other_labels(METHODS.of_run(run), run, label_set, section, trust_remote_code)
+    elif label_set is not None and checkpoint_of(folder, METHODS.name_by_files) is None:
+        model = look_at(
+            folder, base=base, label_set=label_set, section=section, prompt=prompt, trust_remote_code=trust_remote_code
+        )
+        next(one for one in working(METHODS) if one.reads(model)).check_external(model)
+
+
+def _check_other_labels(
+    method: Method, run: Run, label_set: LabelSet | None, section: PredictionSection | None, trust_remote_code: bool
+) -> None:
+    own = LabelSet.load(run.path / LABEL_SET)
+    if label_set is not None and label_set.task == own.task and set(label_set.names) != set(own.names):
+        method.check_labels(run, label_set, section, trust_remote_code)
 
 
 def resolve_folder(path_or_hub_id: str) -> Path:

@@ -20,7 +20,7 @@ from categorize.labeling.teachers.registry import MakesTeacher
 from categorize.labeling.votes import Vote, votes_of
 from categorize.labels import LabelSet
 from categorize.processes import print0, rank, world_size
-from categorize.recipe.labeling_sections import AskedTeacher
+from categorize.recipe.labeling_sections import AskedTeacher, LocalTeacher
 from categorize.recipe.labeling_sections import Budget as BudgetSection
 from categorize.recipe.sections import LabelRecipe
 
@@ -60,6 +60,10 @@ def prepare(recipe: LabelRecipe, ledger: Ledger, make: MakesTeacher, trust_remot
     budget = Budget(share_of(section.budget, before, world_size()), spent=before, lost=ledger.lost)
 
     def teacher_of(one: AskedTeacher) -> Teacher:
+        if isinstance(one, LocalTeacher) and not is_student(one):
+            from categorize.labeling.teachers.local import check_room
+
+            check_room(one, prompt.shortest(), trust_remote_code)
         if not is_student(one):
             return make(one, budget, print0, trust_remote_code)
         shown = [name for name in prompt.columns if name != "text"] + text_columns(recipe.data.columns)

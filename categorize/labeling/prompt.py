@@ -119,6 +119,10 @@ class LabelingPrompt:
         messages = (*self._shared(rotation), {"role": "user", "content": last})
         return Request(id, shown, messages, self.max_tokens, self._codes(rotation), schema)
 
+    def shortest(self) -> Request:
+        """The request that takes the least room: about one empty text."""
+        return self.request("u1", [Item(bytes(16), "")])
+
     def limited(self, max_tokens: int) -> LabelingPrompt:
         """The same prompt, for a teacher that may write so many tokens an answer."""
         other = copy(self)

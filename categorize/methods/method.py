@@ -78,6 +78,16 @@ class Method(RecipeMethod, ABC):
             base: where the base of an adapter is now, if not where it was in training.
         """
 
+    def check_labels(
+        self,
+        run: Run,
+        label_set: LabelSet,
+        section: PredictionSection | None = None,
+        trust_remote_code: bool = False,
+    ) -> None:
+        """Raises UserError, before the run's model is loaded, where it is to be asked about other labels than those of
+        its training, and they are more than its prompt holds."""
+
     def gives_margins(self, recipe: TrainedRecipe, label_set: LabelSet) -> bool:
         """Whether its probabilities are made of margins that no probability stands behind: these are calibrated unless
         the recipe says otherwise."""
@@ -91,6 +101,9 @@ class Method(RecipeMethod, ABC):
     def external(self, model: ExternalModel) -> External:
         """The predictor of a model that it reads."""
         raise NotImplementedError
+
+    def check_external(self, model: ExternalModel) -> None:
+        """Raises UserError, before such a model is loaded, where it cannot be asked about so many labels."""
 
     # ------------------------------------------------------------ merging; asked only where the method uses adapters
     def check_merge(self, recipe: TrainedRecipe, trust_remote_code: bool = False) -> None:

@@ -51,6 +51,7 @@ def load_pretrained(
     skip: Sequence[str] = (),
     trust_remote_code: bool = False,
     configure: Callable[[Any], None] = lambda config: None,
+    check: Callable[[Any, Any], object] = lambda tokenizer, config: None,
     **options: Any,
 ) -> tuple[Any, Any, dict[str, Any]]:
     """Model, tokenizer, with a pad token that both know, and what transformers tells of the loading.
@@ -59,6 +60,7 @@ def load_pretrained(
         auto: the class that loads the model.
         skip: modules that are not quantized.
         configure: changes the config before the model is made of it.
+        check: raises UserError for a tokenizer and a config that cannot be used; weights are read after it.
         options: of `from_pretrained`.
 
     Raises:
@@ -77,6 +79,7 @@ def load_pretrained(
         config = AutoConfig.from_pretrained(name_or_path, **of_hub)
         configure(config)
         ensure_pad_token(tokenizer, config)
+        check(tokenizer, config)
         model, told = auto.from_pretrained(
             name_or_path, config=config, dtype=dtype, output_loading_info=True, **of_hub, **options
         )

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from categorize.errors import UserError
+from categorize.labels import LabelSet
+from categorize.loading import check_labels
 from categorize.recipe.decision_sections import RunReference
+from categorize.recipe.sections import EvalRecipe
 from categorize.reports.labelled import labelling_run, labels_of_run
 from categorize.reports.split import EvaluatedSplit
 from categorize.reports.write import COMPARISON
@@ -41,6 +44,20 @@ def check_runs(references: Iterable[RunReference], check: RunCheck) -> None:
             found = Run.open(folder).manifest
             fingerprints = found.get("split_fingerprints", {})
             check.check(one.run, one.name or found["name"], found["task"], found["labels"], fingerprints)
+
+
+def check_prompts(references: Iterable[RunReference], recipe: EvalRecipe, label_set: LabelSet, trust: bool) -> None:
+    """Refuse models here that are asked by a prompt which does not hold so many labels; those of the Hub are looked at
+    when they are fetched.
+
+    Raises:
+        UserError: see above.
+    """
+    for one in references:
+        folder = Path(one.run).expanduser()
+        if folder.is_dir() and labelling_run(one.run) is None:
+            section = recipe.prediction.model_copy(update={"mode": one.mode or recipe.prediction.mode})
+            check_labels(folder, label_set, section, base=one.base, prompt=recipe.prompt, trust_remote_code=trust)
 
 
 @dataclass

@@ -23,10 +23,13 @@ from categorize.prompts.tokens import special_tokens
 from categorize.recipe.labeling_sections import LocalTeacher as LocalSection
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from categorize.methods.sft.model import Causal
 
 Waiting = tuple[Request, "asyncio.Future[Reply]", asyncio.AbstractEventLoop]
 ROOM = 16  # tokens of an answer, at least
+NO_BOUND = 2**20  # tokens of an input: the model's own bound counts
 
 
 class LocalTeacher:
@@ -51,14 +54,12 @@ class LocalTeacher:
             section.name_or_path,
             revision=section.revision,
             dtype=resolve_dtype(section.dtype, trained=False),
-            max_length=2**20,  # the model's own bound
+            max_length=NO_BOUND,
             trust_remote_code=trust_remote_code,
         )
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._causal.model.to(self._device).eval()
-        tokenizer = self._causal.tokenizer
-        self._chat = ChatTemplate(tokenizer) if tokenizer.chat_template else None
-        self._special = special_tokens(tokenizer)
+        self._reading = _Reading(self._causal.tokenizer)
         self.identity: Mapping[str, Any] = {
             "type": "local",
             "model": section.name_or_path,
@@ -128,7 +129,7 @@ class LocalTeacher:
         assert self._causal is not None
         start = time.perf_counter()
         tokenizer, model = self._causal.tokenizer, self._causal.model
-        prompts = [self._tokens(request) for request in requests]
+        prompts = [self._reading.tokens(request) for request in requests]
         room = self._causal.settings.max_length
         fits = [i for i, ids in enumerate(prompts) if len(ids) + ROOM <= room]
         replies: list[Reply | Exception] = [
@@ -150,20 +151,6 @@ class LocalTeacher:
             counted = Tokens(len(prompts[i]), 0, min(len(tokens) + ended, allowed))
             replies[i] = Reply(text, "stop" if is_whole else "length", counted, None, seconds)
         return replies
-
-    def _tokens(self, request: Request) -> list[int]:
-        """The request as the model reads it: a comment that spells a special token cannot end its own turn."""
-        assert self._causal is not None
-        messages = [
-            {"role": one["role"], "content": break_tokens(one["content"], self._special)} for one in request.messages
-        ]
-        tokenizer = self._causal.tokenizer
-        text = (
-            self._chat.render(messages, generate=True) + self._chat.lead
-            if self._chat is not None
-            else f"{tokenizer.bos_token or ''}" + "\n\n".join(one["content"] for one in messages) + "\n\n"
-        )
-        return [int(token) for token in tokenizer(text, add_special_tokens=False)["input_ids"]]
 
     def _config(self, most: int) -> Any:
         """Generation as the recipe says it; a base's own settings stay out, but for its end tokens."""
@@ -193,6 +180,53 @@ def _settle(future: asyncio.Future[Reply], reply: Reply | Exception) -> None:
         future.set_exception(reply)
     else:
         future.set_result(reply)
+
+
+class _Reading:
+    """Requests as a model reads them."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._chat = ChatTemplate(tokenizer) if tokenizer.chat_template else None
+        self._special = special_tokens(tokenizer)
+
+    def tokens(self, request: Request) -> list[int]:
+        """Token ids; a comment that spells a special token cannot end its own turn."""
+        messages = [
+            {"role": one["role"], "content": break_tokens(one["content"], self._special)} for one in request.messages
+        ]
+        text = (
+            self._chat.render(messages, generate=True) + self._chat.lead
+            if self._chat is not None
+            else f"{self._tokenizer.bos_token or ''}" + "\n\n".join(one["content"] for one in messages) + "\n\n"
+        )
+        return [int(token) for token in self._tokenizer(text, add_special_tokens=False)["input_ids"]]
+
+
+def check_room(section: LocalSection, shortest: Request, trust_remote_code: bool = False) -> None:
+    """Refuse, before the weights are read, a model whose context does not hold the shortest request and an answer.
+
+    Args:
+        shortest: about one empty text.
+
+    Raises:
+        UserError: the instruction is too long, as one is that lists many labels; or there is no such model.
+    """
+    from transformers import AutoConfig
+
+    from categorize.nn.tokenizer import clamp_length, load_tokenizer, loading
+
+    name, revision = section.name_or_path, section.revision
+    tokenizer = load_tokenizer(name, revision, trust_remote_code)
+    with loading(name, "the model"):
+        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
+    room, needed = clamp_length(NO_BOUND, config, tokenizer), len(_Reading(tokenizer).tokens(shortest)) + ROOM
+    if needed > room:
+        raise UserError(
+            f"labeling.teacher: instruction, labels and an answer take {needed:,} tokens, {section.name or name} reads "
+            f"{room:,}; shorten prompt.system or the descriptions of the labels, label the main categories first, or "
+            "take a model with a longer context"
+        )
 
 
 class _Guide:

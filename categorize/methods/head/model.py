@@ -108,9 +108,14 @@ class Head:
 
 
 def build_head(
-    recipe: SeqclsRecipe, label_set: LabelSet, trust_remote_code: bool = False, kind: HeadKind | None = None
+    recipe: SeqclsRecipe,
+    label_set: LabelSet,
+    trust_remote_code: bool = False,
+    kind: HeadKind | None = None,
+    **options: Any,
 ) -> Head:
-    """The model that the recipe names, with a head for the label set, an adapter and quantization as the recipe says.
+    """The model that the recipe names, with a head for the label set, an adapter and quantization as the recipe says;
+    options are those of `load_pretrained`.
 
     Raises:
         UserError: the model is missing, has no sequence-classification form, or the adapter does not fit it.
@@ -133,6 +138,7 @@ def build_head(
         is_causal=section.is_causal,
         output=kind.output(label_set, objective=loss, **({"auxiliary": auxiliary} if auxiliary else {})),
         trust_remote_code=trust_remote_code,
+        **options,
     )
     model, tokenizer, heads = loaded.model, loaded.tokenizer, loaded.head_modules
     settings = HeadSettings(

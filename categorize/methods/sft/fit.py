@@ -36,6 +36,8 @@ from categorize.training.inputs import Inputs, training_inputs
 from categorize.training.watching import Read, early_stopping, measures_of_documents
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from categorize.training.label_set_loss import LabelSetLoss
     from categorize.training.sft_trainer import Predict
 
@@ -63,11 +65,16 @@ def prepare(
         if writer is not None and is_main_process():
             shots.save(writer)
     set_seed(recipe.seed)
-    causal = build_causal(recipe, options.trust_remote_code)
+
+    def prompt_for(tokenizer: PreTrainedTokenizerBase, max_length: int) -> PromptFormat:
+        prompt = PromptFormat.from_section(recipe.prompt, label_set, tokenizer, max_length)
+        prompt.check_answers()
+        return prompt if shots is None else RetrievedPrompt(prompt, shots)
+
+    causal = build_causal(recipe, options.trust_remote_code, fits=prompt_for)
     max_length = causal.settings.max_length
-    prompt = PromptFormat.from_section(recipe.prompt, label_set, causal.tokenizer, max_length)
+    prompt = prompt_for(causal.tokenizer, max_length)
     if shots is not None:
-        prompt = RetrievedPrompt(prompt, shots)
         print0(f"  {shots.line()}")
     align_end(causal, prompt)
     inputs = training_inputs(recipe, data, PromptTokens(prompt))

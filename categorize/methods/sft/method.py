@@ -67,6 +67,25 @@ class SftMethod(Method):
         shots = ShotSets.load(run) if run.has(SHOTS) else None
         return asked(causal, prompt.settings, prompt.max_length, label_set, causal_section, shots)
 
+    def check_labels(
+        self,
+        run: Run,
+        label_set: LabelSet,
+        section: PredictionSection | None = None,
+        trust_remote_code: bool = False,
+    ) -> None:
+        """Raises UserError where the labels do not fit into the run's prompt, or there are more of them than codes."""
+        from categorize.labels import LabelSet
+        from categorize.methods.sft.narrowing import check_fits, narrows
+        from categorize.nn.tokenizer import load_tokenizer
+        from categorize.prompts.tokens import PromptFormat
+
+        own = LabelSet.load(run.path / LABEL_SET)
+        tokenizer = load_tokenizer(str(run.weights), trust_remote_code=trust_remote_code)
+        prompt = PromptFormat.from_dict(run.read_json(PROMPT), own, tokenizer)
+        narrowing = section if isinstance(section, CausalPredictionSection) and narrows(section, own) else None
+        check_fits(tokenizer, prompt.max_length, replace(prompt.settings, codes=None), label_set, narrowing)
+
     def reads(self, model: ExternalModel) -> bool:
         """Causal language models: they are asked by a prompt."""
         return model.is_causal
@@ -76,6 +95,12 @@ class SftMethod(Method):
         from categorize.methods.sft.external import external
 
         return external(model)
+
+    def check_external(self, model: ExternalModel) -> None:
+        """Raises UserError where the labels do not fit into the prompt, or there are more of them than codes."""
+        from categorize.methods.sft.external import check_external
+
+        check_external(model)
 
     def check_merge(self, recipe: TrainedRecipe, trust_remote_code: bool = False) -> None:
         """Raises UserError where the adapter cannot become part of the weights."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 CAUSAL = "causal.json"
+Fits = Callable[["PreTrainedTokenizerBase", int], object]  # raises UserError where what is asked exceeds the length
+
+
+def anything_fits(tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+    """Nothing is checked before the weights are read."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +48,11 @@ class Causal:
     settings: CausalSettings
 
 
-def build_causal(recipe: SftRecipe, trust_remote_code: bool = False) -> Causal:
+def build_causal(recipe: SftRecipe, trust_remote_code: bool = False, fits: Fits = anything_fits) -> Causal:
     """The model that the recipe names, with its adapter and quantization.
+
+    Args:
+        fits: see `load_causal`.
 
     Raises:
         UserError: the model is missing or the adapter does not fit it.
@@ -58,6 +67,7 @@ def build_causal(recipe: SftRecipe, trust_remote_code: bool = False) -> Causal:
         attn_implementation=section.attn_implementation,
         quantization=recipe.quantization,
         max_length=section.max_length,
+        fits=fits,
         trust_remote_code=trust_remote_code,
     )
     if recipe.adapter is not None:
@@ -75,13 +85,21 @@ def load_causal(
     dtype: torch.dtype | str = "auto",
     quantization: QuantizationSection | None = None,
     max_length: int = 1024,
+    fits: Fits = anything_fits,
     **options: Any,
 ) -> Causal:
-    """A causal model and its tokenizer; options are those of `load_pretrained`."""
+    """A causal model and its tokenizer; options are those of `load_pretrained`.
+
+    Args:
+        fits: is called with the tokenizer and the longest input before the weights are read; raises UserError.
+    """
     from transformers import AutoModelForCausalLM
 
+    def check(tokenizer: Any, config: Any) -> None:
+        fits(tokenizer, clamp_length(max_length, config, tokenizer))
+
     options |= {"dtype": dtype, "quantization": quantization}
-    model, tokenizer, _ = load_pretrained(AutoModelForCausalLM, name_or_path, **options)
+    model, tokenizer, _ = load_pretrained(AutoModelForCausalLM, name_or_path, check=check, **options)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     settings = CausalSettings(
         max_length=clamp_length(max_length, model.config, tokenizer),

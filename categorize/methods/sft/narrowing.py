@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +32,9 @@ from categorize.prompts.messages import PromptSettings
 from categorize.prompts.tokens import PromptFormat
 from categorize.recipe.decision_sections import CandidatesSection, CausalPredictionSection
 from categorize.runs.folder import Run
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 class NarrowedPredictor:
@@ -63,13 +66,8 @@ class NarrowedPredictor:
         self.causal, self.max_length, self.section = causal, max_length, section
         self.settings = settings
         self.label_set, self.narrower, self.top = label_set, narrower, section.candidates.top
-        examples = [shot.get("label", "") for shot in settings.shots]
-        parts = [
-            part.strip() for text in examples for part in (text.split(",") if label_set.is_multi_label else [text])
-        ]
-        self._shots = {label_set.index[part] for part in parts if part in label_set.index}
         self._whole: CausalPredictor | None = None
-        self._first = self._asked(self._with_shots(range(self.top)))
+        self._first = self._asked(with_shots(range(self.top), settings, label_set))
         if self._first.mode == "scoring" and "{labels}" not in settings.system and settings.completion != "codes":
             self._whole = self._predictor(settings, label_set)
         self.tokens: TokenCounter = PromptTokens((self._whole or self._first).prompt)
@@ -121,7 +119,7 @@ class NarrowedPredictor:
         """Rows of one set of candidates together, behind the prefix of that set."""
         sets: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
         for row, labels in enumerate(chosen.tolist()):
-            sets[self._with_shots(labels)].append(row)
+            sets[with_shots(labels, self.settings, self.label_set)].append(row)
         parts, order = [], []
         for labels, rows in sets.items():
             part = Predictions.concatenate(self._asked(labels).predict([batch.take(pa.array(rows))]))
@@ -135,18 +133,49 @@ class NarrowedPredictor:
             return Predictions([], np.zeros((0, len(self.label_set))))
         return Predictions.concatenate(parts).take(np.argsort(order))
 
-    def _with_shots(self, labels: Iterable[int]) -> tuple[int, ...]:
-        """Candidates with the labels of the worked examples, which must be among those of their prompt."""
-        return tuple(sorted({*labels, *self._shots}))
-
     def _asked(self, labels: Sequence[int]) -> CausalPredictor:
-        subset = self.label_set.subset(self.label_set.names[i] for i in labels)
-        codes = self.settings.codes  # those that a tuned model learned stay with their labels
-        return self._predictor(replace(self.settings, codes=codes and tuple(codes[i] for i in labels)), subset)
+        return self._predictor(*among(labels, self.settings, self.label_set))
 
     def _predictor(self, settings: PromptSettings, label_set: LabelSet) -> CausalPredictor:
         prompt = PromptFormat(settings, label_set, self.causal.tokenizer, self.max_length)
         return CausalPredictor(self.causal, prompt, self.section)
+
+
+def with_shots(labels: Iterable[int], settings: PromptSettings, label_set: LabelSet) -> tuple[int, ...]:
+    """Candidates with the labels of the worked examples, which must be among those of their prompt."""
+    examples = [shot.get("label", "") for shot in settings.shots]
+    parts = [part.strip() for text in examples for part in (text.split(",") if label_set.is_multi_label else [text])]
+    return tuple(sorted({*labels, *(label_set.index[part] for part in parts if part in label_set.index)}))
+
+
+def among(labels: Sequence[int], settings: PromptSettings, label_set: LabelSet) -> tuple[PromptSettings, LabelSet]:
+    """A prompt's settings for some labels alone, and these; codes that a tuned model learned stay with their labels."""
+    codes = settings.codes and tuple(settings.codes[i] for i in labels)
+    return replace(settings, codes=codes), label_set.subset(label_set.names[i] for i in labels)
+
+
+def narrows(section: CausalPredictionSection | None, label_set: LabelSet) -> bool:
+    """Whether each row is asked about some of the labels."""
+    return section is not None and section.candidates is not None and section.candidates.top < len(label_set)
+
+
+def check_fits(
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    settings: PromptSettings,
+    label_set: LabelSet,
+    section: CausalPredictionSection | None = None,
+    shots: ShotSets | None = None,
+) -> None:
+    """Raise UserError, before a model is loaded, where the labels do not fit into a prompt, there are more of them than
+    codes, or they cannot be told from each other; of candidates, as many of the first labels."""
+    if section is not None and section.candidates is not None and narrows(section, label_set):
+        labels = with_shots(range(section.candidates.top), settings, label_set)
+        settings, label_set = among(labels, settings, label_set)
+    prompt = PromptFormat(settings, label_set, tokenizer, max_length)
+    prompt.check_answers()
+    if shots is not None:
+        RetrievedPrompt(prompt, shots)
 
 
 def asked(
@@ -171,7 +200,7 @@ def asked(
             raise UserError("prediction.candidates: cannot go with prompt.retrieval, whose examples have all labels")
         prompt = PromptFormat(settings, label_set, causal.tokenizer, max_length)
         return CausalPredictor(causal, RetrievedPrompt(prompt, shots), section)
-    if section is not None and section.candidates is not None and section.candidates.top < len(label_set):
+    if section is not None and section.candidates is not None and narrows(section, label_set):
         narrower = build_narrower(section.candidates, label_set)
         return NarrowedPredictor(causal, settings, max_length, label_set, section, narrower)
     return CausalPredictor(causal, PromptFormat(settings, label_set, causal.tokenizer, max_length), section)
