@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from categorize.analysis.closer import Closer
+from categorize.analysis.telling import lines_of
 from categorize.data.splits import LoadedData, load_recipe_data
 from categorize.features.shots import check_examples
 from categorize.prediction.tables import predictions_table
@@ -14,6 +16,7 @@ from categorize.recipe.decision_sections import RunReference
 from categorize.recipe.sections import EvalRecipe
 from categorize.recipe.wording import counted
 from categorize.reports.checks import RunCheck, check_output, check_prompts, check_runs
+from categorize.reports.closer import check_closer, looked_closer
 from categorize.reports.comparison import Comparison
 from categorize.reports.main_categories import main_category_table
 from categorize.reports.measuring import baseline_name, compare_predictions
@@ -22,7 +25,7 @@ from categorize.reports.predicting import predict_with_runs
 from categorize.reports.rendering import WIDTH, as_text
 from categorize.reports.split import evaluated_split
 from categorize.reports.write import prediction_files, write_comparison
-from categorize.text_tables import text_table
+from categorize.text_tables import text_table, wrap
 
 LABELS_SHOWN = 30  # the F1 of each is printed up to so many; comparison.md has all
 
@@ -47,6 +50,8 @@ def evaluate(command: Command) -> None:
     examples = data.splits.train
     if recipe.prompt.retrieval is not None:
         check_examples(examples, data.label_set)
+    if recipe.evaluation.closer:
+        check_closer(recipe, split)
     if command.dry_run:
         check_prompts(references, recipe, data.label_set, command.trust_remote_code)
         show_dry_run(data, references)
@@ -58,13 +63,17 @@ def evaluate(command: Command) -> None:
     check_prompts(references, recipe, split.label_set, trust)
     predicted = list(predict_with_runs(references, recipe, split, data.input_spec, check, trust, examples))
     comparison = compare_predictions(predicted, recipe, split, data.splits.train)
+    closer = None
+    if recipe.evaluation.closer:
+        print("looking closer", flush=True)
+        closer = looked_closer(predicted, references, comparison, recipe, split, data)
     files, kept = prediction_files(one.name for one in predicted), recipe.data.columns.keep
     tables = (
         (files[one.name], predictions_table(split.documents, one.predictions, kept, split.train_overlap))
         for one in predicted
     )
-    written = write_comparison(output, comparison, tables)
-    show(comparison, written)
+    written = write_comparison(output, comparison, tables, closer)
+    show(comparison, written, closer)
 
 
 def show_dry_run(data: LoadedData, references: Sequence[RunReference]) -> None:
@@ -77,8 +86,8 @@ def show_dry_run(data: LoadedData, references: Sequence[RunReference]) -> None:
     print("dry run: nothing was predicted or written")
 
 
-def show(comparison: Comparison, written: Sequence[Path]) -> None:
-    """Print the comparison, the F1 by label where there are few, and where all of it stands."""
+def show(comparison: Comparison, written: Sequence[Path], closer: Closer | None) -> None:
+    """Print the comparison, the F1 by label where there are few, findings and advice, and where all of it stands."""
     print("\n" + as_text(comparison))
     by_label = comparison.runs[0].metrics.get("per_class", ())
     if len(by_label) <= LABELS_SHOWN and (table := per_class_text(comparison.runs)):
@@ -86,4 +95,6 @@ def show(comparison: Comparison, written: Sequence[Path]) -> None:
     mains = main_category_table(comparison.runs)
     if 0 < len(mains.rows) <= LABELS_SHOWN:
         print("\nMain categories\n" + text_table(*mains, width=WIDTH))
+    if closer is not None and (lines := lines_of(closer.found)):
+        print("\n" + "\n".join(wrap(line, WIDTH) for line in lines))
     print("\nwritten: " + ", ".join(map(str, written)))

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from categorize.recipe.feature_sections import FeatureSection, TfidfFeatures
 from categorize.recipe.section import (
     DType,
     Inside,
@@ -124,3 +125,20 @@ class EvaluationSection(Section):
         "them, others never predict them, and seen and unseen labels are measured apart.",
     )
     majority: bool = Field(True, description="Show the majority baseline (the mean, for regression).")
+    closer: bool = Field(
+        True,
+        description="Look closer: confusions, errors with their nearest training rows, likely label errors, weak "
+        "segments, train against test, advice.",
+    )
+    columns: list[str] | None = Field(
+        None,
+        description="Raw columns by whose values errors are looked at, such as speaker or month; by default "
+        "data.columns.keep and group, else all that have 2 to 40 values.",
+    )
+    features: FeatureSection = Field(
+        default_factory=lambda: TfidfFeatures(type="tfidf", char_ngrams=None, word_ngrams=[1, 2]),
+        description="What similarity to training rows is measured on.",
+    )
+    ignore: list[str] = Field(
+        default_factory=list, description="Codes of checks that give no advice, such as C03; see docs/evaluation.md."
+    )

@@ -9,25 +9,30 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from categorize.analysis.closer import Closer
 from categorize.errors import UserError
 from categorize.prediction.tables import write_predictions
 from categorize.reports.comparison import Comparison, load_comparison
 from categorize.reports.main_categories import main_category_csv
 from categorize.reports.per_class import COLUMNS, per_class_rows
 from categorize.reports.rendering import as_markdown
-from categorize.writing import disk_errors, staging, write_whole
+from categorize.writing import disk_errors, json_text, staging, write_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 COMPARISON, MARKDOWN, PREDICTIONS = "comparison.json", "comparison.md", "predictions"
 PER_CLASS, MAINS = "per_class.csv", "main_categories.csv"
+ANALYSIS, ROWS = "analysis.json", "rows.parquet"
 
 
 def write_comparison(
-    folder: str | Path, comparison: Comparison, predictions: Iterable[tuple[str, pa.Table]]
+    folder: str | Path,
+    comparison: Comparison,
+    predictions: Iterable[tuple[str, pa.Table]],
+    closer: Closer | None = None,
 ) -> list[Path]:
-    """Write the report and the runs' predictions; returns the report's paths.
+    """Write the report, what a closer look found and the runs' predictions; returns the report's paths.
 
     All is written beside its place first, so that a full disk leaves an earlier comparison as it was. Then the files of
     that one go, and `comparison.json`, the mark of a finished comparison, comes last.
@@ -41,11 +46,14 @@ def write_comparison(
     """
     folder = Path(folder)
     reports = report_files(comparison)
+    if closer is not None:
+        reports = {ANALYSIS: json_text(closer.found), **reports}
+    rows = [] if closer is None or closer.rows is None else [(ROWS, closer.rows)]
     with disk_errors(folder), staging(folder / ".writing") as staged:
         for where in (staged, folder):
             (where / PREDICTIONS).mkdir(exist_ok=True)
         tables = []
-        for name, table in predictions:
+        for name, table in itertools.chain(predictions, rows):
             write_predictions(staged / name, table)
             tables.append(name)
         for name, text in reports.items():
@@ -100,4 +108,11 @@ def _files_of(comparison: Path) -> list[str]:
         named = [run.predictions or "" for run in load_comparison(comparison).runs]
     except UserError:  # none there, or not a comparison
         return []
-    return [MARKDOWN, PER_CLASS, MAINS, *(name for name in named if name == f"{PREDICTIONS}/{Path(name).name}")]
+    return [
+        MARKDOWN,
+        PER_CLASS,
+        MAINS,
+        ANALYSIS,
+        ROWS,
+        *(name for name in named if name == f"{PREDICTIONS}/{Path(name).name}"),
+    ]

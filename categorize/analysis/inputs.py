@@ -1,0 +1,198 @@
+"""What a closer look reads: the rows of a split with their gold, the training rows, and what each run said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from categorize.labels import LabelSet
+from categorize.metrics.arrays import INVALID, Aligned, align
+from categorize.metrics.progress import flat, headline
+from categorize.predictions import BoolArray, FloatArray, IntArray, Predictions
+from categorize.recipe.feature_sections import TfidfFeatures
+from categorize.recipe.section import Section
+
+
+@dataclass(frozen=True)
+class RunOutput:
+    """What one run said of the split.
+
+    Attributes:
+        predictions: decided, one a document, probabilities in the order of the label set.
+        metrics: of `metrics.measures.measure`, with intervals where there are some.
+        run: folder or Hub id, as the recipe names it.
+        changed: its predictions of the same rows with changed texts, by the name of the change.
+        is_ranked: False of a teacher, whose figures are its agreement with the gold.
+    """
+
+    name: str
+    predictions: Predictions
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    run: str = ""
+    changed: Mapping[str, Predictions] = field(default_factory=dict)
+    is_ranked: bool = True
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The evaluated rows, the training rows and the runs.
+
+    Attributes:
+        documents: the rows of the split, one a document, with `data.rows.schema`.
+        gold: [documents, labels], of `LabelSet.encode`.
+        train: the training rows, one a document.
+        overlap: of each document, "exact" or "near" where its text stands in train.
+        baseline: measures of predicting the most frequent label (the mean score).
+        columns: raw columns whose values are looked at.
+        features: what similarity is measured on.
+    """
+
+    label_set: LabelSet
+    split: str
+    documents: pa.Table
+    gold: FloatArray
+    train: pa.Table
+    runs: Sequence[RunOutput]
+    overlap: Sequence[str | None] = ()
+    baseline: Mapping[str, Any] | None = None
+    columns: Sequence[str] = ()
+    features: Section = field(default_factory=lambda: TfidfFeatures(type="tfidf", char_ngrams=None, word_ngrams=[1, 2]))
+    seed: int = 42
+
+    @cached_property
+    def known(self) -> IntArray:
+        """Positions of the documents that have a gold: the rows of all that follows."""
+        return np.flatnonzero(~np.isnan(self.gold).any(axis=1)).astype(np.int64)
+
+    @cached_property
+    def rows(self) -> pa.Table:
+        """The documents that have a gold."""
+        return self.documents.take(pa.array(self.known))
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Their texts."""
+        return [text or "" for text in self.rows["text"].to_pylist()]
+
+    @cached_property
+    def truth(self) -> FloatArray:
+        """Their gold, [rows, labels]."""
+        return self.gold[self.known]
+
+    @cached_property
+    def train_gold(self) -> FloatArray:
+        """[training rows, labels]; rows of NaN are unknown."""
+        return self.label_set.encode_rows(self.train)
+
+    @cached_property
+    def outcomes(self) -> list[Outcome]:
+        """What each run said, as arrays over the rows."""
+        return [Outcome.of(self.label_set, one, align(self.label_set, self.gold, one.predictions)) for one in self.runs]
+
+    @property
+    def ranked(self) -> list[RunOutput]:
+        """The runs whose figures can be compared."""
+        return [one for one in self.runs if one.is_ranked]
+
+    @cached_property
+    def best_position(self) -> int:
+        """Which run is the best by the headline measure, the first among equals; of ranked ones where there are any."""
+        name = headline(self.label_set)
+
+        def value(position: int) -> tuple[bool, float]:
+            run = self.runs[position]
+            return run.is_ranked, flat(run.metrics).get(name, -np.inf)
+
+        return max(range(len(self.runs)), key=value)
+
+    @property
+    def best(self) -> str:
+        """Its name."""
+        return self.runs[self.best_position].name
+
+    @cached_property
+    def wrong(self) -> BoolArray:
+        """[rows, runs]; of a regression, the tenth of the rows with the largest errors."""
+        return np.stack([one.wrong for one in self.outcomes], axis=1)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run said of the rows with gold.
+
+    Attributes:
+        said: positions of labels [rows] (-1: no valid answer), indicators [rows, labels] or scores [rows].
+        loss: [rows]; 1 where the answer is not the gold, of a regression the absolute error (of an invalid answer that
+            of the mean).
+        wrong: [rows]; of a regression, the tenth of the rows with the largest errors.
+        confidence: [rows], the probability of the label that was given, of several labels that of the least sure one,
+            and of none the chance of none; NaN where there is no probability.
+        severity: [rows], how sure the run was of what is wrong: the probability of the wrong label, of several labels
+            the largest distance between a probability and the gold, of a regression the absolute error.
+    """
+
+    name: str
+    aligned: Aligned
+    loss: FloatArray
+    wrong: BoolArray
+    confidence: FloatArray
+    severity: FloatArray
+
+    @classmethod
+    def of(cls, label_set: LabelSet, run: RunOutput, aligned: Aligned) -> Outcome:
+        """The arrays of one run."""
+        gold, said, n = aligned.gold, aligned.predicted, len(aligned)
+        if label_set.is_regression:
+            loss = np.abs(np.where(aligned.valid, said, gold.mean() if n else 0.0) - gold)
+            worst = np.quantile(loss, 0.9) if n else 0.0
+            return cls(run.name, aligned, loss, (loss > worst) | ~aligned.valid, np.full(n, np.nan), loss)
+        probabilities = aligned.probabilities
+        if label_set.is_multi_label:
+            wrong = (said != gold).any(axis=1)
+            confidence, severity = np.full(n, np.nan), np.zeros(n)
+            if probabilities is not None and n:
+                filled = np.nan_to_num(probabilities)
+                least = np.where(said == 1, filled, np.inf).min(axis=1)
+                confidence = np.where(np.isfinite(least), least, 1 - filled.max(axis=1))
+                confidence = np.where(aligned.valid, confidence, np.nan)
+                severity = np.where(said != gold, np.abs(filled - gold), 0.0).max(axis=1)
+        else:
+            wrong = said != gold
+            confidence = np.full(n, np.nan)
+            if probabilities is not None and n:
+                confidence = np.nan_to_num(probabilities)[np.arange(n), np.maximum(said, 0)]
+                confidence = np.where(aligned.valid, confidence, np.nan)
+            severity = np.nan_to_num(confidence)
+        return cls(run.name, aligned, wrong.astype(np.float64), wrong, confidence, np.where(wrong, severity, 0.0))
+
+    @property
+    def said(self) -> Any:
+        """What was predicted."""
+        return self.aligned.predicted
+
+    @property
+    def valid(self) -> BoolArray:
+        """[rows]."""
+        return self.aligned.valid
+
+    def names(self, label_set: LabelSet) -> list[Any]:
+        """What was predicted, as lists of label names; of a regression scores; None where not valid."""
+        return named(label_set, self.said)
+
+
+def named(label_set: LabelSet, values: Any) -> list[Any]:
+    """Positions, indicators or scores as lists of label names, or as scores; None where there is no valid answer."""
+    if label_set.is_regression:
+        return [float(one) if np.isfinite(one) else None for one in values]
+    names = label_set.names
+    if label_set.is_multi_label:
+        found: list[list[str] | None] = [None if invalid else [] for invalid in (values == INVALID).any(axis=1)]
+        for i, j in zip(*np.nonzero(values == 1), strict=True):
+            found[i].append(names[j])  # type: ignore[union-attr]
+        return found
+    return [None if j == INVALID else [names[j]] for j in values.tolist()]

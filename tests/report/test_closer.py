@@ -1,0 +1,92 @@
+"""An evaluation looks closer at its rows: what is written and said, what a recipe turns off, what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from categorize.evaluate import evaluate
+from categorize.methods.registry import METHODS
+from categorize.recipe.command import main
+from categorize.train import train
+from tests.session.collections import write_collection, write_recipe
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs, one of which sees nothing but how often letters occur."""
+    monkeypatch.chdir(tmp_path)
+    write_collection(tmp_path / "rows.csv", rows=400)
+    for name, model in (("small", {"max_features": 2}), ("large", {"C": 2.0})):
+        recipe = write_recipe(tmp_path / f"{name}.yaml", model={"method": "tfidf", **model}, training=None)
+        assert main("run_seqcls.py", "seqcls", train, METHODS, [recipe.name]) == 0
+    evaluation = {"runs": ["outputs/small", "outputs/large"], "bootstrap": 50}
+    write_recipe(tmp_path / "eval.yaml", kind="eval", training=None, evaluation=evaluation)
+
+
+def evaluated(*arguments: str) -> int:
+    return main("run_eval.py", "eval", evaluate, METHODS, ["eval.yaml", "--overwrite", *arguments])
+
+
+def test_what_was_found_is_written_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluated() == 0
+    said = capsys.readouterr().out
+    assert "\nFindings\n" in said and "\nAdvice (evaluation.ignore" in said and "outputs/eval/analysis.json" in said
+    found = json.loads(Path("outputs/eval/analysis.json").read_text(encoding="utf-8"))
+    comparison = json.loads(Path("outputs/eval/comparison.json").read_text(encoding="utf-8"))
+    small = next(run for run in comparison["runs"] if run["name"] == "small")
+    assert found["best"] == "large"
+    assert [row[:2] for row in found["confusion"]["runs"]["small"]["counts"]] == [
+        [row[j] for j in (0, 1)] for row in small["metrics"]["confusion"]["counts"]
+    ]
+    rows = pq.read_table("outputs/eval/rows.parquet")
+    assert rows.num_rows == small["metrics"]["rows"] == found["errors"]["rows"]
+    wrong = rows["wrong:small"].to_pylist()
+    assert sum(wrong) == found["errors"]["wrong"]["small"] == round((1 - small["metrics"]["accuracy"]) * len(wrong))
+    assert sum(wrong) > 5 and all(wrong[:5]) and not any(wrong[sum(wrong) :])
+    assert all(row["neighbours"] for row in rows.slice(0, sum(wrong)).to_pylist())
+
+
+def test_a_recipe_leaves_out_checks_or_all_of_it_and_leftovers_go(capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluated() == 0
+    codes = {one["code"] for one in json.loads(Path("outputs/eval/analysis.json").read_text())["advice"]}
+    assert codes
+    assert evaluated(f"evaluation.ignore={json.dumps(sorted(codes))}") == 0
+    assert json.loads(Path("outputs/eval/analysis.json").read_text())["advice"] == []
+    capsys.readouterr()
+    assert evaluated("evaluation.closer=false") == 0
+    said = capsys.readouterr().out
+    assert "Findings" not in said and "looking closer" not in said
+    assert not Path("outputs/eval/analysis.json").exists() and not Path("outputs/eval/rows.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("evaluation.ignore=[C0]", "evaluation.ignore: 'C0' is not a check"),
+        (
+            "evaluation.columns=[speaker]",
+            "evaluation.columns: 'speaker' is not a column of the rows; columns: 'id', 'text'",
+        ),
+    ],
+)
+def test_what_is_not_there_is_told_before_anything_is_predicted(
+    override: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluated(override) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err and len(captured.err.splitlines()) == 1 and "documents/s" not in captured.out
+
+
+def test_slices_are_of_the_columns_that_the_recipe_names() -> None:
+    assert evaluated("data.columns.keep=[moods]", "evaluation.features={type: tfidf}") == 0
+    found = json.loads(Path("outputs/eval/analysis.json").read_text(encoding="utf-8"))
+    columns = {one["column"] for one in found["slices"]["large"]}
+    assert "moods" in columns and "score" not in columns
+    assert evaluated("evaluation.columns=[score]") == 0
+    found = json.loads(Path("outputs/eval/analysis.json").read_text(encoding="utf-8"))
+    columns = {one["column"] for one in found["slices"]["large"]}
+    assert "score" in columns and "moods" not in columns
