@@ -24,7 +24,6 @@ from categorize.labeling.locks import leave_mark, wait_for_others
 from categorize.labeling.place import open_ledger, run_writer
 from categorize.labeling.preview import preview
 from categorize.labeling.review.story import reapply, take_reviewed, write_review
-from categorize.labeling.rows import items_at
 from categorize.labeling.stopping import Stop, stop_on_signals
 from categorize.labeling.student import is_student
 from categorize.labeling.student_vote import StudentTeacher, predict_votes
@@ -236,7 +235,7 @@ async def _ask(job: Job, vote: Vote, at: npt.NDArray[np.int64], stop: Stop) -> N
     ticking = asyncio.create_task(_tick(job))
     try:
         with stop.handled_by(lambda again: asking.stop(0.0 if again else GRACE)):
-            await asking.run(items_at(job.rows, job.looked, at))
+            await asking.run(job.items(at))
     finally:
         ticking.cancel()
 

@@ -10,11 +10,11 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from categorize.labeling.budget import Budget, OutOfBudget, most_input_tokens
+from categorize.labeling.examples import groups_of
 from categorize.labeling.exchange import Item, NotAnswered, Outcome, Refused, Reply, Request, Teacher
 from categorize.labeling.ledger import Ledger
 from categorize.labeling.pace import Pace
@@ -82,14 +82,14 @@ class Asking:
         self._manner, self._pace, self._budget, self._prices = manner, pace, budget, prices
         self._progress, self._begun = progress, dict(begun or {})
         self._number = manner.first - manner.step
-        self._again: dict[int, deque[Item]] = {}  # by the size of the request that they wait for
+        self._again: dict[tuple[int, int], deque[Item]] = {}  # by size and examples of the request that they wait for
         self._alone: Counter[bytes] = Counter()  # failures of rows that were asked about alone
         self._in_flight = 0
         self._failure: BaseException | None = None
         self._stopping = asyncio.Event()
         self._ends: float | None = None  # when requests in flight are given up
         self._changed = asyncio.Event()
-        self._rows: Iterator[Item] = iter(())
+        self._groups: Iterator[list[Item]] = iter(())
 
     async def run(self, rows: Iterable[Item]) -> None:
         """Ask about all rows, which are distinct and have no answer; returns early after `stop`.
@@ -99,7 +99,7 @@ class Asking:
             JobStops: the teacher answers no request.
             UserError: an answer could not be stored.
         """
-        self._rows = iter(rows)
+        self._groups = groups_of(rows, self._manner.items)
         workers = [asyncio.create_task(self._work()) for _ in range(self._manner.workers)]
         try:
             going = set(workers)
@@ -160,10 +160,10 @@ class Asking:
 
     def _take(self) -> list[Item]:
         """A full smaller request first, then new rows, at last what waits."""
-        for size, waiting in self._again.items():
+        for (size, _), waiting in self._again.items():
             if len(waiting) >= size:
                 return [waiting.popleft() for _ in range(size)]
-        while new := list(islice(self._rows, self._manner.items)):
+        for new in self._groups:
             if not self._begun:
                 return new
             if fresh := [item for item in new if not self._goes_on(item)]:
@@ -180,13 +180,13 @@ class Asking:
         if (begun := self._begun.pop(item.key, None)) is None:
             return False
         attempts, held = begun
-        self._wait(Item(item.key, item.text, attempts), held)
+        self._wait(replace(item, failures=attempts), held)
         return True
 
     def _wait(self, item: Item, held: int) -> None:
         """Keep an item for a request of half the size of one that held so many."""
         size = max(1, min(held // 2, self._manner.items))
-        self._again.setdefault(size, deque()).append(item)
+        self._again.setdefault((size, item.shots), deque()).append(item)
 
     # ------------------------------------------------------------ one request
     async def _ask(self, items: Sequence[Item]) -> None:
@@ -216,6 +216,6 @@ class Asking:
                 again = []
         self._ledger.record(self._variant, request, reply, outcomes, cost, {item.key for item in again})
         for item in again:
-            self._wait(Item(item.key, item.text, item.failures + 1), len(request.items))
+            self._wait(replace(item, failures=item.failures + 1), len(request.items))
         labelled = sum(one.labels is not None for one in outcomes)
         self._progress.add(labelled, len(outcomes) - labelled - len(again), len(again))

@@ -23,11 +23,13 @@ class Item:
         key: BLAKE2b of the rendered row, 16 bytes: the ledger's key beside the variant (what else shapes an answer).
         text: the row as the prompt shows it (`prompt.template` filled).
         failures: answers about it that could not be used.
+        shots: number of the set of examples that it is asked with, see `labeling.examples`.
     """
 
     key: bytes
     text: str
     failures: int = 0
+    shots: int = 0
 
 
 def golden_step(circle: int) -> int:
@@ -57,7 +59,7 @@ class Request:
     Attributes:
         id: unique in the job, such as `u1`; the ids of the items begin with it (`u1-k347`, ...).
         items: in the order in which they are shown.
-        messages: the chat; all requests of a job share all but the last message, byte for byte.
+        messages: the chat; all requests of a job with the same examples share all but the last message, byte for byte.
         max_tokens: most tokens of the answer.
         codes: where one row is answered by a bare code: what may be answered, in label-set order.
         schema: JSON Schema of the answer, for servers that guide by one.

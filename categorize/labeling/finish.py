@@ -8,6 +8,7 @@ from typing import Any
 
 from categorize.errors import UserError
 from categorize.labeling.budget import Spent
+from categorize.labeling.examples import write_examples
 from categorize.labeling.exchange import Tokens
 from categorize.labeling.gold import against_gold, gold_lines
 from categorize.labeling.job import Job
@@ -40,6 +41,8 @@ def finish(job: Job, writer: RunWriter, seconds: float) -> list[str]:
             writer.write_json(METRICS, {"agreement": agreement, "flips": flipped, "gold": gold})
         for name, label_set in job.label_sets.items():
             label_set.save(writer.stage(LABEL_SET if job.recipe.label_sets is None else f"label_sets/{name}.json"))
+        if job.examples is not None:
+            write_examples(writer, job.examples.sets)
         sheets = _spreadsheets(job, writer) if not written.unanswered else []
     if written.unanswered:
         raise UserError(

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from categorize.data.columns import text_columns
+from categorize.features.shots import ShotSets
 from categorize.labeling.budget import Budget, Spent
-from categorize.labeling.exchange import Teacher
+from categorize.labeling.examples import examples_of
+from categorize.labeling.exchange import Item, Teacher
 from categorize.labeling.label_sets import gold_label_set, label_sets_of
 from categorize.labeling.ledger import Ledger
 from categorize.labeling.place import STATUS, spool_of
 from categorize.labeling.progress import Progress
 from categorize.labeling.prompt import LabelingPrompt
-from categorize.labeling.rows import SpooledRows, Survey, job_rows, survey
+from categorize.labeling.rows import SpooledRows, Survey, items_at, job_rows, survey
 from categorize.labeling.student import identity_of, is_student, load_student
 from categorize.labeling.student_vote import StudentTeacher
 from categorize.labeling.teachers.registry import MakesTeacher
@@ -31,6 +36,7 @@ class Job:
 
     Attributes:
         looked: the survey of `rows`.
+        examples: chosen for each row by `prompt.retrieval`, where the recipe says so.
         votes: what is asked of whom.
         before: what the ledger's requests have cost before this start.
     """
@@ -45,6 +51,11 @@ class Job:
     progress: Progress
     votes: Sequence[Vote]
     before: Spent
+    examples: ShotSets | None = None
+
+    def items(self, at: npt.NDArray[np.int64]) -> Iterator[Item]:
+        """The items of these rows, which are in order; of like examples, they follow each other for a while."""
+        return items_at(self.rows, self.looked, at, None if self.examples is None else self.examples.of)
 
 
 def prepare(recipe: LabelRecipe, ledger: Ledger, make: MakesTeacher, trust_remote_code: bool = False) -> Job:
@@ -70,11 +81,19 @@ def prepare(recipe: LabelRecipe, ledger: Ledger, make: MakesTeacher, trust_remot
         predictor = load_student(recipe, trust_remote_code, one)
         return StudentTeacher(predictor, shown, identity_of(predictor, recipe))
 
-    votes = votes_of(section, prompt.identity, ledger, teacher_of)
+    votes, examples = [], None
+    if recipe.prompt.retrieval is None:  # before the rows are read: a missing model should not cost an hour
+        votes = votes_of(section, prompt.identity, ledger, teacher_of)
     rows = job_rows(recipe, gold_label_set(recipe, label_sets))
     looked, kept = survey(rows, prompt, spool_of(ledger), keep_gold=section.rows == "unlabeled")
     for line in (*rows.notes, looked.line()):
         print0(line)
+    if recipe.prompt.retrieval is not None:
+        (label_set,) = label_sets.values()
+        examples = examples_of(recipe, kept, rows.name, label_set)
+        print0(examples.line())
+        prompt = prompt.with_examples(examples.sets)
+        votes = votes_of(section, prompt.identity, ledger, teacher_of)
     currencies = [one.prices.currency for one in section.all_teachers if isinstance(one, AskedTeacher)]
     name = STATUS if rank() == 0 else f"status-{rank()}.json"
     progress = Progress(
@@ -84,7 +103,7 @@ def prepare(recipe: LabelRecipe, ledger: Ledger, make: MakesTeacher, trust_remot
         say=print0,
         facts={"name": recipe.name, "output": recipe.output_path, "rows": looked.rows, "distinct": looked.distinct},
     )
-    return Job(recipe, label_sets, prompt, ledger, kept, looked, budget, progress, votes, before)
+    return Job(recipe, label_sets, prompt, ledger, kept, looked, budget, progress, votes, before, examples)
 
 
 def share_of(section: BudgetSection, spent: Spent, processes: int) -> BudgetSection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,6 @@ from categorize.labeling.budget import Spent, cost
 from categorize.labeling.exchange import Item, Request, Tokens
 from categorize.labeling.job import Job
 from categorize.labeling.progress import duration
-from categorize.labeling.rows import items_at
 from categorize.labeling.votes import Vote
 from categorize.labeling.wire import estimated_tokens
 from categorize.recipe.labeling_sections import AskedTeacher, BatchFileTeacher, LocalTeacher, Prices
@@ -38,7 +37,8 @@ class Estimate:
 
     Attributes:
         texts, requests: to be asked about, and in how many requests.
-        shared: tokens of the messages that all requests begin with.
+        shared: tokens of the messages that all requests begin with, or all of a set of examples.
+        sets: of examples, each with a beginning of its own.
         tokens: of all requests together; nothing cached.
         largest: tokens of the answer to a full request.
         money: in the currency of the prices.
@@ -48,6 +48,7 @@ class Estimate:
     texts: int
     requests: int
     shared: int
+    sets: int
     tokens: Tokens
     largest: int
     money: float
@@ -68,8 +69,9 @@ def preview(job: Job, vote: Vote, at: npt.NDArray[np.int64], answer: Answers, pr
     size = items_of_a_request(job)
     count, how = token_counter(vote.section)
     sample = at[np.unique(np.linspace(0, len(at) - 1, min(len(at), LOOKED_AT * size)).astype(np.int64))]
-    items = list(items_at(job.rows, job.looked, sample))
-    yield from rendered(job.prompt.request("u1", items[: min(SHOWN, size)], vote.repeat), min(size, len(at)))
+    items = list(job.items(sample))
+    first = [item for item in items if item.shots == items[0].shots][: min(SHOWN, size)]
+    yield from rendered(job.prompt.request("u1", first, vote.repeat), min(size, len(at)))
     found = estimate(job, vote, len(at), items, size, count)
     yield from estimate_lines(job, vote, found, how)
     if isinstance(vote.section, BatchFileTeacher):
@@ -98,16 +100,21 @@ def rendered(request: Request, size: int) -> Iterator[str]:
 
 def estimate(job: Job, vote: Vote, texts: int, items: Sequence[Item], size: int, count: CountsTokens) -> Estimate:
     """What texts would take, from a sample of them."""
-    groups = [items[start : start + size] for start in range(0, len(items), size)]
+    # Of full requests, as most will be: the sample has too few rows of each set of examples to fill one.
+    full = [items[start : start + size] for start in range(0, len(items), size)]
+    groups = [[replace(item, shots=group[0].shots) for item in group] for group in full]
     prompt, prices = job.prompt.limited(vote.section.max_tokens), prices_of(vote.section)
     requests = [prompt.request(f"u{i + 1}", group, vote.repeat) for i, group in enumerate(groups)]
-    shared = sum(count(message["content"]) for message in requests[0].messages[:-1])
+    beginnings = {"".join(one["content"] for one in request.messages[:-1]): request for request in requests}
+    counts = [sum(count(one["content"]) for one in request.messages[:-1]) for request in beginnings.values()]
+    shared = round(sum(counts) / len(counts))
     row = sum(count(one.messages[-1]["content"]) for one in requests) / len(items)
     number = math.ceil(texts / size)
     answer = job.prompt.expected_tokens(min(size, texts))
     tokens = Tokens(round(number * shared + texts * row), 0, round(texts * answer / min(size, texts)))
     most = sum(job.budget.worst_case(one, prices).money for one in requests) / len(requests) * number
-    return Estimate(texts, number, shared, tokens, answer, cost(tokens, prices), most)
+    sets = 1 if job.examples is None else min(len(job.examples.sets), number)
+    return Estimate(texts, number, shared, sets, tokens, answer, cost(tokens, prices), most)
 
 
 def prices_of(section: AskedTeacher) -> Prices:
@@ -119,15 +126,16 @@ def estimate_lines(job: Job, vote: Vote, found: Estimate, how: str) -> Iterator[
     """An estimate for people, and what speaks against it."""
     prices, tokens, section = prices_of(vote.section), found.tokens, job.recipe.labeling
     each = found.tokens.input / found.requests
+    same = f"{found.shared:,} of them the same in all{' with the same examples' if found.sets > 1 else ''} ({how})"
     yield (
         f"{vote.teacher.name}: {found.texts:,} texts in {counted(found.requests, 'request')}, each about {each:,.0f} "
-        f"input tokens, {found.shared:,} of them the same in all ({how}), and {found.largest:,} tokens of answer"
+        f"input tokens, {same}, and {found.largest:,} tokens of answer"
     )
     line = f"in all about {tokens.input:,} input and {tokens.output:,} output tokens"
     if prices.input or prices.output:
         line += f", {found.money:,.2f} {prices.currency}"
         if prices.cached_input is not None:
-            again = Tokens(tokens.input, found.shared * (found.requests - 1), tokens.output)
+            again = Tokens(tokens.input, found.shared * (found.requests - found.sets), tokens.output)
             line += f", or {cost(again, prices):,.2f} where the shared part is cached"
     else:
         line += "; labeling.teacher.prices would tell the cost"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import lru_cache
@@ -82,6 +83,7 @@ class LabelingPrompt:
         # Renders the rows, as students' prompts do.
         self._rows = Prompt(PromptSettings.from_section(section, self.sets[0]), self.sets[0])
         self._readers = [LabelReader(one) for one in self.sets]
+        self._sets: Sequence[Sequence[Mapping[str, str]]] = (section.shots,)
         self._shared = lru_cache(maxsize=64)(self._shared_messages)
         self._shared(0)
 
@@ -105,9 +107,11 @@ class LabelingPrompt:
 
         Args:
             id: that no other request of the job has.
+            items: all with the same set of examples.
             rotation: 0: labels and items as they are; any other number: both in an order of its own.
         """
         shown = tuple(rotated(items, rotation))
+        (shots,) = {item.shots for item in shown}
         request = Request(id, shown, (), self.max_tokens)
         if self.by_code:
             if len(shown) != 1:
@@ -116,12 +120,20 @@ class LabelingPrompt:
         else:
             last = question(request.item_ids, (item.text for item in shown))
             schema = answer_schema(self.label_sets, request.item_ids, self.labeling.rationale is not None)
-        messages = (*self._shared(rotation), {"role": "user", "content": last})
+        messages = (*self._shared(rotation, shots), {"role": "user", "content": last})
         return Request(id, shown, messages, self.max_tokens, self._codes(rotation), schema)
 
+    def with_examples(self, sets: Sequence[Sequence[Mapping[str, str]]]) -> LabelingPrompt:
+        """The same prompt with several sets of examples, of which each item names one."""
+        other = copy(self)
+        other._sets = sets
+        other._shared = lru_cache(maxsize=64)(other._shared_messages)
+        return other
+
     def shortest(self) -> Request:
-        """The request that takes the least room: about one empty text."""
-        return self.request("u1", [Item(bytes(16), "")])
+        """The request that takes the least room: about one empty text; with the longest of the examples."""
+        requests = (self.request("u1", [Item(bytes(16), "", shots=i)]) for i in range(len(self._sets)))
+        return max(requests, key=lambda one: sum(len(message["content"]) for message in one.messages))
 
     def limited(self, max_tokens: int) -> LabelingPrompt:
         """The same prompt, for a teacher that may write so many tokens an answer."""
@@ -132,10 +144,15 @@ class LabelingPrompt:
     @property
     def identity(self) -> dict[str, Any]:
         """All of the prompt and the label sets that shapes an answer, as JSON."""
+        chosen = [[dict(shot) for shot in one] for one in self._sets]
+        retrieval = self.section.retrieval
+        examples = {} if retrieval is None else {"retrieval": retrieval.model_dump(mode="json"), "sets": chosen}
+        digest = blake2b(json.dumps(examples, sort_keys=True).encode(), digest_size=16).hexdigest()
         return {
             "wire": WIRE,
             "answer": self.labeling.answer,
             "messages": [dict(message) for message in self._shared(0)],
+            **({"examples": digest} if examples else {}),
             "template": self.section.template,
             "rationale": self.labeling.rationale.model_dump() if self.labeling.rationale else None,
             "label_sets": {name: one.fingerprint for name, one in self.label_sets.items()},
@@ -157,8 +174,8 @@ class LabelingPrompt:
             lengths += 0.75 * max(bound.words * 1.2, bound.characters * 0.9)  # few use all of it
         return round(n * (estimated_tokens(wire_text(item)) + lengths)) + 8
 
-    def _shared_messages(self, rotation: int) -> tuple[dict[str, str], ...]:
-        """Instruction and examples: the same bytes for all requests of a rotation."""
+    def _shared_messages(self, rotation: int, shots: int = 0) -> tuple[dict[str, str], ...]:
+        """Instruction and examples: the same bytes for all requests of a rotation and a set of examples."""
         words = self._words(rotation) if self.by_code else None
         lists = {name: label_list(one, rotation, words) for name, one in self.label_sets.items()}
         listed = self.section.system is None or PLACEHOLDER in self.section.system
@@ -168,11 +185,10 @@ class LabelingPrompt:
             else answer_form(self.label_sets, self.labeling.rationale, listed)
         )
         system = f"{instruction(self.section, self.label_sets, lists)}\n\n{form}"
-        return ({"role": "system", "content": system}, *self._shots(words))
+        return ({"role": "system", "content": system}, *self._shots(words, self._sets[shots]))
 
-    def _shots(self, words: Sequence[str] | None) -> list[dict[str, str]]:
+    def _shots(self, words: Sequence[str] | None, shots: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
         """The examples in the form of questions and answers."""
-        shots = self.section.shots
         if not shots:
             return []
         texts = [self._rows.row(shot) for shot in shots]

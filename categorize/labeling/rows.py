@@ -24,7 +24,9 @@ from categorize.recipe.sections import LabelRecipe
 
 KEPT = ["id", "document_id", "text", "fields", "gold", "gold_score"]  # columns that the table of labels is made of
 ITEM = "item"
+AT_ONCE = 2048  # texts whose examples are chosen together; requests in flight wait meanwhile
 NO_KEY = bytes(16)
+ShotsOf = Callable[[Sequence[str]], npt.NDArray[np.int64]]
 
 
 class Renders(Protocol):
@@ -177,15 +179,32 @@ def items_of(block: pa.Table, prompt: Renders, wanted: npt.NDArray[np.bool_]) ->
     ]
 
 
-def items_at(rows: SpooledRows, looked: Survey, at: npt.NDArray[np.int64]) -> Iterator[Item]:
-    """The items of these rows, in order."""
+def items_at(
+    rows: SpooledRows, looked: Survey, at: npt.NDArray[np.int64], shots: ShotsOf | None = None
+) -> Iterator[Item]:
+    """The items of these rows, in order.
+
+    Args:
+        shots: the set of examples of each text; items of like sets then follow each other for a while.
+    """
     start = 0
     for block in rows.blocks():
         begin, end = np.searchsorted(at, (start, start + block.num_rows))
         if begin < end:
-            texts = block[ITEM].take(pa.array(at[begin:end] - start)).to_pylist()
-            yield from map(Item, looked.keys_at(at[begin:end]), texts)
+            taken = block.take(pa.array(at[begin:end] - start))
+            keys, texts = looked.keys_at(at[begin:end]), taken[ITEM].to_pylist()
+            if shots is None:
+                yield from map(Item, keys, texts)
+            else:
+                yield from _by_set(keys, texts, taken["text"].to_pylist(), shots)
         start += block.num_rows
+
+
+def _by_set(keys: Sequence[bytes], shown: Sequence[str], texts: Sequence[str], shots: ShotsOf) -> Iterator[Item]:
+    for start in range(0, len(keys), AT_ONCE):
+        numbers = shots(texts[start : start + AT_ONCE])
+        for i in np.argsort(numbers, kind="stable"):
+            yield Item(keys[start + i], shown[start + i], 0, int(numbers[i]))
 
 
 # ---------------------------------------------------------------- rows as they were at the look

@@ -87,9 +87,8 @@ def _retrieval(recipe: WrittenRecipe) -> None:
     retrieval, kind = "prompt.retrieval", recipe.value("kind")
     if not recipe.holds(retrieval):
         return
-    if kind in ("seqcls", "label"):
-        way_out = "a head learns from its rows" if kind == "seqcls" else "write prompt.shots"
-        recipe.refuse(retrieval, f"chooses examples for run_sft.py and run_eval.py; remove it: {way_out}")
+    if kind == "seqcls":
+        recipe.refuse(retrieval, "chooses examples for models that are asked; remove it: a head learns from its rows")
     if recipe.value("prompt.shots"):
         recipe.refuse(retrieval, "chooses the examples, but prompt.shots names them; keep one")
     if recipe.holds("prediction.candidates"):

@@ -22,6 +22,8 @@ def check_labeling(recipe: WrittenRecipe) -> None:
     _students(recipe)
     _votes(recipe)
     _ledger(recipe)
+    if recipe.holds("prompt.retrieval"):
+        _retrieval(recipe)
     if isinstance(sets, dict):
         _several_sets(recipe, sets)
 
@@ -92,6 +94,22 @@ def _votes(recipe: WrittenRecipe) -> None:
             )
             _refuse(recipe, (*key, "prices", "currency"), message)
         currencies.setdefault(currency)
+
+
+def _retrieval(recipe: WrittenRecipe) -> None:
+    """Examples are rows of the source that have a label."""
+    key = "prompt.retrieval"
+    if recipe.holds("label_sets"):
+        recipe.refuse(key, "chooses from rows that have a label, and label_sets read none; write prompt.shots")
+    elif recipe.value("data.columns.label", "label") is None:
+        recipe.refuse(key, "chooses from rows that have a label; name their column as data.columns.label")
+    if recipe.holds("labeling.rationale"):
+        recipe.refuse("labeling.rationale", "is in no example that prompt.retrieval chooses; remove one of them")
+    for name, teacher in teachers_of(recipe):
+        if is_student(teacher) and teacher.get("type") == "local":
+            _refuse(recipe, (*name, "mode"), "scoring is without prompt.retrieval; remove that, or write generation")
+    if all(is_student(teacher) for _, teacher in teachers_of(recipe)):
+        recipe.refuse(key, "chooses examples for teachers that write answers; a student has its own prompt; remove it")
 
 
 def _ledger(recipe: WrittenRecipe) -> None:

@@ -111,7 +111,9 @@ class PromptSection(Section):
     )
     shots: list[dict[str, str]] = Field(default_factory=list, description="Worked examples: {text: ..., label: ...}.")
     retrieval: RetrievalSection | None = Field(
-        None, description="Worked examples chosen from the training rows by similarity, instead of shots."
+        None,
+        description="Worked examples chosen by similarity, instead of shots: from training rows, or from rows of a "
+        "labelling job that have a label already.",
     )
 
 

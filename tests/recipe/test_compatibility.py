@@ -59,7 +59,7 @@ ZERO3 = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": 
             )
             for key, value in (("encoder_num_layers", 3), ("encoder_dropout", 0.1))
         ),
-        ("prompt: {retrieval: {k: 2}}\n", "prompt.retrieval: chooses examples for run_sft.py and run_eval.py"),
+        ("prompt: {retrieval: {k: 2}}\n", "prompt.retrieval: chooses examples for models that are asked"),
         ("adapter: {type: bottleneck, size: 8, reduction: 4}\n", "adapter.reduction: does nothing beside adapter.size"),
         (
             "adapter: {type: bottleneck, placement: pfeiffer, target_modules: [mlp]}\n",

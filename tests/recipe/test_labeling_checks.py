@@ -22,6 +22,7 @@ labels: {names: [good, bad]}
 ONE = "{type: endpoint, url: http://localhost:1/v1, model: a}"
 TWO = "{type: endpoint, url: http://localhost:2/v1, model: b}"
 RUN = "{type: run, run: outputs/mine}"
+SHOTS = "prompt: {retrieval: {k: 2}}\n"
 SETS = "label_sets: {mood: {names: [good, bad]}, topic: {names: [film, food]}}\n"
 
 
@@ -31,6 +32,8 @@ def load(write: Write) -> Callable[[str], LoadedRecipe]:
 
     def read(more: str) -> LoadedRecipe:
         head = HEAD.replace("labels: ", "# labels: ") if "label_sets" in more else HEAD
+        if more == f"{SHOTS}labeling:\n  teacher: {ONE}\n":
+            head = head.replace("comments.csv}", "comments.csv, columns: {label: null}}")
         return load_recipe(write("r.yaml", head + more))
 
     return read
@@ -58,6 +61,17 @@ def load(write: Write) -> Callable[[str], LoadedRecipe]:
         (f"{SETS}labeling:\n  teacher: {ONE}\n  answer: code\n", "r.yaml:8: labeling.answer: code answers with one"),
         (f"{SETS}labeling:\n  teacher: {ONE}\n  spreadsheet: csv\n", "r.yaml:8: labeling.spreadsheet: has one column"),
         (f"{SETS}labeling:\n  teacher: {RUN}\n", "r.yaml:7: labeling.teacher: a student answers with one label set"),
+        (
+            f"{SHOTS}{SETS}labeling:\n  teacher: {ONE}\n",
+            "prompt.retrieval: chooses from rows that have a label, and",
+        ),
+        (f"{SHOTS}labeling:\n  teacher: {RUN}\n", "prompt.retrieval: chooses examples for teachers that write"),
+        (
+            f"{SHOTS}labeling:\n  teachers: [{ONE}, {{type: local, name_or_path: m, mode: scoring}}]\n",
+            "labeling.teachers[1].mode: scoring is without prompt.retrieval",
+        ),
+        (f"{SHOTS}labeling:\n  teacher: {ONE}\n  rationale: {{}}\n", "labeling.rationale: is in no example that"),
+        (f"{SHOTS}labeling:\n  teacher: {ONE}\n", "name their column as data.columns.label"),
     ],
 )
 def test_what_cannot_work_is_refused_at_its_line(load: Callable[[str], LoadedRecipe], more: str, said: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +18,9 @@ from categorize.labeling.batches.providers import PROVIDERS, Result
 from categorize.labeling.batches.results import Found, read_results, result_files
 from categorize.labeling.batches.rounds import REQUESTS, RESULTS, Rounds, Sent
 from categorize.labeling.budget import OutOfBudget, Reservation, Spent, cost
+from categorize.labeling.examples import groups_of
 from categorize.labeling.exchange import Item, Outcome, Request, Tokens
 from categorize.labeling.job import Job
-from categorize.labeling.rows import items_at
 from categorize.labeling.votes import Vote, unanswered
 from categorize.processes import print0
 from categorize.recipe.labeling_sections import BatchFileTeacher, Prices
@@ -246,19 +246,18 @@ def _groups(job: Job, vote: Vote, at: npt.NDArray[np.int64]) -> Iterator[list[It
     section = job.recipe.labeling
     most = 1 if section.answer == "code" else section.items
     begun = job.ledger.unsettled(vote.variant)
-    waiting: dict[int, list[Item]] = {}
+    waiting: dict[tuple[int, int], list[Item]] = {}
 
     def fresh() -> Iterator[Item]:
-        for item in items_at(job.rows, job.looked, np.sort(at)):
+        for item in job.items(np.sort(at)):
             if item.key in begun:
-                waiting.setdefault(max(1, min(begun[item.key][1] // 2, most)), []).append(item)
+                size = max(1, min(begun[item.key][1] // 2, most))
+                waiting.setdefault((size, item.shots), []).append(item)
             else:
                 yield item
 
-    rows = fresh()
-    while group := list(islice(rows, most)):
-        yield group
-    for size, items in sorted(waiting.items(), reverse=True):
+    yield from groups_of(fresh(), most)
+    for (size, _), items in sorted(waiting.items(), reverse=True):
         yield from (items[i : i + size] for i in range(0, len(items), size))
 
 

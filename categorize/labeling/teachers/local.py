@@ -223,9 +223,9 @@ def check_room(section: LocalSection, shortest: Request, trust_remote_code: bool
     room, needed = clamp_length(NO_BOUND, config, tokenizer), len(_Reading(tokenizer).tokens(shortest)) + ROOM
     if needed > room:
         raise UserError(
-            f"labeling.teacher: instruction, labels and an answer take {needed:,} tokens, {section.name or name} reads "
-            f"{room:,}; shorten prompt.system or the descriptions of the labels, label the main categories first, or "
-            "take a model with a longer context"
+            f"labeling.teacher: instruction, labels, examples and an answer take {needed:,} tokens, "
+            f"{section.name or name} reads {room:,}; shorten prompt.system or the descriptions of the labels, show "
+            "fewer examples (prompt.shots, prompt.retrieval.k), or take a model with a longer context"
         )
 
 
