@@ -43,7 +43,7 @@ def evaluate(command: Command) -> None:
     output = Path(recipe.output_path)
     check_output(output, command.overwrite)
     data = load_recipe_data(recipe, write=not command.dry_run)
-    split = evaluated_split(data, recipe.evaluation.split)
+    split = evaluated_split(data, recipe.evaluation.split, recipe.data.columns.raters)
     references = [one if isinstance(one, RunReference) else RunReference(run=one) for one in recipe.evaluation.runs]
     runs, documents = counted(len(references), "run"), counted(split.documents.num_rows, "document")
     print(f"{recipe.name}: {runs} on the {split.name} split, {documents}", flush=True)

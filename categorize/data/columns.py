@@ -66,7 +66,7 @@ def text_columns(columns: Columns) -> list[str]:
 
 
 # Columns that one published file may lack: they serve training, the cutting of splits, and reading alone.
-OPTIONAL = ("keep", "weight", "group")
+OPTIONAL = ("keep", "raters", "weight", "group")
 
 
 def extract(

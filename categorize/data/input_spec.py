@@ -130,7 +130,8 @@ class InputSpec(Settings):
         if isinstance(raw, pa.Table):
             raw = from_arrow(raw, "table")
         there = set(raw.table.column_names)
-        left: dict[str, Any] = {"label": None, "keep": [name for name in self.columns.keep if name in there]}
+        kept = [name for name in self.columns.keep if name in there]
+        left: dict[str, Any] = {"label": None, "raters": [], "keep": kept}
         left |= {key: None for key in ("id", "document", "group", "weight") if getattr(self.columns, key) not in there}
         columns = self.columns.model_copy(update=left)
         extracted = extract(raw, DataSection(source=raw.name, columns=columns))
@@ -269,7 +270,9 @@ class InputSpec(Settings):
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         steps = [step if isinstance(step, str) else step.to_dict() for step in self.cleaning]
-        return super().to_dict() | {"cleaning": steps}
+        data = super().to_dict() | {"cleaning": steps}
+        del data["columns"]["raters"]  # of no use to a model
+        return data
 
 
 def _first(values: Iterator[Any]) -> Any:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from categorize.labels import LabelSet
 from categorize.predictions import BoolArray, FloatArray, IntArray, Predictions
 
+ROUNDING = 1e-3  # probabilities that were computed in half precision lie so far outside 0 and 1
 INVALID = -1  # the position, or indicator value, of a row without a valid prediction
 
 
@@ -44,13 +45,14 @@ def align(label_set: LabelSet, gold: FloatArray, predictions: Predictions) -> Al
     """Drop the rows without gold and encode what was decided.
 
     Args:
-        gold: [n, labels] as `LabelSet.encode` gives it; a row with a NaN is unknown.
+        gold: [n, labels] as `LabelSet.encode` gives it; a row of NaN is unknown.
 
     A row counts as valid where the prediction says so and holds an answer: exactly one label for a single-label or
     ordinal task, a finite score for a regression, any number of labels for multi-label.
 
     Raises:
-        ValueError: the lengths differ, nothing was decided yet, or a single-label row has no gold label or several.
+        ValueError: the lengths differ, nothing was decided yet, a single-label row has no gold label or several, a row
+            of gold is unknown in part or infinite, or a probability is not between 0 and 1; the row is named.
         KeyError: a decided label that is not in the set.
     """
     gold = np.asarray(gold, dtype=np.float64)
@@ -59,6 +61,9 @@ def align(label_set: LabelSet, gold: FloatArray, predictions: Predictions) -> Al
             f"gold is {gold.shape}, expected {(len(predictions), len(label_set))}: rows of predictions, labels"
         )
     known: BoolArray = np.asarray(~np.isnan(gold).any(axis=1))
+    unknown: BoolArray = np.asarray(np.isnan(gold).all(axis=1))
+    _refuse(np.asarray(known == unknown), predictions, "is NaN in part: a row is known, or NaN throughout", gold)
+    _refuse(np.asarray(np.isinf(gold).any(axis=1)), predictions, "is not finite", gold)
     rows = np.flatnonzero(known)
     gold = gold if known.all() else gold[rows]
     valid = predictions.is_valid[rows].astype(bool)
@@ -87,9 +92,17 @@ def align(label_set: LabelSet, gold: FloatArray, predictions: Predictions) -> Al
         gold_array = gold.argmax(axis=1).astype(np.int64)
     if predictions.probabilities is not None:
         probabilities = np.asarray(predictions.probabilities, dtype=np.float64)
+        outside = (probabilities < -ROUNDING) | (probabilities > 1 + ROUNDING)
+        _refuse(np.asarray(outside.any(axis=1)), predictions, "is not between 0 and 1", probabilities, "a probability")
         if not (known.all() and valid.all()):
             probabilities = np.where(valid[:, None], probabilities[rows], np.nan)
     return Aligned(known, gold_array, predicted, valid, probabilities)
+
+
+def _refuse(rows: BoolArray, predictions: Predictions, why: str, values: FloatArray, what: str = "the gold") -> None:
+    if rows.any():
+        first = int(rows.argmax())
+        raise ValueError(f"row {first} (id {predictions.ids[first]!r}): {what} {why}: {values[first][:10].tolist()}")
 
 
 def group_names(label_set: LabelSet) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ import numpy as np
 from categorize.labels import LabelSet
 from categorize.metrics.arrays import align
 from categorize.metrics.measures import measure
+from categorize.metrics.significance import MCNEMAR, PAIRED_BOOTSTRAP, bootstrap_p_value, holm, mcnemar
 from categorize.metrics.weighted import statistic
-from categorize.predictions import FloatArray, IntArray, Predictions
+from categorize.predictions import BoolArray, FloatArray, IntArray, Predictions
 
 LEVEL = 0.95
 CELLS_AT_ONCE = 4_000_000  # rows x resamples whose weights are held in memory together: 32 MB
@@ -20,7 +21,14 @@ CELLS_AT_ONCE = 4_000_000  # rows x resamples whose weights are held in memory t
 
 @dataclass(frozen=True)
 class Difference:
-    """How far `run` lies above `reference` in one measure, on the same rows; low and high bound the 95% interval."""
+    """How far `run` lies above `reference` in one measure, on the same rows.
+
+    Attributes:
+        low, high: bounds of the 95% interval, of a paired bootstrap.
+        p_value: of a test that they do not differ.
+        adjusted_p: the same, corrected by Holm's method for the runs that were compared in this measure.
+        test: which one: "McNemar exact" of accuracy, unless rows are drawn in groups; else "paired bootstrap".
+    """
 
     run: str
     reference: str
@@ -28,15 +36,83 @@ class Difference:
     estimate: float
     low: float | None
     high: float | None
+    p_value: float | None = None
+    adjusted_p: float | None = None
+    test: str | None = None
 
     @property
     def is_clear(self) -> bool:
         """Whether the interval leaves out 0."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether these rows show a difference: at the level of the intervals, corrected for how many were tested."""
+        return self.is_clear if self.adjusted_p is None else self.adjusted_p < 1 - LEVEL
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {**asdict(self), "is_clear": self.is_clear}
+        """Plain data for JSON; the test where there was one."""
+        plain = asdict(self)
+        tested = {name: plain.pop(name) for name in ("p_value", "adjusted_p", "test")} | {"is_shown": self.is_shown}
+        return {**plain, "is_clear": self.is_clear, **({} if self.p_value is None else tested)}
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """The measures of one run on a split, and in each resample of its rows.
+
+    Attributes:
+        ids: of the rows with gold.
+        right: of a classification, which of them are right.
+        whole: the measures of all rows; NaN where undefined.
+        drawn: of each resample [resamples]; empty without resamples, or with fewer than two units to draw.
+        facts: `resamples, seed, unit, units` of `bootstrap_intervals`.
+    """
+
+    ids: list[str]
+    right: BoolArray | None
+    whole: dict[str, float]
+    drawn: dict[str, FloatArray]
+    facts: dict[str, Any]
+
+    @property
+    def intervals(self) -> dict[str, Any] | None:
+        """As `bootstrap_intervals` gives them."""
+        if not self.drawn:
+            return None
+        measures = {name: _percentiles(values) for name, values in self.drawn.items()}
+        return {"level": LEVEL, **self.facts, "measures": measures}
+
+
+def resample(
+    label_set: LabelSet,
+    gold: FloatArray,
+    predictions: Predictions,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    groups: Sequence[str | None] | None = None,
+) -> Resampled:
+    """The measures in resamples of the rows; equal arguments but for the predictions give the same resamples.
+
+    Args: as for `bootstrap_intervals`.
+    """
+    aligned = align(label_set, gold, predictions)
+    units = _units(len(aligned), groups, aligned.known)
+    count = int(units.max(initial=-1)) + 1
+    facts = {"resamples": resamples, "seed": seed, "unit": "row" if groups is None else "group", "units": count}
+    ids = [predictions.ids[i] for i in np.flatnonzero(aligned.known).tolist()]
+    if not ids:
+        return Resampled([], None, {}, {}, facts)
+    right = None
+    if not label_set.is_regression:
+        equal = aligned.gold == aligned.predicted
+        right = np.asarray(equal.all(axis=1) if equal.ndim == 2 else equal) & aligned.valid
+    evaluate = statistic(label_set, aligned)
+    whole = {name: float(value[0]) for name, value in evaluate(np.ones((1, len(ids)))).items()}
+    blocks = [evaluate(one) for one in _draw(units, resamples if count > 1 else 0, seed, len(label_set))]
+    drawn = {name: np.concatenate([block[name] for block in blocks]) for name in whole} if blocks else {}
+    return Resampled(ids, right, whole, drawn, facts)
 
 
 def measure_with_intervals(
@@ -87,21 +163,7 @@ def bootstrap_intervals(
         is 0 or there are fewer than two units to draw. A measure that is undefined in more than half of the resamples
         has None; in fewer, those resamples are left out of its percentiles.
     """
-    aligned = align(label_set, gold, predictions)
-    units = _units(len(aligned), groups, aligned.known)
-    count = int(units.max(initial=-1)) + 1
-    if not resamples or count < 2:
-        return None
-    evaluate = statistic(label_set, aligned)
-    blocks = [evaluate(weights) for weights in _draw(units, resamples, seed, len(label_set))]
-    return {
-        "level": LEVEL,
-        "resamples": resamples,
-        "seed": seed,
-        "unit": "row" if groups is None else "group",
-        "units": count,
-        "measures": {name: _percentiles(np.concatenate([block[name] for block in blocks])) for name in blocks[0]},
-    }
+    return resample(label_set, gold, predictions, resamples=resamples, seed=seed, groups=groups).intervals
 
 
 def paired_differences(
@@ -133,37 +195,51 @@ def paired_differences(
     >>> ids = [str(i) for i in range(60)]
     >>> runs = {"old": Predictions(ids, decided=[["yes"]] * 60), "new": Predictions(ids, decided=labels.decode(gold))}
     >>> (one,) = paired_differences(labels, gold, runs, reference="old", measures=["accuracy"], resamples=200)
-    >>> one.run, one.estimate, one.is_clear
-    ('new', 0.5, True)
+    >>> one.run, one.estimate, one.is_shown, one.test
+    ('new', 0.5, True, 'McNemar exact')
     """
     names = list(measures or (("pearson", "mae") if label_set.is_regression else ("macro_f1", "accuracy")))
-    ids = list(runs[reference].ids)
-    for name, predictions in runs.items():
-        if list(predictions.ids) != ids:
-            raise ValueError(f"{name} and {reference} predicted different rows, or in another order")
-    aligned = {name: align(label_set, gold, predictions) for name, predictions in runs.items()}
-    rows = len(aligned[reference])
-    if not rows:
-        return []
-    evaluate = {name: statistic(label_set, part) for name, part in aligned.items()}
-    units = _units(rows, groups, aligned[reference].known)
-    drawn: dict[str, list[dict[str, FloatArray]]] = {name: [] for name in runs}
-    for weights in _draw(units, resamples if int(units.max()) > 0 else 0, seed, len(label_set)):
-        for name in runs:
-            drawn[name].append(evaluate[name](weights))
-    whole = {name: evaluate[name](np.ones((1, rows))) for name in runs}
-    differences = []
-    for name in runs:
-        shared = [one for one in names if one in whole[name] and one in whole[reference]]  # some need probabilities
-        for measured in shared if name != reference else ():
-            estimate = float(whole[name][measured][0] - whole[reference][measured][0])
+    drawn = {
+        name: resample(label_set, gold, one, resamples=resamples, seed=seed, groups=groups)
+        for name, one in runs.items()
+    }
+    return differences_of(drawn, reference, names)
+
+
+def differences_of(runs: Mapping[str, Resampled], reference: str, measures: Sequence[str]) -> list[Difference]:
+    """`paired_differences` of runs that were resampled alike.
+
+    Raises: as `paired_differences`.
+    """
+    theirs, differences = runs[reference], []
+    for run, mine in runs.items():
+        if mine.ids != theirs.ids or mine.facts != theirs.facts:
+            raise ValueError(f"{run} and {reference} predicted different rows, or in another order")
+        shared = [one for one in measures if one in mine.whole and one in theirs.whole]  # some need probabilities
+        for measured in shared if run != reference else ():
+            estimate = mine.whole[measured] - theirs.whole[measured]
             if np.isnan(estimate):
                 continue
-            pairs = zip(drawn[name], drawn[reference], strict=True)
-            values = [mine[measured] - theirs[measured] for mine, theirs in pairs]
-            low, high = (_percentiles(np.concatenate(values)) if values else None) or (None, None)
-            differences.append(Difference(name, reference, measured, estimate, low, high))
-    return differences
+            one = Difference(run, reference, measured, estimate, None, None)
+            if theirs.drawn:
+                values = mine.drawn[measured] - theirs.drawn[measured]
+                low, high = _percentiles(values) or (None, None)
+                one = replace(one, low=low, high=high, p_value=bootstrap_p_value(values), test=PAIRED_BOOTSTRAP)
+            if measured == "accuracy" and theirs.facts["unit"] == "row":  # rows of a group are not independent
+                assert mine.right is not None and theirs.right is not None
+                one = replace(one, p_value=mcnemar(mine.right, theirs.right), test=MCNEMAR)
+            differences.append(one if one.p_value is not None else replace(one, test=None))
+    return _corrected(differences)
+
+
+def _corrected(differences: Sequence[Difference]) -> list[Difference]:
+    """With p-values that are corrected for the runs compared in each measure."""
+    found = list(differences)
+    for measured in dict.fromkeys(one.measure for one in found):
+        at = [i for i, one in enumerate(found) if one.measure == measured and one.p_value is not None]
+        for i, adjusted in zip(at, holm([found[i].p_value or 0.0 for i in at]), strict=True):
+            found[i] = replace(found[i], adjusted_p=adjusted)
+    return found
 
 
 def _units(rows: int, groups: Sequence[str | None] | None, known: Any) -> IntArray:

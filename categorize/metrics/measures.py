@@ -11,7 +11,9 @@ from categorize.labels import LabelSet
 from categorize.metrics import scores
 from categorize.metrics.arrays import Aligned, align, group_names, to_groups
 from categorize.metrics.hierarchy import hierarchy_of
+from categorize.metrics.probabilistic import probability_scores, risk_at_coverage
 from categorize.metrics.progress import flat
+from categorize.metrics.two_levels import hierarchical, node_counts
 from categorize.predictions import FloatArray, Predictions
 
 INVALID_COLUMN = "(invalid)"
@@ -29,11 +31,13 @@ def measure(label_set: LabelSet, gold: FloatArray, predictions: Predictions) -> 
         `task`, `rows` (those with gold: the denominator of every headline figure), `rows_without_gold`, `valid`,
         `invalid`, `valid_rate`; then for a classification `accuracy` (multi-label: of whole label sets, with
         `hamming_loss`), `accuracy_valid_only`, `macro`, `micro`, `weighted` (multi-label: `samples`) each with
-        `precision`, `recall`, `f1`; `per_class`, `labels_without_support`, `labels_in_macro`, `confusion` (single
-        label), `consistency` (multi-label, where labels imply or exclude others: the share of valid rows that keep to
-        it), `groups` (where the set has groups), `log_loss` and `expected_calibration_error` (where there are
-        probabilities); for ordinal also `mae` and `quadratic_weighted_kappa`; for a regression `mae`, `rmse`, `r2`,
-        `pearson`, `spearman`. An undefined measure is None and `undefined` says why. docs/metrics.md defines each.
+        `precision`, `recall`, `f1`; `mcc` and `balanced_accuracy` (multi-label: `samples_jaccard`, `macro_jaccard`);
+        `per_class`, `labels_without_support`, `labels_in_macro`, `confusion` (single label), `consistency`
+        (multi-label, where labels imply or exclude others: the share of valid rows that keep to it), `groups` and
+        `hierarchical_...` (where the set has groups); where there are probabilities what `probabilistic` measures, and
+        of one label a row `aurc`; for ordinal also `mae` and `quadratic_weighted_kappa`; for a regression `mae`,
+        `rmse`, `r2`, `pearson`, `spearman`, `concordance`. An undefined measure is None and `undefined` says why.
+        docs/metrics.md defines each.
 
     Raises:
         ValueError: see `arrays.align`.
@@ -162,9 +166,11 @@ def _classification(label_set: LabelSet, aligned: Aligned) -> dict[str, Any]:
         undefined |= ranks.pop("undefined")
         result |= ranks
     if aligned.probabilities is not None:
-        calibration = scores.calibration_scores(gold, aligned.probabilities)
-        undefined |= calibration.pop("undefined")
-        result |= calibration
+        scored = probability_scores(gold, aligned.probabilities)
+        undefined |= scored.pop("undefined")
+        result |= scored
+        if not label_set.is_multi_label and scored["rows_with_probabilities"]:
+            result["aurc"] = float(risk_at_coverage(confidence_of(aligned), gold != predicted).mean())
         for name, found in scores.ranking_scores(gold, aligned.probabilities).items():
             held = ~np.isnan(found)
             result[name] = float(found[held].mean()) if held.any() else None
@@ -178,7 +184,16 @@ def _classification(label_set: LabelSet, aligned: Aligned) -> dict[str, Any]:
         group.pop("confusion", None)
         group["per_class"] = _name(names, group["per_class"])
         result["groups"] = group
+        counts = node_counts(label_set, gold, predicted).sum(axis=0)
+        result |= {name: float(value) for name, value in hierarchical(counts).items()}
     return {**result, "undefined": undefined}
+
+
+def confidence_of(aligned: Aligned) -> FloatArray:
+    """The highest probability of each row [n]; NaN of a row without any."""
+    assert aligned.probabilities is not None
+    confidence = np.nan_to_num(aligned.probabilities, nan=-1.0).max(axis=1)
+    return np.where(confidence < 0, np.nan, confidence)
 
 
 def _name(names: list[str], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

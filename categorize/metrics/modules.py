@@ -64,6 +64,10 @@ class Report(evaluate.Metric):  # type: ignore[misc]
         predicted: Any
         of_labels = self.config_name != "regression"
         gold, predicted = (np.asarray(one, np.int64 if of_labels else np.float64) for one in (references, predictions))
+        unknown = ~np.isfinite(gold) if gold.dtype.kind == "f" else gold < 0
+        if unknown.any():
+            row = int(np.argwhere(unknown)[0][0])
+            raise ValueError(f"row {row}: the reference is {gold[row]}; leave out rows whose reference is unknown")
         if not of_labels:
             return flat(scores.regression_scores(gold, predicted))
         labels = labels or gold.shape[1]  # of label positions it must be given

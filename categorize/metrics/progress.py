@@ -8,7 +8,9 @@ from typing import Any
 from categorize.labels import LabelSet
 from categorize.recipe.label_sections import Task
 
-LOWER_IS_BETTER = frozenset({"mae", "rmse", "log_loss", "expected_calibration_error", "hamming_loss", "loss"})
+LOWER_IS_BETTER = frozenset(
+    {"mae", "rmse", "log_loss", "brier", "expected_calibration_error", "aurc", "hamming_loss", "loss"}
+)
 # Says nothing of how good an answer is: a baseline that gives every row the labels' shares has next to none of it.
 NO_RANK = frozenset({"expected_calibration_error"})
 AVERAGES = ("macro", "micro", "weighted", "samples")
@@ -46,6 +48,8 @@ def flat(metrics: Mapping[str, Any]) -> dict[str, float]:
             numbers |= {f"{name}_{measure}": float(number) for measure, number in value.items()}
         elif name == "groups":
             numbers |= {f"group_{key}": number for key, number in flat(value).items()}
+        elif name == "raters":
+            numbers |= {key: value[key] for key in ("model_rater", "rater_rater") if value[key] is not None}
         elif name == "scope":
             numbers["scope_auroc"] = value["auroc"]
         elif name == "unseen_labels":

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from categorize.metrics.arrays import INVALID
-from categorize.predictions import BoolArray, FloatArray, IntArray
+from categorize.predictions import FloatArray, IntArray
 
 CONFUSION_LABELS = 1000  # up to which a confusion matrix is made: its size is their square
-RANKED_LABELS = 20  # up to which it says little whether a label is among the first few
-RECALL_DEPTHS, ACCURACY_DEPTHS = (1, 5, 10, 20, 100), (5, 10)
-CALIBRATION_BINS = 15  # of equal width, as in Guo et al. 2017, "On Calibration of Modern Neural Networks"
+RANKED_LABELS = 20  # up to which it says little whether a label is among the first few: then the first 3 alone
+RECALL_DEPTHS, ACCURACY_DEPTHS = (1, 3, 5, 10, 20, 100), (3, 5, 10)
+CELLS_AT_ONCE = 4_000_000
 
 NO_ROWS = "no row has a gold label"
 NO_VALID = "no valid prediction"
@@ -31,8 +31,8 @@ TWO_ROWS = "fewer than two rows"
 
 
 def classification_scores(gold: IntArray, predicted: IntArray, labels: int) -> dict[str, Any]:
-    """Accuracy, averaged and per-class precision, recall and F1; of one label a row the confusion matrix, of several
-    the Hamming loss and averages over rows (`samples`).
+    """Accuracy, averaged and per-class precision, recall and F1; of one label a row Matthews' correlation, balanced
+    accuracy and the confusion matrix, of several the Hamming loss, Jaccard's index and averages over rows (`samples`).
 
     Args:
         gold, predicted: label positions [n] or indicators [n, labels], n > 0; predicted -1 where not valid.
@@ -66,6 +66,11 @@ def classification_scores(gold: IntArray, predicted: IntArray, labels: int) -> d
         **({"hamming_loss": wrong_cells} if multi else {}),
         "macro": _averages(per_label[supported].mean(axis=0)) if len(supported) else None,
     }
+    if multi:
+        result["macro_jaccard"] = float(jaccard(tp, support, count)[supported].mean()) if len(supported) else None
+    else:
+        result["balanced_accuracy"] = float(per_label[supported, 1].mean())
+        result["mcc"] = float(matthews_correlation(tp, support, count, len(gold)))
     averages = {
         "micro": _precision_recall_f1(tp.sum(), support.sum(), count.sum()),
         "weighted": support @ per_label / max(int(support.sum()), 1),
@@ -73,12 +78,14 @@ def classification_scores(gold: IntArray, predicted: IntArray, labels: int) -> d
     if multi:
         truly_none = valid & (by_row[1] == 0) & (by_row[2] == 0)
         averages["samples"] = _precision_recall_f1(*by_row).mean(axis=0) + truly_none.mean()
+        result["samples_jaccard"] = float(jaccard(*by_row).mean() + truly_none.mean()) if len(used) else None
     result |= {name: _averages(average) if len(used) else None for name, average in averages.items()}
     undefined = {} if valid.any() else {"accuracy_valid_only": NO_VALID}
     if not len(used):
-        undefined |= dict.fromkeys(("macro", *averages), NO_LABELS)
+        of_rows = ("macro_jaccard", "samples_jaccard") if multi else ()
+        undefined |= dict.fromkeys(("macro", *averages, *of_rows), NO_LABELS)
     elif not len(supported):
-        undefined["macro"] = NO_GOLD_LABELS
+        undefined |= dict.fromkeys(("macro", "macro_jaccard"), NO_GOLD_LABELS)
     result["labels_in_macro"] = len(supported)
     result["per_class"] = _per_class(per_label, support, count)
     if not multi:
@@ -99,9 +106,28 @@ def _precision_recall_f1(tp: Any, support: Any, count: Any) -> FloatArray:
     return np.asarray(np.divide(above, below, out=np.zeros_like(above), where=below > 0), dtype=np.float64)
 
 
+def jaccard(tp: Any, support: Any, count: Any) -> FloatArray:
+    """Jaccard's index of counts: what both have, of what either has; 0 / 0 is 0."""
+    tp, either = np.asarray(tp, dtype=np.float64), np.asarray(support + count - tp, dtype=np.float64)
+    return np.asarray(np.divide(tp, either, out=np.zeros_like(tp), where=either > 0))
+
+
+def matthews_correlation(tp: FloatArray, support: FloatArray, count: FloatArray, rows: Any) -> FloatArray:
+    """Matthews' correlation of any number of labels (Gorodkin 2004) from counts by label [..., labels]; 0 where gold or
+    predictions are constant. Rows that predict no label are those of one more prediction, which is never right."""
+    rows = np.asarray(rows, dtype=np.float64)
+    tp, support, count = (np.asarray(one, dtype=np.float64) for one in (tp, support, count))
+    invalid = rows - count.sum(axis=-1)
+    of_both = tp.sum(axis=-1) * rows - (support * count).sum(axis=-1)
+    of_gold = rows**2 - (support**2).sum(axis=-1)
+    of_predicted = rows**2 - (count**2).sum(axis=-1) - invalid**2
+    below = np.sqrt(of_gold * of_predicted)
+    return np.asarray(np.divide(of_both, below, out=np.zeros_like(of_both), where=below > 0))
+
+
 def ranking_scores(gold: IntArray, probabilities: FloatArray) -> dict[str, FloatArray]:
     """For each row, the share of its gold labels among its k most probable ones: `recall_at_k`; of one label a row,
-    whether it is among them: `top_k_accuracy`. Nothing for label sets of up to 20.
+    whether it is among them: `top_k_accuracy`. Of label sets of up to 20, for k = 3 alone.
 
     Args:
         gold: label positions [n] or indicators [n, labels].
@@ -111,27 +137,24 @@ def ranking_scores(gold: IntArray, probabilities: FloatArray) -> dict[str, Float
         [n] by name; NaN for a row that truly has no label.
     """
     labels = probabilities.shape[1]
-    if labels <= RANKED_LABELS:
-        return {}
     multi = gold.ndim == 2
+    depths = [k for k in (RECALL_DEPTHS if multi else ACCURACY_DEPTHS) if k < labels]
+    depths = depths if labels > RANKED_LABELS else [k for k in depths if k == 3]
+    if not depths:
+        return {}
     rows, columns = np.nonzero(gold == 1) if multi else (np.arange(len(gold)), gold)
     rank = np.empty(len(rows), dtype=np.int64)
-    start = 0
-    for row in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows)) + 1):
-        start = int(rows[row[0]]) if len(row) else start
-        all_of_row = probabilities[start]
-        for at in row:
-            own = all_of_row[columns[at]]
-            before = all_of_row > own
-            before[: columns[at]] |= all_of_row[: columns[at]] == own
-            rank[at] = labels if np.isnan(own) else before.sum()
+    for start in range(0, len(rows), step := max(1, CELLS_AT_ONCE // labels)):
+        at = slice(start, start + step)
+        of_row, own = probabilities[rows[at]], probabilities[rows[at], columns[at]][:, None]
+        before = (of_row > own) | ((of_row == own) & (np.arange(labels) < columns[at][:, None]))
+        rank[at] = np.where(np.isnan(own[:, 0]), labels, before.sum(axis=1))
     held = np.bincount(rows, minlength=len(gold))
     name = "recall_at_{}" if multi else "top_{}_accuracy"
     found = {}
-    for k in RECALL_DEPTHS if multi else ACCURACY_DEPTHS:
-        if k < labels:
-            hits = np.bincount(rows[rank < k], minlength=len(gold))
-            found[name.format(k)] = np.divide(hits, held, out=np.full(len(gold), np.nan), where=held > 0)
+    for k in depths:
+        hits = np.bincount(rows[rank < k], minlength=len(gold))
+        found[name.format(k)] = np.divide(hits, held, out=np.full(len(gold), np.nan), where=held > 0)
     return found
 
 
@@ -170,7 +193,7 @@ def _rank_scores(gold: IntArray, predicted: IntArray, labels: int) -> dict[str, 
 
 
 def regression_scores(gold: FloatArray, predicted: FloatArray) -> dict[str, Any]:
-    """MAE, RMSE, R2, Pearson's r and Spearman's rho.
+    """MAE, RMSE, R2, Pearson's r, Spearman's rho and the concordance index.
 
     Args:
         gold: scores [n], n > 0.
@@ -198,14 +221,14 @@ def _score_scores(gold: FloatArray, predicted: FloatArray) -> dict[str, Any]:
     from scipy.stats import pearsonr, spearmanr
     from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-    names = ("mae", "rmse", "r2", "pearson", "spearman")
+    names = ("mae", "rmse", "r2", "pearson", "spearman", "concordance")
     if not len(gold):
         return {**dict.fromkeys(names), "undefined": dict.fromkeys(names, NO_VALID)}
     undefined = {}
     if len(gold) < 2:
-        undefined = dict.fromkeys(("r2", "pearson", "spearman"), TWO_ROWS)
+        undefined = dict.fromkeys(names[2:], TWO_ROWS)
     elif is_constant(gold):
-        undefined = dict.fromkeys(("r2", "pearson", "spearman"), CONSTANT_GOLD)
+        undefined = dict.fromkeys(names[2:], CONSTANT_GOLD)
     elif is_constant(predicted):
         undefined = dict.fromkeys(("pearson", "spearman"), CONSTANT_PREDICTIONS)
     return {
@@ -214,44 +237,30 @@ def _score_scores(gold: FloatArray, predicted: FloatArray) -> dict[str, Any]:
         "r2": None if "r2" in undefined else float(r2_score(gold, predicted)),
         "pearson": None if "pearson" in undefined else float(pearsonr(gold, predicted).statistic),
         "spearman": None if "spearman" in undefined else float(spearmanr(gold, predicted).statistic),
+        "concordance": None if "concordance" in undefined else concordance(gold, predicted),
         "undefined": undefined,
     }
 
 
-def calibration_scores(gold: IntArray, probabilities: FloatArray) -> dict[str, Any]:
-    """Log loss (nats) over what was scored: rows of label positions [n], or cells of indicators [n, labels], each a
-    binary loss; of positions, also the expected calibration error of the top label.
+def concordance(gold: FloatArray, predicted: FloatArray) -> float:
+    """Of the pairs of rows with unequal gold, the share that the predictions put in the same order; equal predictions
+    count half (Harrell et al. 1982). 0.5 is chance.
 
-    Args:
-        probabilities: [n, labels], NaN where not scored; beside label positions that counts as probability 0, a row
-            without any is left out and rows are scaled to a sum of 1.
+    >>> concordance(np.array([1.0, 2.0, 3.0]), np.array([5.0, 5.0, 9.0]))
+    0.8333333333333334
     """
-    from sklearn.metrics import log_loss
+    from scipy.stats import kendalltau
 
-    scored, filled = ~np.isnan(probabilities), np.nan_to_num(probabilities)
-    rows = scored.any(axis=1) if gold.ndim == 2 else filled.sum(axis=1) > 0
-    names = ("log_loss",) if gold.ndim == 2 else ("log_loss", "expected_calibration_error")
-    if not rows.any():
-        reasons = dict.fromkeys(names, "no row has probabilities")
-        return {**dict.fromkeys(names), "rows_with_probabilities": 0, "undefined": reasons}
-    if gold.ndim == 2:
-        # As scikit-learn's `log_loss` of the cells, which would sort and copy them.
-        right = np.where(gold[scored] == 1, probabilities[scored], 1 - probabilities[scored])
-        values = [float(-np.log(np.maximum(right, np.finfo(np.float64).eps)).mean())]
-    else:
-        gold, filled = gold[rows], filled[rows] / filled[rows].sum(axis=1, keepdims=True)
-        values = [
-            float(log_loss(gold, filled, labels=np.arange(filled.shape[1]))),
-            calibration_error(filled.max(axis=1), filled.argmax(axis=1) == gold),
-        ]
-    return {**dict(zip(names, values, strict=True)), "rows_with_probabilities": int(rows.sum()), "undefined": {}}
+    def tied(values: FloatArray) -> float:
+        times = np.unique(values, return_counts=True)[1].astype(np.float64)
+        return float((times * (times - 1) / 2).sum())
 
-
-def calibration_error(confidence: FloatArray, right: BoolArray) -> float:
-    """Expected calibration error: |share right - mean confidence| in 15 equal bins, weighted by their rows."""
-    bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
-    gap = np.bincount(bins, weights=right.astype(np.float64) - confidence, minlength=CALIBRATION_BINS)
-    return float(np.abs(gap).sum() / len(confidence))
+    pairs = len(gold) * (len(gold) - 1) / 2
+    unequal, apart = pairs - tied(gold), pairs - tied(predicted)
+    if not apart:
+        return 0.5
+    # Kendall's tau-b is the surplus of concordant pairs over sqrt(unequal * apart): what is left is its numerator.
+    return float(0.5 + kendalltau(gold, predicted).statistic * np.sqrt(apart / unequal) / 2)
 
 
 def _averages(scores: FloatArray) -> dict[str, float]:

@@ -14,8 +14,12 @@ import numpy as np
 
 from categorize.labels import LabelSet
 from categorize.metrics.arrays import INVALID, Aligned, group_names, to_groups
-from categorize.metrics.scores import fill_invalid, ranking_scores
+from categorize.metrics.probabilistic import Scored, contrasted, falling, losses, scored_rows
+from categorize.metrics.scores import fill_invalid, jaccard, matthews_correlation, ranking_scores
+from categorize.metrics.two_levels import hierarchical, node_counts
 from categorize.predictions import FloatArray, IntArray
+
+AREA_LABELS = 20  # up to which areas under curves are resampled: each label's takes a pass over all rows and resamples
 
 Statistic = Callable[[FloatArray], dict[str, FloatArray]]
 """Weights [resamples, n] -> values [resamples] by the names of `progress.flat`; NaN where a measure is undefined."""
@@ -29,9 +33,14 @@ def statistic(label_set: LabelSet, aligned: Aligned) -> Statistic:
     parts = [("", _classification(aligned.gold, aligned.predicted, labels))]
     if label_set.task == "ordinal":
         parts.append(("", _ordinal(aligned, labels)))
-    if aligned.probabilities is not None and (ranked := ranking_scores(aligned.gold, aligned.probabilities)):
-        parts.append(("", _means(ranked)))
+    if aligned.probabilities is not None:
+        if ranked := ranking_scores(aligned.gold, aligned.probabilities):
+            parts.append(("", _means(ranked)))
+        if (scored := scored_rows(aligned.gold, aligned.probabilities)).rows.any():
+            parts.append(("", _probabilistic(scored)))
     if label_set.groups:
+        counts = node_counts(label_set, aligned.gold, aligned.predicted)
+        parts.append(("", lambda weights: hierarchical(weights @ counts)))
         gold, predicted = to_groups(label_set, aligned.gold), to_groups(label_set, aligned.predicted)
         parts.append(("group_", _classification(gold, predicted, len(group_names(label_set)))))
 
@@ -58,6 +67,7 @@ def _classification(gold: IntArray, predicted: IntArray, labels: int) -> Statist
             "samples_precision": _divide(true_positives, count) + right_none,
             "samples_recall": _divide(true_positives, support) + right_none,
             "samples_f1": _divide(2 * true_positives, support + count) + right_none,
+            "samples_jaccard": jaccard(true_positives, support, count) + right_none,
         }
     else:
         # One column of `counted` for each label's hits, gold and predictions; built sparse, since rows x labels can be
@@ -88,6 +98,12 @@ def _classification(gold: IntArray, predicted: IntArray, labels: int) -> Statist
             # Undefined where no label has a gold row, as in `scores`.
             result[f"macro_{name}"] = _divide((score * held).sum(axis=1), held.sum(axis=1), otherwise=np.nan)
             result[f"weighted_{name}"] = _divide((score * support).sum(axis=1), all_support)
+        if multi:
+            each = jaccard(tp, support, count) * held
+            result["macro_jaccard"] = _divide(each.sum(axis=1), held.sum(axis=1), otherwise=np.nan)
+        else:
+            result["balanced_accuracy"] = result["macro_recall"]
+            result["mcc"] = matthews_correlation(tp, support, count, total)
         nothing = ~used.any(axis=1)
         for name in result:
             if name not in ("accuracy", "hamming_loss"):
@@ -99,14 +115,49 @@ def _classification(gold: IntArray, predicted: IntArray, labels: int) -> Statist
 
 def _means(of_row: dict[str, FloatArray]) -> Statistic:
     """Means over the rows that have a value."""
-    columns = np.stack(list(of_row.values()), axis=1)
-    held, filled = (~np.isnan(columns)).astype(np.float64), np.nan_to_num(columns)
+    return _ratios({name: (np.nan_to_num(one), (~np.isnan(one)).astype(np.float64)) for name, one in of_row.items()})
+
+
+def _ratios(parts: dict[str, tuple[FloatArray, FloatArray]]) -> Statistic:
+    """Sums over rows, divided by other sums."""
+    above, below = (np.stack(columns, axis=1) for columns in zip(*parts.values(), strict=True))
 
     def values(weights: FloatArray) -> dict[str, FloatArray]:
-        means = _divide(weights @ filled, weights @ held, otherwise=np.nan)
-        return dict(zip(of_row, means.T, strict=True))
+        return dict(zip(parts, _divide(weights @ above, weights @ below, otherwise=np.nan).T, strict=True))
 
     return values
+
+
+def _probabilistic(scored: Scored) -> Statistic:
+    """Log loss, Brier score, and the areas under curves that are means over labels."""
+    sums = _ratios(losses(scored))
+    labels = contrasted(scored) if scored.labels <= AREA_LABELS else []
+    ranked = [(*falling(scored.probabilities[:, j]), scored.truth[:, j].astype(np.float64)) for j in labels]
+
+    def values(weights: FloatArray) -> dict[str, FloatArray]:
+        weights = weights[:, scored.rows]
+        found = sums(weights)
+        if ranked:
+            # [resamples, labels]; NaN where a resample lacks rows with the label, or without it.
+            roc, precision_recall = np.moveaxis(np.array([_areas(weights, *one) for one in ranked]), 0, 2)
+            for name, area in (("roc_auc", roc), ("pr_auc", precision_recall)):
+                held = ~np.isnan(area)
+                found[f"macro_{name}"] = _divide(np.nansum(area, axis=1), held.sum(axis=1), otherwise=np.nan)
+        return found
+
+    return values
+
+
+def _areas(weights: FloatArray, order: IntArray, ends: IntArray, truth: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Areas under the ROC and the precision-recall curve of one label [resamples]; equal probabilities are one step."""
+    weights = weights[:, order]
+    everything = np.cumsum(weights, axis=1)[:, ends]
+    hits = np.cumsum(weights * truth[order], axis=1)[:, ends]
+    misses = everything - hits
+    step, up = np.diff(hits, axis=1, prepend=0.0), np.diff(misses, axis=1, prepend=0.0)
+    below, above = (up * (hits - step / 2)).sum(axis=1), hits[:, -1] * misses[:, -1]
+    found = (_divide(below, above, np.nan), _divide((step * _divide(hits, everything)).sum(axis=1), hits[:, -1]))
+    return found[0], np.where(above > 0, found[1], np.nan)
 
 
 def _ordinal(aligned: Aligned, labels: int) -> Statistic:

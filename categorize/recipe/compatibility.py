@@ -15,7 +15,14 @@ from collections.abc import Mapping as AbstractMapping
 from pathlib import Path
 
 from categorize.recipe.adapter_checks import check_adapter_keys, check_quantization_keys
-from categorize.recipe.label_checks import check_balance, check_completion, check_decision, check_labels, check_loss
+from categorize.recipe.label_checks import (
+    check_balance,
+    check_completion,
+    check_decision,
+    check_labels,
+    check_loss,
+    check_raters,
+)
 from categorize.recipe.labeling_checks import check_labeling
 from categorize.recipe.nodes import Mapping, nearest_position
 from categorize.recipe.problems import Problems
@@ -281,6 +288,7 @@ CHECKS: tuple[Callable[[WrittenRecipe], None], ...] = (
     check_segments,
     check_templates,
     check_labels,
+    check_raters,
     check_completion,
     check_balance,
     check_loss,

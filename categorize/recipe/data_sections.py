@@ -91,6 +91,11 @@ class Columns(Section):
         None, description="Column (speaker, video, meeting) whose rows never straddle two splits."
     )
     weight: str | None = Field(None, description="Column with the weight of a row in training; 1 where empty.")
+    raters: list[str] = Field(
+        default_factory=list,
+        description="Columns of several human raters, one each: an evaluation shows how much a model agrees with them "
+        "beside how much they agree with each other.",
+    )
     keep: list[str] = Field(default_factory=list, description="Metadata columns to carry into predictions.")
 
 

@@ -46,6 +46,19 @@ def check_loss(recipe: WrittenRecipe) -> None:
             recipe.refuse(f"training.{key}", f"cannot go with loss {name}, which evens the labels out itself; keep one")
 
 
+def check_raters(recipe: WrittenRecipe) -> None:
+    """Raters that cannot be compared."""
+    raters = recipe.value("data.columns.raters")
+    if not isinstance(raters, list) or not raters:
+        return
+    if recipe.value("labels.task") == "multi_label":
+        recipe.refuse("data.columns.raters", "is for one label or score a row, but labels.task is multi_label")
+    if len(raters) == 1:
+        recipe.refuse("data.columns.raters", "needs two raters at least, whose agreement is the ceiling; add a column")
+    elif len(set(map(str, raters))) < len(raters):
+        recipe.refuse("data.columns.raters", "names a column twice, which agrees with itself; keep it once")
+
+
 def check_labels(recipe: WrittenRecipe) -> None:
     """Names, rules and held-out labels that cannot stand together, or not with the task."""
     task, names = recipe.value("labels.task", "single_label"), recipe.label_names

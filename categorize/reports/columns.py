@@ -12,6 +12,7 @@ from categorize.recipe.label_sections import Task
 UNDEFINED = "-"
 VALID_ONLY = "_valid_only"
 _REGRESSION = {"pearson": "Pearson r", "spearman": "Spearman", "mae": "MAE", "rmse": "RMSE", "r2": "R2"}
+_RATERS = {"model_rater": "model-rater", "rater_rater": "rater-rater"}
 _ORDINAL = {"quadratic_weighted_kappa": "kappa (quadr.)", "mae": "MAE (ranks)"}
 
 
@@ -33,7 +34,11 @@ def measures(task: Task) -> list[Measure]:
     ['accuracy', 'kappa (quadr.)', 'MAE (ranks)', 'macro-F1']
     """
     if task == "regression":
-        return [*_with_valid_only(_REGRESSION, of_valid="pearson")]
+        return [
+            *_with_valid_only(_REGRESSION, of_valid="pearson"),
+            *_with_valid_only({"concordance": "concordance"}, terminal=False),
+            *_raters("r"),
+        ]
     multi = task == "multi_label"
     shown = {"macro_f1"} if task == "ordinal" else {"macro_f1", "weighted_f1", *(["micro_f1"] if multi else [])}
     accuracy = "subset acc." if multi else "accuracy"
@@ -43,9 +48,19 @@ def measures(task: Task) -> list[Measure]:
     for average in AVERAGES if multi else AVERAGES[:3]:
         for score, title in (("precision", " precision"), ("recall", " recall"), ("f1", "-F1")):
             name = f"{average}_{score}"
-            columns.append(Measure(name, average + title, name in shown))
+            also = " (balanced accuracy)" if name == "macro_recall" and not multi else ""
+            columns.append(Measure(name, average + title + also, name in shown))
+    if not multi:
+        columns += _raters("r" if task == "ordinal" else "kappa")
     if multi:
-        columns += [Measure("hamming_loss", "Hamming loss"), Measure("consistency", "rows that keep to the levels")]
+        columns += [
+            Measure("hamming_loss", "Hamming loss"),
+            Measure("samples_jaccard", "samples Jaccard"),
+            Measure("macro_jaccard", "macro Jaccard"),
+            Measure("consistency", "rows that keep to the levels"),
+        ]
+    else:
+        columns.append(Measure("mcc", "Matthews' correlation"))
     if task != "ordinal":
         columns += _seen_and_unseen({"macro_f1": "F1"} if multi else {"accuracy": "acc.", "macro_f1": "macro-F1"})
     if task == "single_label":
@@ -60,9 +75,23 @@ def measures(task: Task) -> list[Measure]:
         Measure("group_accuracy", f"groups: {accuracy}"),
         Measure("group_macro_f1", "groups: macro-F1"),
         Measure("group_micro_f1", "groups: micro-F1"),
+        Measure("hierarchical_precision", "hierarchical precision"),
+        Measure("hierarchical_recall", "hierarchical recall"),
+        Measure("hierarchical_f1", "hierarchical F1"),
+        Measure("macro_roc_auc", "macro ROC-AUC"),
+        Measure("micro_roc_auc", "micro ROC-AUC"),
+        Measure("macro_pr_auc", "macro PR-AUC"),
+        Measure("micro_pr_auc", "micro PR-AUC"),
         Measure("log_loss", "log loss"),
+        Measure("brier", "Brier score"),
         Measure("expected_calibration_error", "calibration error (ECE)"),
+        *([] if multi else [Measure("aurc", "area under risk-coverage")]),
     ]
+
+
+def _raters(measure: str) -> list[Measure]:
+    """Agreement of the model with human raters, and of these with each other."""
+    return [Measure(name, f"{title} {measure}", terminal=True) for name, title in _RATERS.items()]
 
 
 def _seen_and_unseen(titles: dict[str, str]) -> list[Measure]:
@@ -75,10 +104,10 @@ def _seen_and_unseen(titles: dict[str, str]) -> list[Measure]:
     ]
 
 
-def _with_valid_only(titles: dict[str, str], of_valid: str = "") -> list[Measure]:
+def _with_valid_only(titles: dict[str, str], of_valid: str = "", terminal: bool = True) -> list[Measure]:
     """Measures of the short table, then the same of the valid rows alone, of which that shows `of_valid`."""
     return [
-        *(Measure(name, title, terminal=True) for name, title in titles.items()),
+        *(Measure(name, title, terminal) for name, title in titles.items()),
         *(
             Measure(name + VALID_ONLY, f"{title}, valid rows only", of_valid=name == of_valid)
             for name, title in titles.items()
@@ -94,6 +123,15 @@ def number(value: float | None) -> str:
 def interval(bounds: Sequence[float] | None) -> str:
     """` [low, high]`, or nothing."""
     return "" if bounds is None else f" [{bounds[0]:.3f}, {bounds[1]:.3f}]"
+
+
+def p_value(value: float | None) -> str:
+    """To three places.
+
+    >>> p_value(0.0421), p_value(1e-9), p_value(None)
+    ('0.042', '<0.001', '-')
+    """
+    return UNDEFINED if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def percent(value: float | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +11,11 @@ import pyarrow as pa
 
 from categorize.labels import LabelSet
 from categorize.metrics.baselines import baseline
-from categorize.metrics.intervals import Difference, measure_with_intervals, paired_differences
-from categorize.metrics.measures import measure_seen_and_unseen, measure_unseen_texts
+from categorize.metrics.curve_points import curves
+from categorize.metrics.intervals import Difference, Resampled, differences_of, resample
+from categorize.metrics.measures import measure, measure_seen_and_unseen, measure_unseen_texts
 from categorize.metrics.progress import headline
+from categorize.metrics.raters import measure_raters
 from categorize.metrics.rejection import measure_scope
 from categorize.predictions import Predictions
 from categorize.recipe.sections import EvalRecipe
@@ -43,11 +45,12 @@ def _compare(
     predicted: Sequence[RunPredictions], recipe: EvalRecipe, split: EvaluatedSplit, train: pa.Table
 ) -> Comparison:
     files, unseen = prediction_files(one.name for one in predicted), unseen_labels(predicted, split.label_set)
+    drawn = {one.name: resampled(one.predictions, recipe, split) for one in predicted}
     runs = [
         EvaluatedRun(
             name=one.name,
             method=str(one.facts.get("method", "head")),
-            metrics=measured(one.predictions, recipe, split, unseen, one.scope_label),
+            metrics=measured(one.predictions, drawn[one.name], split, unseen, one.scope_label),
             notes=one.notes,
             documents_per_second=one.documents_per_second,
             parameters_trained=one.facts.get("parameters_trained"),
@@ -59,7 +62,7 @@ def _compare(
         )
         for one in predicted
     ]
-    differences = differences_from_best(runs, predicted, recipe, split)
+    differences = differences_from_best(runs, drawn, split.label_set)
     if recipe.evaluation.majority:
         runs.insert(0, baseline_run(train, recipe, split, unseen))
     unit = "documents" if any(one.in_parts for one in predicted) else "rows"
@@ -74,40 +77,44 @@ def unseen_labels(predicted: Sequence[RunPredictions], label_set: LabelSet) -> l
 
 def measured(
     predictions: Predictions,
-    recipe: EvalRecipe,
+    drawn: Resampled,
     split: EvaluatedSplit,
     unseen: Sequence[str] = (),
     scope_label: str | None = None,
 ) -> dict[str, Any]:
-    """Measures with intervals; those of the rows whose text is not in train where some are, those of seen and unseen
-    labels where there are such, and how well rows out of scope are told where some are."""
-    metrics = measure_with_intervals(split.label_set, split.gold, predictions, **_resampling(recipe, split))
-    texts = measure_unseen_texts(split.label_set, split.gold, predictions, split.train_overlap)
-    if texts is not None:
+    """Measures with intervals and curves; agreement with raters where the data has some; measures of the rows whose
+    text is not in train where some are, of seen and unseen labels where there are such, and how well rows out of scope
+    are told where some are."""
+    args = (split.label_set, split.gold, predictions)
+    metrics = {**measure(*args), "intervals": drawn.intervals}
+    if points := curves(*args):
+        metrics["curves"] = points
+    if split.ratings is not None:
+        metrics["raters"] = measure_raters(split.label_set, split.ratings, predictions)
+    if (texts := measure_unseen_texts(*args, split.train_overlap)) is not None:
         metrics["unseen"] = texts
-    if (scope := measure_scope(split.label_set, split.gold, predictions, scope_label)) is not None:
+    if (scope := measure_scope(*args, scope_label)) is not None:
         metrics["scope"] = scope
     if unseen and metrics["rows"]:
-        args = (split.label_set, metrics, split.gold, predictions, unseen)
-        metrics["unseen_labels"] = measure_seen_and_unseen(*args)
+        metrics["unseen_labels"] = measure_seen_and_unseen(split.label_set, metrics, split.gold, predictions, unseen)
     return metrics
 
 
 def differences_from_best(
-    runs: Sequence[EvaluatedRun], predicted: Sequence[RunPredictions], recipe: EvalRecipe, split: EvaluatedSplit
+    runs: Sequence[EvaluatedRun], drawn: Mapping[str, Resampled], label_set: LabelSet
 ) -> list[Difference]:
     """Every run minus the best by the headline measure, in each measure that has intervals."""
     runs = [run for run in runs if run.is_ranked]
-    if len(runs) < 2 or not recipe.evaluation.bootstrap:
+    if len(runs) < 2 or not drawn[runs[0].name].drawn:
         return []
-    return paired_differences(
-        split.label_set,
-        split.gold,
-        {one.name: one.predictions for one in predicted if one.reviewed is None},
-        reference=best_run(runs, headline(split.label_set)),
-        measures=[one.name for one in measures(split.label_set.task) if one.name in runs[0].intervals],
-        **_resampling(recipe, split),
-    )
+    names = [one.name for one in measures(label_set.task) if one.name in runs[0].intervals]
+    return differences_of({run.name: drawn[run.name] for run in runs}, best_run(runs, headline(label_set)), names)
+
+
+def resampled(predictions: Predictions, recipe: EvalRecipe, split: EvaluatedSplit) -> Resampled:
+    """The measures of a run in resamples of the split, which are the same for every run."""
+    resamples, groups = recipe.evaluation.bootstrap, split.groups
+    return resample(split.label_set, split.gold, predictions, resamples=resamples, seed=recipe.seed, groups=groups)
 
 
 def baseline_run(
@@ -118,14 +125,10 @@ def baseline_run(
     gold = split.label_set.encode_rows(train)
     gold = gold[~(gold[:, [split.label_set.index[name] for name in unseen]] > 0).any(axis=1)]
     predictions = baseline(split.label_set, gold, split.documents.column("id").to_pylist())
-    metrics = measured(predictions, recipe, split, unseen)
+    metrics = measured(predictions, resampled(predictions, recipe, split), split, unseen)
     return EvaluatedRun(baseline_name(split.label_set), "baseline", metrics, parameters_trained=0)
 
 
 def baseline_name(label_set: LabelSet) -> str:
     """What a comparison calls its baseline."""
     return "mean score" if label_set.is_regression else "majority label"
-
-
-def _resampling(recipe: EvalRecipe, split: EvaluatedSplit) -> dict[str, Any]:
-    return {"resamples": recipe.evaluation.bootstrap, "seed": recipe.seed, "groups": split.groups}

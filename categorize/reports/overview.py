@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from categorize.metrics.progress import greater_is_better
+from collections import Counter
+
+from categorize.metrics.progress import greater_is_better, headline_of
+from categorize.metrics.significance import MCNEMAR
 from categorize.recipe.wording import counted
 from categorize.reports import columns
 from categorize.reports.comparison import Comparison, EvaluatedRun
@@ -39,7 +42,7 @@ def short_table(comparison: Comparison) -> Table:
         if run.parameters_total is not None and run.parameters_trained is not None:
             trained += f" of {columns.count(run.parameters_total)}"
         if run.metrics["invalid"]:
-            valid = f"{run.metrics['valid']:,} ({valid})"
+            valid = f"{run.metrics['valid']:,} ({run.metrics['valid_rate']:.2%})"
         values = [_value(comparison, run, measure.name, with_interval=i == 0) for i, measure in enumerate(shown)]
         method = run.method if run.is_ranked else f"{run.method}: agreement"
         rows.append([run.name, method, *values, valid, columns.rate(run.documents_per_second), trained])
@@ -65,7 +68,15 @@ def all_measures(comparison: Comparison) -> Table:
 
 def difference_title(comparison: Comparison) -> str:
     """What stands above `difference_table`."""
-    return f"Difference from {comparison.differences[0].reference} on the same rows (paired bootstrap):"
+    first = comparison.differences[0]
+    tests = list(dict.fromkeys(one.test for one in comparison.differences if one.test is not None))
+    parts = ["paired bootstrap"]
+    if tests:
+        named = " and ".join("McNemar's exact test (accuracy)" if one == MCNEMAR else one for one in tests)
+        times = max(Counter(one.measure for one in comparison.differences).values())
+        corrected = f", corrected for {times} comparisons (Holm)" if times > 1 else ""
+        parts = ["intervals: paired bootstrap", f"p: {named}{corrected}"]
+    return f"Difference from {first.reference} on the same rows ({'; '.join(parts)}):"
 
 
 def difference_table(comparison: Comparison, shown: list[columns.Measure]) -> Table:
@@ -80,12 +91,25 @@ def difference_table(comparison: Comparison, shown: list[columns.Measure]) -> Ta
             titles[one.measure],
             f"{one.estimate:+.3f}",
             columns.UNDEFINED if one.low is None or one.high is None else f"[{one.low:+.3f}, {one.high:+.3f}]",
-            "yes" if one.is_clear else "no",
+            columns.p_value(one.adjusted_p),
+            "yes" if one.is_shown else "no",
         ]
         for one in comparison.differences
         if one.measure in titles
     ]
-    return Table(["run", "measure", "difference", "95% interval", "clear"], rows, "llrrl")
+    return Table(["run", "measure", "difference", "95% interval", "p", "shown"], rows, "llrrrl")
+
+
+def difference_notes(comparison: Comparison) -> list[str]:
+    """Which runs this split cannot tell from the best one, by the measure that runs are ranked by."""
+    name = headline_of(comparison.task)
+    title = next((one.title for one in comparison.measured if one.name == name), name)
+    alike = [one for one in comparison.differences if one.measure == name and not one.is_shown and one.low is not None]
+    if not alike:
+        return []
+    named = ", ".join(f"{one.run} ({one.estimate:+.3f})" for one in alike)
+    rows = comparison.runs[0].metrics["rows"]
+    return [f"no difference shown: {rows:,} {comparison.unit} do not tell {alike[0].reference} from {named} in {title}"]
 
 
 def _value(comparison: Comparison, run: EvaluatedRun, measure: str, *, with_interval: bool) -> Value:

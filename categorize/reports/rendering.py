@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from categorize.reports.comparison import Comparison
 from categorize.reports.main_categories import main_category_table
-from categorize.reports.overview import all_measures, difference_table, difference_title, heading, notes, short_table
+from categorize.reports.overview import (
+    all_measures,
+    difference_notes,
+    difference_table,
+    difference_title,
+    heading,
+    notes,
+    short_table,
+)
 from categorize.reports.per_class import confusion_table, f1_table
 from categorize.text_tables import markdown_table, text_table, wrap
 
@@ -23,6 +31,7 @@ def as_text(comparison: Comparison, width: int = WIDTH) -> str:
     if comparison.differences:
         table = difference_table(comparison, comparison.in_short)
         parts += ["", wrap(difference_title(comparison), width), text_table(*table, width=width)]
+        parts += [wrap(note, width) for note in difference_notes(comparison)]
     if comparison.reviewed is not None:
         parts += ["", REVIEWED, as_text(comparison.reviewed, width)]
     return "\n".join(parts)
@@ -37,6 +46,7 @@ def as_markdown(comparison: Comparison) -> str:
     if comparison.differences:
         table = difference_table(comparison, comparison.measured)
         parts += ["## Differences", difference_title(comparison), markdown_table(*table)]
+        parts += difference_notes(comparison)
     if comparison.task != "regression":
         if (mains := main_category_table(comparison.runs)).rows:
             parts += ["## Main categories", markdown_table(*mains)]

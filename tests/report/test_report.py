@@ -66,22 +66,22 @@ def runs() -> list[EvaluatedRun]:
 TEXT = """\
 test split: 8 rows; macro over 2 labels; best: *
 
-run             method       accuracy  of valid  macro-F1  weighted-F1      valid  documents/s         trained
---------------  -----------  --------  --------  --------  -----------  ---------  -----------  --------------
-majority label  baseline       0.500      0.500    0.333        0.333        100%            -               0
-微调 bert       head           0.875*     0.875    0.873*       0.873*       100%        1,234  22.7M of 22.7M
-qwen            head + lora    0.625      0.833    0.762        0.762   6 (75.0%)          9.9               -
+run             method       accuracy  of valid  macro-F1  weighted-F1       valid  documents/s         trained
+--------------  -----------  --------  --------  --------  -----------  ----------  -----------  --------------
+majority label  baseline       0.500      0.500    0.333        0.333         100%            -               0
+微调 bert       head           0.875*     0.875    0.873*       0.873*        100%        1,234  22.7M of 22.7M
+qwen            head + lora    0.625      0.833    0.762        0.762   6 (75.00%)          9.9               -
 qwen: randomly initialised head
 labels without a row in this split: Irrelevant; predicted, which no macro average counts: qwen 1 time
 
-Difference from 微调 bert on the same rows (paired bootstrap):
-run   measure   difference      95% interval  clear
-----  --------  ----------  ----------------  -----
-qwen  accuracy      -0.250  [-0.500, +0.125]  no"""
+Difference from 微调 bert on the same rows (intervals: paired bootstrap; p: McNemar's exact test (accuracy)):
+run   measure   difference      95% interval      p  shown
+----  --------  ----------  ----------------  -----  -----
+qwen  accuracy      -0.250  [-0.500, +0.125]  0.625  no"""
 
 
 def test_the_terminal_table_reads_as_it_should(runs: list[EvaluatedRun]) -> None:
-    difference = Difference("qwen", "微调 bert", "accuracy", -0.25, -0.5, 0.125)
+    difference = Difference("qwen", "微调 bert", "accuracy", -0.25, -0.5, 0.125, 0.625, 0.625, "McNemar exact")
     assert as_text(compare(runs, differences=[difference])) == TEXT
 
 
@@ -104,7 +104,7 @@ test split: 8 rows; macro over 2 labels; best: in bold
 | accuracy | 0.500 | **0.875** |
 | accuracy, valid rows only | 0.500 | 0.875 |
 | macro precision | 0.250 | **0.900** |
-| macro recall | 0.500 | **0.875** |
+| macro recall (balanced accuracy) | 0.500 | **0.875** |
 | macro-F1 | 0.333 | **0.873** |
 | micro precision | 0.500 | **0.875** |
 | micro recall | 0.500 | **0.875** |
@@ -112,6 +112,7 @@ test split: 8 rows; macro over 2 labels; best: in bold
 | weighted precision | 0.250 | **0.900** |
 | weighted recall | 0.500 | **0.875** |
 | weighted-F1 | 0.333 | **0.873** |
+| Matthews' correlation | 0.000 | **0.775** |
 | valid rate | 100% | 100% |
 | documents/s | - | 1,234 |
 | parameters trained | 0 | 22.7M |

@@ -153,6 +153,8 @@ def reload_section(exported: Exported, recipe: RecipeBase, folder: str | Path = 
     columns |= {key: key for key in ("document", "group", "weight") if getattr(named, key) is not None}
     if named.keep:
         columns["keep"] = [kept_name(name) for name in named.keep]
+    if named.raters:
+        columns["raters"] = [kept_name(name) for name in named.raters]
     source = {name: f"{folder}/{exported.file(name)}" for name in exported.splits}
     missing = [name for name in ("validation", "test") if name not in exported.splits]
     return {"source": source, "columns": columns, **({"splits": dict.fromkeys(missing, 0.0)} if missing else {})}

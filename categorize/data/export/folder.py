@@ -66,7 +66,8 @@ def export_tables(data: LoadedData, recipe: RecipeBase, form: str = "parquet") -
 
 def split_table(rows: pa.Table, data: LoadedData, recipe: RecipeBase) -> pa.Table:
     """Columns id, text (prepared as a model reads it) and label (a list for multi-label, a number for a regression);
-    document, group, weight and the time where the recipe names such columns; and those of `columns.keep`."""
+    document, group, weight and the time where the recipe names such columns; and those of `columns.keep` and
+    `columns.raters`."""
     named = recipe.data.columns
     if data.label_set.is_regression:
         label: Any = rows["gold_score"]
@@ -78,7 +79,7 @@ def split_table(rows: pa.Table, data: LoadedData, recipe: RecipeBase) -> pa.Tabl
     optional = {"document": "document_id", "group": "group", "weight": "weight"}
     columns |= {key: rows[column] for key, column in optional.items() if getattr(named, key) is not None}
     fields, by_time = fields_of(rows), recipe.data.splits.by_time
-    kept = [by_time, *named.keep] if by_time is not None else named.keep
+    kept = dict.fromkeys([*([by_time] if by_time is not None else []), *named.keep, *named.raters])
     return pa.table(columns | {kept_name(name): fields.field(name) for name in kept})
 
 

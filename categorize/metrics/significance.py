@@ -1,0 +1,58 @@
+"""Whether two runs differ on the same rows: p-values of paired tests, and their correction for how many were made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from categorize.predictions import BoolArray, FloatArray
+
+MCNEMAR, PAIRED_BOOTSTRAP = "McNemar exact", "paired bootstrap"
+
+
+def mcnemar(first: BoolArray, second: BoolArray) -> float:
+    """The exact test of McNemar (1947): of the rows that one of two is right about, is each right equally often?
+
+    Args:
+        first, second: which rows each is right about [n].
+
+    >>> mcnemar(np.array([True] * 9 + [False]), np.array([False] * 9 + [True]))
+    0.021484375
+    """
+    from scipy.stats import binomtest
+
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    if not only_first + only_second:
+        return 1.0
+    return float(binomtest(only_first, only_first + only_second).pvalue)
+
+
+def bootstrap_p_value(differences: FloatArray) -> float | None:
+    """Twice the share of resamples in which the difference lies on the other side of 0, the estimate itself counted as
+    one of them (Davison & Hinkley 1997, 4.2.3); None where it is undefined in more than half of them.
+
+    Args:
+        differences: one run minus the other in each resample of the same rows.
+
+    >>> bootstrap_p_value(np.array([0.1, 0.2, -0.1, 0.3]))
+    0.8
+    """
+    defined = differences[~np.isnan(differences)]
+    if 2 * len(defined) < len(differences) or not len(defined):
+        return None
+    least = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
+    return min(1.0, 2 * (least + 1) / (len(defined) + 1))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values of several tests, corrected so that all of them together err as seldom as one (Holm 1979).
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    adjusted, so_far = [0.0] * len(p_values), 0.0
+    for rank, at in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        so_far = max(so_far, min(1.0, (len(p_values) - rank) * p_values[at]))
+        adjusted[at] = so_far
+    return adjusted
