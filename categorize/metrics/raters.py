@@ -33,7 +33,7 @@ def measure_raters(label_set: LabelSet, ratings: FloatArray, predictions: Predic
     >>> predictions = Predictions(list("abcd"), score=np.array([1.0, 2.0, 3.0, 4.0]))
     >>> found = measure_raters(LabelSet("regression", (Label("score"),)), ratings, predictions)
     >>> round(found["model_rater"], 3), round(found["rater_rater"], 3)
-    (0.888, 0.775)
+    (0.887, 0.775)
     """
     model = _values(label_set, predictions)
     ordered = label_set.is_regression or label_set.task == "ordinal"

@@ -247,7 +247,7 @@ def concordance(gold: FloatArray, predicted: FloatArray) -> float:
     count half (Harrell et al. 1982). 0.5 is chance.
 
     >>> concordance(np.array([1.0, 2.0, 3.0]), np.array([5.0, 5.0, 9.0]))
-    0.8333333333333334
+    0.8333333333333333
     """
     from scipy.stats import kendalltau
 

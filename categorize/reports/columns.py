@@ -31,7 +31,7 @@ def measures(task: Task) -> list[Measure]:
     """Every measure of a task, in the order of a report. The short table shows the first with its interval.
 
     >>> [measure.title for measure in measures("ordinal") if measure.terminal]
-    ['accuracy', 'kappa (quadr.)', 'MAE (ranks)', 'macro-F1']
+    ['accuracy', 'kappa (quadr.)', 'MAE (ranks)', 'macro-F1', 'model-rater r', 'rater-rater r']
     """
     if task == "regression":
         return [
