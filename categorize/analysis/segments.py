@@ -13,6 +13,7 @@ import numpy as np
 from categorize.analysis.inputs import Inputs, Outcome
 from categorize.analysis.traits import FEWEST, Condition
 from categorize.metrics.corrected import Z, wilson
+from categorize.metrics.significance import holm
 from categorize.predictions import BoolArray, FloatArray, IntArray
 
 ALPHA = 0.05
@@ -78,19 +79,6 @@ def p_values(outcome: Outcome, segments: Sequence[BoolArray], side: str) -> Floa
     sizes = np.array([one.sum() for one in segments], dtype=np.int64)
     sums = np.array([outcome.loss[one].sum() for one in segments], dtype=np.float64)
     return _tail(outcome.loss, sizes, sums, side)
-
-
-def holm(p: FloatArray) -> FloatArray:
-    """Holm's step-down adjustment: each is at least as large as those below it.
-
-    >>> holm(np.array([0.01, 0.04, 0.03])).tolist()
-    [0.03, 0.06, 0.06]
-    """
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(stepped, 1.0)
-    return adjusted
 
 
 def _tail(loss: FloatArray, sizes: IntArray, sums: FloatArray, side: str) -> FloatArray:

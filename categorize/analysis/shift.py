@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from categorize.analysis.inputs import Inputs
-from categorize.analysis.segments import holm
+from categorize.metrics.significance import holm
 from categorize.predictions import FloatArray
 
 EXPECTED = 5.0  # rows of a cell that chi-square needs at least; labels with fewer are counted together

@@ -237,7 +237,8 @@ def _corrected(differences: Sequence[Difference]) -> list[Difference]:
     found = list(differences)
     for measured in dict.fromkeys(one.measure for one in found):
         at = [i for i, one in enumerate(found) if one.measure == measured and one.p_value is not None]
-        for i, adjusted in zip(at, holm([found[i].p_value or 0.0 for i in at]), strict=True):
+        p_values = np.array([found[i].p_value for i in at], dtype=np.float64)
+        for i, adjusted in zip(at, holm(p_values).tolist(), strict=True):
             found[i] = replace(found[i], adjusted_p=adjusted)
     return found
 

@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import fisher_exact, hypergeom
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from categorize.analysis.inputs import Inputs
-from categorize.analysis.segments import holm, p_values, slices, weak_segments
+from categorize.analysis.segments import p_values, slices, weak_segments
 from categorize.analysis.traits import Condition, conditions, word_conditions, words
 from categorize.labels import Label, LabelSet
 from tests.analysis.collections import YES_NO, inputs
@@ -88,11 +87,6 @@ def test_the_test_of_a_segment_is_fishers(data: st.DataObject) -> None:
         (p,) = p_values(of.outcomes[0], [rows], side)
         assert p == pytest.approx(fisher_exact(np.array(counts), side).pvalue, rel=1e-9, abs=1e-12)
     assert hypergeom.sf(-1, 10, 3, 5) == 1
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
-def test_holms_adjustment_is_that_of_statsmodels(p: list[float]) -> None:
-    assert holm(np.array(p)) == pytest.approx(multipletests(p, method="holm")[1])
 
 
 def test_a_slice_has_wilsons_interval_and_a_corrected_p_value() -> None:

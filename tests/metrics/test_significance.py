@@ -28,7 +28,7 @@ def test_mcnemar_equals_statsmodels(pairs: list[tuple[bool, bool]]) -> None:
 @settings(max_examples=80, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_equals_statsmodels(p_values: list[float]) -> None:
-    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1].tolist())
+    assert holm(np.array(p_values)).tolist() == pytest.approx(multipletests(p_values, method="holm")[1].tolist())
 
 
 def answers(right: np.ndarray) -> Predictions:
