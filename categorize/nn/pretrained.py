@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from categorize.errors import UserError
 from categorize.nn.adapters import load_adapter
 from categorize.nn.console import quiet_libraries
 from categorize.nn.quantization import build_quantization, keep_layout
@@ -89,23 +91,49 @@ def load_pretrained(
     return model, tokenizer, told
 
 
-def restore(model: Any, name: str, folder: str, keys: Collection[str]) -> bool:
-    """Fill a module that transformers does not know from the weights in a folder; whether they hold it.
+def restore(model: Any, name: str, name_or_path: str, keys: Collection[str], revision: str | None = None) -> bool:
+    """Fill a module that transformers does not know from the weights of a checkpoint; whether they hold it.
 
     Args:
         keys: of the weights that found no place when the model was loaded.
     """
-    from safetensors import safe_open
-
-    state = {key.removeprefix(f"{name}."): None for key in keys if key.startswith(f"{name}.")}
-    if not state:
+    held = [key for key in keys if key.startswith(f"{name}.")]
+    if not held:
         return False
-    for file in sorted(Path(folder).glob("*.safetensors")):
-        with safe_open(str(file), "pt") as weights:
-            held = {full.removeprefix(f"{name}.") for full in weights.keys()}  # noqa: SIM118 (not a mapping)
-            state |= {key: weights.get_tensor(f"{name}.{key}") for key in state if key in held}
-    model.get_submodule(name).load_state_dict(state)
+    stored = stored_weights(name_or_path, held, revision)
+    model.get_submodule(name).load_state_dict({key.removeprefix(f"{name}."): stored[key] for key in held})
     return True
+
+
+def stored_weights(name_or_path: str, keys: Collection[str], revision: str | None = None) -> dict[str, torch.Tensor]:
+    """Single weights of a checkpoint, in a folder or on the Hub, by their keys.
+
+    Raises:
+        UserError: they are not in the format of safetensors.
+    """
+    from safetensors import safe_open
+    from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
+
+    def find(name: str) -> str | None:
+        found: str | None = cached_file(
+            name_or_path, name, revision=revision, _raise_exceptions_for_missing_entries=False
+        )
+        return found
+
+    with loading(name_or_path, "the weights"):
+        index = find(SAFE_WEIGHTS_INDEX_NAME)
+        place = json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"] if index else {}
+        stored = {}
+        for key in keys:
+            file = find(place.get(key, SAFE_WEIGHTS_NAME))
+            if file is None:
+                raise UserError(
+                    f"{name_or_path}: {key} is not in a safetensors file; load the model with transformers and save it "
+                    "with save_pretrained"
+                )
+            with safe_open(file, "pt") as weights:
+                stored[key] = weights.get_tensor(key)
+    return stored
 
 
 def keep_sparse_attention(model: Any) -> None:

@@ -135,11 +135,13 @@ def test_a_regression_predicts_in_the_units_of_the_data(folder: Path, tiny: Tiny
 def test_a_decoder_head_may_read_a_prompt(folder: Path, tiny: Tiny) -> None:
     recipe = write_recipe(
         folder / "prompted.yaml",
-        model={"name_or_path": str(tiny("qwen2", chat=True)), "max_length": 256},
+        model={"name_or_path": str(tiny("qwen2", chat=True)), "max_length": 256, "head_init": "label_tokens"},
         prompt={"system": "Say the mood.", "template": "{text}"},
     )
     assert run(str(recipe)) == 0
     check_run(folder / "outputs/prompted", "single_label")
+    begun = json.loads((folder / "outputs/prompted/run.json").read_text())["details"]["head"]
+    assert begun.startswith("the head begins as the output layer's rows of label tokens: good from 'g'")
     assert json.loads((folder / "outputs/prompted/prompt.json").read_text())["system"] == "Say the mood."
 
 

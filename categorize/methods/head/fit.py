@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +18,8 @@ from categorize.methods.head.model import HeadKind, HeadSettings, build_head
 from categorize.methods.head.predictor import encode_texts
 from categorize.methods.head.section import HeadKeys
 from categorize.nn.text_tokens import text_tokens
-from categorize.nn.tokenizer import clamp_length
 from categorize.predictions import FloatArray
 from categorize.processes import print0
-from categorize.prompts.tokens import PromptFormat
 from categorize.recipe.loss_sections import loss_of
 from categorize.recipe.sections import SeqclsRecipe
 from categorize.runs.folder import PROMPT, RunWriter
@@ -33,8 +31,6 @@ from categorize.training.inputs import training_inputs
 from categorize.training.watching import early_stopping, measures_of_documents
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from categorize.training.trainer import EncodedRows
 
 EXAMPLE_TOKENS = 48
@@ -64,15 +60,8 @@ def prepare(
     for split in ("train", "validation", "test"):  # before a model is loaded
         auxiliary_scores(data.splits[split], names, label_set)
     set_seed(recipe.seed)
-
-    def prompt_for(tokenizer: PreTrainedTokenizerBase, config: Any) -> PromptFormat | None:
-        if recipe.prompt is None:
-            return None
-        max_length = clamp_length(section.max_length, config, tokenizer)
-        return PromptFormat.from_section(recipe.prompt, label_set, tokenizer, max_length)
-
-    head = build_head(recipe, label_set, options.trust_remote_code, kind, check=prompt_for)
-    max_length, prompt = head.settings.max_length, prompt_for(head.tokenizer, head.model.config)
+    head = build_head(recipe, label_set, options.trust_remote_code, kind)
+    max_length, prompt = head.settings.max_length, head.prompt
     inputs = training_inputs(recipe, data, text_tokens(head.tokenizer, max_length, prompt))
     if head.note:
         print0(f"  {head.note}")
@@ -90,7 +79,7 @@ def prepare(
     )
 
     def encode(rows: pa.Table, targets: FloatArray, weights: FloatArray) -> EncodedRows:
-        return EncodedRows(encode_texts(head, model_inputs(rows, prompt), prompt), output.scaled(targets), weights)
+        return EncodedRows(encode_texts(head, model_inputs(rows, prompt)), output.scaled(targets), weights)
 
     held_out, validation = None, inputs.validation
     if validation.num_rows:

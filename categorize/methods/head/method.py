@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from categorize.methods.head.section import HeadModel
+from categorize.methods.head.section import HeadModel, check_head_init
 from categorize.methods.method import Merged, Method
 from categorize.recipe.section import Section
 from categorize.runs.card import CardFacts
@@ -34,6 +34,7 @@ class HeadMethod(Method):
     uses = ("adapter", "prompt", "quantization", "training")
     own_outputs = True
     files = ("head.json", "prompt.json")
+    checks = (check_head_init,)
     card = CardFacts("transformers")
 
     def kind_of_head(self, section: HeadKeys | None = None) -> HeadKind:
@@ -77,8 +78,9 @@ class HeadMethod(Method):
         kind = self.kind_of_head()
         settings = HeadSettings(**run.read_json(kind.file))
         head = load_trained_head(str(run.weights), label_set, settings, base, trust_remote_code, kind)
-        prompt = PromptFormat.from_dict(run.read_json(PROMPT), label_set, head.tokenizer) if run.has(PROMPT) else None
-        return HeadPredictor(head, label_set, section, prompt)
+        if run.has(PROMPT):
+            head.prompt = PromptFormat.from_dict(run.read_json(PROMPT), label_set, head.tokenizer)
+        return HeadPredictor(head, label_set, section)
 
     def reads(self, model: ExternalModel) -> bool:
         """Any model but a causal one, which is asked instead."""

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from categorize.errors import UserError
 from categorize.labels import LabelSet
-from categorize.methods.head.section import HeadKeys
+from categorize.methods.head.section import HeadKeys, HeadModel
 from categorize.nn.adapters import add_adapter
 from categorize.nn.bidirectional import read_both_ways
 from categorize.nn.dropout import set_head_dropout
 from categorize.nn.head_output import Auxiliary, Output, head_output
+from categorize.nn.label_tokens import begin_as_scoring, label_tokens
 from categorize.nn.outputs import Outputs, config_names, follow_labels
 from categorize.nn.pooling import ATTENTION_POOLING, pool_by_attention, pool_by_mean, pool_last_token
 from categorize.nn.precision import resolve_dtype
 from categorize.nn.pretrained import ModelSettings, load_pretrained, load_trained, restore
 from categorize.nn.quantization import quantized_within
 from categorize.nn.tokenizer import clamp_length
+from categorize.prompts.tokens import PromptFormat
 from categorize.recipe.loss_sections import loss_of
 from categorize.recipe.sections import SeqclsRecipe
 
@@ -83,6 +85,7 @@ class LoadedClassifier:
         head_modules: what is trained and saved whole beside an adapter: new modules, and the output module in any case.
         untrained: the modules that the checkpoint did not hold, initialised at random.
         outputs: which labels the checkpoint's own head was for.
+        left: keys of the checkpoint's weights that a classifier has no place for.
     """
 
     model: PreTrainedModel
@@ -90,17 +93,24 @@ class LoadedClassifier:
     head_modules: list[str]
     untrained: list[str]
     outputs: Outputs
+    left: list[str]
 
 
 @dataclass
 class Head:
-    """A model with a head, its tokenizer and its settings; `note`: what became of a head that the checkpoint held."""
+    """A model with a head, its tokenizer and its settings.
+
+    Attributes:
+        note: what a new head begins as, or what became of one that the checkpoint held.
+        prompt: renders rows before the head reads them, in training as in use; None: the text itself is read.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     settings: HeadSettings
     note: str | None = None
     kind: HeadKind = field(default_factory=HeadKind)
+    prompt: PromptFormat | None = None
 
     def output(self, label_set: LabelSet, **options: Any) -> Output:
         """What the head gives, scaled as its targets were in training; options are `Output`'s."""
@@ -108,17 +118,13 @@ class Head:
 
 
 def build_head(
-    recipe: SeqclsRecipe,
-    label_set: LabelSet,
-    trust_remote_code: bool = False,
-    kind: HeadKind | None = None,
-    **options: Any,
+    recipe: SeqclsRecipe, label_set: LabelSet, trust_remote_code: bool = False, kind: HeadKind | None = None
 ) -> Head:
-    """The model that the recipe names, with a head for the label set, an adapter and quantization as the recipe says;
-    options are those of `load_pretrained`.
+    """The model that the recipe names, with a head for the label set, an adapter and quantization as the recipe says.
 
     Raises:
-        UserError: the model is missing, has no sequence-classification form, or the adapter does not fit it.
+        UserError: the model is missing, has no sequence-classification form, or the prompt, the labels or the adapter
+            do not fit it.
     """
     section, kind = recipe.model, kind or HeadKind()
     assert isinstance(section, HeadKeys)
@@ -127,6 +133,17 @@ def build_head(
     auxiliary = tuple(Auxiliary(name, weight) for name, weight in (recipe.training.auxiliary or {}).items())
     whole = recipe.adapter is None and recipe.quantization is None and not section.freeze
     dtype = resolve_dtype(section.dtype, whole)
+    from_tokens = isinstance(section, HeadModel) and section.head_init == "label_tokens"
+
+    def prompt_for(tokenizer: PreTrainedTokenizerBase, config: Any) -> PromptFormat | None:
+        if recipe.prompt is None:
+            return None
+        max_length = clamp_length(section.max_length, config, tokenizer)
+        prompt = PromptFormat.from_section(recipe.prompt, label_set, tokenizer, max_length)
+        if from_tokens:
+            label_tokens(prompt)
+        return prompt
+
     loaded = load_sequence_classifier(
         section.name_or_path,
         label_set,
@@ -138,9 +155,9 @@ def build_head(
         is_causal=section.is_causal,
         output=kind.output(label_set, objective=loss, **({"auxiliary": auxiliary} if auxiliary else {})),
         trust_remote_code=trust_remote_code,
-        **options,
+        check=prompt_for,
     )
-    model, tokenizer, heads = loaded.model, loaded.tokenizer, loaded.head_modules
+    model, tokenizer, heads, note = loaded.model, loaded.tokenizer, loaded.head_modules, loaded.outputs.note
     settings = HeadSettings(
         max_length=clamp_length(section.max_length, model.config, tokenizer),
         head_modules=heads,
@@ -153,6 +170,10 @@ def build_head(
         loss=loss.type,
         auxiliary=[asdict(one) for one in auxiliary],
     )
+    prompt = prompt_for(tokenizer, model.config)
+    if from_tokens and prompt is not None:
+        note = begin_as_scoring(model, prompt, section.name_or_path, loaded.left, section.revision)
+        note += ", in place of the head that the checkpoint holds" if loaded.outputs.held else ""
     if section.dropout is not None:
         set_head_dropout(model, section.dropout, OUTPUT_MODULES)
     if recipe.adapter is not None:
@@ -160,7 +181,7 @@ def build_head(
         model = add_adapter(model, recipe.adapter, "SEQ_CLS", heads, activation_checkpointing=checkpointing)
     elif section.freeze:
         freeze_base(model, heads)
-    return Head(model, tokenizer, settings, loaded.outputs.note, kind)
+    return Head(model, tokenizer, settings, note, kind, prompt)
 
 
 def load_sequence_classifier(
@@ -207,7 +228,7 @@ def load_sequence_classifier(
     missing = {*told["missing_keys"], *(key for key, *_ in told.get("mismatched_keys", ()))}
     if pooling == "attention":
         pool_by_attention(model)
-        if not restore(model, ATTENTION_POOLING, name_or_path, told["unexpected_keys"]):
+        if not restore(model, ATTENTION_POOLING, name_or_path, told["unexpected_keys"], options.get("revision")):
             missing.add(f"{ATTENTION_POOLING}.weight")
     heads, untrained = head_modules(model, missing), new_modules(model, missing)
     if trapped := quantized_within(model, heads):
@@ -215,7 +236,7 @@ def load_sequence_classifier(
             f"quantization: {trapped[0]} of {name_or_path} is new and cannot be trained once it is quantized; "
             f"list it in quantization.llm_int8_skip_modules"
         )
-    return LoadedClassifier(model, tokenizer, heads, untrained, outputs)
+    return LoadedClassifier(model, tokenizer, heads, untrained, outputs, sorted(told["unexpected_keys"]))
 
 
 def head_modules(model: PreTrainedModel, missing: Iterable[str]) -> list[str]:

@@ -17,7 +17,6 @@ from categorize.methods.head.model import Head
 from categorize.nn.text_tokens import text_tokens
 from categorize.nn.tokenizer import TokenizedTexts, tokenize
 from categorize.predictions import Predictions, Usage
-from categorize.prompts.tokens import PromptFormat
 from categorize.recipe.decision_sections import PredictionSection
 
 
@@ -25,26 +24,18 @@ class HeadPredictor:
     """A model with a classification or regression head.
 
     Args:
-        head: model, tokenizer and settings.
+        head: model, tokenizer, settings, and the prompt that it reads rows in.
         label_set: labels in the order of the head's outputs.
         section: batch bounds and the type of the computation.
-        prompt: renders rows before the head reads them, as it did in training.
     """
 
     unit: Literal["row", "document"] = "row"
 
-    def __init__(
-        self,
-        head: Head,
-        label_set: LabelSet,
-        section: PredictionSection | None = None,
-        prompt: PromptFormat | None = None,
-    ) -> None:
+    def __init__(self, head: Head, label_set: LabelSet, section: PredictionSection | None = None) -> None:
         self.head = head
         self.label_set = label_set
         self.section = section or PredictionSection()
-        self.prompt = prompt
-        self.tokens: TokenCounter = text_tokens(head.tokenizer, head.settings.max_length, prompt)
+        self.tokens: TokenCounter = text_tokens(head.tokenizer, head.settings.max_length, head.prompt)
         self.output = head.output(label_set)
         self.engine: Engine[TokenizedTexts] = TorchEncoder(
             head.model, self.output.width, self.section, placed=head.settings.quantization is not None
@@ -54,8 +45,8 @@ class HeadPredictor:
         """Predictions of each record batch; equal texts are computed once."""
         for batch in batches:
             start = time.perf_counter()
-            texts, inverse = distinct_inputs(model_inputs(batch, self.prompt), self.prompt)
-            tokens = encode_texts(self.head, texts, self.prompt)
+            texts, inverse = distinct_inputs(model_inputs(batch, self.head.prompt), self.head.prompt)
+            tokens = encode_texts(self.head, texts)
             logits = self.engine.outputs(tokens)[inverse]
             usage = Usage(
                 rows=batch.num_rows,
@@ -66,9 +57,9 @@ class HeadPredictor:
             yield self.output.predictions(batch.column("id").to_pylist(), logits, usage)
 
 
-def encode_texts(head: Head, inputs: list[Any], prompt: PromptFormat | None) -> TokenizedTexts:
-    """Token ids of texts, or of prompts where rows are rendered by one."""
-    if prompt is None:
+def encode_texts(head: Head, inputs: list[Any]) -> TokenizedTexts:
+    """Token ids of texts, or of prompts where the head reads one."""
+    if (prompt := head.prompt) is None:
         return tokenize(head.tokenizer, inputs, head.settings.max_length)
     encoded = [prompt.encode(fields) for fields in inputs]
     return TokenizedTexts.from_lists([one.prompt_ids for one in encoded], [one.truncated for one in encoded])

@@ -1,4 +1,4 @@
-"""The `model` section of a head."""
+"""The `model` section of a head, and what cannot go with it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from categorize.recipe.section import DType, Fraction, PositiveInt, Section
+from categorize.recipe.written import WrittenRecipe
 
 
 class HeadKeys(Section):
@@ -39,3 +40,32 @@ class HeadModel(HeadKeys):
     """A classification or regression head on an encoder or a decoder."""
 
     method: Literal["head"] = "head"
+    head_init: Literal["random", "label_tokens"] = Field(
+        "random",
+        description="What a new head begins as. label_tokens: on a decoder that reads a prompt, each label's row is "
+        "the mean of the language model's output rows of the tokens that answer with it, so that it begins as zero-shot "
+        "scoring; with prompt.completion: codes those of its code.",
+    )
+
+
+def check_head_init(recipe: WrittenRecipe) -> None:
+    """Notes what keeps a head from beginning as the language model's answers."""
+    key = "model.head_init"
+    if recipe.value(key) != "label_tokens":
+        return
+    loss = recipe.value("training.loss")
+    loss = loss.get("type") if isinstance(loss, dict) else loss
+    if (task := recipe.value("labels.task", "single_label")) == "regression":
+        recipe.refuse(key, f"label_tokens is for labels, but labels.task is {task}; remove it")
+    elif loss in ("corn", "cumulative_link"):
+        recipe.refuse(key, f"label_tokens needs an output for each label, which loss {loss} does not have; remove it")
+    if not recipe.holds("prompt"):
+        recipe.refuse(
+            key,
+            "label_tokens begins as what the model would answer to a prompt; add the section prompt (prompt: {} "
+            "lists the labels), or remove the key",
+        )
+    if (pooling := recipe.value("model.pooling", "default")) != "default":
+        recipe.refuse(key, f"label_tokens reads the prompt's last token, but model.pooling is {pooling}; keep one")
+    if recipe.value("model.is_causal") is False:
+        recipe.refuse(key, "label_tokens needs a decoder that reads from left to right; remove model.is_causal")
