@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.forks import Script
 from tests.training.tiny_training import ROWS, build_trainer, record
+from tests.training.two_processes import check_same_training, recorded_by_two
 
 Tiny = Callable[..., Path]
 
@@ -55,12 +54,6 @@ def test_the_gradient_is_that_of_the_weighted_mean_over_the_step(tiny: Tiny, tmp
     assert recorded["losses"][0] == pytest.approx(loss.item(), rel=1e-5)
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 @pytest.mark.parametrize(
     ("balance", "task", "loss"),
     [
@@ -76,32 +69,11 @@ def test_two_processes_train_as_one(
     weights, evaluation; of balanced rows, and with every loss, too."""
     one = build_trainer(str(tiny("bert")), str(tmp_path / "one"), 8, 1, balance=balance, task=task, loss=loss)
     reference = record(one)
-    launch = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     arguments = (str(tiny("bert")), str(tmp_path), "2", "2", balance or "none", task, loss or "none")
-    processes = [
-        Script(
-            "tests/training/tiny_training.py",
-            *arguments,
-            folder=tmp_path,
-            environment={**launch, "RANK": rank, "LOCAL_RANK": rank},
-        )
-        for rank in ("0", "1")
-    ]
-    for process in processes:
-        status, _, error = process.end()
-        assert status == 0, error[-3000:]
-    ranks = [torch.load(tmp_path / f"recorded_{rank}.pt", weights_only=True) for rank in (0, 1)]
-    assert [rank["world_size"] for rank in ranks] == [2, 2]
-    for rank in ranks:
-        for name, value in rank["weights"].items():
-            torch.testing.assert_close(value, reference["weights"][name], rtol=1e-4, atol=1e-6)
-        for mine, theirs in zip(rank["gradients"], reference["gradients"], strict=True):
-            torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(ranks[0]["losses"], reference["losses"], rtol=1e-5, atol=1e-6)
-    seen = sorted(ranks[0]["seen"] + ranks[1]["seen"])
-    assert seen == sorted(reference["seen"])
+    ranks = recorded_by_two("tests/training/tiny_training.py", *arguments, folder=tmp_path)
+    check_same_training(ranks, reference, 1e-4)
     if balance is None:
-        assert seen == sorted(list(range(ROWS)) * 2), "every row once in each of two epochs"
+        assert sorted(reference["seen"]) == sorted(list(range(ROWS)) * 2), "every row once in each of two epochs"
     metrics = one.evaluate()
     assert ranks[0]["metrics"]["eval_sum"] == pytest.approx(metrics["eval_sum"], rel=1e-5)
     assert ranks[0]["metrics"]["eval_loss"] == pytest.approx(metrics["eval_loss"], rel=1e-5)

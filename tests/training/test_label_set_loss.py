@@ -13,6 +13,7 @@ import torch
 from categorize.engines.label_scoring import LabelScorer
 from tests.training.tiny_sft import LABELS, ROWS, build_sft_trainer
 from tests.training.tiny_training import record
+from tests.training.two_processes import check_same_training, recorded_by_two
 
 Tiny = Callable[..., Path]
 KINDS = ["codes", "names", "yes_no"]
@@ -100,6 +101,24 @@ def test_accumulation_does_not_change_the_gradient_or_the_logged_loss(
     for mine, theirs in zip(other["gradients"], reference["gradients"], strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-6)
     assert sorted(other["seen"]) == sorted(list(range(ROWS)) * 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("completion", [*KINDS, None])
+def test_two_processes_train_as_one(tiny: Tiny, tmp_path: Path, completion: str | None) -> None:
+    """8 rows a step as one process of 8, which computes the instruction once, and as two of 2 with accumulation 2, each
+    of which reads whole sequences; None: the loss on the answers' tokens."""
+    model = str(tiny("qwen2"))
+    one = build_sft_trainer(model, str(tmp_path / "one"), 8, 1, among_labels=completion)
+    reference = record(one)
+    assert one.label_set_loss is None or one.label_set_loss.share_prefix
+    arguments = (model, str(tmp_path), "2", "2", completion or "none")
+    ranks = recorded_by_two("tests/training/tiny_sft.py", *arguments, folder=tmp_path)
+    check_same_training(ranks, reference, 1e-3)
+    assert sorted(reference["seen"]) == sorted(list(range(ROWS)) * 2), "every row once in each of two epochs"
+    metrics = one.evaluate()
+    for name in ("eval_loss", "eval_sum"):
+        assert ranks[0]["metrics"][name] == pytest.approx(metrics[name], rel=1e-4)
 
 
 @pytest.mark.parametrize("bits", [None, "load_in_4bit"])

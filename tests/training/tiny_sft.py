@@ -1,8 +1,15 @@
-"""One small SFT whose every gradient and logged loss can be recorded."""
+"""One small SFT whose every gradient and logged loss can be recorded; also a script, for several processes.
+
+torchrun --nproc_per_node 2 -m tests.training.tiny_sft MODEL OUT BATCH ACCUMULATION COMPLETION
+
+COMPLETION: none for the loss on tokens, else the kind of completion of the loss on the label set.
+"""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from categorize.labels import Label, LabelSet
@@ -97,9 +104,21 @@ def build_sft_trainer(
         eval_rows=encoded[:5],
         weights=np.array(weights if weights is not None else np.random.default_rng(0).uniform(0.5, 2.0, size=rows)),
         predict=lambda model, rows: [len(row) for row in rows],
-        measures=lambda answers: {"sum": float(sum(answers))},
+        measures=lambda answers: {"sum": float(np.sum(answers))},
         processing_class=causal.tokenizer,
         **among,
     )
     trainer.prompt = prompt
     return trainer
+
+
+if __name__ == "__main__":
+    from tests.training.tiny_training import record
+    from tests.training.two_processes import write_record
+
+    model, out, batch, accumulation = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    completion = None if sys.argv[5] == "none" else sys.argv[5]
+    trainer = build_sft_trainer(model, str(out / "run"), batch, accumulation, among_labels=completion)
+    if trainer.label_set_loss is not None:
+        trainer.label_set_loss.share_prefix = trainer.args.world_size == 1  # as a recipe's training does
+    write_record(trainer, record(trainer), out)

@@ -135,9 +135,7 @@ def record(trainer: Any) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    import os
-
-    import torch
+    from tests.training.two_processes import write_record
 
     model, out, batch, accumulation = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     balance, task, loss = (*sys.argv[5:], *["none", "single_label", "none"][len(sys.argv) - 5 :])
@@ -150,7 +148,4 @@ if __name__ == "__main__":
         task=task,
         loss=None if loss == "none" else loss,
     )
-    recorded = record(trainer)
-    recorded["world_size"] = trainer.args.world_size
-    recorded["metrics"] = trainer.evaluate()
-    torch.save(recorded, out / f"recorded_{os.environ.get('RANK', '0')}.pt")
+    write_record(trainer, record(trainer), out)

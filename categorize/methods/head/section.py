@@ -43,7 +43,7 @@ class HeadModel(HeadKeys):
     head_init: Literal["random", "label_tokens"] = Field(
         "random",
         description="What a new head begins as. label_tokens: on a decoder that reads a prompt, each label's row is "
-        "the mean of the language model's output rows of the tokens that answer with it, so that it begins as zero-shot "
+        "the mean of the language model's output rows of the tokens that answer with it: it begins as zero-shot "
         "scoring; with prompt.completion: codes those of its code.",
     )
 
