@@ -23,6 +23,7 @@ from categorize.predictions import Predictions, Usage
 from categorize.prompts.parsing import NONE, Answer, parse_strict, parse_tolerant, settled
 from categorize.recipe.sections import PromptSection
 from categorize.recipe.template import Template
+from categorize.recipe.wording import first_few
 
 SYSTEMS = {
     "single_label": "Read the text and answer with the one label that fits it best.\nLabels:\n{labels}",
@@ -42,7 +43,7 @@ class PromptSettings:
     """What a prompt is made of: a recipe's `prompt` section, and what was chosen for its labels and tokenizer.
 
     `codes` stand for the labels in answers; `separator` stands between the prompt and an answer; `question` asks about
-    one label.
+    one label; `descriptions`: True: every label must have one, False: none is shown.
     """
 
     system: str
@@ -52,6 +53,7 @@ class PromptSettings:
     codes: tuple[str, ...] | None = None
     separator: str | None = None
     question: str = QUESTION
+    descriptions: bool | None = None
 
     @classmethod
     def from_section(cls, section: PromptSection, label_set: LabelSet) -> PromptSettings:
@@ -59,7 +61,14 @@ class PromptSettings:
         system = section.system
         if system is None:
             system = YES_NO_SYSTEM if section.completion == "yes_no" else SYSTEMS[label_set.task]
-        return cls(system, section.template, section.completion, tuple(section.shots), question=section.question)
+        return cls(
+            system,
+            section.template,
+            section.completion,
+            tuple(section.shots),
+            question=section.question,
+            descriptions=section.descriptions,
+        )
 
 
 class Prompt:
@@ -81,7 +90,8 @@ class Prompt:
         special_tokens: what a tokenizer reads as more than text, the longest first: rows cannot spell it.
 
     Raises:
-        UserError: the template has a brace of no placeholder, or there are more labels than codes.
+        UserError: the template has a brace of no placeholder, there are more labels than codes, or labels lack the
+            description that is asked for.
     """
 
     def __init__(self, settings: PromptSettings, label_set: LabelSet, special_tokens: Sequence[str] = ()) -> None:
@@ -95,6 +105,12 @@ class Prompt:
                 )
             settings = replace(settings, codes=codes)
         self.settings = settings
+        lacking = [label.name for label in label_set.labels if not label.description]
+        if settings.descriptions and lacking and not label_set.is_regression:
+            raise UserError(
+                f"prompt.descriptions: {first_few(lacking)} have none; write {{name: ..., description: ...}} in "
+                "labels.names"
+            )
         try:
             self.template = Template.parse(settings.template)
         except ValueError as error:
@@ -150,7 +166,9 @@ class Prompt:
     @property
     def questions(self) -> list[str]:
         """What is asked behind a row about each label, where each is asked about by itself."""
-        return [self.settings.question.replace("{label}", _described(one.name, one)) for one in self.label_set.labels]
+        return [
+            self.settings.question.replace("{label}", self._described(one.name, one)) for one in self.label_set.labels
+        ]
 
     @property
     def columns(self) -> list[str]:
@@ -230,12 +248,12 @@ class Prompt:
     def _label_list(self) -> str:
         lines = []
         for label, word in zip(self.label_set.labels, self.words, strict=True):
-            lines.append(f"- {_described(f'{word}: {label.name}' if word != label.name else word, label)}")
+            lines.append(f"- {self._described(f'{word}: {label.name}' if word != label.name else word, label)}")
         return "\n".join(lines)
 
-
-def _described(name: str, label: Label) -> str:
-    return f"{name} ({label.description})" if label.description else name
+    def _described(self, name: str, label: Label) -> str:
+        shown = label.description if self.settings.descriptions is not False else ""
+        return f"{name} ({shown})" if shown else name
 
 
 def code_words() -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from categorize.recipe.loss_sections import LOSSES
 from categorize.recipe.section import names_type
-from categorize.recipe.wording import did_you_mean, join, quote
+from categorize.recipe.wording import did_you_mean, first_few, join, quote
 from categorize.recipe.written import WrittenRecipe
 
 TASKS = ("single_label", "multi_label", "ordinal", "regression")
@@ -119,6 +119,30 @@ def check_completion(recipe: WrittenRecipe) -> None:
             )
     elif recipe.holds("prompt.question"):
         recipe.refuse("prompt.question", "is asked about each label with prompt.completion: yes_no alone; remove it")
+
+
+def check_descriptions(recipe: WrittenRecipe) -> None:
+    """Descriptions that a prompt is to show, or to leave out, where labels have none or are not listed."""
+    key = "prompt.descriptions"
+    if not recipe.holds(key):
+        return
+    system, completion = recipe.value("prompt.system"), recipe.value("prompt.completion")
+    asked = "prompt.question" if completion == "yes_no" else "prompt.system"
+    text, listed = recipe.value(asked), "{label}" if completion == "yes_no" else "{labels}"
+    if recipe.value("kind") == "label":
+        recipe.refuse(key, "a labelling job shows the descriptions that there are; remove it")
+    elif recipe.value("labels.task") == "regression":
+        recipe.refuse(key, "is for labels, but labels.task is regression; remove it")
+    elif isinstance(text, str) and listed not in text and not (isinstance(system, str) and "{labels}" in system):
+        recipe.refuse(key, f"{asked} does not show the labels; write {listed} in it, or remove it")
+    elif recipe.true(key):
+        lacking = recipe.undescribed
+        if lacking is None:
+            recipe.refuse(
+                key, "labels.names are those of the data; describe them there ({name: ..., description: ...})"
+            )
+        elif lacking:
+            recipe.refuse(key, f"{first_few(lacking)} have none; write {{name: ..., description: ...}} in labels.names")
 
 
 def _rules(recipe: WrittenRecipe, task: object, names: list[str] | None) -> None:

@@ -97,6 +97,11 @@ class PromptSection(Section):
     """How rows and labels become a prompt for a decoder."""
 
     system: str | None = Field(None, description="Instruction before every row; {labels} lists the labels, one a line.")
+    descriptions: bool | None = Field(
+        None,
+        description="The labels' descriptions where {labels} lists them: true: every label must have one; false: names "
+        "alone; by default those that there are.",
+    )
     template: str = Field(
         "{text}", description="The row's part of the prompt: {text} or columns of the data; {{ or }} for a brace."
     )

@@ -42,6 +42,11 @@ def join(words: Sequence[str], last: str = "or") -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}" if words else ""
 
 
+def first_few(words: Sequence[str], shown: int = 8) -> str:
+    """`a, b, c`; of many, the first and how many more there are."""
+    return ", ".join(words[:shown]) + (f" and {len(words) - shown} more" if len(words) > shown else "")
+
+
 def counted(count: int, noun: str) -> str:
     """`1 row`, `1,200 rows`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

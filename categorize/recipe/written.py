@@ -118,6 +118,12 @@ class WrittenRecipe:
         return list(dict.fromkeys(leaves))
 
     @property
+    def undescribed(self) -> list[str] | None:
+        """Names of the declared labels that have no description; None where labels come from the data."""
+        names = self.value("labels.names")
+        return list(_undescribed(names)) if isinstance(names, list) else None
+
+    @property
     def group_names(self) -> list[str]:
         """Names of the declared groups of labels."""
         names = self.value("labels.names")
@@ -155,3 +161,12 @@ def _leaves(names: list[Any]) -> Iterator[str]:
                 yield from _leaves(inner)
             elif isinstance(entry.get("name"), str):
                 yield entry["name"]
+
+
+def _undescribed(names: list[Any]) -> Iterator[str]:
+    for entry in names:
+        inner = entry.get("labels") if isinstance(entry, dict) else None
+        if isinstance(inner, list):
+            yield from _undescribed(inner)
+        elif not isinstance(entry, dict) or not entry.get("description"):
+            yield str(entry.get("name") if isinstance(entry, dict) else entry)

@@ -11,9 +11,14 @@ import pytest
 import torch
 
 from categorize.errors import UserError
+from categorize.labels import Label, LabelSet
 from categorize.methods.head.model import Head, build_head, load_trained_head
+from categorize.methods.head.predictor import encode_texts
+from categorize.methods.sft.model import load_causal
 from categorize.nn.bidirectional import sees_later_tokens
 from categorize.nn.merging import merge_or_refuse
+from categorize.prompts.tokens import PromptFormat
+from categorize.recipe.sections import PromptSection
 from tests.models.test_head import LABELS, logits, recipe, shake
 
 Tiny = Callable[..., Path]
@@ -102,3 +107,20 @@ def test_an_architecture_that_stays_causal_is_refused(tiny: Tiny, tmp_path: Path
     t.AutoTokenizer.from_pretrained(tiny("qwen2")).save_pretrained(tmp_path)
     with pytest.raises(UserError, match=r"model.is_causal: gpt_neo .* reads from left to right whatever its config"):
         build_head(recipe(tmp_path, model={"is_causal": False}), LABELS)
+
+
+def test_a_head_reads_what_a_tuned_model_is_asked_labels_and_descriptions_first(tiny: Tiny) -> None:
+    """And ends where the answer would begin, cut or not."""
+    described = LabelSet("single_label", (Label("a", "the first letter"), Label("b", "the second letter")))
+    folder, section = tiny("qwen2", chat=True), {"completion": "codes", "descriptions": True}
+    head = build_head(recipe(folder, model={"max_length": 320}, prompt=section), described)
+    asked = PromptFormat.from_section(PromptSection(**section), described, load_causal(str(folder)).tokenizer, 320)
+    rows = [{"text": "good movie"}, {"text": "long " * 400}]
+    tokens = encode_texts(head, rows)
+    assert tokens.cut.tolist() == [False, True]
+    for i, row in enumerate(rows):
+        ids = tuple(tokens[i].tolist())
+        assert ids == asked.encode(row).prompt_ids
+        text = head.tokenizer.decode(ids)
+        assert "- A: a (the first letter)\n- B: b (the second letter)<|im_end|>\n<|im_start|>user\n" in text
+        assert text.endswith("<|im_end|>\n<|im_start|>assistant\n")

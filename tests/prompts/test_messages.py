@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,6 +53,25 @@ def test_answers_are_read_as_they_are_written(completion: str, parsing: str, cho
             assert found.score is not None and found.score[0] == score
         else:
             assert found.decided == [gold, []]
+
+
+def test_descriptions_are_shown_left_out_or_asked_for() -> None:
+    one, both = (
+        LabelSet("single_label", (Label("good", "likes it"), Label("bad", description)))
+        for description in ("", "dislikes it")
+    )
+    system = {
+        (wanted, labels): Prompt(PromptSettings("{labels}", descriptions=wanted), labels).system
+        for wanted, labels in ((None, one), (False, one), (True, both))
+    }
+    assert list(system.values()) == [
+        "- good (likes it)\n- bad", "- good\n- bad", "- good (likes it)\n- bad (dislikes it)",
+    ]  # fmt: skip
+    with pytest.raises(UserError, match=r"prompt.descriptions: bad have none; write \{name: ..., description: ...\}"):
+        Prompt(PromptSettings("{labels}", descriptions=True), one)
+    several = replace(one, task="multi_label")
+    asked = Prompt(PromptSettings("x", completion="yes_no", question="{label}?", descriptions=False), several)
+    assert asked.questions == ["good?", "bad?"]
 
 
 def test_shots_are_turns_of_their_own() -> None:

@@ -59,6 +59,16 @@ ZERO3 = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": 
             )
             for key, value in (("encoder_num_layers", 3), ("encoder_dropout", 0.1))
         ),
+        (
+            "labels: {names: [{name: a, description: x}, b, {name: g, labels: [c]}]}\nprompt: {descriptions: true}\n",
+            "r.yaml:8: prompt.descriptions: b, c have none; write {name: ..., description: ...} in labels.names",
+        ),
+        ("prompt: {descriptions: true}\n", "prompt.descriptions: labels are those of the data; write labels.names"),
+        (
+            "labels: {names: [a, b]}\nprompt: {system: Which?, descriptions: false}\n",
+            "prompt.descriptions: prompt.system does not show the labels; write {labels} in it",
+        ),
+        ("labels: {task: regression}\nprompt: {descriptions: true}\n", "prompt.descriptions: is for labels, but"),
         ("prompt: {retrieval: {k: 2}}\n", "prompt.retrieval: chooses examples for models that are asked"),
         ("adapter: {type: bottleneck, size: 8, reduction: 4}\n", "adapter.reduction: does nothing beside adapter.size"),
         (

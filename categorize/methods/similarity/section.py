@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -12,10 +11,10 @@ from categorize.labels import Label, LabelSet
 from categorize.recipe.feature_sections import FeatureSection
 from categorize.recipe.section import Section
 from categorize.recipe.template import Template
+from categorize.recipe.wording import first_few
 from categorize.recipe.written import WrittenRecipe
 
 PARTS = ("name", "description", "aliases", "parent")
-_SHOWN = 8
 WITHOUT = "describe them in labels.names, or write model.template: '{name}'"
 
 
@@ -51,29 +50,13 @@ def check_similarity(recipe: WrittenRecipe) -> None:
         recipe.refuse("model.template", f"{{{odd[0]}}} is not one of {', '.join(PARTS)}")
     if not columns:
         recipe.refuse("model.template", f"{text!r} is the same for all labels; write {{name}} in it")
-    names = recipe.value("labels.names")
     if "description" not in columns:
         return
     where = "model.template" if recipe.holds("model.template") else "model.method"
-    if not isinstance(names, list):
+    if (lacking := recipe.undescribed) is None:
         recipe.refuse(where, f"{text!r} reads descriptions, but labels.names are those of the data; {WITHOUT}")
-    elif lacking := list(_undescribed(names)):
-        recipe.refuse(where, f"{text!r} reads descriptions, which {_shown(lacking)} lack; {WITHOUT}")
-
-
-def _undescribed(names: list[object]) -> list[str]:
-    lacking: list[str] = []
-    for one in names:
-        inner = one.get("labels") if isinstance(one, dict) else None
-        if isinstance(inner, list):
-            lacking += _undescribed(inner)
-        elif not isinstance(one, dict) or not one.get("description"):
-            lacking.append(str(one.get("name") if isinstance(one, dict) else one))
-    return lacking
-
-
-def _shown(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    elif lacking:
+        recipe.refuse(where, f"{text!r} reads descriptions, which {first_few(lacking)} lack; {WITHOUT}")
 
 
 def label_texts(label_set: LabelSet, template: str) -> list[str]:
@@ -89,7 +72,7 @@ def label_texts(label_set: LabelSet, template: str) -> list[str]:
     parsed = Template.parse(template)
     lacking = [label.name for label in label_set.labels if not label.description]
     if lacking and "description" in parsed.columns:
-        raise UserError(f"labels: {template!r} reads descriptions, which {_shown(lacking)} lack; {WITHOUT}")
+        raise UserError(f"labels: {template!r} reads descriptions, which {first_few(lacking)} lack; {WITHOUT}")
 
     def part(label: Label, name: str) -> str:
         if name == "aliases":
