@@ -28,15 +28,15 @@ def write_section(heading: str, text: str) -> None:
     RESULTS.write_text("\n\n".join(kept) + "\n", encoding="utf-8")
 
 
-def how_measured(command: str, manifest: dict[str, Any], packages: tuple[str, ...]) -> list[str]:
+def how_measured(command: str, manifest: dict[str, Any], packages: tuple[str, ...], data: bool = True) -> list[str]:
     """Lines that say how runs came about: the command, the machine, the versions and the date, from the manifest of
-    one of them."""
+    one of them; `data`: the command needs the data folder."""
     threads = os.environ.get("OMP_NUM_THREADS")
     hardware, versions = manifest["hardware"], manifest["versions"]
     processor = ", ".join(hardware.get("gpus", ())) or hardware.get("processor", processor_name())
     named = ", ".join(f"{name} {versions[name]}" for name in ("python", "categorize", *packages) if name in versions)
     return [
-        f"- command: `{DATA}=... {f'OMP_NUM_THREADS={threads} ' if threads else ''}{command}`",
+        f"- command: `{f'{DATA}=... ' if data else ''}{f'OMP_NUM_THREADS={threads} ' if threads else ''}{command}`",
         f"- hardware: {processor}, {hardware['cpus']} cores",
         f"- versions: {named}; commit {manifest['git_commit'] or 'unknown'}",
         f"- date: {manifest['finished'][:10]}",
