@@ -138,9 +138,7 @@ def check_descriptions(recipe: WrittenRecipe) -> None:
     elif recipe.true(key):
         lacking = recipe.undescribed
         if lacking is None:
-            recipe.refuse(
-                key, "labels.names are those of the data; describe them there ({name: ..., description: ...})"
-            )
+            recipe.refuse(key, "labels are those of the data; write labels.names, with a description each")
         elif lacking:
             recipe.refuse(key, f"{first_few(lacking)} have none; write {{name: ..., description: ...}} in labels.names")
 

@@ -65,7 +65,7 @@ ZERO3 = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": 
         ),
         ("prompt: {descriptions: true}\n", "prompt.descriptions: labels are those of the data; write labels.names"),
         (
-            "labels: {names: [a, b]}\nprompt: {system: Which?, descriptions: false}\n",
+            "labels: {names: [a, b]}\nprompt: {system: Choose., descriptions: false}\n",
             "prompt.descriptions: prompt.system does not show the labels; write {labels} in it",
         ),
         ("labels: {task: regression}\nprompt: {descriptions: true}\n", "prompt.descriptions: is for labels, but"),
