@@ -16,7 +16,8 @@ from categorize.engines.batching import model_inputs
 from categorize.errors import UserError
 from categorize.methods.head.model import HeadKind, HeadSettings, build_head
 from categorize.methods.head.predictor import encode_texts
-from categorize.methods.head.section import HeadKeys
+from categorize.methods.head.probe import begin_as_probe
+from categorize.methods.head.section import HeadKeys, HeadModel
 from categorize.nn.text_tokens import text_tokens
 from categorize.predictions import FloatArray
 from categorize.processes import print0
@@ -63,8 +64,6 @@ def prepare(
     head = build_head(recipe, label_set, options.trust_remote_code, kind)
     max_length, prompt = head.settings.max_length, head.prompt
     inputs = training_inputs(recipe, data, text_tokens(head.tokenizer, max_length, prompt))
-    if head.note:
-        print0(f"  {head.note}")
     inputs.announce()
     targets = inputs.targets
     if label_set.is_regression:
@@ -81,6 +80,12 @@ def prepare(
     def encode(rows: pa.Table, targets: FloatArray, weights: FloatArray) -> EncodedRows:
         return EncodedRows(encode_texts(head, model_inputs(rows, prompt)), output.scaled(targets), weights)
 
+    learned = encode(inputs.train, targets, inputs.weights)
+    if isinstance(section, HeadModel) and section.head_init == "probe":
+        probe = begin_as_probe(head, label_set, learned.tokens, learned.targets, learned.weights, recipe.seed)
+        head.note = "; ".join([*([head.note] if head.note else []), probe])
+    if head.note:
+        print0(f"  {head.note}")
     held_out, validation = None, inputs.validation
     if validation.num_rows:
         gold = label_set.encode_rows(validation)
@@ -99,7 +104,7 @@ def prepare(
     trainer = HeadTrainer(
         model=head.model,
         args=arguments,
-        train_dataset=encode(inputs.train, targets, inputs.weights),
+        train_dataset=learned,
         eval_dataset=held_out,
         processing_class=head.tokenizer,
         callbacks=early_stopping(recipe.training),

@@ -40,25 +40,28 @@ class HeadModel(HeadKeys):
     """A classification or regression head on an encoder or a decoder."""
 
     method: Literal["head"] = "head"
-    head_init: Literal["random", "label_tokens"] = Field(
+    head_init: Literal["random", "probe", "label_tokens"] = Field(
         "random",
-        description="What a new head begins as. label_tokens: on a decoder that reads a prompt, each label's row is "
-        "the mean of the language model's output rows of the tokens that answer with it: it begins as zero-shot "
-        "scoring; with prompt.completion: codes those of its code.",
+        description="What a new head begins as. probe: a linear model fitted on what the untrained model makes of the "
+        "training rows, so that training bends good features less. label_tokens: on a decoder that reads a prompt, "
+        "each label's row is the mean of the language model's output rows of the tokens that answer with it: it begins "
+        "as zero-shot scoring; with prompt.completion: codes those of its code.",
     )
 
 
 def check_head_init(recipe: WrittenRecipe) -> None:
-    """Notes what keeps a head from beginning as the language model's answers."""
+    """Notes what keeps a head from beginning as a probe, or as the language model's answers."""
     key = "model.head_init"
-    if recipe.value(key) != "label_tokens":
+    if (init := recipe.value(key, "random")) == "random":
         return
     loss = recipe.value("training.loss")
     loss = loss.get("type") if isinstance(loss, dict) else loss
+    if loss in ("corn", "cumulative_link"):
+        recipe.refuse(key, f"{init} needs an output for each label, which loss {loss} does not have; remove it")
+    if init == "probe":
+        return
     if (task := recipe.value("labels.task", "single_label")) == "regression":
         recipe.refuse(key, f"label_tokens is for labels, but labels.task is {task}; remove it")
-    elif loss in ("corn", "cumulative_link"):
-        recipe.refuse(key, f"label_tokens needs an output for each label, which loss {loss} does not have; remove it")
     if not recipe.holds("prompt"):
         recipe.refuse(
             key,
