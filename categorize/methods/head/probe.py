@@ -45,7 +45,7 @@ def begin_as_probe(
         rows = np.sort(np.random.default_rng(seed).choice(rows, MOST_ROWS, replace=False))
     targets, weights = targets[rows], weights[rows]
     features = head_features(
-        head, texts if len(rows) == len(texts) else TokenizedTexts.from_lists([texts[i] for i in rows])
+        head, texts if len(rows) == len(texts) else TokenizedTexts.from_lists([texts[int(i)].tolist() for i in rows])
     )
     scale = float(np.linalg.norm(features, axis=1).mean()) or 1.0
     fitted = fit_probe(label_set, features / scale, targets, weights, seed)
