@@ -53,12 +53,14 @@ def fit_binary(
         weights: of the rows.
         sides: what a row that has the label weighs more than one that has not, [labels].
     """
+    from scipy.sparse import issparse
     from sklearn.linear_model import LogisticRegression
     from sklearn.svm import LinearSVC
 
     weighed = weights > 0  # a binary model needs both sides
     matrix, targets, weights = matrix[weighed], targets[weighed], weights[weighed]
     labels = targets.shape[1]
+    solver = "liblinear" if issparse(matrix) else "lbfgs"  # each many times faster than the other on such features
     coefficients, intercepts = np.zeros((labels, matrix.shape[1])), np.full(labels, NEVER)
     # One binary model a label: LinearSVC does so by itself, and every label keeps its own row of coefficients.
     for label in range(labels):
@@ -70,7 +72,7 @@ def fit_binary(
         if name == "linear_svc":
             model: Any = LinearSVC(C=strength, random_state=seed)
         else:
-            model = LogisticRegression(C=strength, solver="liblinear", random_state=seed)
+            model = LogisticRegression(C=strength, solver=solver, max_iter=1000, random_state=seed)
         model.fit(matrix, positive, sample_weight=np.where(positive, sides[label] * weights, weights))
         coefficients[label], intercepts[label] = model.coef_[0], model.intercept_[0]
     return LinearModel(coefficients, intercepts)

@@ -74,7 +74,7 @@ def test_several_labels_a_row_are_one_model_each_and_a_label_without_rows_stays_
     features = read_by_layer(head)
     scaled = features / np.linalg.norm(features, axis=1).mean()
     for column in range(3):
-        model = LogisticRegression(C=STRENGTH, solver="liblinear")
+        model = LogisticRegression(C=STRENGTH)
         model.fit(scaled, targets[:, column], sample_weight=WEIGHTS)
         np.testing.assert_allclose(logits(head)[:, column], model.decision_function(scaled), atol=2e-3)
     assert torch.equal(output_layer(head.model)[2].weight[3], before)

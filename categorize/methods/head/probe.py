@@ -20,7 +20,7 @@ from categorize.predictions import FloatArray
 from categorize.recipe.decision_sections import PredictionSection
 from categorize.training.linear import NEVER, LinearModel, fit_binary, fit_ridge, fit_softmax
 
-MOST_ROWS = 50_000  # a probe hardly gains by more, and their features would fill the memory
+MOST_VALUES = 50_000_000  # rows times features: a probe hardly gains by more, and they would fill the memory
 STRENGTH = 30.0  # C of the logistic regression, on features whose rows have a mean length of 1
 RIDGE = 1.0
 
@@ -40,13 +40,12 @@ def begin_as_probe(
     """
     import torch
 
-    rows = np.arange(len(texts))
-    if len(rows) > MOST_ROWS:
-        rows = np.sort(np.random.default_rng(seed).choice(rows, MOST_ROWS, replace=False))
-    targets, weights = targets[rows], weights[rows]
-    features = head_features(
-        head, texts if len(rows) == len(texts) else TokenizedTexts.from_lists([texts[int(i)].tolist() for i in rows])
-    )
+    most = MOST_VALUES // output_layer(head.model)[2].in_features
+    if len(texts) > most:
+        rows = np.sort(np.random.default_rng(seed).choice(len(texts), most, replace=False))
+        texts = TokenizedTexts.from_lists([texts[int(row)].tolist() for row in rows])
+        targets, weights = targets[rows], weights[rows]
+    features = head_features(head, texts).astype(np.float32)
     scale = float(np.linalg.norm(features, axis=1).mean()) or 1.0
     fitted = fit_probe(label_set, features / scale, targets, weights, seed)
     layer = output_layer(head.model)[2]
@@ -55,7 +54,7 @@ def begin_as_probe(
         layer.weight[known] = torch.from_numpy(fitted.coefficients[known] / scale).to(layer.weight)
         if layer.bias is not None:
             layer.bias[known] = torch.from_numpy(fitted.intercepts[known]).to(layer.bias)
-    return f"the head begins as a linear probe, fitted on {len(rows):,} training rows"
+    return f"the head begins as a linear probe, fitted on {len(texts):,} training rows"
 
 
 def fit_probe(
