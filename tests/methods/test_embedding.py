@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import PredefinedSplit
@@ -195,11 +196,13 @@ def test_calibrated_margins_are_those_of_calibrated_classifier_cv(rows: Any) -> 
         assert np.allclose(each[:, label], library.predict_proba(matrix)[:, 1], atol=1e-4)
 
 
-def test_binary_models_are_those_of_one_versus_rest(rows: Any) -> None:
+@pytest.mark.parametrize("solver", ["liblinear", "lbfgs"], ids=["sparse", "dense"])
+def test_binary_models_are_those_of_one_versus_rest(rows: Any, solver: str) -> None:
     matrix, classes, _ = rows
+    matrix = csr_matrix(matrix) if solver == "liblinear" else matrix
     targets = np.eye(3)[classes]
     ours = fit_binary("logistic_regression", 5.0, matrix, targets, np.ones(300), np.ones(3), 0).margins(matrix)
-    library = OneVsRestClassifier(LogisticRegression(C=5.0, solver="liblinear")).fit(matrix, targets)
+    library = OneVsRestClassifier(LogisticRegression(C=5.0, solver=solver, max_iter=1000)).fit(matrix, targets)
     assert np.allclose(ours, library.decision_function(matrix), atol=1e-3)
 
 
