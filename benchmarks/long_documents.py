@@ -68,7 +68,13 @@ class Variant:
 
 def parts(tokens: int) -> list[Variant]:
     """The truncation baselines with this many tokens."""
-    names = {"head": "head", "tail": "tail", "head_tail": "head and tail", "random_sentences": "random sentences"}
+    names = {
+        "head": "head",
+        "tail": "tail",
+        "head_tail": "head and tail",
+        "random_sentences": "random sentences",
+        "textrank": "TextRank",
+    }
     return [Variant(f"{title}, {tokens}", {"by": by, "max_tokens": tokens}) for by, title in names.items()]
 
 

@@ -211,10 +211,12 @@ class Segments(Section):
         "tail",
         "head_tail",
         "random_sentences",
+        "textrank",
     ] = Field(
         "document",
         description="document: the whole text; tokens: windows; turns, question_answer, minutes: parts of a transcript;"
-        " packed: turns up to max_tokens; head, tail, head_tail, random_sentences: one part, the rest is left out.",
+        " packed: turns up to max_tokens; head, tail, head_tail, random_sentences, textrank (the sentences that share"
+        " most words with others): one part, the rest is left out.",
     )
     max_tokens: PositiveInt | None = Field(
         None, description="Most tokens of a segment; longer parts are cut. By default what the model has room for."

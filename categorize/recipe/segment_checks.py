@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 from categorize.recipe.nodes import nearest_position
 from categorize.recipe.written import WrittenRecipe
 
-ONE_PART = ("head", "tail", "head_tail", "random_sentences")
+ONE_PART = ("head", "tail", "head_tail", "random_sentences", "textrank")
 
 
 def check_segments(recipe: WrittenRecipe) -> None:

@@ -124,7 +124,10 @@ def test_baselines_keep_the_part_that_they_are_named_for() -> None:
     assert cut(text, by="head", max_tokens=4) == ["0 1 2 3"]
     assert cut(text, by="tail", max_tokens=4) == ["6 7 8 9"]
     assert cut(text, by="head_tail", max_tokens=5) == ["0 1 2\n8 9"]
-    assert all(cut(text, by=by, max_tokens=10) == [text] for by in ("head", "tail", "head_tail", "random_sentences"))
+    assert all(
+        cut(text, by=by, max_tokens=10) == [text]
+        for by in ("head", "tail", "head_tail", "random_sentences", "textrank")
+    )
 
 
 def test_random_sentences_depend_on_seed_and_document_alone_and_keep_their_order() -> None:
@@ -141,7 +144,7 @@ def test_random_sentences_depend_on_seed_and_document_alone_and_keep_their_order
 
 
 # ---------------------------------------------------------------- properties
-BY = ("tokens", "turns", "question_answer", "packed", "head", "tail", "head_tail", "random_sentences")
+BY = ("tokens", "turns", "question_answer", "packed", "head", "tail", "head_tail", "random_sentences", "textrank")
 TEXTS = st.lists(
     st.sampled_from(["Ann: ", "用户：", "a", "word ", "好", "。", ". ", "? ", "\n", "😀", "longword", " "]), max_size=40
 ).map("".join)  # fmt: skip

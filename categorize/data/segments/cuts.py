@@ -14,12 +14,13 @@ import numpy.typing as npt
 
 from categorize.data.rows import digest
 from categorize.data.segments.stamps import stamps
+from categorize.data.segments.textrank import textrank
 from categorize.data.segments.tokens import TokenCounter
 from categorize.data.segments.turns import LONGEST_LABEL, Turn, find_turns, read_label
 from categorize.recipe.data_sections import Segments
 
 Span = tuple[int, int]
-NEED_A_LIMIT = ("tokens", "packed", "head", "tail", "head_tail", "random_sentences")
+NEED_A_LIMIT = ("tokens", "packed", "head", "tail", "head_tail", "random_sentences", "textrank")
 ROUNDS = 12  # of cutting a document again with less, until every part fits
 DOCUMENTS_AT_ONCE = 512
 # A sentence ends at its mark and the quotes behind it, where white space follows; Chinese marks need none.
@@ -143,6 +144,8 @@ class _Text:
             first = self._head(whole, budget - budget // 2)
             spans = [first, self._tail((first[1], whole[1]), budget // 2)] if budget > 1 else [first]
             yield Segment(self._joined(spans))
+        elif by == "textrank":
+            yield Segment(self._joined(self._ranked_sentences(budget)))
         else:
             yield Segment(self._joined(self._random_sentences(budget, settings.seed, document)))
 
@@ -308,6 +311,24 @@ class _Text:
             chosen.append(found[i])
             left -= count
         return sorted(chosen)
+
+    @cached_property
+    def _by_rank(self) -> list[Span]:
+        """The sentences, the highest-ranked first, equals in the order of the text."""
+        found = list(sentences(self.text, 0, len(self.text)))
+        ranks = textrank([self.text[slice(*span)] for span in found])
+        return [found[i] for i in np.argsort(-ranks, kind="stable")]
+
+    def _ranked_sentences(self, budget: int) -> list[Span]:
+        """The highest-ranked sentences that fit together, in the order of the text; one that does not fit is passed
+        over. Where none fits by itself, the beginning of the highest-ranked one."""
+        chosen: list[Span] = []
+        left = budget
+        for span in self._by_rank:
+            if (count := self._count(span)) <= left:
+                chosen.append(span)
+                left -= count
+        return sorted(chosen) if chosen else [self._head(span, budget) for span in self._by_rank[:1]]
 
 
 def sentences(text: str, start: int, end: int) -> Iterator[Span]:
