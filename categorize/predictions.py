@@ -17,13 +17,14 @@ BoolArray = npt.NDArray[np.bool_]
 @dataclass(frozen=True)
 class Usage:
     """What a prediction cost: rows and tokens read (padding not counted), tokens generated, rows cut to fit, seconds
-    of wall clock."""
+    of wall clock; and rows for which fewer labels stood out than were to be asked about, so that others fill up."""
 
     rows: int = 0
     tokens: int = 0
     generated_tokens: int = 0
     truncated_rows: int = 0
     seconds: float = 0.0
+    filled_rows: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))

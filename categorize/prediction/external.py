@@ -34,7 +34,7 @@ class ExternalModel:
         config: the model's, a `PretrainedConfig`.
         label_set: what is to be predicted.
         section, prompt: of the evaluation recipe, where there are any.
-        examples: labelled rows, from which `prompt.retrieval` chooses.
+        examples: labelled rows, from which `prompt.retrieval` chooses, and which tell how often labels are.
     """
 
     folder: Path

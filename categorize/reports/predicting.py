@@ -98,7 +98,8 @@ def segment_notes(predictor: TrainedPredictor, predictions: Predictions) -> list
 
 
 def reading_notes(predictor: TrainedPredictor, predictions: Predictions) -> list[str]:
-    """What a reader must know of how answers were read: both valid rates of generated ones, and texts that were cut."""
+    """What a reader must know of how answers were read: both valid rates of generated ones, texts that were cut, and
+    those whose candidates were filled up."""
     notes = []
     inner: Any = predictor.inner
     # The answers of several segments stand in one text.
@@ -114,4 +115,6 @@ def reading_notes(predictor: TrainedPredictor, predictions: Predictions) -> list
         )
     if predictions.usage.truncated_rows:
         notes.append(f"{predictions.usage.truncated_rows:,} texts were cut to the model's longest input")
+    if predictions.usage.filled_rows:
+        notes.append(f"{predictions.usage.filled_rows:,} texts {inner.filling}")
     return notes

@@ -55,6 +55,7 @@ def prediction_facts(undecided: dict[str, SegmentPredictions]) -> dict[str, Any]
         "rows": usage.rows,
         "tokens": usage.tokens,
         "truncated_rows": usage.truncated_rows,
+        **({"filled_rows": usage.filled_rows} if usage.filled_rows else {}),
         "rows_per_second": round(usage.rows / usage.seconds, 1) if usage.seconds else None,
         "documents_per_second": round(documents / usage.seconds, 1) if usage.seconds else None,
     }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +19,9 @@ from categorize import load_predictor
 from categorize.data.input_spec import InputSpec
 from categorize.engines.scoring_plan import ScoringPlan
 from categorize.errors import UserError
+from categorize.evaluate import evaluate
 from categorize.labels import Label, LabelSet
+from categorize.methods.registry import METHODS
 from categorize.methods.sft.model import Causal, CausalSettings
 from categorize.methods.sft.narrowing import NarrowedPredictor, asked, build_narrower
 from categorize.methods.sft.predictor import CausalPredictor
@@ -24,6 +29,7 @@ from categorize.metrics.decision import DecisionRule
 from categorize.predictions import Predictions
 from categorize.prompts.messages import SYSTEMS, PromptSettings
 from categorize.prompts.tokens import PromptFormat
+from categorize.recipe.command import main
 from categorize.recipe.decision_sections import CandidatesSection, CausalPredictionSection
 from tests.engines.test_scoring import build_model
 from tests.tiny_tokenizers import build_tokenizer
@@ -162,3 +168,42 @@ def test_the_plan_of_scores_holds_every_label_behind_a_context_that_begins_with_
         assert tokens == ((*ids, 9) if ends else ids)
         assert plan.contexts[context][: len(tokens) - 1] == tokens[:-1]
     assert not any(a != b and b[: len(a)] == a for a in plan.contexts for b in plan.contexts)
+
+
+def test_too_few_names_in_a_text_are_filled_up_by_frequency_and_counted(causal: Causal) -> None:
+    label_set, texts = labels(WORDS), ["a bad movie label", "bad", "xyz", "bad"]
+    known = replace(causal, settings=replace(causal.settings, label_counts={"nice": 9, "ok": 30, "bad": 1}))
+    for model, filled, said in (
+        (known, ["ok", "nice"], "most frequent labels in training"),
+        (causal, ["good", "movie"], "first labels of the list"),
+    ):
+        predictor = narrowed(model, PLAIN, label_set, 3, by="lexical")
+        chosen = [
+            {WORDS[i] for i in row} for row in predictor.candidates(InputSpec().rows_from_texts(texts).to_batches()[0])
+        ]
+        assert chosen[0] == {"bad", "movie", "label"}
+        assert chosen[1] == chosen[2] == chosen[3] == {"bad", *filled}
+        assert predict(predictor, texts).usage.filled_rows == 3 and said in predictor.filling
+
+
+def test_an_evaluation_tells_how_many_texts_were_filled_up_from_its_training_rows(
+    tiny: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, rows in (("train", ["x,poor", "y,poor", "z,late"]), ("test", ["good,good", "it,poor", "that,late"])):
+        Path(f"{name}.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+    recipe = {
+        "kind": "eval",
+        "name": "x",
+        "output_dir": "out",
+        "data": {"source": {"train": "train.csv", "test": "test.csv"}},
+        "labels": {"names": ["good", "late", "odd", "poor"]},
+        "prediction": {"candidates": {"by": "lexical", "top": 2}},
+        "evaluation": {"runs": [{"run": str(tiny("llama", chat=True)), "name": "base"}], "bootstrap": 0},
+    }
+    Path("eval.yaml").write_text(json.dumps(recipe))
+    assert main("run_eval.py", "eval", evaluate, METHODS, ["eval.yaml"]) == 0
+    runs = json.loads(Path("out/comparison.json").read_text())["runs"]
+    notes = next(one["notes"] for one in runs if one["name"] == "base")
+    wanted = "3 texts had fewer than 2 candidates that stand out; filled up by the most frequent labels in training"
+    assert wanted in notes

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from categorize.features.shots import ShotSets
 from categorize.labels import LabelSet
-from categorize.methods.sft.model import load_causal
+from categorize.methods.sft.model import label_counts, load_causal
 from categorize.methods.sft.narrowing import asked, check_fits
 from categorize.nn.parameters import parameter_counts
 from categorize.nn.precision import resolve_dtype
@@ -43,6 +44,7 @@ def external(given: ExternalModel) -> External:
         fits=partial(check_fits, settings=settings, label_set=label_set, section=section, shots=shots),
         trust_remote_code=given.trust_remote_code,
     )
+    causal.settings = replace(causal.settings, label_counts=label_counts(given.examples))
     notes = ["base model as published, not tuned"]
     if given.adapter is not None:
         causal.model = given.with_adapter(causal.model)

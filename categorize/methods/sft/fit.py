@@ -17,7 +17,7 @@ from categorize.engines.batching import model_inputs
 from categorize.engines.label_scoring import LabelScorer, share_prefix
 from categorize.engines.scoring_plan import ScoringPlan
 from categorize.features.shots import RetrievedPrompt, ShotSets
-from categorize.methods.sft.model import CAUSAL, Causal, align_end, build_causal
+from categorize.methods.sft.model import CAUSAL, Causal, align_end, build_causal, label_counts
 from categorize.methods.sft.predictor import CausalPredictor, prediction_mode
 from categorize.methods.sft.section import learns_among_labels
 from categorize.nn.head_output import head_output
@@ -107,7 +107,8 @@ def prepare(
         processing_class=causal.tokenizer,
         callbacks=early_stopping(recipe.training),
     )
-    causal.settings = replace(causal.settings, loss="tokens" if loss is None else "label_set")
+    kind = "tokens" if loss is None else "label_set"
+    causal.settings = replace(causal.settings, loss=kind, label_counts=label_counts(data.splits.train))
     files = {CAUSAL: causal.settings.to_dict(), PROMPT: prompt.to_dict()}
     details = {"prefix_tokens": len(prompt.prefix_ids)}
     return Prepared(trainer, precision.reason, inputs, files, causal.settings.base, max_length, details)

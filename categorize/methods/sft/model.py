@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from categorize.recipe.adapter_sections import QuantizationSection
 from categorize.recipe.sections import SftRecipe
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -34,9 +36,11 @@ class CausalSettings(ModelSettings):
 
     Attributes:
         loss: what it learned by, `tokens` or `label_set`.
+        label_counts: training rows of each label by name; empty where that is not known.
     """
 
     loss: str = "tokens"
+    label_counts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -122,6 +126,12 @@ def load_trained_causal(
     causal.settings = settings
     causal.model.eval()
     return causal
+
+
+def label_counts(rows: pa.Table | None) -> dict[str, int]:
+    """How many of the rows have each label, by name, as they come."""
+    gold = () if rows is None else rows.column("gold").to_pylist()
+    return dict(Counter(name for names in gold for name in names or ()))
 
 
 def align_end(causal: Causal, prompt: PromptFormat) -> None:

@@ -66,6 +66,9 @@ class NarrowedPredictor:
         self.causal, self.max_length, self.section = causal, max_length, section
         self.settings = settings
         self.label_set, self.narrower, self.top = label_set, narrower, section.candidates.top
+        counts = causal.settings.label_counts
+        self._frequency = np.array([counts.get(name, 0) for name in label_set.names])
+        self._filled = 0  # rows of the last batch whose candidates were chosen among equals
         self._whole: CausalPredictor | None = None
         self._first = self._asked(with_shots(range(self.top), settings, label_set))
         if self._first.mode == "scoring" and "{labels}" not in settings.system and settings.completion != "codes":
@@ -86,14 +89,30 @@ class NarrowedPredictor:
             start = time.perf_counter()
             chosen = self.candidates(batch)
             found = self._scored(batch, chosen) if self._whole is not None else self._by_set(batch, chosen)
-            yield replace(found, usage=replace(found.usage, seconds=time.perf_counter() - start))
+            usage = replace(found.usage, seconds=time.perf_counter() - start, filled_rows=self._filled)
+            yield replace(found, usage=usage)
+
+    @property
+    def filling(self) -> str:
+        """Which labels fill up the candidates of a text for which too few stand out, as a reader is told."""
+        how = (
+            "the most frequent labels in training"
+            if self._frequency.any()
+            else "the first labels of the list, as no training row tells how often each is"
+        )
+        return f"had fewer than {self.top} candidates that stand out; filled up by {how}"
 
     def candidates(self, batch: pa.RecordBatch) -> IntArray:
-        """Positions of each row's candidates in label-set order [rows, top]; equally probable ones in that order."""
+        """Positions of each row's candidates in label-set order [rows, top]. Of equally probable ones, as all are whose
+        names do not stand in a text, those come first that are more frequent in training, then by the label set."""
         probabilities = Predictions.concatenate(self.narrower.predict([batch])).probabilities
         assert probabilities is not None
-        likely = np.nan_to_num(probabilities, nan=-np.inf)
-        return np.sort(np.argsort(-likely, axis=1, kind="stable")[:, : self.top], axis=1)
+        frequent = np.argsort(-self._frequency, kind="stable")
+        likely = np.nan_to_num(probabilities, nan=-np.inf)[:, frequent]
+        order = np.argsort(-likely, axis=1, kind="stable")
+        last = np.take_along_axis(likely, order[:, self.top - 1 : self.top + 1], axis=1)
+        self._filled = int((last[:, 0] == last[:, -1]).sum()) if self.top < len(self.label_set) else 0
+        return np.sort(frequent[order[:, : self.top]], axis=1)
 
     def _scored(self, batch: pa.RecordBatch, chosen: IntArray) -> Predictions:
         """Rows behind one prefix, each scored for its candidates."""
