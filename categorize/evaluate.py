@@ -18,6 +18,7 @@ from categorize.recipe.wording import counted
 from categorize.reports.checks import RunCheck, check_output, check_prompts, check_runs
 from categorize.reports.closer import check_closer, looked_closer
 from categorize.reports.comparison import Comparison
+from categorize.reports.further import further_rows
 from categorize.reports.main_categories import main_category_table
 from categorize.reports.measuring import baseline_name, compare_predictions
 from categorize.reports.per_class import per_class_text
@@ -52,6 +53,7 @@ def evaluate(command: Command) -> None:
         check_examples(examples, data.label_set)
     if recipe.evaluation.closer:
         check_closer(recipe, split)
+    further = further_rows(recipe, split, data)
     if command.dry_run:
         check_prompts(references, recipe, data.label_set, command.trust_remote_code)
         show_dry_run(data, references)
@@ -61,12 +63,14 @@ def evaluate(command: Command) -> None:
     check_runs(references, RunCheck(split, taken, beyond))
     check, trust = RunCheck(split, taken, beyond), command.trust_remote_code
     check_prompts(references, recipe, split.label_set, trust)
-    predicted = list(predict_with_runs(references, recipe, split, data.input_spec, check, trust, examples))
+    predicted = list(
+        predict_with_runs(references, recipe, split, data.input_spec, check, trust, examples, further.rows)
+    )
     comparison = compare_predictions(predicted, recipe, split, data.splits.train)
     closer = None
     if recipe.evaluation.closer:
         print("looking closer", flush=True)
-        closer = looked_closer(predicted, references, comparison, recipe, split, data)
+        closer = looked_closer(predicted, references, comparison, recipe, split, data, further)
     files, kept = prediction_files(one.name for one in predicted), recipe.data.columns.keep
     tables = (
         (files[one.name], predictions_table(split.documents, one.predictions, kept, split.train_overlap))

@@ -1,5 +1,5 @@
 """Checks of the rows: shared with train, too few to tell runs apart, another mix than train, segments that are weak,
-labels that contradict each other, errors that no training row is like."""
+labels that contradict each other, errors that no training row is like, counts that are off, changes that matter."""
 
 from __future__ import annotations
 
@@ -19,6 +19,15 @@ SEEN_SHARE = 0.01
 SHIFTED, RATIO = 0.001, 1.5
 TAGGED_SHARE = 0.25
 SEGMENTS = 3
+COUNTED_OFF = 0.02
+CHANGED = 0.05
+_CHANGED = {
+    "punctuation": "the last punctuation mark",
+    "typos": "a typo",
+    "full_width": "full-width writing",
+    "script": "the other Chinese script",
+}
+_AGAINST = {"full_width": "add nfkc to data.cleaning", "script": "convert all texts to one script before training"}
 
 
 def seen_in_train(inputs: Inputs, found: Mapping[str, Any]) -> Iterator[Advice]:
@@ -75,6 +84,35 @@ def other_mix(inputs: Inputs, found: Mapping[str, Any]) -> Iterator[Advice]:
             "train: try class weights, or train on rows drawn as these are"
         )
         yield Advice("C10", "info", text, None, None, {"labels": len(moved)})
+
+
+def biased_counts(inputs: Inputs, found: Mapping[str, Any]) -> Iterator[Advice]:
+    """C18: the best run gives labels more or less often than the gold has them."""
+    lines = (found.get("counts") or {}).get("runs", {}).get(inputs.best, {}).get("lines", [])
+    if inputs.label_set.is_regression:
+        return
+    off = [one for one in lines if one["low"] is not None and (one["low"] > 0 or one["high"] < 0)]
+    off = sorted((one for one in off if abs(one["difference"]) >= COUNTED_OFF), key=lambda one: -abs(one["difference"]))
+    if off:
+        named = few([f"{one['label']} {one['predicted']:.1%} of the rows, gold {one['gold']:.1%}" for one in off])
+        text = (
+            f"counting its predictions is off by 2 points or more: {named}; evaluation.counts=20000 estimates the "
+            "shares in rows without a label, corrected"
+        )
+        yield Advice("C18", "warning", text, inputs.best, off[0]["label"], {"labels": len(off)})
+
+
+def changes_matter(inputs: Inputs, found: Mapping[str, Any]) -> Iterator[Advice]:
+    """C19: changes that should not matter change many predictions."""
+    for run, changes in (found.get("invariance") or {}).items():
+        for name, one in changes.items():
+            if inputs.label_set.is_regression or one["low"] < CHANGED:
+                continue
+            text = f"{_CHANGED[name]} changes {one['share']:.1%} of its predictions"
+            if one["before"] is not None and one["after"] is not None:
+                text += f" (accuracy {one['before']:.3f}, then {one['after']:.3f})"
+            todo = _AGAINST.get(name, "train on rows that are changed so, too, or clean them away")
+            yield Advice("C19", "warning", f"{text}; {todo}", run, None, {"share": one["share"], "rows": one["rows"]})
 
 
 def weak(inputs: Inputs, found: Mapping[str, Any]) -> Iterator[Advice]:

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from categorize.analysis.changed import ablations, invariance
 from categorize.analysis.confusion import confusion, labels_by_error
+from categorize.analysis.counts import counts
 from categorize.analysis.disagreements import disagreements
 from categorize.analysis.inputs import Inputs
 from categorize.analysis.label_errors import label_errors
@@ -38,9 +40,9 @@ def look_closer(inputs: Inputs, ignore: Collection[str] = ()) -> Closer:
 
     Returns:
         `found` has the keys `best`, `confusion`, `labels`, `residuals`, `errors`, `disagreements`, `label_errors`
-        (the first 500; `label_errors_found` are all), `slices`, `weak_segments`, `shift`, `findings` and `advice`,
-        without those that say nothing here; docs/evaluation.md describes each. `rows` are those of `rows.rows_table`,
-        the most telling first.
+        (the first 500; `label_errors_found` are all), `slices`, `weak_segments`, `shift`, `invariance`, `ablations`,
+        `counts`, `findings` and `advice`, without those that say nothing here; docs/evaluation.md
+        describes each. `rows` are those of `rows.rows_table`, the most telling first.
 
     Raises:
         UserError: the model of `evaluation.features` is missing.
@@ -81,6 +83,9 @@ def look_closer(inputs: Inputs, ignore: Collection[str] = ()) -> Closer:
         "slices": slices(inputs, traits) if traits else None,
         "weak_segments": weak_segments(inputs, [*traits, *word_conditions(inputs)]),
         "shift": shift(inputs),
+        "invariance": invariance(inputs),
+        "ablations": ablations(inputs, inputs.resamples),
+        "counts": counts(inputs),
     }
     found = {key: value for key, value in every.items() if value is not None}
     found["findings"] = findings(inputs, found)

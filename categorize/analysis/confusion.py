@@ -63,8 +63,8 @@ def confusion_counts(outcome: Outcome, labels: int) -> csr_matrix:
     if gold.ndim == 1:
         ones = np.ones(len(gold), dtype=np.int64)
         return csr_matrix((ones, (gold, np.where(said == INVALID, labels, said))), shape=(labels, labels + 1))
-    missing = csr_matrix(((gold == 1) & (said != 1)).astype(np.int64))
-    extra = csr_matrix(np.column_stack([(gold == 0) & (said == 1), ~outcome.valid]).astype(np.int64))
+    missing = csr_matrix((gold == 1) & (said != 1)).astype(np.int64)
+    extra = csr_matrix(np.column_stack([(gold == 0) & (said == 1), ~outcome.valid])).astype(np.int64)
     return missing.T @ extra
 
 

@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from categorize.analysis.variants import Variant
 from categorize.labels import LabelSet
 from categorize.metrics.arrays import INVALID, Aligned, align
 from categorize.metrics.progress import flat, headline
 from categorize.predictions import BoolArray, FloatArray, IntArray, Predictions
 from categorize.recipe.feature_sections import TfidfFeatures
 from categorize.recipe.section import Section
+
+ROWS_AT_ONCE = 2000
+MOST_CELLS = 30_000_000  # rows times labels, 240 MB an array, up to which each cell is looked at
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,8 @@ class RunOutput:
         predictions: decided, one a document, probabilities in the order of the label set.
         metrics: of `metrics.measures.measure`, with intervals where there are some.
         run: folder or Hub id, as the recipe names it.
-        changed: its predictions of the same rows with changed texts, by the name of the change.
+        changed: its predictions of the rows of each of the variants, by their names.
+        unlabelled: its predictions of the rows without a label.
         is_ranked: False of a teacher, whose figures are its agreement with the gold.
     """
 
@@ -35,6 +40,7 @@ class RunOutput:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     run: str = ""
     changed: Mapping[str, Predictions] = field(default_factory=dict)
+    unlabelled: Predictions | None = None
     is_ranked: bool = True
 
 
@@ -50,6 +56,9 @@ class Inputs:
         baseline: measures of predicting the most frequent label (the mean score).
         columns: raw columns whose values are looked at.
         features: what similarity is measured on.
+        variants: documents with changed texts, which runs have predicted too.
+        unlabelled: documents without a label, which runs have predicted too.
+        resamples: of bootstrap intervals.
     """
 
     label_set: LabelSet
@@ -63,6 +72,19 @@ class Inputs:
     columns: Sequence[str] = ()
     features: Section = field(default_factory=lambda: TfidfFeatures(type="tfidf", char_ngrams=None, word_ngrams=[1, 2]))
     seed: int = 42
+    variants: Sequence[Variant] = ()
+    unlabelled: pa.Table | None = None
+    resamples: int = 1000
+
+    @property
+    def has_many_cells(self) -> bool:
+        """Whether there are too many labels to look at each of each row."""
+        return self.gold.size > MOST_CELLS
+
+    @property
+    def unlabelled_rows(self) -> int:
+        """How many documents without a label were predicted."""
+        return 0 if self.unlabelled is None else self.unlabelled.num_rows
 
     @cached_property
     def known(self) -> IntArray:
@@ -155,12 +177,10 @@ class Outcome:
         if label_set.is_multi_label:
             wrong = (said != gold).any(axis=1)
             confidence, severity = np.full(n, np.nan), np.zeros(n)
-            if probabilities is not None and n:
-                filled = np.nan_to_num(probabilities)
-                least = np.where(said == 1, filled, np.inf).min(axis=1)
-                confidence = np.where(np.isfinite(least), least, 1 - filled.max(axis=1))
-                confidence = np.where(aligned.valid, confidence, np.nan)
-                severity = np.where(said != gold, np.abs(filled - gold), 0.0).max(axis=1)
+            for start in range(0, n if probabilities is not None else 0, ROWS_AT_ONCE):
+                at = slice(start, start + ROWS_AT_ONCE)
+                confidence[at], severity[at] = _of_several(gold[at], said[at], np.nan_to_num(probabilities[at]))
+            confidence[~aligned.valid] = np.nan
         else:
             wrong = said != gold
             confidence = np.full(n, np.nan)
@@ -183,6 +203,13 @@ class Outcome:
     def names(self, label_set: LabelSet) -> list[Any]:
         """What was predicted, as lists of label names; of a regression scores; None where not valid."""
         return named(label_set, self.said)
+
+
+def _of_several(gold: Any, said: Any, probabilities: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Confidence and severity of rows with several labels each."""
+    least = np.where(said == 1, probabilities, np.inf).min(axis=1)
+    confidence = np.where(np.isfinite(least), least, 1 - probabilities.max(axis=1))
+    return confidence, np.where(said != gold, np.abs(probabilities - gold), 0.0).max(axis=1)
 
 
 def named(label_set: LabelSet, values: Any) -> list[Any]:

@@ -21,10 +21,13 @@ def label_errors(inputs: Inputs) -> list[dict[str, Any]] | None:
     """Rows in doubt as `id`, `text`, `gold`, `suggested` and `score`, the surest first: how far the mean probability of
     what is suggested lies above that of the gold, at most 1. The mean is over the runs that have probabilities.
 
-    None for a regression, on the split that runs were trained on, and where no run has probabilities.
+    None for a regression, on the split that runs were trained on, where no run has probabilities, and for thousands of
+    labels.
     """
     found = [one for one in inputs.outcomes if one.aligned.probabilities is not None]
     if inputs.label_set.is_regression or inputs.split == "train" or not found or not len(inputs.known):
+        return None
+    if inputs.has_many_cells:
         return None
     names = inputs.label_set.names
     probabilities = _mean([one.aligned.probabilities for one in found if one.aligned.probabilities is not None])

@@ -61,9 +61,14 @@ def nearest(inputs: Inputs, rows: IntArray, k: int = NEIGHBOURS) -> Neighbours |
         return None
     featurizer = build_featurizer(inputs.features)
     index = build_index(featurizer.fit(texts))
-    found, at = index.search(featurizer.transform([inputs.texts[i] for i in rows]), k)
-    sample = generator.choice(len(texts), min(SAMPLE, len(texts)), replace=False)
     keys = inputs.train["content_hash"].take(pa.array(known)).to_pylist()
+    queries = featurizer.transform([inputs.texts[i] for i in rows])
+    if inputs.split == "train":  # a row is not its own neighbour
+        own_keys = inputs.rows["content_hash"].take(pa.array(rows)).to_pylist()
+        found, at = search_others(index, queries, k, own_keys, keys)
+    else:
+        found, at = index.search(queries, k)
+    sample = generator.choice(len(texts), min(SAMPLE, len(texts)), replace=False)
     some = [texts[i] for i in sample]
     own, _ = search_others(index, featurizer.transform(some), 1, [keys[i] for i in sample], keys)
     others = own[np.isfinite(own)]  # all texts may be one

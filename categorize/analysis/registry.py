@@ -33,6 +33,8 @@ CHECKS: dict[str, Check] = {
     "C15": runs.together,
     "C16": data.contradictions,
     "C17": data.unlike_train,
+    "C18": data.biased_counts,
+    "C19": data.changes_matter,
 }
 
 

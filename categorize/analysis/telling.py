@@ -48,7 +48,8 @@ def _candidates(inputs: Inputs, found: Mapping[str, Any]) -> Iterator[tuple[floa
             f"{worst['label']} has most errors: {worst['missed']:,} of {worst['support']:,} rows are missed, "
             f"{worst['false']:,} given to rows of others (F1 {worst['f1'] or 0:.2f})"
         )
-        yield n, text
+        if n:
+            yield n, text
     if apart := found.get("disagreements"):
         pair = max(apart["pairs"], key=lambda one: one["rows"])
         text = (
@@ -76,15 +77,38 @@ def _candidates(inputs: Inputs, found: Mapping[str, Any]) -> Iterator[tuple[floa
 
 
 def lines_of(found: Mapping[str, Any], most: int = 6) -> list[str]:
-    """What the terminal says of a closer look: the findings, then the most serious advice."""
+    """What the terminal says of a closer look: the findings, changed texts, then the most serious advice."""
     lines: list[str] = []
     if found.get("findings"):
         lines += ["Findings", *found["findings"], ""]
+    if found.get("invariance"):
+        lines += ["Predictions that change with the text", *_changes(found["invariance"]), ""]
+    if found.get("ablations"):
+        lines += ["Without a part of the transcript", *_ablations(found["ablations"]), ""]
     if given := found.get("advice"):
         lines.append("Advice (evaluation.ignore leaves out what does not matter)")
-        lines += [
-            " ".join([one["code"], *([f"{one['run']}:"] if one["run"] else []), one["text"]]) for one in given[:most]
-        ]
+        for one in given[:most]:
+            run = f"{one['run']}: " if one["run"] else ""
+            lines.append(f"{one['code']} {run}{one['text']}")
         if len(given) > most:
             lines.append(f"and {len(given) - most} more in analysis.json")
     return lines
+
+
+def _changes(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [
+        f"{run}: " + ", ".join(f"{name.replace('_', ' ')} {one['share']:.1%}" for name, one in changes.items())
+        for run, changes in found.items()
+    ]
+
+
+def _ablations(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for run, ablations in found.items():
+        for name, one in ablations.items():
+            if one["whole"] is None or one["without"] is None:
+                continue
+            bounds = "" if one.get("low") is None else f" [{one['low']:+.3f}, {one['high']:+.3f}]"
+            yield (
+                f"{run}: {name.replace('_', ' ')}: {one['measure']} {one['without']:.3f}, whole {one['whole']:.3f} "
+                f"({one['without'] - one['whole']:+.3f}{bounds}, {one['rows']:,} documents)"
+            )

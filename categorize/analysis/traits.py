@@ -62,12 +62,16 @@ def conditions(inputs: Inputs) -> list[Condition]:
     if len(inputs.overlap):
         seen = [inputs.overlap[i] for i in inputs.known]
         found += _values(SEEN, [one or "no" for one in seen])
-    fields = fields_of(inputs.rows)
-    there = {child.name for child in fields.type}
-    for column in inputs.columns:
-        if column in there:
-            found += _of_column(column, fields.field(column).to_pylist())
+    found += columns_of(inputs.rows, inputs.columns)
     return [one for one in found if FEWEST <= one.rows.sum() <= n - FEWEST]
+
+
+def columns_of(rows: pa.Table, columns: Sequence[str]) -> list[Condition]:
+    """The values of raw columns: dates by month, many numbers as ranges, else the most frequent ones."""
+    fields = fields_of(rows)
+    there = {child.name for child in fields.type}
+    parts = (_of_column(one, fields.field(one).to_pylist()) for one in columns if one in there)
+    return [condition for part in parts for condition in part]
 
 
 def word_conditions(inputs: Inputs) -> list[Condition]:

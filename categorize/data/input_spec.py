@@ -170,7 +170,7 @@ class InputSpec(Settings):
             [Document(name, pieces) for name, pieces in zip(names, self._pieces(rows, documents), strict=True)],
             self.segments,
             tokens,
-            speaker_names=self._speaker_names,
+            speaker_names=self.speaker_names,
             drop_labels=self._drops_labels,
         )
         return self._segment_rows(documents, cut)
@@ -185,7 +185,7 @@ class InputSpec(Settings):
         if self.segments.by != "minutes" or minutes is None:
             return [[text] for text in documents["text"].to_pylist()]
         whole = self.raw_documents(rows)["text"].to_pylist()
-        return [[self._clean(piece) for piece in cut_by_minutes(text, minutes, self._speaker_names)] for text in whole]
+        return [[self._clean(piece) for piece in cut_by_minutes(text, minutes, self.speaker_names)] for text in whole]
 
     def raw_documents(self, rows: pa.Table) -> pa.Table:
         """`documents` with the texts as they were before cleaning."""
@@ -226,7 +226,7 @@ class InputSpec(Settings):
         return self._speakers is not None and self._speakers.style == "field"
 
     @property
-    def _speaker_names(self) -> tuple[str, ...]:
+    def speaker_names(self) -> tuple[str, ...]:
         """Labels that the recipe lists, as cleaning leaves them."""
         if self._speakers is None or self._speakers.style == "numbered":
             return ()

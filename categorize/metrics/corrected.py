@@ -98,10 +98,15 @@ class ReviewedSample:
         labels = self.labels if rows is None else self.labels[rows]
         return [wilson(float(column.sum()), len(column)) for column in labels.T]
 
-    def design_based(self, rows: BoolArray | None = None) -> list[Estimate]:
-        """Shares by design-based supervised learning, of all rows or of some (a group)."""
-        corrected, at = self._corrected(), slice(None) if rows is None else rows
-        return [Estimate.of(c.mean(), c.var(ddof=1) / len(c)) if len(c) > 1 else _unknown(c) for c in corrected[at].T]
+    def design_based(self, rows: BoolArray | None = None, clusters: IntArray | None = None) -> list[Estimate]:
+        """Shares by design-based supervised learning, of all rows or of some (a group).
+
+        Args:
+            clusters: number of each row's speaker or video, whose rows are not independent.
+        """
+        at = np.ones(len(self.labels), dtype=bool) if rows is None else rows
+        within = None if clusters is None else clusters[at]
+        return [mean_estimate(column, within) for column in self._corrected()[at].T]
 
     def difference(self, first: BoolArray, second: BoolArray) -> tuple[list[Estimate], list[Estimate]]:
         """Shares of the first rows minus those of the second: corrected (design-based), and as counting gives them."""
@@ -125,6 +130,20 @@ class ReviewedSample:
         """Each row's label, and in the sample the error of it by its chance [rows, labels]."""
         wrong = np.where(self.reviewed[:, None], self.truth - self.labels, 0.0)
         return np.asarray(self.labels + wrong / self.chance[:, None], dtype=np.float64)
+
+
+def mean_estimate(values: FloatArray, clusters: IntArray | None = None) -> Estimate:
+    """The mean of some rows with its 95% interval; robust to rows of one cluster that are alike, where these are given.
+
+    >>> mean_estimate(np.array([0.0, 1.0, 1.0, 0.0])).value
+    0.5
+    """
+    n = len(values)
+    units = np.arange(n) if clusters is None else np.unique(clusters, return_inverse=True)[1]
+    if (count := int(units.max(initial=-1)) + 1) < 2:
+        return _unknown(values)
+    of_units = np.bincount(units, weights=values - values.mean())
+    return Estimate.of(values.mean(), float((of_units**2).sum()) * count / (count - 1) / n**2)
 
 
 def _differences(first: FloatArray, second: FloatArray) -> list[Estimate]:

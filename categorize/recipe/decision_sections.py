@@ -139,6 +139,23 @@ class EvaluationSection(Section):
         default_factory=lambda: TfidfFeatures(type="tfidf", char_ngrams=None, word_ngrams=[1, 2]),
         description="What similarity to training rows is measured on.",
     )
+    invariance: list[Literal["punctuation", "typos", "full_width", "script"]] = Field(
+        default_factory=list,
+        description="Changes that should not matter: every run predicts changed texts too. script: traditional and "
+        "simplified Chinese (extra chinese).",
+    )
+    invariance_rows: PositiveInt = Field(1000, description="Documents that are changed, drawn at random.")
+    ablations: list[Literal["no_opening", "no_questions", "shuffled_turns"]] = Field(
+        default_factory=list,
+        description="Transcripts that every run predicts too without a part: their first turns; what is asked and "
+        "answered; the order of their turns.",
+    )
+    opening_turns: PositiveInt = Field(5, description="ablations: no_opening: how many turns the opening has.")
+    counts: PositiveInt | None = Field(
+        None,
+        description="Documents without a label that every run predicts too, drawn at random where there are more: "
+        "the shares of the labels in them, corrected by the labelled rows.",
+    )
     ignore: list[str] = Field(
         default_factory=list, description="Codes of checks that give no advice, such as C03; see docs/evaluation.md."
     )

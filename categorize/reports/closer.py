@@ -14,6 +14,7 @@ from categorize.errors import UserError
 from categorize.recipe.decision_sections import RunReference
 from categorize.recipe.sections import EvalRecipe
 from categorize.reports.comparison import Comparison
+from categorize.reports.further import UNLABELLED, Further
 from categorize.reports.measuring import baseline_name
 from categorize.reports.predicted import RunPredictions
 from categorize.reports.split import EvaluatedSplit
@@ -41,11 +42,13 @@ def looked_closer(
     recipe: EvalRecipe,
     split: EvaluatedSplit,
     data: LoadedData,
+    further: Further,
 ) -> Closer:
     """The closer look of an evaluation.
 
     Args:
         references: of the runs, in the order of `predicted`.
+        further: what was predicted beside the split.
     """
     measured = {run.name: run for run in comparison.runs}
     runs = [
@@ -54,6 +57,8 @@ def looked_closer(
             predictions=one.predictions,
             metrics=measured[one.name].metrics,
             run=reference.run,
+            changed=one.further,
+            unlabelled=one.further.get(UNLABELLED),
             is_ranked=measured[one.name].is_ranked,
         )
         for one, reference in zip(predicted, references, strict=True)
@@ -71,6 +76,9 @@ def looked_closer(
         columns=looked_at(recipe, split),
         features=recipe.evaluation.features,
         seed=recipe.seed,
+        variants=further.variants,
+        unlabelled=further.documents,
+        resamples=recipe.evaluation.bootstrap,
     )
     return look_closer(inputs, recipe.evaluation.ignore)
 

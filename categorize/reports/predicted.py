@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ class RunPredictions:
         notes: what a reader must know of the run and of how it read the documents.
         facts: of the predictor: method, parameters, rows and the like.
         scope_label: label of the rows that its decision rule rejects.
+        further: predictions of further rows that the evaluation asks for, by their names.
         reviewed: of a labelling run, which documents people reviewed, [documents]; None of others.
     """
 
@@ -32,6 +33,7 @@ class RunPredictions:
     facts: Mapping[str, Any]
     scope_label: str | None = None
     reviewed: BoolArray | None = None
+    further: Mapping[str, Predictions] = field(default_factory=dict)
 
     def at(self, rows: BoolArray) -> RunPredictions:
         """The same of some documents alone."""

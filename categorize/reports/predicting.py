@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from categorize.prediction.predictor import TrainedPredictor, columns_of
 from categorize.predictions import Predictions
 from categorize.recipe.decision_sections import RunReference
 from categorize.recipe.sections import EvalRecipe
+from categorize.recipe.wording import counted
 from categorize.reports.checks import RunCheck
 from categorize.reports.labelled import labelling_run, teacher_predictions
 from categorize.reports.predicted import RunPredictions
@@ -31,12 +32,14 @@ def predict_with_runs(
     check: RunCheck,
     trust_remote_code: bool,
     examples: pa.Table | None = None,
+    further: Mapping[str, pa.Table] | None = None,
 ) -> Iterator[RunPredictions]:
     """What each run predicts, as it becomes ready; its speed is printed.
 
     Args:
         input_spec: how text is prepared for a model that is not a run.
         examples: labelled rows, from which `prompt.retrieval` chooses.
+        further: rows that each run predicts too, by name; a labelling run says nothing of them.
 
     Raises:
         UserError: a run cannot be loaded, or does not pass the check.
@@ -61,10 +64,14 @@ def predict_with_runs(
         labels = facts.get("labels", found.names)
         check.check(one.run, predictor.name, facts.get("task", found.task), labels, predictor.fingerprints)
         predicted = predict_split(predictor, split)
+        print(f"  {predicted.name}: {predicted.documents_per_second:,.0f} documents/s", flush=True)
+        more = {}
+        for name, rows in (further or {}).items():
+            more[name] = in_order_of(split.label_set, predictor.predict_rows(rows), predictor.label_set)
+            print(f"    {name}: {counted(len(more[name]), 'document')}", flush=True)
         del predictor  # else the next model is loaded beside this one
         free_memory()
-        print(f"  {predicted.name}: {predicted.documents_per_second:,.0f} documents/s", flush=True)
-        yield predicted
+        yield replace(predicted, further=more)
 
 
 def predict_split(predictor: TrainedPredictor, split: EvaluatedSplit) -> RunPredictions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -229,3 +230,10 @@ def test_fifteen_thousand_rows_of_six_runs_take_seconds_and_little_memory() -> N
     look_closer(of)
     assert tracemalloc.get_traced_memory()[1] < 600e6
     tracemalloc.stop()
+
+
+def test_on_the_training_split_a_row_is_not_its_own_neighbour() -> None:
+    texts = ["red apple pie", "red apple tart", "green tea leaves"]
+    of = inputs(ABC, texts, [["a"], ["b"], ["c"]], {"one": [["b"], ["b"], ["c"]]})
+    row = rows_table(replace(of, split="train")).to_pylist()[0]
+    assert row["id"] == "r0" and [one["text"] for one in row["neighbours"]] == ["red apple tart"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -90,3 +91,61 @@ def test_slices_are_of_the_columns_that_the_recipe_names() -> None:
     found = json.loads(Path("outputs/eval/analysis.json").read_text(encoding="utf-8"))
     columns = {one["column"] for one in found["slices"]["large"]}
     assert "score" in columns and "moods" not in columns
+
+
+def test_changed_texts_and_rows_without_a_label_are_predicted_by_every_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluated("evaluation.invariance=[typos,full_width,script]", "evaluation.counts=15") == 0
+    said = capsys.readouterr().out
+    assert said.count("without a label: 15 documents") == 2 and "Predictions that change with the text" in said
+    found = json.loads(Path("outputs/eval/analysis.json").read_text(encoding="utf-8"))
+    changes = found["invariance"]["large"]
+    assert set(changes) == {"typos", "full_width", "script"}
+    assert 0 < changes["script"]["rows"] < changes["typos"]["rows"]  # texts with Chinese characters alone
+    assert changes["full_width"]["changed"] == 0 < changes["full_width"]["rows"]  # nfkc undoes it
+    assert found["counts"]["unlabelled"] == 15 and found["counts"]["runs"]["small"]["all"][0]["corrected"] is not None
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("evaluation.ablations=[no_opening]", "evaluation.ablations: no_opening changes no document of the test split"),
+        ("evaluation.ablations=[no_end]", "evaluation.ablations"),
+        ("evaluation.invariance=[case]", "evaluation.invariance"),
+    ],
+)
+def test_changes_that_cannot_be_made_are_told_in_one_line(
+    override: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluated(override) == 2
+    error = capsys.readouterr().err
+    assert said in error and len(error.splitlines()) == 1
+
+
+def test_counts_need_rows_without_a_label(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        evaluated("evaluation.counts=15", "data.columns.label=score", "labels.task=regression", "labels.names=null")
+        == 2
+    )
+    assert "evaluation.counts: every row of the data has a label" in capsys.readouterr().err
+
+
+def test_transcripts_are_predicted_without_a_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Path("talks.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "text", "mood"])
+        for i in range(200):
+            mood = "good" if i % 2 else "bad"
+            told = f"Ann: hello {i}\nBob: it was a {mood} year\nCid: what now?\nBob: more of that {i}"
+            writer.writerow([i, told, mood])
+    data = {"source": "talks.csv", "columns": {"id": "id", "label": "mood"}, "splits": {"near_duplicates": "off"}}
+    recipe = write_recipe(tmp_path / "talks.yaml", data=data, model={"method": "tfidf"}, training=None)
+    assert main("run_seqcls.py", "seqcls", train, METHODS, [recipe.name]) == 0
+    evaluation = {"runs": ["outputs/talks"], "bootstrap": 100, "opening_turns": 2}
+    evaluation |= {"ablations": ["no_opening", "no_questions", "shuffled_turns"]}
+    recipe = write_recipe(tmp_path / "ev.yaml", kind="eval", data=data, training=None, evaluation=evaluation)
+    assert main("run_eval.py", "eval", evaluate, METHODS, [recipe.name]) == 0
+    assert "Without a part of the transcript\ntalks: no opening: macro_f1 0." in capsys.readouterr().out
+    found = json.loads(Path("outputs/ev/analysis.json").read_text(encoding="utf-8"))["ablations"]["talks"]
+    assert {name: one["rows"] for name, one in found.items()} == dict.fromkeys(evaluation["ablations"], 40)
+    assert found["no_opening"]["whole"] == 1.0 and found["no_opening"]["high"] < 0  # what tells them apart is gone
+    assert found["no_questions"]["without"] == 1.0 and found["no_questions"]["difference"] == 0

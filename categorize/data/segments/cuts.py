@@ -331,6 +331,16 @@ class _Text:
         return sorted(chosen) if chosen else [self._head(span, budget) for span in self._by_rank[:1]]
 
 
+def question_spans(text: str, speaker_names: Collection[str] = ()) -> list[Span]:
+    """Spans of a transcript: each question with all that is answered to it, and first what comes before them.
+
+    >>> text = "A: welcome\\nB: why?\\nA: because"
+    >>> [text[begin:end] for begin, end in question_spans(text)]
+    ['A: welcome', 'B: why?\\nA: because']
+    """
+    return _Text(text, np.zeros((0, 2), np.int64), speaker_names).questions()
+
+
 def sentences(text: str, start: int, end: int) -> Iterator[Span]:
     """Spans of the sentences of `text[start:end]`, without those of white space alone."""
     begin = start
