@@ -177,9 +177,10 @@ class Outcome:
         if label_set.is_multi_label:
             wrong = (said != gold).any(axis=1)
             confidence, severity = np.full(n, np.nan), np.zeros(n)
-            for start in range(0, n if probabilities is not None else 0, ROWS_AT_ONCE):
-                at = slice(start, start + ROWS_AT_ONCE)
-                confidence[at], severity[at] = _of_several(gold[at], said[at], np.nan_to_num(probabilities[at]))
+            for start in range(0, n, ROWS_AT_ONCE):
+                if probabilities is not None:
+                    at = slice(start, start + ROWS_AT_ONCE)
+                    confidence[at], severity[at] = _of_several(gold[at], said[at], np.nan_to_num(probabilities[at]))
             confidence[~aligned.valid] = np.nan
         else:
             wrong = said != gold

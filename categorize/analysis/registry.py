@@ -11,7 +11,6 @@ from categorize.analysis import checks_of_runs as runs
 from categorize.analysis.advice import SEVERITIES, Advice
 from categorize.analysis.inputs import Inputs
 from categorize.errors import UserError
-from categorize.recipe.wording import did_you_mean
 
 Check = Callable[[Inputs, Mapping[str, Any]], Iterable[Advice]]
 
@@ -43,8 +42,7 @@ def check_codes(codes: Iterable[str]) -> None:
     for code in codes:
         if code not in CHECKS:
             raise UserError(
-                f"evaluation.ignore: {code!r} is not a check{did_you_mean(code, CHECKS)}; "
-                f"there are {', '.join(CHECKS)}; docs/evaluation.md describes them"
+                f"evaluation.ignore: {code!r} is not a check; there are {', '.join(CHECKS)} (docs/evaluation.md)"
             )
 
 
