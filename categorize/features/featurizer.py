@@ -51,7 +51,7 @@ class Featurizer(Protocol):
         base: str | None = None,
         trust_remote_code: bool = False,
     ) -> Self:
-        """What was saved. A model is not copied into a run but read again.
+        """What was saved. A model is read again from where it was, or from the run's folder where the run came with it.
 
         Args:
             prediction: batch bounds and the type of the computation.

@@ -16,17 +16,19 @@ from categorize.connection import check_model
 from categorize.errors import UserError
 from categorize.features.cache import EmbeddingCache, cache_folder
 from categorize.features.featurizer import Vectors
-from categorize.nn.fingerprint import folder_fingerprint
 from categorize.nn.tokenizer import loading
 from categorize.predictions import BoolArray
 from categorize.processes import print0
 from categorize.recipe.decision_sections import PredictionSection
 from categorize.recipe.feature_sections import FEATURES, EmbeddingKeys
+from categorize.runs.contents import encoder_inside
+from categorize.runs.fingerprint import folder_fingerprint
 from categorize.runs.folder import Run, RunWriter
 from categorize.runs.hub import is_hub_model
 
 TEXTS_AT_ONCE = 4096  # between two writes to the disk
 SPEAKS_EVERY = 10.0  # seconds
+CAME_WITH_THE_RUN = "inside"  # instead of a fingerprint: no other model can stand there
 PLACE = ("name_or_path", "revision", "cache", "cache_dir")  # keys that shape no vector
 
 
@@ -178,6 +180,8 @@ class PretrainedFeaturizer(ABC):
         values = run.read_json(f"{prefix}.json")
         trained = values.pop("fingerprint")
         section = FEATURES[values["type"]](**values)
+        if base is None and (inside := encoder_inside(run, {**values, "fingerprint": trained})) is not None:
+            base, trained = str(inside), CAME_WITH_THE_RUN
         if base is not None:
             section = section.model_copy(update={"name_or_path": base, "revision": None})
         return cls(section, prediction, trust_remote_code, trained)

@@ -2,9 +2,8 @@
 
 python -m categorize.runs.hub outputs/mine owner/name [--public] [--predictions]
 
-A push is one commit, so that the repository holds the whole run or what it held before. What goes into it is listed
-here by name and ending: checkpoints, pickles and the split assignment never do, predictions (they hold texts) only when
-asked for.
+A push is one commit, so that the repository holds the whole run or what it held before, with the members and encoders
+that it reads (`runs.contents`).
 """
 
 from __future__ import annotations
@@ -25,17 +24,13 @@ from categorize.connection import from_cache_where_unreachable, one_line, reason
 from categorize.errors import UserError
 from categorize.recipe.sections import HubSection, TrainedRecipe
 from categorize.recipe.terminal import CommandParser, exit_status, run_command
-from categorize.runs.folder import RECIPE, Run
+from categorize.runs.contents import ENCODERS, ENDINGS, MEMBERS, PREDICTIONS, README, files_of
+from categorize.runs.folder import Run
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import ModelInfo
 
-README = "README.md"
-NAMES = (RECIPE, README, "vocab.txt", "merges.txt", "dict.txt")
-ENDINGS = (".json", ".safetensors", ".model", ".spm", ".codes", ".tiktoken", ".jinja", ".py")
-FOLDERS = ("additional_chat_templates", "1_Pooling", "2_Dense", "2_Normalize", "3_Normalize")  # of sentence encoders
-PREDICTIONS = "predictions"
 # Of an earlier push to the same repository: files that would be read beside the new run, or instead of its own; those
 # of the methods come to them.
 STALE = (
@@ -104,7 +99,7 @@ def check_push(recipe: TrainedRecipe) -> list[str]:
     state = ("new, " if found is None and trouble is None else "") + ("private" if private else "public")
     lines = [
         f"hub: when it is done, the run goes to {constants.ENDPOINT}/{section.repo_id} ({state}): model or adapter, "
-        f"tokenizer, label set, prompt, input spec, decision rule, measures, recipe"
+        f"tokenizer, label set, prompt, input spec, decision rule, measures, recipe, members and encoders that it reads"
         + (", predictions with their texts" if section.predictions else "; no predictions")
         + ", no checkpoints"
     ]
@@ -171,8 +166,8 @@ def push_run(run: Run, section: HubSection, method_files: Collection[str]) -> st
 
     from categorize import __version__
 
-    names = files_to_push(run.path, section.predictions)
     with _failures(run, section), _quiet():
+        files = files_of(run.path, section.predictions)
         if get_token() is None:
             raise PermissionError(f"no Hugging Face token is set; {LOGIN}")
         api: HfApi = HfApi(library_name="categorize", library_version=__version__)
@@ -180,9 +175,9 @@ def push_run(run: Run, section: HubSection, method_files: Collection[str]) -> st
         there = api.model_info(section.repo_id)
         if section.private and there.private is False:
             raise PermissionError("it is public and the recipe says private; make it private, or say private: false")
-        operations: list[Any] = [CommitOperationDelete(name) for name in _stale(there, names, method_files)]
-        for name in names:
-            source: Any = _readme(run, section.repo_id) if name == README else run.path / name
+        operations: list[Any] = [CommitOperationDelete(name) for name in _stale(there, files, method_files)]
+        for name, path in files.items():
+            source: Any = _readme(run, section.repo_id) if name == README else path
             operations.append(CommitOperationAdd(name, source))
         title = f"{run.manifest['name']}: {run.method}, {run.manifest['task'].replace('_', '-')}"
         api.create_commit(section.repo_id, operations, commit_message=title)
@@ -191,36 +186,29 @@ def push_run(run: Run, section: HubSection, method_files: Collection[str]) -> st
 
 def describe_push(run: Run, section: HubSection) -> str:
     """One line: how much will be pushed, and what stays here."""
-    names = files_to_push(run.path, section.predictions)
-    size = sum((run.path / name).stat().st_size for name in names)
-    top = {name.split("/")[0] for name in names}
+    with _failures(run, section):
+        files = files_of(run.path, section.predictions)
+    size = sum(path.stat().st_size for path in files.values())
+    top = {name.split("/")[0] for name in files}
     left = sorted(entry.name for entry in run.path.iterdir() if entry.name not in top)
-    return f"pushing {len(names)} files ({size / 1e6:,.1f} MB) to {section.repo_id}" + (
+    return f"pushing {len(files)} files ({size / 1e6:,.1f} MB) to {section.repo_id}" + (
         f"; not pushed: {', '.join(left)}" if left else ""
     )
 
 
-def files_to_push(folder: Path, predictions: bool = False) -> list[str]:
-    """Names, relative to the run folder, of what is pushed."""
-    names = [
-        entry.name
-        for entry in folder.iterdir()
-        if entry.is_file() and (entry.name in NAMES or entry.suffix in ENDINGS) and not entry.name.startswith(".")
-    ]
-    for inner in (*FOLDERS, *([PREDICTIONS] if predictions else [])):
-        names += [f"{inner}/{entry.name}" for entry in (folder / inner).glob("[!.]*") if entry.is_file()]
-    return sorted(names)
-
-
-def _stale(there: ModelInfo, names: Sequence[str], method_files: Collection[str]) -> list[str]:
+def _stale(there: ModelInfo, names: Collection[str], method_files: Collection[str]) -> list[str]:
     found = [sibling.rfilename for sibling in there.siblings or ()]
     return [
         name
         for name in found
         if name not in names
         # A pattern's `*` would match a slash too, and the weights in a folder of somebody's own are not ours.
-        and any(
-            fnmatchcase(name, pattern) and name.count("/") == pattern.count("/") for pattern in (*STALE, *method_files)
+        and (
+            name.startswith((f"{MEMBERS}/", f"{ENCODERS}/"))
+            or any(
+                fnmatchcase(name, pattern) and name.count("/") == pattern.count("/")
+                for pattern in (*STALE, *method_files)
+            )
         )
     ]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from categorize.errors import UserError
-from categorize.nn.fingerprint import weights_fingerprint
 from categorize.nn.parameters import parameter_counts
 from categorize.processes import is_main_process, print0
+from categorize.runs.fingerprint import weights_fingerprint
 from categorize.runs.folder import LOG, RunWriter
 from categorize.training.checkpoints import Progress, checkpoint_to_resume
 from categorize.training.fit_summary import FitOptions, FitSummary

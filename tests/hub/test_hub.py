@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from categorize.runs.hub import HubId, files_to_push
+from categorize.runs.contents import files_of
+from categorize.runs.hub import HubId
 from tests.hub.server import READ, WRITE, Hub, Repository, running_hub
 from tests.session.collections import write_collection, write_recipe
 
@@ -234,6 +235,36 @@ def test_runs_of_every_method_predict_elsewhere_and_are_compared_by_their_ids(
         )
 
 
+def test_a_fusion_is_pushed_with_its_members_and_their_encoders(
+    author: Machine, machine: MakeMachine, tiny: Callable[..., Path]
+) -> None:
+    """One member reads the vectors of an encoder in a folder of the author's machine."""
+    encoder = author.folder / "encoder"
+    shutil.copytree(tiny("bert"), encoder)
+    features = {"type": "encoder", "name_or_path": "encoder", "max_length": 16, "cache": False}
+    write_recipe(author.folder / "vectors.yaml", model={"method": "embedding", "features": features}, training=None)
+    assert author.train("vectors.yaml", "hub={repo_id: owner/vectors}").returncode == 0
+    members = ["outputs/linear", "outputs/vectors"]
+    write_recipe(author.folder / "fused.yaml", model={"method": "fusion", "members": members}, training=None)
+    done = author.train("fused.yaml", "hub={repo_id: owner/fused}")
+    assert done.returncode == 0, done.stderr
+    assert not (author.folder / "outputs/fused/members").exists()
+    files = author.hub.repositories["owner/fused"].files
+    folders = {name.rpartition("/")[0] for name in files}
+    (inside,) = {name.split("/")[3] for name in files if name.startswith("members/vectors/encoders/")}
+    assert folders == {"", "members/linear", "members/vectors", f"members/vectors/encoders/{inside}"}
+    here = author.predict(*members[1:], "outputs/fused")
+    encoder.rename(author.folder / "elsewhere")
+    there = machine("fusions").predict("owner/vectors", "owner/fused")
+    (author.folder / "elsewhere").rename(encoder)
+    for name, expected, found in zip(("vectors", "fused"), here, there, strict=True):
+        assert found["name"] == name and found["decided"] == expected["decided"]
+        np.testing.assert_allclose(found["probabilities"], expected["probabilities"], rtol=1e-5, atol=1e-7)
+    again = author.push("outputs/linear", "owner/fused")
+    assert again.returncode == 0, again.stderr
+    assert not any("/" in name for name in author.hub.repositories["owner/fused"].files)
+
+
 def test_a_revision_names_what_was_pushed_then(author: Machine, machine: MakeMachine, here: dict[str, Any]) -> None:
     first = machine("first").push("../author/outputs/linear", "owner/twice")
     assert first.returncode == 0, first.stderr
@@ -254,7 +285,7 @@ def test_predictions_are_pushed_only_when_asked_and_leave_with_the_next_push(aut
     repository.commit("by hand", {**repository.files, "LICENSE": b"mine", "adapter_config.json": b"{}"})
     again = author.push(run, "owner/texts", "--public")
     assert again.returncode == 0, again.stderr
-    assert set(repository.files) == {*files_to_push(author.folder / run), "LICENSE"}
+    assert set(repository.files) == {*files_of(author.folder / run), "LICENSE"}
 
 
 # ---------------------------------------------------------------- failures
@@ -394,5 +425,5 @@ def test_only_files_of_the_run_are_pushed(tmp_path: Path) -> None:
     for name in (*pushed, *kept, "predictions/test.parquet"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    assert files_to_push(tmp_path) == sorted(pushed)
-    assert files_to_push(tmp_path, predictions=True) == sorted([*pushed, "predictions/test.parquet"])
+    assert list(files_of(tmp_path)) == sorted(pushed)
+    assert list(files_of(tmp_path, predictions=True)) == sorted([*pushed, "predictions/test.parquet"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +28,12 @@ from categorize.metrics.curves import Curves
 from categorize.predictions import Predictions
 from categorize.recipe.command import main
 from categorize.reports.comparison import load_comparison
+from categorize.runs.contents import files_of
 from categorize.runs.folder import Run
 from categorize.train import train
 from tests.session.collections import write_recipe
 
+Tiny = Callable[..., Path]
 WORDS = {"a": ["apple", "pear"], "b": ["bolt", "nut"], "c": ["cloud", "rain"]}
 SINGLE = LabelSet("single_label", (Label("a"), Label("b"), Label("c")))
 MULTI = LabelSet("multi_label", SINGLE.labels)
@@ -106,6 +110,37 @@ def test_a_fusion_trains_reloads_compares_and_moves_with_its_members(
     assert load_predictor("elsewhere/fused").predict_texts([]).ids == []
 
 
+@pytest.mark.parametrize("source", ["tfidf", "encoder"])
+def test_a_fusion_with_its_members_inside_needs_nothing_else(source: str, tiny: Tiny) -> None:
+    """Members of one name too; of a member that reads an encoder in a folder, the encoder comes with it."""
+    named = members()
+    if source == "encoder":
+        shutil.copytree(tiny("bert"), "encoder")
+        features = {"type": "encoder", "name_or_path": "encoder", "max_length": 16, "cache": False}
+        assert run(recipe_of("vectors", {"method": "embedding", "features": features})) == 0
+        Path("outputs/more").mkdir()
+        named.append(str(Path("outputs/vectors").rename("outputs/more/words")))
+    assert run(recipe_of("fused", {"method": "fusion", "members": named, "copy_members": True})) == 0
+    inside = ["members/words", "members/characters", *(["members/words_2"] if source == "encoder" else [])]
+    assert [one["path"] for one in Run.open("outputs/fused").manifest["members"]] == inside
+    stored = pq.read_table("outputs/fused/predictions/test.parquet")
+    Path("outputs/fused").rename("moved")
+    for gone in ("outputs", "encoder"):
+        shutil.rmtree(gone, ignore_errors=True)
+    found = load_predictor("moved").predict_texts(stored["text"].to_pylist())
+    np.testing.assert_allclose(np.array(stored["probabilities"].to_pylist()), found.probabilities, rtol=1e-5, atol=1e-7)
+    assert not list(Path("moved").rglob("splits.parquet"))[1:] and not Path("moved/members/words/predictions").exists()
+
+
+def test_an_encoder_that_was_changed_since_goes_into_no_copy(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(tiny("bert"), "encoder")
+    features = {"type": "encoder", "name_or_path": "encoder", "max_length": 16, "cache": False}
+    assert run(recipe_of("vectors", {"method": "embedding", "features": features})) == 0
+    Path("encoder/extra.json").write_text("{}")
+    with pytest.raises(UserError, match=r"outputs/vectors: was trained with another model than encoder holds now"):
+        files_of(Path("outputs/vectors"))
+
+
 def members_of(manifest: dict[str, Any]) -> list[str]:
     return [f"outputs/{Path(one['path']).name}" for one in manifest["members"]]
 
@@ -144,7 +179,7 @@ def test_members_read_documents_as_their_own_training_did() -> None:
         ("rows", r"its validation split \(000000000000\) is not that of outputs/words"),
         ("fusion", "is a fusion itself"),
         ("none held out", "weights are fitted on validation rows, but data.splits.validation is 0"),
-        ("hub", "hub: a fusion reads the folders of its members"),
+        ("base", r"outputs/characters: is an adapter on .*, a folder of this machine that would stay behind"),
         ("weights", "some members have a weight and some have none"),
         ("stacked", "model.combine: stacking fits the weights"),
     ],
@@ -173,7 +208,8 @@ def test_what_does_not_fit_together_is_one_line_before_data_is_read(
         model["combine"] = "stacking" if change == "stacked" else "mean"
     splits = {"splits": {"validation": 0 if change == "none held out" else 0.2}, "source": "no_such_file.csv"}
     recipe = recipe_of("fused", model, "multi_label" if change == "task" else "single_label", **splits)
-    if change == "hub":
+    if change == "base":
+        Path("outputs/characters/adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "outputs"}))
         recipe.write_text(recipe.read_text() + "hub: {repo_id: me/fused}\n")
     assert run(recipe) == 2
     error = capsys.readouterr().err.strip()
@@ -191,7 +227,7 @@ def test_a_member_that_is_gone_or_was_trained_again_is_one_line(capsys: pytest.C
     assert run(recipe_of("fused", {"method": "fusion", "members": members()})) == 0
     manifest = Path("outputs/words/run.json")
     manifest.write_text(manifest.read_text().replace('"seed": 42', '"seed": 43'), encoding="utf-8")
-    with pytest.raises(UserError, match=r"its member .*words was trained again since; fit the fusion again") as error:
+    with pytest.raises(UserError, match=r"its member .*words was trained again since; train the run again") as error:
         load_predictor("outputs/fused")
     assert "\n" not in str(error.value)
     Path("outputs/characters").rename("outputs/moved")

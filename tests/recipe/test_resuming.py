@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from categorize.nn.fingerprint import weights_fingerprint
 from categorize.recipe.resuming import changes
+from categorize.runs.fingerprint import weights_fingerprint
 
 RECIPE = """\
 # Resolved from: one.yaml

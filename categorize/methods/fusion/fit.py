@@ -14,7 +14,6 @@ from categorize.labels import LabelSet
 from categorize.methods.fusion.combination import Fusion, Member, Pool
 from categorize.methods.fusion.members import (
     check_rows,
-    fingerprint,
     load_member,
     member_scores,
     open_members,
@@ -28,6 +27,7 @@ from categorize.nn.device import free_memory
 from categorize.predictions import FloatArray
 from categorize.processes import print0
 from categorize.recipe.sections import SeqclsRecipe
+from categorize.runs.contents import MEMBERS, copy_into, fingerprint, member_names
 from categorize.runs.folder import LABEL_SET, Run, RunWriter
 from categorize.training.fit_summary import FitOptions, FitSummary
 
@@ -42,9 +42,15 @@ def fit(recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitO
     cells = np.stack([_cells(run, data, documents, recipe, options) for run in runs])[:, known]
     gold = gold[known]
     pool, weighed, curves = fused(section, data.label_set, cells, gold)
+    places = [relative_path(run, writer.final) for run in runs]
+    if section.copy_members:
+        places = [f"{MEMBERS}/{name}" for name in member_names(places)]
+        for place, run in zip(places, runs, strict=True):
+            print0(f"  copying {run.path} to {place}")
+            copy_into(writer, place, run)
     members = tuple(
-        Member(relative_path(run, writer.final), fingerprint(run), weight, curve)
-        for run, weight, curve in zip(runs, weighed.weights, curves, strict=True)
+        Member(place, fingerprint(run), weight, curve)
+        for place, run, weight, curve in zip(places, runs, weighed.weights, curves, strict=True)
     )
     writer.write_json(Fusion.file_name, Fusion(pool, members, weighed.intercept).to_dict())
     for run, weight in zip(runs, weighed.weights, strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,7 +24,7 @@ from categorize.recipe.decision_sections import CausalPredictionSection, Predict
 from categorize.recipe.label_sections import LabelsSection
 from categorize.recipe.nodes import compose, to_plain
 from categorize.recipe.problems import Problems
-from categorize.runs.folder import DECISION_RULE, LABEL_SET, MANIFEST, RECIPE, Run
+from categorize.runs.folder import DECISION_RULE, LABEL_SET, RECIPE, Run
 
 HELD_OUT = ("validation", "test")
 VALIDATION = "predictions/validation.parquet"
@@ -77,27 +76,9 @@ def _check_same(where: str, run: Run, other: str, labels: Sequence[str], fingerp
             )
 
 
-def fingerprint(run: Run) -> str:
-    """SHA-256 of the manifest, which says when the run was made and of what."""
-    return hashlib.sha256((run.path / MANIFEST).read_bytes()).hexdigest()
-
-
 def relative_path(run: Run, fusion: Path) -> str:
     """Where a member is, seen from the fusion's folder, so that both can move together."""
     return Path(os.path.relpath(run.path.absolute(), fusion.absolute())).as_posix()
-
-
-def find(fusion: Run, path: str, wanted: str) -> Run:
-    """A member of a finished fusion. Raises UserError where it is gone, or is another run by now."""
-    place = Path(os.path.normpath(fusion.path.absolute() / path))
-    if not (place / MANIFEST).is_file():
-        raise UserError(f"{fusion.path}: its member {place} is not there; move it back, or fit the fusion again")
-    run = Run.open(place)
-    if fingerprint(run) != wanted:
-        raise UserError(
-            f"{fusion.path}: its member {place} was trained again since; fit the fusion again (--overwrite)"
-        )
-    return run
 
 
 def load_member(run: Run, section: PredictionSection | None, trust_remote_code: bool = False) -> TrainedPredictor:

@@ -31,9 +31,12 @@ class FusionMethod(Method):
     def check_sources(self, recipe: SeqclsRecipe) -> None:
         """Raises UserError where a member is missing, or was made for other labels or splits than another one."""
         from categorize.methods.fusion.members import open_members
+        from categorize.runs.contents import check_stands_alone
 
         assert isinstance(recipe.model, FusionModel)
-        open_members(recipe.model, recipe.labels)
+        for run in open_members(recipe.model, recipe.labels):
+            if recipe.hub is not None:
+                check_stands_alone(run)
 
     def fit(self, recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
         """Calibrate the members and weigh them, by what they predict of the validation rows."""

@@ -16,10 +16,11 @@ from categorize.data.segments.tokens import PlainTokens, TokenCounter
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.methods.fusion.combination import Fusion
-from categorize.methods.fusion.members import find, load_member, member_scores
+from categorize.methods.fusion.members import load_member, member_scores
 from categorize.prediction.predictor import ScoresOtherLabels, TrainedPredictor
 from categorize.predictions import Predictions, Usage
 from categorize.recipe.decision_sections import PredictionSection
+from categorize.runs.contents import find_members
 from categorize.runs.folder import LABEL_SET, Run
 
 
@@ -69,7 +70,7 @@ class AskedFusion(FusionPredictor):
 
 
 def load(run: Run, section: PredictionSection | None, base: str | None, trust_remote_code: bool) -> FusionPredictor:
-    """The predictor of a fusion, its members loaded from their folders.
+    """The predictor of a fusion, its members loaded from inside its folder, or from where they were.
 
     Raises:
         UserError: a member is gone, or was trained again; a base is given, of which a fusion has several.
@@ -77,8 +78,8 @@ def load(run: Run, section: PredictionSection | None, base: str | None, trust_re
     if base is not None:
         raise UserError(f"{run.path}: a fusion has several models, so that one base cannot be told; leave it out")
     fusion = Fusion.load(run.path)
-    runs = [find(run, one.path, one.fingerprint) for one in fusion.members]
-    members = [load_member(one, section, trust_remote_code) for one in runs]
+    runs = find_members(run, [{"path": one.path, "fingerprint": one.fingerprint} for one in fusion.members])
+    members = [load_member(one, section, trust_remote_code) for one in runs.values()]
     asked = any(isinstance(one.inner, ScoresOtherLabels) for one in members)
     return (AskedFusion if asked else FusionPredictor)(LabelSet.load(run.path / LABEL_SET), fusion, members)
 

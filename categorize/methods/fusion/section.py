@@ -39,6 +39,11 @@ class FusionModel(Section):
     objective: Literal["log_loss", "accuracy", "macro_f1"] = Field(
         "log_loss", description="What the weights of a mean are chosen for."
     )
+    copy_members: bool = Field(
+        False,
+        description="Copy the members into the run's folder, so that it can be moved without them. A push to the Hub "
+        "takes them along in any case.",
+    )
 
     @property
     def member_sections(self) -> list[MemberSection]:
@@ -52,12 +57,6 @@ def check_fusion(recipe: WrittenRecipe) -> None:
         recipe.refuse(
             "model.members",
             "weights are fitted on validation rows, but data.splits.validation is 0; write the members' data section",
-        )
-    if recipe.holds("hub"):
-        recipe.refuse(
-            "hub",
-            "a fusion reads the folders of its members, which a push would leave behind; push the members, and fit the "
-            "fusion where they are fetched",
         )
     members = recipe.value("model.members")
     given = [isinstance(one, dict) and one.get("weight") is not None for one in members or () if one is not None]
