@@ -19,6 +19,8 @@ from categorize.recipe.decision_sections import DecisionSection
 from categorize.recipe.label_sections import Task
 from categorize.settings import Settings
 
+ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class DecisionRule(Settings):
@@ -37,6 +39,7 @@ class DecisionRule(Settings):
             `capped`: it is at most as probable as they, and holds only beside them; `exact`: the best set of labels
             that keeps to ancestors and rules.
         ancestors: (label, ancestor) pairs of the label set that are followed.
+        ordinal: of ordered labels, the most probable one or the median.
         rules: of the label set, for the labels of a multi-label row.
 
     >>> rule = DecisionRule("multi_label", ("joy", "fear"), thresholds=(0.5, 0.3), fallback="top")
@@ -57,10 +60,12 @@ class DecisionRule(Settings):
     rules: RowRules = field(default_factory=RowRules)
     curves: Curves | None = None
     reject: Rejection | None = None
+    ordinal: Literal["mode", "median"] = "mode"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; rules, curves and rejection where there are any."""
+        """Plain data for JSON; rules, curves, rejection and a median where there are any."""
         left_out = {name for name in ("rules", "curves", "reject") if not getattr(self, name)}
+        left_out |= {"ordinal"} if self.ordinal == "mode" else set()
         return {key: value for key, value in super().to_dict().items() if key not in left_out}
 
     @classmethod
@@ -89,6 +94,8 @@ class DecisionRule(Settings):
         rule = cls.default(label_set)
         if label_set.is_regression:
             return rule
+        if label_set.task == "ordinal":
+            rule = replace(rule, ordinal=section.ordinal)
         if label_set.is_multi_label:
             number = section.thresholds if isinstance(section.thresholds, float) else DEFAULT
             rule = replace(rule, thresholds=(number,) * len(label_set), fallback=section.fallback)
@@ -121,11 +128,12 @@ class DecisionRule(Settings):
     def apply(self, predictions: Predictions) -> Predictions:
         """Predictions with calibrated probabilities and `decided`.
 
-        Single label, ordinal: the most probable label that was scored; equal ones go to the first in label order. A row
-        that is not valid has no label, and a single-label row without any scored label becomes not valid. A regression
-        keeps its score and decides no label; a score that is not finite is not valid. Predictions that are decided
-        already and have no probabilities (generated answers) come back as they are. Apply once: probabilities
-        that are calibrated would be calibrated again.
+        Single label, ordinal: the most probable label that was scored; equal ones go to the first in label order. With
+        `ordinal: median` the lowest label up to which half of the probability lies, whose expected distance in ranks is
+        the least. A row that is not valid has no label, and a row of one label without any scored label becomes not
+        valid. A regression keeps its score and decides no label; a score that is not finite is not valid. Predictions
+        that are decided already and have no probabilities (generated answers) come back as they are. Apply once:
+        probabilities that are calibrated would be calibrated again.
 
         Raises:
             ValueError: the probabilities are not of this label set, or there is nothing to decide by.
@@ -149,7 +157,7 @@ class DecisionRule(Settings):
         if self.task == "multi_label":
             chosen = self._several(calibrated)
         else:
-            chosen, scored = _top(calibrated)
+            chosen, scored = (_median if self.ordinal == "median" else _top)(calibrated)
             valid = valid & scored
         scope = predictions.scope
         if self.reject is not None:
@@ -212,4 +220,15 @@ def _top(probabilities: FloatArray) -> tuple[BoolArray, BoolArray]:
     top = np.nan_to_num(probabilities, nan=-np.inf).argmax(axis=1)
     chosen = np.zeros(probabilities.shape, dtype=bool)
     chosen[np.arange(len(top)), top] = True
+    return chosen & scored, np.asarray(scored.any(axis=1))
+
+
+def _median(probabilities: FloatArray) -> tuple[BoolArray, BoolArray]:
+    """The same with the median of ordered labels: the first scored one up to which half of the probability lies."""
+    scored = ~np.isnan(probabilities)
+    cumulative = np.nan_to_num(probabilities).cumsum(axis=1)
+    # Sums of halves may miss one half by rounding.
+    reached = scored & (cumulative >= cumulative[:, -1:] / 2 * (1 - ROUNDING))
+    chosen = np.zeros(probabilities.shape, dtype=bool)
+    chosen[np.arange(len(chosen)), reached.argmax(axis=1)] = True
     return chosen & scored, np.asarray(scored.any(axis=1))

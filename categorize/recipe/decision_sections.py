@@ -99,6 +99,11 @@ class DecisionSection(Section):
         "only beside its group, and is at most as probable; exact: the most probable labels that keep to groups and "
         "rules. By default parents where the validation rows have them.",
     )
+    ordinal: Literal["mode", "median"] = Field(
+        "mode",
+        description="Ordered labels: the most probable one; or the median of the distribution, for a smaller mean "
+        "absolute error at the cost of rare labels at the ends.",
+    )
     reject: RejectSection | None = Field(None, description="Single label: reject rows that are out of scope.")
 
 

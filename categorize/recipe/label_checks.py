@@ -171,6 +171,8 @@ def check_decision(recipe: WrittenRecipe) -> None:
                 f"decision.{key}",
                 f"decides among several labels a row, but labels.task is {task}; remove it, or set multi_label",
             )
+    if recipe.holds("decision.ordinal") and task != "ordinal":
+        recipe.refuse("decision.ordinal", f"decides among ordered labels, but labels.task is {task}; remove it")
     _reject(recipe, task)
     names = recipe.label_names
     if recipe.holds("decision.hierarchy") and task == "multi_label" and names is not None:

@@ -282,3 +282,44 @@ def test_a_broken_or_missing_rule_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "decision_rule.json").write_text('{"task": "single_label"}')
     with pytest.raises(UserError, match="not a decision rule"):
         DecisionRule.load(tmp_path / "decision_rule.json")
+
+
+# ---------------------------------------------------------------- ordered labels
+RANKS = LabelSet("ordinal", tuple(Label(name) for name in ("1", "2", "3", "4", "5")))
+MEDIAN = DecisionSection(ordinal="median")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(st.one_of(st.none(), st.integers(0, 4)), min_size=5, max_size=5), min_size=1, max_size=8))
+def test_the_median_has_the_least_expected_distance_of_brute_force(rows: list[list[int | None]]) -> None:
+    """Weights are whole numbers, so that ties are ties; the lowest of equally good ranks is taken."""
+    expected: list[list[str]] = []
+    for row in rows:
+        scored = [rank for rank, weight in enumerate(row) if weight is not None]
+        distances = {rank: sum((row[other] or 0) * abs(rank - other) for other in scored) for rank in scored}
+        expected.append([RANKS.names[min(scored, key=distances.__getitem__)]] if scored else [])
+    weights = np.array([[nan if one is None else float(one) for one in row] for row in rows])
+    with np.errstate(invalid="ignore"):
+        p = np.where(
+            np.nansum(weights, axis=1, keepdims=True) > 0, weights / np.nansum(weights, 1, keepdims=True), weights
+        )
+    rule = DecisionRule.fit(MEDIAN, RANKS, predictions(p), np.full((len(rows), 5), nan))
+    decided = rule.apply(predictions(p))
+    assert decided.decided == expected
+    assert decided.is_valid.tolist() == [bool(names) for names in expected]
+
+
+def test_mode_and_median_differ_where_the_mass_lies_aside_and_the_rule_is_saved(tmp_path: Path) -> None:
+    p = [[0.4, 0.0, 0.1, 0.25, 0.25], [0.1, 0.2, 0.4, 0.2, 0.1]]
+    gold = RANKS.encode([["4"], ["3"]])
+    median = DecisionRule.fit(MEDIAN, RANKS, predictions(p), gold)
+    mode = DecisionRule.fit(DecisionSection(), RANKS, predictions(p), gold)
+    assert mode.apply(predictions(p)).decided == [["1"], ["3"]]
+    assert median.apply(predictions(p)).decided == [["3"], ["3"]]
+    for rule in (mode, median):
+        rule.save(tmp_path)
+        assert DecisionRule.load(tmp_path) == rule
+    assert "ordinal" not in mode.to_dict()
+    errors = [measure(RANKS, gold, one.apply(predictions(p)))["mae"] for one in (mode, median)]
+    assert errors == [1.5, 0.5]
+    assert DecisionRule.fit(MEDIAN, SINGLE, predictions([[0.5, 0.3, 0.2]]), SINGLE.encode([["joy"]])).ordinal == "mode"

@@ -160,6 +160,10 @@ ZERO3 = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": 
         ("labels: {minimum: 0}\n", "labels.minimum: bounds a score, but labels.task is single_label"),
         ("labels: {task: ordinal}\n", "labels.task: ordinal needs labels.names, in rising order"),
         ("decision: {thresholds: per_label}\n", "decision.thresholds: decides among several labels a row"),
+        (
+            "decision: {ordinal: median}\n",
+            "decision.ordinal: decides among ordered labels, but labels.task is single_label",
+        ),
         ("prompt:\n  template: Read this\n", "r.yaml:8: prompt.template: 'Read this' does not hold the row"),
         ("prompt: {template: 'by {speaker}'}\n", "prompt.template: 'by {speaker}' does not hold the row"),
         ("prompt: {template: '{text!r}'}\n", "prompt.template: '{text!r}' does not hold the row; write {text}"),
@@ -309,6 +313,10 @@ def test_accelerate_still_passes_the_zero_stage_by_these_names() -> None:
             "prediction.mode: scoring chooses one label, but labels.task is multi_label; write generation",
         ),
         ("labels: {task: multi_label}\ndecision: {thresholds: per_label}\n", "decision.thresholds: works on prob"),
+        (
+            "labels: {task: ordinal, names: [a, b]}\nprediction: {mode: generation}\ndecision: {ordinal: median}\n",
+            "decision.ordinal: works on probabilities",
+        ),
         ("labels: {task: multi_label}\ndecision: {fallback: top}\n", "decision.fallback: works on probabilities"),
         (
             "labels: {task: multi_label, names: [{name: a, labels: [a, b]}]}\ndecision: {hierarchy: exact}\n",

@@ -60,6 +60,13 @@ def check_answers(recipe: WrittenRecipe) -> None:
         what = "prompt.completion: yes_no" if yes_no else "training.loss: label_set"
         recipe.refuse("prediction.mode", f"with {what} no answer is learned that could be written; write scoring")
     elif several or mode == "generation":
-        for key, nothing in (("thresholds", None), ("fallback", "none"), ("calibration", "none"), ("hierarchy", None)):
+        of_decision = {
+            "thresholds": None,
+            "fallback": "none",
+            "calibration": "none",
+            "hierarchy": None,
+            "ordinal": "mode",
+        }
+        for key, nothing in of_decision.items():
             if recipe.holds(f"decision.{key}") and recipe.value(f"decision.{key}") != nothing and task != "regression":
                 recipe.refuse(f"decision.{key}", "works on probabilities, which generated answers lack; remove it")
