@@ -76,12 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = CommandParser(
-        prog="python -m categorize.compare",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = CommandParser("python -m categorize.compare", __doc__)
     parser.add_argument("task", metavar="TASK", help="a file with data and labels, such as those of recipes/tasks")
     parser.add_argument(
         "--with",

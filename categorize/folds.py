@@ -40,12 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = CommandParser(
-        prog="python -m categorize.folds",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = CommandParser("python -m categorize.folds", __doc__)
     parser.add_argument("recipe", metavar="RECIPE", help="a training recipe")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="lay a value over the recipe")
     parser.add_argument(

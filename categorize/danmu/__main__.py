@@ -6,7 +6,6 @@ or not. FOLDER gets `comments/` and `apart/` (Parquet), `collections.parquet`, `
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
@@ -22,9 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(argv: Sequence[str] | None) -> None:
     """Ingest and print the count table."""
-    parser = CommandParser(
-        prog="python -m categorize.danmu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser("python -m categorize.danmu", __doc__)
     parser.add_argument("source", help="file, folder or pattern of raw danmu")
     parser.add_argument("--write", required=True, metavar="FOLDER", help="folder that gets the Parquet files")
     parser.add_argument("--joint", help="what stands between two tuples of a danmu_list; learned by default")

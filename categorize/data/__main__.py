@@ -24,12 +24,7 @@ def main(methods: Methods, argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = CommandParser(
-        prog="python -m categorize.data",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = CommandParser("python -m categorize.data", __doc__)
     parser.add_argument("recipe", metavar="RECIPE", help="a recipe of any kind; its data and labels are read")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="lay a value over the recipe")
     parser.add_argument("--write", metavar="FOLDER", help="write splits, spreadsheet form, datasheet and a picture")

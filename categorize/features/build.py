@@ -107,12 +107,7 @@ class Concatenated:
 
     @classmethod
     def load(
-        cls,
-        run: Run,
-        prefix: str,
-        prediction: PredictionSection | None = None,
-        base: str | None = None,
-        trust_remote_code: bool = False,
+        cls, run: Run, prefix: str, prediction: PredictionSection | None, base: str | None, trust_remote_code: bool
     ) -> Self:
         """What was saved; `base` is for its only model. Raises UserError where it has several, and a base is given."""
         names = [f"{prefix}.{i}" for i in range(run.read_json(f"{prefix}.json")["parts"])]

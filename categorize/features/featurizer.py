@@ -44,12 +44,7 @@ class Featurizer(Protocol):
 
     @classmethod
     def load(
-        cls,
-        run: Run,
-        prefix: str,
-        prediction: PredictionSection | None = None,
-        base: str | None = None,
-        trust_remote_code: bool = False,
+        cls, run: Run, prefix: str, prediction: PredictionSection | None, base: str | None, trust_remote_code: bool
     ) -> Self:
         """What was saved. A model is read again from where it was, or from the run's folder where the run came with it.
 

@@ -169,12 +169,7 @@ class PretrainedFeaturizer(ABC):
 
     @classmethod
     def load(
-        cls,
-        run: Run,
-        prefix: str,
-        prediction: PredictionSection | None = None,
-        base: str | None = None,
-        trust_remote_code: bool = False,
+        cls, run: Run, prefix: str, prediction: PredictionSection | None, base: str | None, trust_remote_code: bool
     ) -> Self:
         """What was saved; it keeps no further vectors."""
         values = run.read_json(f"{prefix}.json")

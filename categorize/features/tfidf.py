@@ -128,12 +128,7 @@ class TfidfFeaturizer:
 
     @classmethod
     def load(
-        cls,
-        run: Run,
-        prefix: str,
-        prediction: PredictionSection | None = None,
-        base: str | None = None,
-        trust_remote_code: bool = False,
+        cls, run: Run, prefix: str, prediction: PredictionSection | None, base: str | None, trust_remote_code: bool
     ) -> Self:
         """What was saved."""
         from safetensors.numpy import load_file

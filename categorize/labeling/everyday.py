@@ -55,8 +55,6 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         prog="run_label.py",
         description=__doc__,
         usage="python run_label.py --run RUN FILE --output FILE [options]",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "file", nargs="*", metavar="FILE", help="csv, tsv, jsonl, json, parquet or xlsx, gzipped or not"

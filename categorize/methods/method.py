@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from categorize.errors import UserError
@@ -116,3 +117,32 @@ class Method(RecipeMethod, ABC):
     ) -> Merged:
         """The run's model on its base, loaded whole in `dtype`, with the adapter in its weights."""
         raise NotImplementedError
+
+
+class RoomMethod(Method):
+    """A method whose folder holds the rest, imported when it is asked for: `fit.py` with the functions `fit` and
+    `preview`, and `predictor.py` with `load` for `predictor`. They take what the methods here take, and a test holds
+    their signatures to these."""
+
+    def fit(self, recipe: Any, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
+        """`fit.fit` of the folder."""
+        return self.room("fit").fit(recipe, data, writer, options)  # type: ignore[no-any-return]
+
+    def preview(self, recipe: Any, data: LoadedData, options: FitOptions) -> list[str]:
+        """`fit.preview` of the folder."""
+        return self.room("fit").preview(recipe, data, options)  # type: ignore[no-any-return]
+
+    def predictor(
+        self,
+        run: Run,
+        section: PredictionSection | None = None,
+        base: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> Predictor:
+        """`predictor.load` of the folder."""
+        return self.room("predictor").load(run, section, base, trust_remote_code)  # type: ignore[no-any-return]
+
+    @classmethod
+    def room(cls, name: str) -> Any:
+        """A module of the folder that the class stands in."""
+        return import_module(f"{cls.__module__.rpartition('.')[0]}.{name}")

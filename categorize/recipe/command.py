@@ -8,7 +8,6 @@ if __name__ == "__main__":
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -154,8 +153,6 @@ def _parser(script: str, kind: str, methods: Methods) -> CommandParser:
         description=_help_of(kind).what,
         epilog=_epilog(script, kind, methods),
         usage=f"python {script} RECIPE [key=value ...] [options]",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("recipe", nargs="?", metavar="RECIPE", help="the YAML file that says everything about the run")
     parser.add_argument(

@@ -7,7 +7,7 @@ import os
 import select
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from categorize.errors import StoppedEarly, UserError
 from categorize.processes import another_failed, is_first_to_say, last_words, leave, leave_reason
@@ -20,7 +20,12 @@ STOPPED = 75  # EX_TEMPFAIL of sysexits.h: stopped before its end, to be started
 
 
 class CommandParser(argparse.ArgumentParser):
-    """Raises UserError instead of printing usage and leaving: all errors look alike."""
+    """Raises UserError instead of printing usage and leaving: all errors look alike. The description keeps its lines,
+    and options are written whole."""
+
+    def __init__(self, prog: str, description: str | None, **options: Any) -> None:
+        style = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog=prog, description=description, formatter_class=style, allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse would print."""

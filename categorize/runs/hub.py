@@ -285,9 +285,7 @@ def _quiet() -> Iterator[None]:
 # ---------------------------------------------------------------- command line
 def main(method_files: Collection[str], argv: Sequence[str] | None = None) -> int:
     """Push a finished run; returns the exit status."""
-    parser = CommandParser(
-        prog="python -m categorize.runs.hub", description="Push a finished run to the Hugging Face Hub."
-    )
+    parser = CommandParser("python -m categorize.runs.hub", "Push a finished run to the Hugging Face Hub.")
     parser.add_argument("run", metavar="RUN_FOLDER", help="a finished run, such as outputs/mine")
     parser.add_argument("repo_id", metavar="OWNER/NAME", help="where to push; made where it does not exist")
     parser.add_argument("--public", action="store_true", help="everybody may see it; private otherwise")

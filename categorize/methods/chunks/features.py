@@ -81,13 +81,7 @@ class ChunkFeatures:
             save_file(tensors, writer.stage(REDUCTION))
 
     @classmethod
-    def load(
-        cls,
-        run: Run,
-        section: PredictionSection | None = None,
-        base: str | None = None,
-        trust_remote_code: bool = False,
-    ) -> Self:
+    def load(cls, run: Run, section: PredictionSection | None, base: str | None, trust_remote_code: bool) -> Self:
         """What `save` wrote."""
         from safetensors.numpy import load_file
 

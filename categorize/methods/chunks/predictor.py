@@ -15,10 +15,11 @@ from categorize.engines.engine import Engine
 from categorize.labels import LabelSet
 from categorize.methods.chunks.documents import DocumentChunks, document_chunks
 from categorize.methods.chunks.features import ChunkFeatures
-from categorize.methods.chunks.model import Chunks
+from categorize.methods.chunks.model import CHUNKS, Chunks, ChunkSettings, load_trained_chunks
 from categorize.nn.tokenizer import TokenizedTexts, tokenize
 from categorize.predictions import FloatArray, IntArray, Predictions, Usage
 from categorize.recipe.decision_sections import PredictionSection
+from categorize.runs.folder import LABEL_SET, Run
 
 DOCUMENTS_AT_ONCE = 64
 
@@ -101,3 +102,11 @@ def grouped_chunks(documents: DocumentChunks) -> Iterator[tuple[IntArray, IntArr
         at = order[start : start + DOCUMENTS_AT_ONCE]
         part = np.concatenate([documents.chunks[i] for i in at])
         yield at, part, np.repeat(np.arange(len(at)), counts[at])
+
+
+def load(run: Run, section: PredictionSection | None, base: str | None, trust_remote_code: bool) -> ChunksPredictor:
+    """The predictor of a finished run."""
+    label_set, settings = LabelSet.load(run.path / LABEL_SET), ChunkSettings(**run.read_json(CHUNKS))
+    chunks = load_trained_chunks(str(run.weights), label_set, settings, base, trust_remote_code)
+    features = ChunkFeatures.load(run, section, base, trust_remote_code) if settings.features else None
+    return ChunksPredictor(chunks, label_set, section, features)

@@ -8,17 +8,12 @@ from typing import TYPE_CHECKING
 
 from categorize.errors import UserError
 from categorize.methods.contrastive.section import ContrastiveModel
-from categorize.methods.method import Method
+from categorize.methods.method import RoomMethod
 from categorize.runs.card import CardFacts
 
 if TYPE_CHECKING:
-    from categorize.data.splits import LoadedData
-    from categorize.prediction.predictor import Predictor
-    from categorize.recipe.decision_sections import PredictionSection
     from categorize.recipe.sections import SeqclsRecipe
     from categorize.recipe.written import WrittenRecipe
-    from categorize.runs.folder import Run, RunWriter
-    from categorize.training.fit_summary import FitOptions, FitSummary
 
 WORDS = ("name", "description", "aliases")
 
@@ -45,7 +40,7 @@ def label_words_are_there(recipe: WrittenRecipe) -> None:
         recipe.refuse("model.label_words", "names nothing of a label; write '{name}' or '{name}: {description}'")
 
 
-class ContrastiveMethod(Method):
+class ContrastiveMethod(RoomMethod):
     """A sentence encoder tuned on pairs of texts, and logistic regression."""
 
     name = "contrastive"
@@ -63,32 +58,3 @@ class ContrastiveMethod(Method):
             raise UserError(
                 "model.method: contrastive needs sentence-transformers: pip install 'categorize[embeddings]'"
             )
-
-    def fit(self, recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
-        """Tune the encoder on pairs of training texts, and fit the linear model."""
-        from categorize.methods.contrastive.fit import fit
-
-        return fit(recipe, data, writer, options)
-
-    def preview(self, recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list[str]:
-        """Pairs, steps and parameters."""
-        from categorize.methods.contrastive.fit import preview
-
-        return preview(recipe, data, options)
-
-    def predictor(
-        self,
-        run: Run,
-        section: PredictionSection | None = None,
-        base: str | None = None,
-        trust_remote_code: bool = False,
-    ) -> Predictor:
-        """The predictor of a run that this method wrote."""
-        from categorize.labels import LabelSet
-        from categorize.methods.contrastive.fit import SETTINGS, tuned_featurizer
-        from categorize.methods.embedding.estimators import load_estimator
-        from categorize.methods.embedding.predictor import EmbeddingPredictor
-        from categorize.runs.folder import LABEL_SET
-
-        featurizer = tuned_featurizer(str(run.path), run.read_json(SETTINGS)["max_length"], section)
-        return EmbeddingPredictor(LabelSet.load(run.path / LABEL_SET), featurizer, load_estimator(run))

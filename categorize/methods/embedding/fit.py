@@ -194,11 +194,11 @@ def fit_trees(
     return BoostedTrees(booster[:rounds], link), rounds
 
 
-def preview(recipe: SeqclsRecipe, data: LoadedData) -> list[str]:
+def preview(recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list[str]:
     """What training would read; nothing is embedded."""
     section = recipe.model
     assert isinstance(section, EmbeddingModel)
-    featurizer = build_featurizer(section.features, recipe.prediction)  # type: ignore[arg-type]
+    featurizer = build_featurizer(section.features, recipe.prediction, options.trust_remote_code)  # type: ignore[arg-type]
     inputs = training_inputs(recipe, data, PlainTokens())
     texts = inputs.train.column("text").to_pylist()
     return [*inputs.lines(), f"features: {featurizer.name}, of {len(set(texts)):,} distinct training texts"]

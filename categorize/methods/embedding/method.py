@@ -5,16 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from categorize.methods.embedding.section import EmbeddingModel
-from categorize.methods.method import Method
+from categorize.methods.method import RoomMethod
 
 if TYPE_CHECKING:
-    from categorize.data.splits import LoadedData
-    from categorize.prediction.predictor import Predictor
-    from categorize.recipe.decision_sections import PredictionSection
     from categorize.recipe.sections import SeqclsRecipe
     from categorize.recipe.written import WrittenRecipe
-    from categorize.runs.folder import Run, RunWriter
-    from categorize.training.fit_summary import FitOptions, FitSummary
 
 LINEAR = ("logistic_regression", "linear_svc")
 
@@ -44,7 +39,7 @@ def trees_of_several_labels_have_no_class_weights(recipe: WrittenRecipe) -> None
         recipe.refuse("training.class_weights", "xgboost has none where a row has several labels; use training.balance")
 
 
-class EmbeddingMethod(Method):
+class EmbeddingMethod(RoomMethod):
     """Embeddings or other features, and logistic regression, a linear SVM, boosted trees or ridge."""
 
     name = "embedding"
@@ -66,27 +61,3 @@ class EmbeddingMethod(Method):
             from categorize.methods.embedding.estimators import xgboost
 
             xgboost()
-
-    def fit(self, recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
-        """Fit the features and the estimator, whose strength is chosen on validation."""
-        from categorize.methods.embedding.fit import fit
-
-        return fit(recipe, data, writer, options)
-
-    def preview(self, recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list[str]:
-        """How many texts would be made features of."""
-        from categorize.methods.embedding.fit import preview
-
-        return preview(recipe, data)
-
-    def predictor(
-        self,
-        run: Run,
-        section: PredictionSection | None = None,
-        base: str | None = None,
-        trust_remote_code: bool = False,
-    ) -> Predictor:
-        """The predictor of a run that this method wrote."""
-        from categorize.methods.embedding.predictor import EmbeddingPredictor
-
-        return EmbeddingPredictor.load(run, section, base, trust_remote_code)

@@ -53,15 +53,9 @@ class EmbeddingPredictor:
         self.featurizer.save(writer, FEATURES)
         self.estimator.save(writer)
 
-    @classmethod
-    def load(
-        cls,
-        run: Run,
-        section: PredictionSection | None = None,
-        base: str | None = None,
-        trust_remote_code: bool = False,
-    ) -> EmbeddingPredictor:
-        """The predictor of a finished run."""
-        label_set = LabelSet.load(run.path / LABEL_SET)
-        featurizer = load_featurizer(run, FEATURES, section, base, trust_remote_code)
-        return cls(label_set, featurizer, load_estimator(run))
+
+def load(run: Run, section: PredictionSection | None, base: str | None, trust_remote_code: bool) -> EmbeddingPredictor:
+    """The predictor of a finished run."""
+    label_set = LabelSet.load(run.path / LABEL_SET)
+    featurizer = load_featurizer(run, FEATURES, section, base, trust_remote_code)
+    return EmbeddingPredictor(label_set, featurizer, load_estimator(run))

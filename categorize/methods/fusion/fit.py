@@ -98,7 +98,7 @@ def fused(
     return section.combine, search(label_set, section.combine, section.objective, cells, gold), curves
 
 
-def preview(recipe: SeqclsRecipe, data: LoadedData) -> list[str]:
+def preview(recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list[str]:
     """The members, and what has to be predicted."""
     runs, documents, _ = _look(recipe, data)
     lines = []

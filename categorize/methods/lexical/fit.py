@@ -15,13 +15,13 @@ from categorize.methods.lexical.terms import UNSPACED_TEXT
 from categorize.processes import print0
 from categorize.recipe.sections import SeqclsRecipe
 from categorize.runs.folder import RunWriter
-from categorize.training.fit_summary import FitSummary
+from categorize.training.fit_summary import FitOptions, FitSummary
 from categorize.training.inputs import training_inputs
 
 FEWEST = 20  # right candidates, and wrong ones, from which anything is learned
 
 
-def fit(recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter) -> FitSummary:
+def fit(recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
     """Find the labels in the training rows, learn which finds are right, and write the matcher into the run."""
     start = time.perf_counter()
     predictor, lines, rows, details = build(recipe, data)
@@ -32,7 +32,7 @@ def fit(recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter) -> FitSummary
     return FitSummary(count, count, time.perf_counter() - start, rows, details=details, rows_an_epoch=rows)
 
 
-def preview(recipe: SeqclsRecipe, data: LoadedData) -> list[str]:
+def preview(recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list[str]:
     """What would be found in the training rows, and with which terms."""
     predictor, lines, _, _ = build(recipe, data)
     shown = [" ".join(tokens) for tokens in predictor.terms.spelled[:8]]

@@ -18,6 +18,7 @@ from categorize.methods.lexical.judge import Judge, LabelCounts, unlearned_rest
 from categorize.methods.lexical.terms import Segmenter, Terms
 from categorize.nn.head_output import head_output
 from categorize.predictions import FloatArray, Predictions, Usage
+from categorize.recipe.decision_sections import PredictionSection
 from categorize.runs.folder import LABEL_SET, Run, RunWriter
 from categorize.writing import disk_errors
 
@@ -128,19 +129,19 @@ class LexicalPredictor:
             with disk_errors(writer.path):
                 save_file({name: np.ascontiguousarray(part) for name, part in parts.items()}, writer.stage(WEIGHTS))
 
-    @classmethod
-    def load(cls, run: Run) -> LexicalPredictor:
-        """The predictor of a finished run. Raises UserError where it was cut by jieba and jieba is missing."""
-        from safetensors.numpy import load_file
 
-        settings, learned = run.read_json(SETTINGS), None
-        if (names := settings.pop("counted")) is not None:
-            parts = load_file(run.path / WEIGHTS)
-            judge = Judge(*(parts[name] for name in Judge.__dataclass_fields__))
-            whole = {name: parts[name] for name in LabelCounts.__dataclass_fields__}
-            numbers = {name: whole[name].item() for name in ("rows", "precision", "missing")}
-            counts = LabelCounts(**{**whole, **numbers})
-            learned = Learned(judge, counts, names)
-        frequencies = Frequencies(**run.read_json(FREQUENCIES))
-        label_set = LabelSet.load(run.path / LABEL_SET)
-        return cls(label_set, Finding(**settings), frequencies, learned)
+def load(run: Run, section: PredictionSection | None, base: str | None, trust_remote_code: bool) -> LexicalPredictor:
+    """The predictor of a finished run. Raises UserError where it was cut by jieba and jieba is missing."""
+    from safetensors.numpy import load_file
+
+    settings, learned = run.read_json(SETTINGS), None
+    if (names := settings.pop("counted")) is not None:
+        parts = load_file(run.path / WEIGHTS)
+        judge = Judge(*(parts[name] for name in Judge.__dataclass_fields__))
+        whole = {name: parts[name] for name in LabelCounts.__dataclass_fields__}
+        numbers = {name: whole[name].item() for name in ("rows", "precision", "missing")}
+        counts = LabelCounts(**{**whole, **numbers})
+        learned = Learned(judge, counts, names)
+    frequencies = Frequencies(**run.read_json(FREQUENCIES))
+    label_set = LabelSet.load(run.path / LABEL_SET)
+    return LexicalPredictor(label_set, Finding(**settings), frequencies, learned)

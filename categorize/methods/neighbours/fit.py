@@ -95,10 +95,10 @@ def choose(
     return max(tried, key=lambda pair: quality(*pair))
 
 
-def preview(recipe: SeqclsRecipe, data: LoadedData) -> list[str]:
+def preview(recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list[str]:
     """What would be indexed; nothing is embedded."""
     section = recipe.model
     assert isinstance(section, NeighboursModel)
-    featurizer = build_featurizer(section.features, recipe.prediction)  # type: ignore[arg-type]
+    featurizer = build_featurizer(section.features, recipe.prediction, options.trust_remote_code)  # type: ignore[arg-type]
     inputs = training_inputs(recipe, data, PlainTokens())
     return [*inputs.lines(), f"would index {inputs.train.num_rows:,} labelled rows by {featurizer.name}"]

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from categorize.methods.method import Method
+from categorize.methods.method import RoomMethod
 from categorize.methods.neighbours.section import NeighboursModel
 
 if TYPE_CHECKING:
-    from categorize.data.splits import LoadedData
-    from categorize.prediction.predictor import Predictor
-    from categorize.recipe.decision_sections import PredictionSection
     from categorize.recipe.sections import SeqclsRecipe
     from categorize.recipe.written import WrittenRecipe
-    from categorize.runs.folder import Run, RunWriter
-    from categorize.training.fit_summary import FitOptions, FitSummary
 
 
 def faiss_searches_embeddings(recipe: WrittenRecipe) -> None:
@@ -26,7 +21,7 @@ def faiss_searches_embeddings(recipe: WrittenRecipe) -> None:
         recipe.refuse("model.search", f"{search} is for embeddings, and n-grams are sparse; write exact")
 
 
-class NeighboursMethod(Method):
+class NeighboursMethod(RoomMethod):
     """k nearest neighbours by cosine, weighed by similarity."""
 
     name = "neighbours"
@@ -46,27 +41,3 @@ class NeighboursMethod(Method):
         build_featurizer(section.features, recipe.prediction)  # type: ignore[arg-type]
         if section.search not in (None, "exact"):
             faiss()
-
-    def fit(self, recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
-        """Embed and index the training rows; choose k and temperature on validation."""
-        from categorize.methods.neighbours.fit import fit
-
-        return fit(recipe, data, writer, options)
-
-    def preview(self, recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list[str]:
-        """How many rows would be indexed."""
-        from categorize.methods.neighbours.fit import preview
-
-        return preview(recipe, data)
-
-    def predictor(
-        self,
-        run: Run,
-        section: PredictionSection | None = None,
-        base: str | None = None,
-        trust_remote_code: bool = False,
-    ) -> Predictor:
-        """The predictor of a run that this method wrote."""
-        from categorize.methods.neighbours.predictor import NeighboursPredictor
-
-        return NeighboursPredictor.load(run, section, base, trust_remote_code)

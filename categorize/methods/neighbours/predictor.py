@@ -105,33 +105,27 @@ class NeighboursPredictor:
         with disk_errors(writer.path):
             save_file({name: np.ascontiguousarray(one) for name, one in tensors.items()}, writer.stage(TENSORS))
 
-    @classmethod
-    def load(
-        cls,
-        run: Run,
-        section: PredictionSection | None = None,
-        base: str | None = None,
-        trust_remote_code: bool = False,
-    ) -> NeighboursPredictor:
-        """The predictor of a finished run."""
-        from safetensors.numpy import load_file
-        from scipy.sparse import csr_matrix
 
-        label_set, settings = LabelSet.load(run.path / LABEL_SET), run.read_json(SETTINGS)
-        tensors = load_file(run.path / TENSORS)
-        arrays = tuple(tensors[f"targets.{name}"] for name in ("data", "indices", "indptr"))
-        targets = csr_matrix(arrays, shape=(len(settings["ids"]), len(label_set)))
-        featurizer = load_featurizer(run, FEATURES, section, base, trust_remote_code)
-        return cls(
-            label_set,
-            featurizer,
-            load_index(tensors),
-            settings["ids"],
-            targets,
-            tensors["weights"],
-            settings["k"],
-            settings["temperature"],
-        )
+def load(run: Run, section: PredictionSection | None, base: str | None, trust_remote_code: bool) -> NeighboursPredictor:
+    """The predictor of a finished run."""
+    from safetensors.numpy import load_file
+    from scipy.sparse import csr_matrix
+
+    label_set, settings = LabelSet.load(run.path / LABEL_SET), run.read_json(SETTINGS)
+    tensors = load_file(run.path / TENSORS)
+    arrays = tuple(tensors[f"targets.{name}"] for name in ("data", "indices", "indptr"))
+    targets = csr_matrix(arrays, shape=(len(settings["ids"]), len(label_set)))
+    featurizer = load_featurizer(run, FEATURES, section, base, trust_remote_code)
+    return NeighboursPredictor(
+        label_set,
+        featurizer,
+        load_index(tensors),
+        settings["ids"],
+        targets,
+        tensors["weights"],
+        settings["k"],
+        settings["temperature"],
+    )
 
 
 def votes(found: Found, targets: Any, weights: FloatArray, temperature: float) -> FloatArray:

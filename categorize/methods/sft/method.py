@@ -6,24 +6,22 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from categorize.methods.method import Merged, Method
+from categorize.methods.method import Merged, RoomMethod
 from categorize.methods.sft.section import CausalModel, check_answers
 from categorize.recipe.decision_sections import CausalPredictionSection
 from categorize.runs.card import CardFacts
 from categorize.runs.folder import LABEL_SET, PROMPT
 
 if TYPE_CHECKING:
-    from categorize.data.splits import LoadedData
     from categorize.labels import LabelSet
     from categorize.prediction.external import External, ExternalModel
     from categorize.prediction.predictor import Predictor
     from categorize.recipe.decision_sections import PredictionSection
-    from categorize.recipe.sections import SftRecipe, TrainedRecipe
-    from categorize.runs.folder import Run, RunWriter
-    from categorize.training.fit_summary import FitOptions, FitSummary
+    from categorize.recipe.sections import TrainedRecipe
+    from categorize.runs.folder import Run
 
 
-class SftMethod(Method):
+class SftMethod(RoomMethod):
     """A causal model that answers with labels."""
 
     name = "sft"
@@ -33,18 +31,6 @@ class SftMethod(Method):
     checks = (check_answers,)
     files = ("causal.json", "prompt.json", "shots.json", "shots_features.json", "shots_features.vocabulary.json")
     card = CardFacts("transformers", ("text-generation",))
-
-    def fit(self, recipe: SftRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
-        """Train, and write model or adapter, tokenizer, settings and prompt into the run."""
-        from categorize.methods.sft.fit import fit
-
-        return fit(recipe, data, writer, options)
-
-    def preview(self, recipe: SftRecipe, data: LoadedData, options: FitOptions) -> list[str]:
-        """Lengths in tokens, rows that would be shortened, a rendered example with its loss mask, parameters, costs."""
-        from categorize.methods.sft.fit import preview
-
-        return preview(recipe, data, options)
 
     def predictor(
         self,

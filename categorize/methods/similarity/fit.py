@@ -109,12 +109,12 @@ def fitted(
     return Scaling(float(best[0] / spread), float(-best[1] / best[0]), float(best[2]))
 
 
-def preview(recipe: SeqclsRecipe, data: LoadedData) -> list[str]:
+def preview(recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list[str]:
     """Labels as texts; nothing is embedded."""
     section = recipe.model
     assert isinstance(section, SimilarityModel)
     written = label_texts(data.label_set, section.template)
-    featurizer = build_featurizer(section.features, recipe.prediction)  # type: ignore[arg-type]
+    featurizer = build_featurizer(section.features, recipe.prediction, options.trust_remote_code)  # type: ignore[arg-type]
     inputs = training_inputs(recipe, data, PlainTokens())
     texts: pa.ChunkedArray = inputs.train.column("text")
     return [

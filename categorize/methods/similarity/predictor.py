@@ -92,21 +92,15 @@ class SimilarityPredictor:
         with disk_errors(writer.path):
             save_file({"center": np.ascontiguousarray(self.center)}, writer.stage(CENTER))
 
-    @classmethod
-    def load(
-        cls,
-        run: Run,
-        section: PredictionSection | None = None,
-        base: str | None = None,
-        trust_remote_code: bool = False,
-    ) -> SimilarityPredictor:
-        """The predictor of a finished run."""
-        from safetensors.numpy import load_file
 
-        settings = run.read_json(SETTINGS)
-        featurizer = load_featurizer(run, FEATURES, section, base, trust_remote_code)
-        template, center = settings.pop("template"), load_file(run.path / CENTER)["center"]
-        return cls(LabelSet.load(run.path / LABEL_SET), featurizer, template, Scaling(**settings), center)
+def load(run: Run, section: PredictionSection | None, base: str | None, trust_remote_code: bool) -> SimilarityPredictor:
+    """The predictor of a finished run."""
+    from safetensors.numpy import load_file
+
+    settings = run.read_json(SETTINGS)
+    featurizer = load_featurizer(run, FEATURES, section, base, trust_remote_code)
+    template, center = settings.pop("template"), load_file(run.path / CENTER)["center"]
+    return SimilarityPredictor(LabelSet.load(run.path / LABEL_SET), featurizer, template, Scaling(**settings), center)
 
 
 def unit(matrix: Matrix) -> Matrix:

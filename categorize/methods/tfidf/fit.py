@@ -15,12 +15,12 @@ from categorize.processes import print0
 from categorize.recipe.sections import SeqclsRecipe
 from categorize.runs.folder import RunWriter
 from categorize.training.balance import balanced
-from categorize.training.fit_summary import FitSummary
+from categorize.training.fit_summary import FitOptions, FitSummary
 from categorize.training.inputs import training_inputs
 from categorize.training.linear import fit_binary, fit_ridge, positive_sides
 
 
-def fit(recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter) -> FitSummary:
+def fit(recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitOptions) -> FitSummary:
     """Fit the vocabulary and the linear model on the training rows; ridge's strength is chosen on validation."""
     section = recipe.model
     assert isinstance(section, TfidfModel)
@@ -51,7 +51,7 @@ def fit(recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter) -> FitSummary
     return FitSummary(count, count, time.perf_counter() - start, rows, details=details, rows_an_epoch=rows)
 
 
-def preview(recipe: SeqclsRecipe, data: LoadedData) -> list[str]:
+def preview(recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list[str]:
     """How many features the training rows have."""
     section = recipe.model
     assert isinstance(section, TfidfModel)

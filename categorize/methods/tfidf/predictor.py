@@ -16,6 +16,7 @@ from categorize.features.tfidf import TfidfFeaturizer
 from categorize.labels import LabelSet
 from categorize.prediction.given import predictions_of
 from categorize.predictions import Predictions, Usage
+from categorize.recipe.decision_sections import PredictionSection
 from categorize.runs.folder import LABEL_SET, Run, RunWriter
 from categorize.training.linear import LinearModel, link_of, linked
 from categorize.writing import disk_errors
@@ -62,13 +63,13 @@ class TfidfPredictor:
         with disk_errors(writer.path):
             save_file(tensors, writer.stage(WEIGHTS))
 
-    @classmethod
-    def load(cls, run: Run) -> TfidfPredictor:
-        """The predictor of a finished run."""
-        from safetensors.numpy import load_file
 
-        vocabularies = json.loads((run.path / VOCABULARY).read_text(encoding="utf-8"))
-        tensors = load_file(run.path / WEIGHTS)
-        features = TfidfFeaturizer.from_state(run.read_json(SETTINGS), vocabularies, tensors)
-        model = LinearModel(tensors["coefficients"], tensors["intercepts"])
-        return cls(LabelSet.load(run.path / LABEL_SET), features, model)
+def load(run: Run, section: PredictionSection | None, base: str | None, trust_remote_code: bool) -> TfidfPredictor:
+    """The predictor of a finished run."""
+    from safetensors.numpy import load_file
+
+    vocabularies = json.loads((run.path / VOCABULARY).read_text(encoding="utf-8"))
+    tensors = load_file(run.path / WEIGHTS)
+    features = TfidfFeaturizer.from_state(run.read_json(SETTINGS), vocabularies, tensors)
+    model = LinearModel(tensors["coefficients"], tensors["intercepts"])
+    return TfidfPredictor(LabelSet.load(run.path / LABEL_SET), features, model)
