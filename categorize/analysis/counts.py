@@ -105,7 +105,7 @@ def _lines(
     lines = []
     for j, (name, one) in enumerate(zip(label_set.names, corrected, strict=True)):
         line: dict[str, Any] = {"label": name, **_named("counted", _counted(label_set, labels[:, j]))}
-        lines.append({**line, **_named("corrected", one)})
+        lines.append({**line, **_named("corrected", one, clip=not label_set.is_regression)})
     return lines
 
 
@@ -115,8 +115,11 @@ def _counted(label_set: LabelSet, column: FloatArray) -> Estimate:
     return mean_estimate(column)
 
 
-def _named(name: str, one: Estimate | None) -> dict[str, float | None]:
+def _named(name: str, one: Estimate | None, clip: bool = False) -> dict[str, float | None]:
+    """The estimate under a name; a share within 0 and 1."""
     values = {"value": None, "low": None, "high": None} if one is None else one.to_dict()
+    if clip:
+        values = {key: None if value is None else min(max(value, 0.0), 1.0) for key, value in values.items()}
     return {name: values["value"], f"{name}_low": values["low"], f"{name}_high": values["high"]}
 
 

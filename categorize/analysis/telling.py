@@ -11,6 +11,7 @@ from categorize.analysis.segments import ALPHA
 from categorize.analysis.traits import condition_text
 
 FINDINGS = 3
+LABELS_SHOWN = 10
 _SAID = {
     TOP_3: "have the right label among the three most probable",
     EVERY_MODEL: "are wrong in every run",
@@ -85,6 +86,8 @@ def lines_of(found: Mapping[str, Any], most: int = 6) -> list[str]:
         lines += ["Predictions that change with the text", *_changes(found["invariance"]), ""]
     if found.get("ablations"):
         lines += ["Without a part of the transcript", *_ablations(found["ablations"]), ""]
+    if shares := _shares(found):
+        lines += [*shares, ""]
     if given := found.get("advice"):
         lines.append("Advice (evaluation.ignore leaves out what does not matter)")
         for one in given[:most]:
@@ -93,6 +96,30 @@ def lines_of(found: Mapping[str, Any], most: int = 6) -> list[str]:
         if len(given) > most:
             lines.append(f"and {len(given) - most} more in analysis.json")
     return lines
+
+
+def _shares(found: Mapping[str, Any]) -> list[str]:
+    """Counted and corrected shares of the best run, the most frequent labels first."""
+    counts = found.get("counts") or {}
+    every = counts.get("runs", {}).get(found.get("best"), {}).get("all", [])
+    if not every:
+        return []
+    head = (
+        f"Shares in {counts['unlabelled']:,} rows without a label and {counts['rows']:,} with one, by the predictions "
+        f"of {found['best']} and corrected by these:"
+    )
+    form = ".1%" if all(0 <= (one["counted"] or 0) <= 1 for one in every) and len(every) > 1 else ".3f"
+    shown = sorted(every, key=lambda one: -(one["counted"] or 0))[:LABELS_SHOWN]
+    lines = [head]
+    for one in shown:
+        corrected = "not corrected: fewer than 20 rows have a label"
+        if one["corrected"] is not None:
+            low, high = one["corrected_low"], one["corrected_high"]
+            bounds = "" if low is None or high is None else f" [{low:{form}}, {high:{form}}]"
+            corrected = f"corrected {one['corrected']:{form}}{bounds}"
+        lines.append(f"{one['label']}: counted {one['counted']:{form}}, {corrected}")
+    more = len(every) - len(shown)
+    return [*lines, *([f"and {more} more labels in analysis.json"] if more else [])]
 
 
 def _changes(found: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from categorize.analysis.closer import look_closer
 from categorize.analysis.counts import counts
 from categorize.analysis.inputs import Inputs
+from categorize.analysis.telling import lines_of
 from categorize.labels import Label, LabelSet
 from categorize.metrics.corrected import mean_estimate
 from categorize.predictions import Predictions
@@ -71,6 +73,24 @@ def test_shares_by_month_are_corrected_where_enough_rows_are_labelled() -> None:
     few = collection(3, labelled=30)
     by = (counts(few) or {})["runs"]["one"]["by"]["month"]
     assert all(one["labelled"] == 10 and one["corrected"] is None and one["counted"] is not None for one in by)
+
+
+def test_the_terminal_shows_counted_and_corrected_shares() -> None:
+    lines = lines_of(look_closer(collection(2)).found)
+    at = next(i for i, line in enumerate(lines) if line.startswith("Shares in 1,500 rows without a label and 300 with"))
+    assert re.fullmatch(r"no: counted 69\.6%, corrected \d\d\.\d% \[\d\d\.\d%, \d\d\.\d%\]", lines[at + 1])
+    few = next(
+        line for line in lines_of(look_closer(collection(2, labelled=15)).found) if line.startswith("yes: counted")
+    )
+    assert few.endswith("not corrected: fewer than 20 rows have a label")
+
+
+def test_shares_stay_within_0_and_1() -> None:
+    gold = [["yes"]] + [["no"]] * 99
+    run = replace(output(YES_NO, gold, "one", [["no"]] * 100), unlabelled=Predictions(["u"], decided=[["no"]]))
+    of = replace(inputs(YES_NO, ["t"] * 100, gold, [run]), unlabelled=table(["t"], [None]))
+    yes = (counts(of) or {})["runs"]["one"]["all"][0]
+    assert yes["corrected_low"] == 0.0 < yes["corrected"] < yes["corrected_high"]
 
 
 def test_a_run_that_counts_a_label_too_often_is_told() -> None:
