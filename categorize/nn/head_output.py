@@ -19,7 +19,7 @@ from categorize.nn.losses import (
     sigmoid_loss,
     softmax_loss,
 )
-from categorize.predictions import BoolArray, FloatArray, Predictions, Usage
+from categorize.predictions import BoolArray, FloatArray, IntArray, Predictions, Usage
 from categorize.recipe.loss_sections import Asymmetric, Focal, Loss
 
 if TYPE_CHECKING:
@@ -94,6 +94,11 @@ class Output(ABC):
     def scaled(self, targets: FloatArray) -> FloatArray:
         """Targets as they are learned."""
         return (targets - self.mean) / self.std
+
+    def blocks(self, targets: FloatArray) -> list[tuple[IntArray, FloatArray]]:
+        """Outputs that answer one question, as their places and what rows have there, [rows, places], for a linear
+        model in the head's place: all of them, unless a head asks several."""
+        return [(np.arange(self.width), targets)]
 
     def predictions(self, ids: Sequence[str], logits: FloatArray, usage: Usage | None = None) -> Predictions:
         """Undecided predictions from logits [rows, width]; a row that is not finite is not valid."""

@@ -11,10 +11,13 @@ import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from categorize.errors import UserError
-from categorize.labels import Label, LabelSet
+from categorize.labels import Group, Label, LabelSet
 from categorize.methods.head.model import Head, build_head
 from categorize.methods.head.probe import RIDGE, STRENGTH, begin_as_probe, head_features, output_layer
+from categorize.methods.two_level.method import TwoLevelMethod
+from categorize.methods.two_level.section import TwoLevelModel
 from categorize.nn.tokenizer import tokenize
+from categorize.recipe.label_sections import Task
 from tests.models.test_head import LABELS, TEXTS, Tiny, logits, recipe
 from tests.recipes import load_recipe
 from tests.session.collections import write_recipe
@@ -29,7 +32,7 @@ def built(folder: Path, label_set: LabelSet = LABELS, **sections: Any) -> Head:
 
 
 def begin(head: Head, targets: Any, label_set: LabelSet = LABELS) -> None:
-    begin_as_probe(head, label_set, tokenize(head.tokenizer, TEXTS, 64), targets, WEIGHTS, seed=1)
+    begin_as_probe(head, head.output(label_set), tokenize(head.tokenizer, TEXTS, 64), targets, WEIGHTS, seed=1)
 
 
 def read_by_layer(head: Head) -> np.ndarray[Any, Any]:
@@ -92,6 +95,28 @@ def test_scores_are_those_of_a_ridge_and_unknown_ones_are_left_out(tiny: Tiny) -
         known = ~np.isnan(targets[:, column])
         model = Ridge(RIDGE).fit(scaled[known], targets[known, column], sample_weight=WEIGHTS[known])
         np.testing.assert_allclose(logits(head)[:, column], model.predict(scaled), atol=1e-4)
+
+
+@pytest.mark.parametrize("task", ["single_label", "multi_label"])
+def test_two_levels_begin_as_two_probes(tiny: Tiny, task: Task) -> None:
+    names = ("xa", "xb", "ya", "yb")
+    label_set = LabelSet(task, tuple(Label(name, parent=name[0]) for name in names), (Group("x"), Group("y")))
+    model = {"method": "two_level", "head_init": "probe", "name_or_path": str(tiny("bert")), "max_length": 64}
+    section = TwoLevelModel.model_validate(model)
+    head = build_head(recipe(tiny("bert"), model=model), label_set, kind=TwoLevelMethod().kind_of_head(section))
+    classes = np.array([0, 1, 2, 3, 0])
+    begin(head, np.eye(4)[classes], label_set)
+    features = read_by_layer(head)
+    scaled = features / np.linalg.norm(features, axis=1).mean()
+    found = logits(head)
+    if task == "multi_label":
+        one = LogisticRegression(C=STRENGTH, max_iter=1000).fit(scaled, classes >= 2, sample_weight=WEIGHTS)
+        np.testing.assert_allclose(found[:, 1], one.decision_function(scaled), atol=2e-3)
+    else:
+        inside = classes < 2  # of the first main category
+        one = LogisticRegression(C=STRENGTH, max_iter=1000)
+        one.fit(scaled[inside], classes[inside], sample_weight=WEIGHTS[inside])
+        np.testing.assert_allclose(found[:, 3] - found[:, 2], one.decision_function(scaled), atol=2e-3)
 
 
 def test_a_loss_without_an_output_for_each_label_is_refused(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from categorize.errors import UserError
 from categorize.methods.head.model import HeadKind, HeadSettings, build_head
 from categorize.methods.head.predictor import encode_texts
 from categorize.methods.head.probe import begin_as_probe
-from categorize.methods.head.section import HeadKeys, HeadModel
+from categorize.methods.head.section import HeadKeys
 from categorize.nn.text_tokens import text_tokens
 from categorize.predictions import FloatArray
 from categorize.processes import print0
@@ -81,8 +81,8 @@ def prepare(
         return EncodedRows(encode_texts(head, model_inputs(rows, prompt)), output.scaled(targets), weights)
 
     learned = encode(inputs.train, targets, inputs.weights)
-    if isinstance(section, HeadModel) and section.head_init == "probe":
-        probe = begin_as_probe(head, label_set, learned.tokens, learned.targets, learned.weights, recipe.seed)
+    if section.head_init == "probe":
+        probe = begin_as_probe(head, output, learned.tokens, learned.targets, learned.weights, recipe.seed)
         head.note = "; ".join([*([head.note] if head.note else []), probe])
     if head.note:
         print0(f"  {head.note}")

@@ -13,8 +13,10 @@ import numpy as np
 
 from categorize.engines.encoder import TorchEncoder
 from categorize.errors import UserError
+from categorize.features.featurizer import Matrix
 from categorize.labels import LabelSet
 from categorize.methods.head.model import OUTPUT_MODULES, Head
+from categorize.nn.head_output import Output
 from categorize.nn.tokenizer import TokenizedTexts
 from categorize.predictions import FloatArray
 from categorize.recipe.decision_sections import PredictionSection
@@ -26,13 +28,14 @@ RIDGE = 1.0
 
 
 def begin_as_probe(
-    head: Head, label_set: LabelSet, texts: TokenizedTexts, targets: FloatArray, weights: FloatArray, seed: int
+    head: Head, output: Output, texts: TokenizedTexts, targets: FloatArray, weights: FloatArray, seed: int
 ) -> str:
     """Fit the head's output layer on the features of the training rows, and say how. The rest of the model is as it
     was.
 
     Args:
-        targets: [rows, outputs]: 1 where a row has the label, or scores as the head gives them, NaN where unknown.
+        targets: [rows, labels] as `Output.scaled` gives them: 1 where a row has the label, or scores, NaN where
+            unknown.
         weights: of the rows, [rows].
 
     Raises:
@@ -40,32 +43,33 @@ def begin_as_probe(
     """
     import torch
 
-    most = MOST_VALUES // output_layer(head.model)[2].in_features
+    layer = output_layer(head.model)[2]
+    most = MOST_VALUES // layer.in_features
     if len(texts) > most:
         rows = np.sort(np.random.default_rng(seed).choice(len(texts), most, replace=False))
         texts = TokenizedTexts.from_lists([texts[int(row)].tolist() for row in rows])
         targets, weights = targets[rows], weights[rows]
     features = head_features(head, texts).astype(np.float32)
     scale = float(np.linalg.norm(features, axis=1).mean()) or 1.0
-    fitted = fit_probe(label_set, features / scale, targets, weights, seed)
-    layer = output_layer(head.model)[2]
-    known = np.flatnonzero(fitted.intercepts != NEVER)  # a label without a training row keeps its random beginning
-    with torch.no_grad():
-        layer.weight[known] = torch.from_numpy(fitted.coefficients[known] / scale).to(layer.weight)
-        if layer.bias is not None:
-            layer.bias[known] = torch.from_numpy(fitted.intercepts[known]).to(layer.bias)
+    for places, wanted in output.blocks(targets):
+        fitted = fit_probe(output.label_set, features / scale, wanted, weights, seed)
+        known = fitted.intercepts != NEVER  # a label without a training row keeps its random beginning
+        with torch.no_grad():
+            layer.weight[places[known]] = torch.from_numpy(fitted.coefficients[known] / scale).to(layer.weight)
+            if layer.bias is not None:
+                layer.bias[places[known]] = torch.from_numpy(fitted.intercepts[known]).to(layer.bias)
     return f"the head begins as a linear probe, fitted on {len(texts):,} training rows"
 
 
 def fit_probe(
-    label_set: LabelSet, features: FloatArray, targets: FloatArray, weights: FloatArray, seed: int
+    label_set: LabelSet, features: Matrix, targets: FloatArray, weights: FloatArray, seed: int
 ) -> LinearModel:
-    """Logistic regression, one a label where a row may have several, or ridge."""
+    """Logistic regression, one a label where a row may have several, or a ridge a score. Rows without an answer to the
+    question, labels that are not there or an unknown score, do not count."""
     if label_set.is_regression:
         columns = []
         for target in targets.T:
-            known = ~np.isnan(target)
-            nothing = np.zeros(0)
+            known, nothing = ~np.isnan(target), np.zeros(0)
             fit = fit_ridge([RIDGE], features[known], target[known], weights[known], None, nothing, nothing)
             columns.append(fit[0])
         stacked = (np.concatenate([getattr(one, name) for one in columns]) for name in ("coefficients", "intercepts"))
@@ -73,7 +77,7 @@ def fit_probe(
     if label_set.is_multi_label:
         sides = np.ones(targets.shape[1])
         return fit_binary("logistic_regression", STRENGTH, features, targets, weights, sides, seed)
-    return fit_softmax(STRENGTH, features, targets, weights)
+    return fit_softmax(STRENGTH, features, targets, weights * targets.sum(axis=1))
 
 
 def head_features(head: Head, texts: TokenizedTexts) -> FloatArray:

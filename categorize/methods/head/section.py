@@ -34,13 +34,18 @@ class HeadKeys(Section):
     dropout: Fraction | None = Field(
         None, description="Dropout before the output layer, in training; by default the model's own."
     )
+    head_init: Literal["random", "probe"] = Field(
+        "random",
+        description="What a new head begins as. probe: a linear model fitted on what the untrained model makes of the "
+        "training rows, so that training bends good features less.",
+    )
 
 
 class HeadModel(HeadKeys):
     """A classification or regression head on an encoder or a decoder."""
 
     method: Literal["head"] = "head"
-    head_init: Literal["random", "probe", "label_tokens"] = Field(
+    head_init: Literal["random", "probe", "label_tokens"] = Field(  # type: ignore[assignment]
         "random",
         description="What a new head begins as. probe: a linear model fitted on what the untrained model makes of the "
         "training rows, so that training bends good features less. label_tokens: on a decoder that reads a prompt, "

@@ -63,6 +63,14 @@ class TwoLevelOutput(Output):
             loss = loss + self.sub_weight * (of_sub if several else of_sub * given.sum(dim=1))
         return loss
 
+    def blocks(self, targets: FloatArray) -> list[tuple[IntArray, FloatArray]]:
+        """Main categories, and the subcategories: of all where a row may have several, else of each main category."""
+        levels, several = self.levels, self.label_set.is_multi_label
+        subs = [np.flatnonzero(levels.sub >= 0)] if several else levels.families
+        of_main = np.minimum(targets @ levels.membership, 1)
+        mains = (np.arange(len(levels.mains)), of_main)
+        return [mains, *((levels.sub[labels], targets[:, labels]) for labels in subs if len(labels))]
+
     @cached_property
     def _labels_of_mains(self) -> IntArray:
         """The label that each main category is, [mains]; -1 where it is none."""
