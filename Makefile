@@ -34,7 +34,7 @@ demo: $(INSTALLED) ## Train, reload and compare classifiers on the sample commen
 	$(BIN)/python -m demo.build_models
 	OMP_NUM_THREADS=1 $(MAKE) --no-print-directory -j2 $(DEMO_RUNS:%=demo-run-%)
 	$(BIN)/python run_eval.py recipes/demo/eval.yaml --overwrite
-	$(BIN)/python -m demo.check outputs/demo_eval/comparison.json
+	$(BIN)/python -m demo.check outputs/demo_eval/report.json
 	$(BIN)/python -m demo.generate_new outputs/demo_new
 	$(LABEL) --run outputs/demo_encoder_head outputs/demo_new/rest.xlsx --output outputs/demo_new/labelled.xlsx --overwrite
 	@echo "Open outputs/demo_new/labelled.xlsx: new comments, with label, code, probability and valid behind their columns."
@@ -50,7 +50,7 @@ demo-full: $(INSTALLED) ## From raw danmu to a classifier, the demo, and from a 
 	$(BIN)/python -m categorize.danmu outputs/demo_danmu/raw --write outputs/demo_danmu/parquet --overwrite
 	$(TRAIN) recipes/demo/danmu_tfidf.yaml --overwrite
 	$(BIN)/python run_eval.py recipes/demo/danmu_eval.yaml --overwrite
-	$(BIN)/python -m demo.check outputs/demo_danmu_eval/comparison.json
+	$(BIN)/python -m demo.check outputs/demo_danmu_eval/report.json
 	$(MAKE) demo
 	$(MAKE) demo-labels
 

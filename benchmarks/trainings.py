@@ -145,7 +145,7 @@ def evaluate(task: str, source: str, trainings: Sequence[Training]) -> dict[str,
     output = WORK / f"{task}_eval"
     overrides = [source, f"output_dir={output}", override("evaluation.runs", runs)]
     run_script("run_eval.py", RECIPES / f"{task}_eval.yaml", [*overrides, "--overwrite"])
-    comparison: dict[str, Any] = json.loads((ROOT / output / "comparison.json").read_text(encoding="utf-8"))
+    comparison: dict[str, Any] = json.loads((ROOT / output / "report.json").read_text(encoding="utf-8"))
     return comparison
 
 

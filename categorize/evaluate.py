@@ -1,11 +1,10 @@
-"""The evaluation: every run predicts the same split, one comparison comes out."""
+"""The evaluation: every run predicts the same split, one report comes out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from categorize.analysis.closer import Closer
 from categorize.analysis.telling import lines_of
 from categorize.data.splits import LoadedData, load_recipe_data
 from categorize.features.shots import check_examples
@@ -17,22 +16,24 @@ from categorize.recipe.sections import EvalRecipe
 from categorize.recipe.wording import counted
 from categorize.reports.checks import RunCheck, check_output, check_prompts, check_runs
 from categorize.reports.closer import check_closer, looked_closer
-from categorize.reports.comparison import Comparison
+from categorize.reports.costs import costs_of
 from categorize.reports.further import further_rows
 from categorize.reports.main_categories import main_category_table
 from categorize.reports.measuring import baseline_name, compare_predictions
 from categorize.reports.per_class import per_class_text
 from categorize.reports.predicting import predict_with_runs
 from categorize.reports.rendering import WIDTH, as_text
+from categorize.reports.report import Report
 from categorize.reports.split import evaluated_split
-from categorize.reports.write import prediction_files, write_comparison
+from categorize.reports.summary import quoted_where_needed, summary
+from categorize.reports.write import prediction_files, write_report
 from categorize.text_tables import text_table, wrap
 
-LABELS_SHOWN = 30  # the F1 of each is printed up to so many; comparison.md has all
+LABELS_SHOWN = 30  # the F1 of each is printed up to so many; per_class.csv has all
 
 
 def evaluate(command: Command) -> None:
-    """Predict one split with every run, print and write the comparison; of several processes, the first does.
+    """Predict one split with every run, print and write the report; of several processes, the first does.
 
     Raises:
         UserError: a run is missing or unfinished, was split otherwise, or has other labels.
@@ -76,8 +77,11 @@ def evaluate(command: Command) -> None:
         (files[one.name], predictions_table(split.documents, one.predictions, kept, split.train_overlap))
         for one in predicted
     )
-    written = write_comparison(output, comparison, tables, closer)
-    show(comparison, written, closer)
+    asked = recipe.evaluation.costs
+    rest = unlabelled(data) if asked.rows is None else asked.rows
+    costs = costs_of(comparison.runs, rest, asked.price_per_hour, asked.currency)
+    report = Report(recipe.name, comparison, costs, {} if closer is None else closer.found)
+    show(report, write_report(output, report, tables, None if closer is None else closer.rows))
 
 
 def show_dry_run(data: LoadedData, references: Sequence[RunReference]) -> None:
@@ -90,8 +94,14 @@ def show_dry_run(data: LoadedData, references: Sequence[RunReference]) -> None:
     print("dry run: nothing was predicted or written")
 
 
-def show(comparison: Comparison, written: Sequence[Path], closer: Closer | None) -> None:
-    """Print the comparison, the F1 by label where there are few, findings and advice, and where all of it stands."""
+def unlabelled(data: LoadedData) -> int:
+    """Documents of the data that have no label."""
+    return len(data.splits.unlabeled.column("document_id").unique())
+
+
+def show(report: Report, written: Sequence[Path]) -> None:
+    """Print the comparison, the F1 by label where there are few, the summary, advice, and where all of it stands."""
+    comparison = report.comparison
     print("\n" + as_text(comparison))
     by_label = comparison.runs[0].metrics.get("per_class", ())
     if len(by_label) <= LABELS_SHOWN and (table := per_class_text(comparison.runs)):
@@ -99,6 +109,7 @@ def show(comparison: Comparison, written: Sequence[Path], closer: Closer | None)
     mains = main_category_table(comparison.runs)
     if 0 < len(mains.rows) <= LABELS_SHOWN:
         print("\nMain categories\n" + text_table(*mains, width=WIDTH))
-    if closer is not None and (lines := lines_of(closer.found)):
+    print("\n" + "\n".join(wrap(one, WIDTH) for one in summary(report, quoted_where_needed)))
+    if lines := lines_of(report.analysis):
         print("\n" + "\n".join(wrap(line, WIDTH) for line in lines))
     print("\nwritten: " + ", ".join(map(str, written)))

@@ -3,7 +3,7 @@
 Every trained model is 20 points of accuracy above the majority label and above the untuned decoder, and what the tuned
 decoder writes is what its scores say, on 99% of the test rows.
 
-    python -m demo.check outputs/demo_eval/comparison.json
+    python -m demo.check outputs/demo_eval/report.json
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main(path: str) -> int:
     if agreed is not None:
         print(f"What the tuned decoder writes is the label that it scores highest on {agreed:.1%} of the test rows.")
     print("What lies where:")
-    print(f"  {file.with_suffix('.md')}   the comparison, with intervals, label by label")
+    print(f"  {file.with_suffix('.html')}   the report: open it in a browser; report.md beside it is the short form")
     print("  outputs/demo_*/             one run folder a model: weights, label set, metrics, predictions/*.parquet")
     print("  recipes/demo/*.yaml         what was run; copy one and change data.source for your own")
     return 0

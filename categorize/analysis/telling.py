@@ -94,7 +94,7 @@ def lines_of(found: Mapping[str, Any], most: int = 6) -> list[str]:
             run = f"{one['run']}: " if one["run"] else ""
             lines.append(f"{one['code']} {run}{one['text']}")
         if len(given) > most:
-            lines.append(f"and {len(given) - most} more in analysis.json")
+            lines.append(f"and {len(given) - most} more in report.html")
     return lines
 
 

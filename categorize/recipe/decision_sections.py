@@ -10,6 +10,7 @@ from categorize.recipe.feature_sections import FeatureSection, TfidfFeatures
 from categorize.recipe.section import (
     DType,
     Inside,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveInt,
     Section,
@@ -118,6 +119,20 @@ class RunReference(Section):
     )
 
 
+class CostsSection(Section):
+    """What time costs, and how many rows are to be labelled."""
+
+    price_per_hour: NonNegativeFloat | None = Field(
+        None, description="Price of an hour of the machine, training or predicting; without it no money is shown."
+    )
+    currency: str = Field("USD", description="How amounts are shown.")
+    rows: NonNegativeInt | None = Field(
+        None,
+        description="Documents to label, for the time and money that they take; by default those of the data that have "
+        "no label.",
+    )
+
+
 class EvaluationSection(Section):
     """What to compare, and on which split."""
 
@@ -164,3 +179,4 @@ class EvaluationSection(Section):
     ignore: list[str] = Field(
         default_factory=list, description="Codes of checks that give no advice, such as C03; see docs/evaluation.md."
     )
+    costs: CostsSection = Field(default_factory=lambda: CostsSection(), description="What the costs are reckoned with.")

@@ -13,18 +13,16 @@ from categorize.recipe.decision_sections import RunReference
 from categorize.recipe.sections import EvalRecipe
 from categorize.reports.labelled import labelling_run, labels_of_run
 from categorize.reports.split import EvaluatedSplit
-from categorize.reports.write import COMPARISON
+from categorize.reports.write import REPORT
 from categorize.runs.folder import Run, is_run
 
 
 def check_output(output: Path, overwrite: bool) -> None:
-    """Refuse a folder that holds a training run, or an earlier comparison unless told."""
+    """Refuse a folder that holds a training run, or an earlier report unless told."""
     if is_run(output):
         raise UserError(f"{output}: output_dir holds a training run; name another output_dir")
-    if (output / COMPARISON).exists() and not overwrite:
-        raise UserError(
-            f"{output}: output_dir holds a comparison; name another output_dir or replace it with --overwrite"
-        )
+    if (output / REPORT).exists() and not overwrite:
+        raise UserError(f"{output}: output_dir holds a report; name another output_dir or replace it with --overwrite")
 
 
 def check_runs(references: Iterable[RunReference], check: RunCheck) -> None:

@@ -162,6 +162,17 @@ def count(value: int | None) -> str:
     return f"{value:,}"
 
 
+def size(memory: int | None) -> str:
+    """Bytes of memory.
+
+    >>> [size(n) for n in (None, 3_500_000, 812 * 2**20, 5 * 2**30)]
+    ['-', '3 MiB', '812 MiB', '5.0 GiB']
+    """
+    if memory is None:
+        return UNDEFINED
+    return f"{memory / 2**30:.1f} GiB" if memory >= 2**30 else f"{memory / 2**20:.0f} MiB"
+
+
 def duration(seconds: float | None) -> str:
     """Wall clock.
 

@@ -1,4 +1,4 @@
-"""The comparison of evaluated runs on one split, as data: what `comparison.json` holds and every renderer shows."""
+"""The comparison of evaluated runs on one split, as data, which every renderer shows."""
 
 from __future__ import annotations
 
@@ -6,17 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
 
 from categorize.errors import UserError
 from categorize.metrics.intervals import Difference
 from categorize.metrics.progress import NO_RANK, flat, greater_is_better
 from categorize.recipe.label_sections import Task
 from categorize.reports.columns import VALID_ONLY, Measure, measures
-from categorize.writing import json_text
 
 
 @dataclass(frozen=True)
@@ -32,6 +28,9 @@ class EvaluatedRun:
         parameters_trained, parameters_total: of the model; None where it has none to count.
         training_rows: rows of its training split; None where it is not known.
         training_seconds: wall clock of the training.
+        training_memory, prediction_memory: most bytes that were taken, on the GPU where there is one; None where not
+            measured.
+        money_per_document: what a labelling run's teacher took for a text, in the currency of its prices.
         predictions: file of the run's predictions, from the comparison's folder; None where there is none.
         is_ranked: False of a teacher on rows that nobody reviewed, whose figures are its agreement with the gold.
     """
@@ -45,6 +44,9 @@ class EvaluatedRun:
     parameters_total: int | None = None
     training_rows: int | None = None
     training_seconds: float | None = None
+    training_memory: int | None = None
+    prediction_memory: int | None = None
+    money_per_document: float | None = None
     predictions: str | None = None
     is_ranked: bool = True
 
@@ -134,32 +136,6 @@ class Comparison:
             "differences": [difference.to_dict() for difference in self.differences],
             **({} if self.reviewed is None else {"reviewed": self.reviewed.to_dict()}),
         }
-
-    def to_json(self) -> str:
-        """The text of `comparison.json`.
-
-        Raises:
-            ValueError: a measure is NaN, which JSON cannot say: an undefined measure is null, with its reason.
-        """
-        return json_text(self.to_dict())
-
-
-def load_comparison(path: str | Path) -> Comparison:
-    """The comparison that a `comparison.json` holds, equal to the one that was written.
-
-    Raises:
-        UserError: the file cannot be read, or does not hold a comparison.
-    """
-    try:
-        return TypeAdapter(Comparison).validate_json(Path(path).read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); name a comparison.json") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "its content"
-        raise UserError(
-            f"{path}: not a comparison: {where}: {first['msg']}; write it again with run_eval.py"
-        ) from error
 
 
 def compare(

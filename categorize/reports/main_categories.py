@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 
 from categorize.metrics.progress import AVERAGES
@@ -24,16 +22,6 @@ def main_category_table(runs: Sequence[EvaluatedRun]) -> Table:
     for average in AVERAGES:
         rows += [[average, run.name, *_scores(groups[average]), ""] for run, groups in measured if groups.get(average)]
     return Table(list(COLUMNS), rows, "llrrrr")
-
-
-def main_category_csv(runs: Sequence[EvaluatedRun]) -> str | None:
-    """The same for a spreadsheet; None where there are no groups."""
-    table = main_category_table(runs)
-    if not table.rows:
-        return None
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([table.header, *table.rows])
-    return text.getvalue()
 
 
 def _scores(given: dict[str, float]) -> list[Cell]:

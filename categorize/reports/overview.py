@@ -49,23 +49,6 @@ def short_table(comparison: Comparison) -> Table:
     return Table(header, rows, "ll" + "r" * (len(header) - 2))
 
 
-def all_measures(comparison: Comparison) -> Table:
-    """A line for each measure, with its interval, a column for each run."""
-    runs = comparison.runs
-    rows: list[list[Cell]] = [
-        [measure.title, *(_value(comparison, run, measure.name, with_interval=True) for run in runs)]
-        for measure in comparison.measured
-    ]
-    rows += [
-        ["valid rate", *(columns.percent(run.metrics["valid_rate"]) for run in runs)],
-        ["documents/s", *(columns.rate(run.documents_per_second) for run in runs)],
-        ["parameters trained", *(columns.count(run.parameters_trained) for run in runs)],
-        ["parameters", *(columns.count(run.parameters_total) for run in runs)],
-        ["training time", *(columns.duration(run.training_seconds) for run in runs)],
-    ]
-    return Table(["measure", *(run.name for run in runs)], rows, "l" + "r" * len(runs))
-
-
 def difference_title(comparison: Comparison) -> str:
     """What stands above `difference_table`."""
     first = comparison.differences[0]
@@ -121,48 +104,75 @@ def _value(comparison: Comparison, run: EvaluatedRun, measure: str, *, with_inte
 
 
 def notes(comparison: Comparison) -> list[str]:
-    """One line each: the runs' own notes, undefined measures, rows whose text stands in train, unequal training sets,
-    labels without a row."""
+    """One line each: what must be known of the rows and labels, then of each run."""
+    said = [f"{name}: {note}" for name, lines in notes_by_run(comparison) if name for note in lines]
+    return [*said, *(note for name, lines in notes_by_run(comparison) if not name for note in lines)]
+
+
+def notes_by_run(comparison: Comparison) -> list[tuple[str, list[str]]]:
+    """What must be known of each run (its own notes, undefined measures, fewer training rows), and under the empty name
+    of all: rows whose text stands in train, rows without gold, labels without a row."""
     runs = comparison.runs
-    return [
-        *(f"{run.name}: {note}" for run in runs for note in run.notes),
-        *(
-            f"{run.name}: {why}, so that {name} is undefined"
-            for run in runs
-            for name, why in (run.metrics.get("undefined") or {}).items()
-            if name in _EXPLAINED
-        ),
-        *_unseen(comparison),
-        *_fewer_training_rows(comparison),
+    fewer = _fewer_training_rows(comparison)
+    by_run = [
+        (
+            run.name,
+            [
+                *run.notes,
+                *(
+                    f"{why}, so that {name} is undefined"
+                    for name, why in (run.metrics.get("undefined") or {}).items()
+                    if name in _EXPLAINED
+                ),
+                *fewer.get(run.name, ()),
+            ],
+        )
+        for run in runs
+    ]
+    of_all = [
+        *([] if (seen := seen_in_train_title(comparison)) == "" else [seen]),
         *([] if runs[0].metrics["rows"] else ["no row of this split has a gold label: nothing was measured"]),
         *_without_support(comparison),
     ]
+    return [(name, lines) for name, lines in [("", of_all), *by_run] if lines]
 
 
-def _unseen(comparison: Comparison) -> list[str]:
-    """The scores without the rows that training has seen, of all runs in one line, where there are such rows."""
-    measured = [run for run in comparison.runs if run.metrics.get("unseen")]
-    if not measured:
-        return []
-    unseen = measured[0].metrics["unseen"]
-    seen = f"the text of {counted(unseen['exact'], 'row')} stands in train, nearly that of {unseen['near']:,}"
-    name = "pearson" if comparison.task == "regression" else "macro_f1"
-    scores = [
-        f"{run.name} {run.metrics['unseen'][name]:.4f} (of all: {run.numbers[name]:.4f})"
+def seen_in_train_title(comparison: Comparison) -> str:
+    """How many rows training has seen; nothing where it has seen none."""
+    unseen = next((run.metrics["unseen"] for run in comparison.runs if run.metrics.get("unseen")), None)
+    if unseen is None:
+        return ""
+    if not unseen["exact"]:
+        return f"nearly the text of {counted(unseen['near'], 'row')} stands in train"
+    return f"the text of {counted(unseen['exact'], 'row')} stands in train, nearly that of {unseen['near']:,}"
+
+
+def seen_in_train_table(comparison: Comparison) -> Table:
+    """The headline measure of each run on all rows, and on those that training has not seen."""
+    name = headline_of(comparison.task)
+    title = next(one.title for one in columns.measures(comparison.task) if one.name == name)
+    measured = [run for run in comparison.runs if name in (run.metrics.get("unseen") or {}) and name in run.numbers]
+    rest = f" of the other {counted(measured[0].metrics['unseen']['rows'], 'row')}" if measured else ""
+    rows: list[list[Cell]] = [
+        [
+            run.name,
+            columns.number(run.numbers[name]),
+            columns.number(run.metrics["unseen"][name]),
+            f"{run.metrics['unseen'][name] - run.numbers[name]:+.3f}",
+        ]
         for run in measured
-        if name in run.metrics["unseen"] and name in run.numbers
     ]
-    return [f"{seen}; {name} of the other {counted(unseen['rows'], 'row')}: {', '.join(scores)}" if scores else seen]
+    return Table(["run", f"{title} of all rows", f"{title}{rest}", "difference"], rows, "lrrr")
 
 
-def _fewer_training_rows(comparison: Comparison) -> list[str]:
+def _fewer_training_rows(comparison: Comparison) -> dict[str, list[str]]:
     trained = {run.name: run.training_rows for run in comparison.runs if run.training_rows is not None}
     most = max(trained, key=trained.__getitem__, default="")
-    return [
-        f"{name}: trained on {rows:,} rows, {most} on {trained[most]:,}"
+    return {
+        name: [f"trained on {rows:,} rows, {most} on {trained[most]:,}"]
         for name, rows in trained.items()
         if rows != trained[most]
-    ]
+    }
 
 
 def _without_support(comparison: Comparison) -> list[str]:

@@ -1,22 +1,29 @@
-"""A comparison as text for the terminal, and as Markdown."""
+"""A comparison as text for the terminal, and a report as Markdown."""
 
 from __future__ import annotations
 
-from categorize.reports.comparison import Comparison
+from categorize.metrics.progress import headline_of
+from categorize.reports.comparison import Comparison, best_run
+from categorize.reports.costs import cost_table
 from categorize.reports.main_categories import main_category_table
 from categorize.reports.overview import (
-    all_measures,
     difference_notes,
     difference_table,
     difference_title,
     heading,
     notes,
+    notes_by_run,
+    seen_in_train_table,
+    seen_in_train_title,
     short_table,
 )
 from categorize.reports.per_class import confusion_table, f1_table
+from categorize.reports.report import Report
+from categorize.reports.summary import summary
 from categorize.text_tables import markdown_table, text_table, wrap
 
 WIDTH = 120
+LINES_SHOWN = 40  # of a table in Markdown by labels or main categories; the spreadsheets have all
 REVIEWED = "On the rows that people reviewed"
 
 
@@ -28,6 +35,8 @@ def as_text(comparison: Comparison, width: int = WIDTH) -> str:
         text_table(*short_table(comparison), width=width, shrink=(0, 1)),
         *(wrap(note, width) for note in notes(comparison)),
     ]
+    if (seen := seen_in_train_table(comparison)).rows:
+        parts += ["", text_table(*seen, width=width)]
     if comparison.differences:
         table = difference_table(comparison, comparison.in_short)
         parts += ["", wrap(difference_title(comparison), width), text_table(*table, width=width)]
@@ -37,23 +46,56 @@ def as_text(comparison: Comparison, width: int = WIDTH) -> str:
     return "\n".join(parts)
 
 
-def as_markdown(comparison: Comparison) -> str:
-    """Everything: the short table, all measures with intervals, differences, F1 by label, frequent confusions."""
-    parts = ["# Comparison", heading(comparison, "in bold"), markdown_table(*short_table(comparison))]
-    if said := notes(comparison):
-        parts.append("\n".join(f"- {note}" for note in said))
-    parts += ["## All measures", markdown_table(*all_measures(comparison))]
-    if comparison.differences:
-        table = difference_table(comparison, comparison.measured)
-        parts += ["## Differences", difference_title(comparison), markdown_table(*table)]
-        parts += difference_notes(comparison)
+def as_markdown(report: Report) -> str:
+    """What can be read in one go: the summary, the short table, differences, the weakest labels, what is confused most,
+    costs, and notes. All figures are in `report.html` and the tables for spreadsheets."""
+    comparison = report.comparison
+    parts = [
+        f"# {report.name or 'Comparison'}",
+        "\n".join(f"- {one}" for one in summary(report, lambda name: f"**{name}**")),
+        *_tables(comparison),
+    ]
     if comparison.task != "regression":
-        if (mains := main_category_table(comparison.runs)).rows:
-            parts += ["## Main categories", markdown_table(*mains)]
-        parts += ["## F1 by label", markdown_table(*f1_table(comparison.runs))]
-        if (confused := confusion_table(comparison.runs)).rows:
-            parts += ["## Most frequent confusions", markdown_table(*confused)]
-    text = "\n\n".join(parts) + "\n"
+        parts += _by_label(comparison)
+    if report.costs is not None and (costs := cost_table(comparison.runs, report.costs)).rows:
+        parts += ["## Costs", markdown_table(*costs)]
+    if advice := report.analysis.get("advice"):
+        parts += ["## Advice", "\n".join(f"- {one['code']} {one['text']}" for one in advice)]
+    if said := notes_by_run(comparison):
+        parts += ["## Notes", "\n".join(f"- {_noted(name, lines)}" for name, lines in said)]
     if comparison.reviewed is not None:
-        text += "\n" + as_markdown(comparison.reviewed).replace("# Comparison", f"# {REVIEWED}", 1)
-    return text
+        parts += [f"## {REVIEWED}", *_tables(comparison.reviewed)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _tables(comparison: Comparison) -> list[str]:
+    """The short table, what training has seen, and differences in the headline measure and the first of the table."""
+    parts = [heading(comparison, "in bold"), markdown_table(*short_table(comparison))]
+    if (seen := seen_in_train_table(comparison)).rows:
+        title = seen_in_train_title(comparison)
+        parts += [f"{title[0].upper()}{title[1:]}:", markdown_table(*seen)]
+    if comparison.differences:
+        headline = headline_of(comparison.task)
+        shown = [one for one in comparison.in_short if one.name == headline] or comparison.in_short[:1]
+        parts += ["## Differences", difference_title(comparison), markdown_table(*difference_table(comparison, shown))]
+    return parts
+
+
+def _by_label(comparison: Comparison) -> list[str]:
+    """Main categories and labels where there are few, and what the best run confuses most."""
+    parts = []
+    mains, labels = main_category_table(comparison.runs), f1_table(comparison.runs)
+    if 0 < len(mains.rows) <= LINES_SHOWN:
+        parts += ["## Main categories", markdown_table(*mains)]
+    if 0 < len(labels.rows) <= LINES_SHOWN:
+        parts += ["## F1 by label", markdown_table(*labels)]
+    ranked = [run for run in comparison.ranked if run.method != "baseline"]
+    best = best_run(ranked, headline_of(comparison.task)) if ranked else ""
+    confused = confusion_table([run for run in ranked if run.name == best])
+    if confused.rows:
+        parts += ["## Most frequent confusions", markdown_table(*confused)]
+    return parts
+
+
+def _noted(name: str, lines: list[str]) -> str:
+    return (f"**{name}**: " if name else "") + "; ".join(lines)

@@ -1,86 +1,71 @@
-"""Write a comparison to its folder, whole or not at all, `comparison.json` last."""
+"""Write a report to its folder, whole or not at all, `report.json` last."""
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from categorize.analysis.closer import Closer
 from categorize.errors import UserError
 from categorize.prediction.tables import write_predictions
-from categorize.reports.comparison import Comparison, load_comparison
-from categorize.reports.main_categories import main_category_csv
-from categorize.reports.per_class import COLUMNS, per_class_rows
+from categorize.reports.page.render import as_html
+from categorize.reports.pictures.gallery import FOLDER, NAMES, pictures_of
 from categorize.reports.rendering import as_markdown
-from categorize.writing import disk_errors, json_text, staging, write_whole
+from categorize.reports.report import Report, load_report
+from categorize.reports.spreadsheets import COMPARISON, MAINS, PER_CLASS, spreadsheets
+from categorize.writing import disk_errors, staging, write_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-COMPARISON, MARKDOWN, PREDICTIONS = "comparison.json", "comparison.md", "predictions"
-PER_CLASS, MAINS = "per_class.csv", "main_categories.csv"
-ANALYSIS, ROWS = "analysis.json", "rows.parquet"
+REPORT, MARKDOWN, PAGE, ROWS, PREDICTIONS = "report.json", "report.md", "report.html", "rows.parquet", "predictions"
 
 
-def write_comparison(
-    folder: str | Path,
-    comparison: Comparison,
-    predictions: Iterable[tuple[str, pa.Table]],
-    closer: Closer | None = None,
+def write_report(
+    folder: str | Path, report: Report, predictions: Iterable[tuple[str, pa.Table]], rows: pa.Table | None = None
 ) -> list[Path]:
-    """Write the report, what a closer look found and the runs' predictions; returns the report's paths.
+    """Write the report and the runs' predictions; returns the paths of what people and programs open.
 
-    All is written beside its place first, so that a full disk leaves an earlier comparison as it was. Then the files of
-    that one go, and `comparison.json`, the mark of a finished comparison, comes last.
+    All is written beside its place first, so that a full disk leaves an earlier report as it was. Then the files of
+    that one go, and `report.json`, the mark of a finished report, comes last.
 
     Args:
         predictions: file, from the folder, and table of each run.
+        rows: of `analysis.rows.rows_table`.
 
     Raises:
         UserError: the folder cannot be written to.
         ValueError: a measure is NaN.
     """
     folder = Path(folder)
-    reports = report_files(comparison)
-    if closer is not None:
-        reports = {ANALYSIS: json_text(closer.found), **reports}
-    rows = [] if closer is None or closer.rows is None else [(ROWS, closer.rows)]
+    last = report.to_json()
+    pictures = pictures_of(report.comparison)
+    texts = {PAGE: as_html(report, pictures, rows), MARKDOWN: as_markdown(report), **spreadsheets(report), REPORT: last}
     with disk_errors(folder), staging(folder / ".writing") as staged:
         for where in (staged, folder):
             (where / PREDICTIONS).mkdir(exist_ok=True)
-        tables = []
-        for name, table in itertools.chain(predictions, rows):
+        others = []
+        for name, table in [*predictions, *([] if rows is None else [(ROWS, rows)])]:
             write_predictions(staged / name, table)
-            tables.append(name)
-        for name, text in reports.items():
+            others.append(name)
+        for picture in pictures:
+            (staged / FOLDER).mkdir(exist_ok=True)
+            (folder / FOLDER).mkdir(exist_ok=True)
+            others += [f"{FOLDER}/{picture.name}.svg"]
+            write_whole(staged / others[-1], picture.svg)
+            if not picture.missing:  # else labels would show as boxes
+                others += [f"{FOLDER}/{picture.name}.png"]
+                (staged / others[-1]).write_bytes(picture.png())
+        for name, text in texts.items():
             write_whole(staged / name, text)
-        earlier = _files_of(folder / COMPARISON)
-        (folder / COMPARISON).unlink(missing_ok=True)
+        earlier = _files_of(folder / REPORT)
+        (folder / REPORT).unlink(missing_ok=True)
         for name in earlier:
             (folder / name).unlink(missing_ok=True)
-        for name in [*tables, *reports]:
+        for name in [*others, *texts]:
             (staged / name).replace(folder / name)
-    return [folder / name for name in reports]
-
-
-def report_files(comparison: Comparison) -> dict[str, str]:
-    """What the report's files hold, by name: Markdown, for a classification the measures by label,
-    and by main category where there are groups, JSON last."""
-    files = {MARKDOWN: as_markdown(comparison)}
-    if rows := per_class_rows(comparison.runs):
-        table = io.StringIO()
-        writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        # With the byte order mark, Excel reads UTF-8, and so Chinese labels, as such.
-        files[PER_CLASS] = "\ufeff" + table.getvalue()
-    if (mains := main_category_csv(comparison.runs)) is not None:
-        files[MAINS] = "\ufeff" + mains
-    return {**files, COMPARISON: comparison.to_json()}
+    return [folder / name for name in texts]
 
 
 def prediction_files(names: Iterable[str]) -> dict[str, str]:
@@ -102,17 +87,12 @@ def prediction_files(names: Iterable[str]) -> dict[str, str]:
     return files
 
 
-def _files_of(comparison: Path) -> list[str]:
-    """What an earlier comparison wrote beside its `comparison.json`; other files of the folder are not ours."""
+def _files_of(report: Path) -> list[str]:
+    """What an earlier evaluation wrote beside its `report.json`; other files of the folder are not ours."""
     try:
-        named = [run.predictions or "" for run in load_comparison(comparison).runs]
-    except UserError:  # none there, or not a comparison
+        named = [run.predictions or "" for run in load_report(report).comparison.runs]
+    except UserError:  # none there, or not a report
         return []
-    return [
-        MARKDOWN,
-        PER_CLASS,
-        MAINS,
-        ANALYSIS,
-        ROWS,
-        *(name for name in named if name == f"{PREDICTIONS}/{Path(name).name}"),
-    ]
+    predictions = [name for name in named if name == f"{PREDICTIONS}/{Path(name).name}"]
+    drawn = [f"{FOLDER}/{name}.{ending}" for name in NAMES for ending in ("svg", "png")]
+    return [MARKDOWN, PAGE, ROWS, COMPARISON, PER_CLASS, MAINS, *drawn, *predictions]

@@ -111,7 +111,7 @@ def test_five_commands_lead_from_a_spreadsheet_to_the_comparison_of_tuned_models
         {"run": "outputs/qwen3b_qlora", "name": "decoder after"},
     ]
     run(5, SYSTEM, "prompt.completion=names", f"evaluation.runs={json.dumps(runs)}")
-    compared = json.loads((tmp_path / "outputs" / "eval_deepseek_batch" / "comparison.json").read_text())["runs"]
+    compared = json.loads((tmp_path / "outputs" / "eval_deepseek_batch" / "report.json").read_text())["runs"]
     accuracy = {one["name"]: one["metrics"]["accuracy"] for one in compared}
     for model in ("encoder", "decoder"):
         before = max(accuracy[f"{model} before"], accuracy["majority label"])

@@ -56,7 +56,7 @@ def test_a_registered_method_trains_reloads_and_is_compared(folder: Path, capsys
         folder / "compare.yaml", kind="eval", training=None, evaluation={"runs": ["outputs/words"], "bootstrap": 0}
     )
     assert main("run_eval.py", "eval", run_eval.run, METHODS, [str(comparison)]) == 0
-    runs = json.loads((folder / "outputs/compare/comparison.json").read_text())["runs"]
+    runs = json.loads((folder / "outputs/compare/report.json").read_text())["runs"]
     assert [(one["name"], one["method"]) for one in runs][1:] == [("words", "keywords")]
     assert runs[1]["metrics"]["accuracy"] > 0.9
 

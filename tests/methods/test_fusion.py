@@ -27,7 +27,7 @@ from categorize.methods.registry import METHODS
 from categorize.metrics.curves import Curves
 from categorize.predictions import Predictions
 from categorize.recipe.command import main
-from categorize.reports.comparison import load_comparison
+from categorize.reports.report import load_report
 from categorize.runs.contents import files_of
 from categorize.runs.folder import Run
 from categorize.train import train
@@ -101,7 +101,7 @@ def test_a_fusion_trains_reloads_compares_and_moves_with_its_members(
         Path("eval.yaml"), **{**comparison, "training": None, **sections_of(recipe), "output_dir": "compared"}
     )
     assert main("run_eval.py", "eval", evaluate, METHODS, [evaluation.name]) == 0
-    lines = {one.name: one for one in load_comparison("compared/comparison.json").runs}
+    lines = {one.name: one for one in load_report("compared/report.json").comparison.runs}
     assert lines["fused"].method == "fusion" and {"words", "characters"} < set(lines)
     Path("outputs").rename("elsewhere")
     found = load_predictor("elsewhere/fused").predict_texts(stored["text"].to_pylist())

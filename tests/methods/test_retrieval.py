@@ -171,7 +171,7 @@ def test_a_model_as_published_is_compared_with_examples_of_the_training_rows(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert evaluation(tmp_path, tiny("llama", chat=True), "rows") == 0
-    comparison = json.loads((tmp_path / "out/comparison.json").read_text())
+    comparison = json.loads((tmp_path / "out/report.json").read_text())
     notes = next(one["notes"] for one in comparison["runs"] if one["name"] == "base")
     assert any("in 3 clusters" in note for note in notes)
 

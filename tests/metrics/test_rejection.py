@@ -22,7 +22,7 @@ from categorize.prediction.scope import fit_statistics
 from categorize.predictions import Predictions
 from categorize.recipe.command import main
 from categorize.recipe.decision_sections import DecisionSection, RejectSection
-from categorize.reports.comparison import load_comparison
+from categorize.reports.report import load_report
 from categorize.runs.folder import Run
 from categorize.train import train
 from tests.session.collections import write_recipe
@@ -138,7 +138,7 @@ def test_a_run_rejects_what_it_was_not_trained_on_and_reloads_the_same(
     )
     assert main("run_eval.py", "eval", evaluate, METHODS, [evaluation.name]) == 0
     assert "out of scope: AUROC" in capsys.readouterr().out
-    line = load_comparison("outputs/e/comparison.json").runs[-1]
+    line = load_report("outputs/e/report.json").comparison.runs[-1]
     assert line.numbers["scope_auroc"] == pytest.approx(stored)
     assert load_predictor("outputs/one").predict_texts(["讨厌 啊 哈 吗 z", "good fine movie z"]).decided == [
         ["oos"],

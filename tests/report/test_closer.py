@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -32,12 +33,17 @@ def evaluated(*arguments: str) -> int:
     return main("run_eval.py", "eval", evaluate, METHODS, ["eval.yaml", "--overwrite", *arguments])
 
 
+def analysis() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(Path("outputs/eval/report.json").read_text(encoding="utf-8")).get("analysis", {})
+    return found
+
+
 def test_what_was_found_is_written_and_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluated() == 0
     said = capsys.readouterr().out
-    assert "\nFindings\n" in said and "\nAdvice (evaluation.ignore" in said and "outputs/eval/analysis.json" in said
-    found = json.loads(Path("outputs/eval/analysis.json").read_text(encoding="utf-8"))
-    comparison = json.loads(Path("outputs/eval/comparison.json").read_text(encoding="utf-8"))
+    assert "\nFindings\n" in said and "\nAdvice (evaluation.ignore" in said and "outputs/eval/report.html" in said
+    found = analysis()
+    comparison = json.loads(Path("outputs/eval/report.json").read_text(encoding="utf-8"))
     small = next(run for run in comparison["runs"] if run["name"] == "small")
     assert found["best"] == "large"
     assert [row[:2] for row in found["confusion"]["runs"]["small"]["counts"]] == [
@@ -53,15 +59,15 @@ def test_what_was_found_is_written_and_said(capsys: pytest.CaptureFixture[str]) 
 
 def test_a_recipe_leaves_out_checks_or_all_of_it_and_leftovers_go(capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluated() == 0
-    codes = {one["code"] for one in json.loads(Path("outputs/eval/analysis.json").read_text())["advice"]}
+    codes = {one["code"] for one in analysis()["advice"]}
     assert codes
     assert evaluated(f"evaluation.ignore={json.dumps(sorted(codes))}") == 0
-    assert json.loads(Path("outputs/eval/analysis.json").read_text())["advice"] == []
+    assert analysis()["advice"] == []
     capsys.readouterr()
     assert evaluated("evaluation.closer=false") == 0
     said = capsys.readouterr().out
     assert "Findings" not in said and "looking closer" not in said
-    assert not Path("outputs/eval/analysis.json").exists() and not Path("outputs/eval/rows.parquet").exists()
+    assert analysis() == {} and not Path("outputs/eval/rows.parquet").exists()
 
 
 @pytest.mark.parametrize(
@@ -84,11 +90,11 @@ def test_what_is_not_there_is_told_before_anything_is_predicted(
 
 def test_slices_are_of_the_columns_that_the_recipe_names() -> None:
     assert evaluated("data.columns.keep=[moods]", "evaluation.features={type: tfidf}") == 0
-    found = json.loads(Path("outputs/eval/analysis.json").read_text(encoding="utf-8"))
+    found = analysis()
     columns = {one["column"] for one in found["slices"]["large"]}
     assert "moods" in columns and "score" not in columns
     assert evaluated("evaluation.columns=[score]") == 0
-    found = json.loads(Path("outputs/eval/analysis.json").read_text(encoding="utf-8"))
+    found = analysis()
     columns = {one["column"] for one in found["slices"]["large"]}
     assert "score" in columns and "moods" not in columns
 

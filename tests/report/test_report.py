@@ -1,4 +1,5 @@
-"""Reports: exact small examples that were read and believed, CJK alignment, 120 columns, files that appear whole."""
+"""Reports as text, JSON and tables: exact small examples that were read and believed, CJK alignment, 120 columns, files
+that appear whole."""
 
 from __future__ import annotations
 
@@ -22,10 +23,13 @@ from categorize.metrics.intervals import Difference, measure_with_intervals
 from categorize.metrics.measures import measure
 from categorize.predictions import Predictions
 from categorize.reports.columns import count, duration, percent, rate
-from categorize.reports.comparison import EvaluatedRun, best_run, compare, load_comparison
+from categorize.reports.comparison import EvaluatedRun, best_run, compare
+from categorize.reports.costs import costs_of
 from categorize.reports.per_class import Confusion, confusions, per_class_text
 from categorize.reports.rendering import as_markdown, as_text
-from categorize.reports.write import write_comparison
+from categorize.reports.report import Report, load_report
+from categorize.reports.spreadsheets import comparison_lines
+from categorize.reports.write import write_report
 from categorize.text_tables import display_width, fit, text_table, wrap
 
 NAMES = ["积极", "Mild", "Irrelevant"]
@@ -86,7 +90,11 @@ def test_the_terminal_table_reads_as_it_should(runs: list[EvaluatedRun]) -> None
 
 
 MARKDOWN = """\
-# Comparison
+# mine
+
+- **微调 bert** is best with macro-F1 0.873 on 8 rows of the test split.
+- Every run is above the baseline **majority label** (0.333).
+- The weakest label of **微调 bert** is **积极**: F1 0.857, 4 rows; 25% of them are taken for **Mild**.
 
 test split: 8 rows; macro over 2 labels; best: in bold
 
@@ -94,30 +102,6 @@ test split: 8 rows; macro over 2 labels; best: in bold
 | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |
 | majority label | baseline | 0.500 | 0.333 | 0.333 | 100% | - | 0 |
 | 微调 bert | head | **0.875** | **0.873** | **0.873** | 100% | 1,234 | 22.7M of 22.7M |
-
-- labels without a row in this split: Irrelevant
-
-## All measures
-
-| measure | majority label | 微调 bert |
-| --- | ---: | ---: |
-| accuracy | 0.500 | **0.875** |
-| accuracy, valid rows only | 0.500 | 0.875 |
-| macro precision | 0.250 | **0.900** |
-| macro recall (balanced accuracy) | 0.500 | **0.875** |
-| macro-F1 | 0.333 | **0.873** |
-| micro precision | 0.500 | **0.875** |
-| micro recall | 0.500 | **0.875** |
-| micro-F1 | 0.500 | **0.875** |
-| weighted precision | 0.250 | **0.900** |
-| weighted recall | 0.500 | **0.875** |
-| weighted-F1 | 0.333 | **0.873** |
-| Matthews' correlation | 0.000 | **0.775** |
-| valid rate | 100% | 100% |
-| documents/s | - | 1,234 |
-| parameters trained | 0 | 22.7M |
-| parameters | - | 22.7M |
-| training time | - | 3 min 20 s |
 
 ## F1 by label
 
@@ -131,13 +115,16 @@ test split: 8 rows; macro over 2 labels; best: in bold
 
 | run | gold | predicted | rows | of the gold's rows |
 | --- | --- | --- | ---: | ---: |
-| majority label | Mild | 积极 | 4 | 100.0% |
 | 微调 bert | 积极 | Mild | 1 | 25.0% |
+
+## Notes
+
+- labels without a row in this split: Irrelevant
 """
 
 
 def test_the_markdown_report_reads_as_it_should(runs: list[EvaluatedRun]) -> None:
-    assert as_markdown(compare(runs[:2])) == MARKDOWN
+    assert as_markdown(Report("mine", compare(runs[:2]))) == MARKDOWN
 
 
 def test_what_was_predicted_of_labels_without_gold_is_told() -> None:
@@ -178,14 +165,17 @@ def test_a_run_that_trained_on_fewer_rows_is_told() -> None:
     assert compare(runs).to_dict()["runs"][1]["training_rows"] == 100
 
 
-def test_intervals_stand_beside_the_first_measure_and_all_of_them_in_markdown() -> None:
+def test_intervals_stand_beside_the_first_measure_and_all_of_them_in_the_spreadsheet() -> None:
     metrics = measure_with_intervals(SINGLE, GOLD, decided("pppmmmmm"), resamples=200, seed=1)
     low, high = metrics["intervals"]["measures"]["accuracy"]
     comparison = compare([EvaluatedRun("bert", "head", metrics)])
     assert f"0.875 [{low:.3f}, {high:.3f}]" in as_text(comparison)
     assert "[95% interval] of 200 resamples of rows" in as_text(comparison)
     low, high = metrics["intervals"]["measures"]["weighted_f1"]
-    assert f"| weighted-F1 | 0.873 [{low:.3f}, {high:.3f}] |" in as_markdown(comparison)
+    header, line = comparison_lines(Report("", comparison))
+    by_name = dict(zip(header, line, strict=True))
+    assert (by_name["weighted_f1_low"], by_name["weighted_f1_high"]) == (low, high)
+    assert by_name["weighted_f1"] == metrics["weighted"]["f1"] and by_name["run"] == "bert"
 
 
 def test_a_regression_shows_its_measures_and_why_one_is_undefined() -> None:
@@ -200,7 +190,7 @@ def test_a_regression_shows_its_measures_and_why_one_is_undefined() -> None:
     )
     assert first.split()[3:] == ["-", "-", "1.000", "1.291", "-0.071", "100%", "-", "-"]
     assert second.split()[2:7] == ["0.982*", "1.000*", "0.167*", "0.289*", "0.946*"]
-    assert "## F1 by label" not in as_markdown(compare([mean, ridge]))
+    assert "## F1 by label" not in as_markdown(Report("", compare([mean, ridge])))
 
 
 def test_lower_is_better_for_errors_and_ties_share_the_mark(runs: list[EvaluatedRun]) -> None:
@@ -260,7 +250,7 @@ def test_a_split_without_gold_is_reported_as_such() -> None:
     assert (
         "no row of this split has a gold label: nothing was measured" in text and "8 more without gold left out" in text
     )
-    assert as_markdown(compare([empty]))
+    assert as_markdown(Report("", compare([empty])))
 
 
 def test_confusions_are_the_most_frequent_and_hold_invalid_answers(runs: list[EvaluatedRun]) -> None:
@@ -286,19 +276,20 @@ def test_labels_stand_side_by_side_and_runs_without_room_are_named(runs: list[Ev
 
 def test_the_files_hold_what_was_measured(runs: list[EvaluatedRun], tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
-    written = write_comparison(folder, compare(runs), [])
-    assert [path.name for path in written] == ["comparison.md", "per_class.csv", "comparison.json"]
-    assert {path.name for path in folder.iterdir()} == {"predictions", *(path.name for path in written)}
-    data = json.loads(written[2].read_text(encoding="utf-8"))
-    assert [run["name"] for run in data["runs"]] == [run.name for run in runs]
+    written = write_report(folder, Report("mine", compare(runs)), [])
+    names = ["report.html", "report.md", "comparison.csv", "per_class.csv", "report.json"]
+    assert [path.name for path in written] == names
+    assert {path.name for path in folder.iterdir()} == {"predictions", "pictures", *names}
+    data = json.loads(written[-1].read_text(encoding="utf-8"))
+    assert data["name"] == "mine" and [run["name"] for run in data["runs"]] == [run.name for run in runs]
     assert data["runs"][1]["metrics"]["accuracy"] == 0.875 and data["best"]["accuracy"] == ["微调 bert"]
-    with written[1].open(encoding="utf-8-sig", newline="") as file:
+    with written[3].open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 * 3 and rows[1]["label"] == "积极" and rows[1]["run"] == "微调 bert"
     assert float(rows[1]["f1"]) == pytest.approx(6 / 7) and rows[1]["support"] == "4"
 
 
-def test_a_comparison_reads_back_as_it_was_written(runs: list[EvaluatedRun], tmp_path: Path) -> None:
+def test_a_report_reads_back_as_it_was_written(runs: list[EvaluatedRun], tmp_path: Path) -> None:
     of_split = measure_with_intervals(SINGLE, GOLD, decided("pppmmmmm"), resamples=20)
     gold = np.array([[1.0], [2.0], [4.0]])
     score = measure(REGRESSION, gold, Predictions(list("abc"), score=np.full(3, 2.0)))  # has undefined measures
@@ -307,56 +298,62 @@ def test_a_comparison_reads_back_as_it_was_written(runs: list[EvaluatedRun], tmp
         compare([replace(runs[1], metrics=of_split)], split="validation"),
         compare([EvaluatedRun("mean", "baseline", score)]),
     ):
-        written = write_comparison(tmp_path, comparison, [])[-1]
-        again = load_comparison(written)
-        assert again == comparison
-        assert as_text(again) == as_text(comparison) and as_markdown(again) == as_markdown(comparison)
+        report = Report("mine", comparison, costs_of(comparison.runs, 900, 2.5), {"advice": [{"code": "C1"}]})
+        again = load_report(write_report(tmp_path, replace(report, analysis={}), [])[-1])
+        assert again == replace(report, analysis={})
+        assert as_text(again.comparison) == as_text(comparison) and as_markdown(again) == as_markdown(
+            replace(report, analysis={})
+        )
+        (tmp_path / "report.json").write_text(report.to_json(), encoding="utf-8")
+        assert load_report(tmp_path / "report.json") == report
 
 
-def test_a_comparison_of_an_earlier_version_reads_back_and_is_written_as_it_was() -> None:
-    file = Path(__file__).with_name("comparison.json")  # written before `unit` was
-    earlier = file.read_text(encoding="utf-8")
-    comparison = load_comparison(file)
-    task = '  "task": "single_label",\n'
-    assert comparison.to_json() == earlier.replace(task, task + '  "unit": "rows",\n', 1)
-    assert "qwen: lora\nthe text of 1 row stands in train" in as_text(comparison)
+def test_a_comparison_of_an_earlier_version_reads_back_with_all_that_it_had() -> None:
+    file = Path(__file__).with_name("comparison.json")  # written before `unit`, costs and names were
+    comparison = load_report(file).comparison
+    again, earlier = comparison.to_dict(), json.loads(file.read_text(encoding="utf-8"))
+    for run, before in zip(again.pop("runs"), earlier.pop("runs"), strict=True):
+        assert {name: run[name] for name in before} == before
+    assert {name: again[name] for name in earlier} == earlier
+    assert "the text of 1 row stands in train" in as_text(comparison)
     assert comparison.differences[0].is_clear and comparison.best["accuracy"] == ["bert 微调"]
 
 
-def test_a_file_that_is_not_a_comparison_is_named(tmp_path: Path) -> None:
-    file = tmp_path / "comparison.json"
-    with pytest.raises(UserError, match=r"comparison\.json: cannot be read \(No such file"):
-        load_comparison(file)
+def test_a_file_that_is_not_a_report_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    with pytest.raises(UserError, match=r"report\.json: cannot be read \(No such file"):
+        load_report(file)
     for text, said in (
-        ("{", "not a comparison: its content: Invalid JSON: "),
-        ('{"split": "test", "runs": [{"name": "a"}]}', r"not a comparison: runs\.0\.method: Field required"),
-        ("[]", "not a comparison: its content: "),
+        ("{", "not a report: its content: Invalid JSON: "),
+        ('{"split": "test", "runs": [{"name": "a"}]}', r"not a report: runs\.0\.method: Field required"),
+        ("[]", "not a report: its content: "),
     ):
         file.write_text(text)
-        with pytest.raises(UserError, match=rf"comparison\.json: {said}"):
-            load_comparison(file)
+        with pytest.raises(UserError, match=rf"report\.json: {said}"):
+            load_report(file)
 
 
-def test_nan_is_never_written_and_the_earlier_comparison_stays(runs: list[EvaluatedRun], tmp_path: Path) -> None:
-    write_comparison(tmp_path, compare(runs), [])
-    before = (tmp_path / "comparison.json").read_bytes()
+def test_nan_is_never_written_and_the_earlier_report_stays(runs: list[EvaluatedRun], tmp_path: Path) -> None:
+    write_report(tmp_path, Report("mine", compare(runs)), [])
+    before = (tmp_path / "report.json").read_bytes()
     broken = {**runs[0].metrics, "accuracy": float("nan")}
     with pytest.raises(ValueError, match="JSON"):
-        write_comparison(tmp_path, compare([replace(runs[0], metrics=broken)]), [])
-    assert (tmp_path / "comparison.json").read_bytes() == before
+        write_report(tmp_path, Report("mine", compare([replace(runs[0], metrics=broken)])), [])
+    assert (tmp_path / "report.json").read_bytes() == before
 
 
 def test_a_place_that_cannot_be_written_to_is_named(runs: list[EvaluatedRun], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=rf"{tmp_path / 'file'}: cannot write: Not a directory"):
-        write_comparison(tmp_path / "file", compare(runs), [])
+        write_report(tmp_path / "file", Report("mine", compare(runs)), [])
 
 
 def write_all(folder: Path, runs: list[EvaluatedRun], rows: int = 8) -> list[Path]:
-    """A comparison with the predictions of each run."""
+    """A report with the predictions of each run."""
     named = [replace(run, predictions=f"predictions/{i}.parquet") for i, run in enumerate(runs)]
     table = pa.table({"text": np.random.default_rng(0).bytes(rows * 100).hex(" ").split()})
-    return write_comparison(folder, compare(named), [(run.predictions or "", table) for run in named])
+    tables = [(run.predictions or "", table) for run in named]
+    return write_report(folder, Report("mine", compare(named)), tables)
 
 
 def test_a_full_disk_leaves_the_earlier_comparison_or_none(runs: list[EvaluatedRun], tmp_path: Path) -> None:
@@ -368,10 +365,10 @@ def test_a_full_disk_leaves_the_earlier_comparison_or_none(runs: list[EvaluatedR
         if earlier:
             write_all(tmp_path, runs)
         before = contents()
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # predictions need more, the report does not
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, limits[1]))  # predictions need more, the report does not
         try:
             with pytest.raises(UserError, match=rf"{tmp_path}: cannot write: "):
-                write_all(tmp_path, runs[:2], rows=10_000)
+                write_all(tmp_path, runs[:2], rows=50_000)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert contents() == before
@@ -383,7 +380,14 @@ def test_a_new_comparison_leaves_no_file_of_the_one_that_it_replaces(runs: list[
     score = measure(REGRESSION, np.arange(3.0)[:, None], Predictions(list("abc"), score=np.arange(3.0)))
     write_all(tmp_path, [EvaluatedRun("ridge", "tfidf", score)])
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
-    assert left == ["comparison.json", "comparison.md", "notes.txt", "predictions/0.parquet"]
+    assert left == [
+        "comparison.csv",
+        "notes.txt",
+        "predictions/0.parquet",
+        "report.html",
+        "report.json",
+        "report.md",
+    ]
 
 
 @given(st.text(max_size=60), st.integers(1, 30))

@@ -19,7 +19,7 @@ from categorize.labeling.review.story import review_folder, take_reviewed, write
 from categorize.methods.registry import METHODS
 from categorize.recipe.command import main
 from categorize.recipe.labeling_sections import Review
-from categorize.reports.comparison import load_comparison
+from categorize.reports.report import load_report
 from categorize.train import train
 from tests.labeling import jobs
 from tests.labeling.students import write_label_recipe
@@ -94,7 +94,7 @@ def test_a_teacher_is_ranked_on_reviewed_rows_alone_and_its_student_labels_as_it
     reviewed, corrected = review(wrong=20)
     student(folder, tiny)
     path = compare(folder, "compare", "outputs/two", "job")
-    comparison = load_comparison(path / "comparison.json")
+    comparison = load_report(path / "report.json").comparison
     rows = pq.read_table(path / "predictions/job.parquet")
     ids = set(rows["id"].to_pylist())
     wrong = len(ids & corrected)
@@ -114,7 +114,7 @@ def test_a_teacher_is_ranked_on_reviewed_rows_alone_and_its_student_labels_as_it
     assert ranked.runs[2].metrics["accuracy"] == pytest.approx(1 - wrong / len(ids & reviewed))
     assert all(one.is_ranked for one in ranked.runs) and ranked.best["accuracy"] == ["job"]
 
-    text = (path / "comparison.md").read_text(encoding="utf-8")
+    text = (path / "report.md").read_text(encoding="utf-8")
     assert "| teacher: agreement |" in text and "# On the rows that people reviewed" in text
     assert "## Main categories" in text and "teacher: agreement" in capsys.readouterr().out
     table = list(csv.DictReader((path / "main_categories.csv").open(encoding="utf-8-sig")))
@@ -132,7 +132,7 @@ def test_a_teacher_is_ranked_on_reviewed_rows_alone_and_its_student_labels_as_it
 
 def test_without_reviewed_rows_a_teacher_only_agrees(folder: Path, tiny: Callable[..., Path]) -> None:
     student(folder, tiny)
-    comparison = load_comparison(compare(folder, "compare", "outputs/two", "job") / "comparison.json")
+    comparison = load_report(compare(folder, "compare", "outputs/two", "job") / "report.json").comparison
     assert comparison.reviewed is None
     (note,) = comparison.runs[2].notes
     assert "it is not ranked; review rows of this split" in note

@@ -21,7 +21,7 @@ from categorize.predictions import Predictions
 from categorize.recipe.command import main
 from categorize.recipe.data_sections import Columns, DataSection
 from categorize.recipe.label_sections import LabelsSection
-from categorize.reports.comparison import load_comparison
+from categorize.reports.report import load_report
 from categorize.train import train
 from tests.session.collections import write_recipe
 
@@ -110,7 +110,7 @@ def test_an_evaluation_asks_runs_about_labels_beyond_their_training(capsys: pyte
     assert main("run_eval.py", "eval", evaluate, METHODS, [recipe.name, "evaluation.unseen_labels=measure"]) == 0
     printed = capsys.readouterr().out
     assert "unseen labels: acc." in printed and "fixed: never predicts 1 label that it was not trained on" in printed
-    runs = {one.name: one for one in load_comparison("outputs/eval/comparison.json").runs}
+    runs = {one.name: one for one in load_report("outputs/eval/report.json").comparison.runs}
     unseen = {name: one.metrics["unseen_labels"]["unseen"]["accuracy"] for name, one in runs.items()}
     assert unseen["fixed"] == 0.0 and unseen["reads"] == 1.0 and unseen["fused"] > 0.5
     assert runs["fixed"].numbers["seen_labels_accuracy"] > 0.9

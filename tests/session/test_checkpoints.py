@@ -63,7 +63,7 @@ def test_a_checkpoint_predicts_as_its_run_did_at_that_step(
     )
     assert main("run_eval.py", "eval", evaluate, METHODS, [str(table)]) == 0
     step = Path(best).name.removeprefix("checkpoint-")
-    runs = {one["name"]: one for one in json.loads(Path("outputs/t/comparison.json").read_text())["runs"]}
+    runs = {one["name"]: one for one in json.loads(Path("outputs/t/report.json").read_text())["runs"]}
     at_step = runs[f"one at step {step}"]
     assert at_step["metrics"]["mae"] == runs["one"]["metrics"]["mae"]
     assert 0 < at_step["training_seconds"] <= runs["one"]["training_seconds"]

@@ -75,7 +75,7 @@ def test_the_smallest_rung_that_is_not_shown_to_be_worse_is_recommended(
     said = capfd.readouterr().out
     assert "recommended: small" in said
     assert "failed: " in said and "missing" in said.split("failed: ")[1]
-    comparison = json.loads((folder / "outputs/cmp/comparison/comparison.json").read_text())
+    comparison = json.loads((folder / "outputs/cmp/comparison/report.json").read_text())
     compared = [one["name"] for one in comparison["runs"]]
     assert "small" in compared and "large" in compared and "missing" not in compared
     before = (folder / "outputs/cmp/small/run.json").stat().st_mtime_ns

@@ -19,7 +19,7 @@ from categorize.errors import UserError
 from categorize.evaluate import evaluate
 from categorize.methods.registry import METHODS
 from categorize.recipe.command import main
-from categorize.reports.comparison import load_comparison
+from categorize.reports.report import load_report
 from categorize.reports.write import prediction_files
 from categorize.train import train
 from tests.session.collections import write_collection, write_recipe
@@ -168,8 +168,8 @@ def test_tfidf_and_a_linear_probe_and_their_comparison(
     differences = shown.partition("Difference from ")[2].partition("F1 by label")[0]
     for measured in ("accuracy", "macro-F1", "weighted-F1"):
         assert differences.count(f" {measured} ") == 2, "of each run but the best one"
-    written = (folder / "outputs/table/comparison.json").read_text()
-    assert load_comparison(folder / "outputs/table/comparison.json").to_json() == written
+    written = (folder / "outputs/table/report.json").read_text()
+    assert load_report(folder / "outputs/table/report.json").to_json() == written
     table = json.loads(written)
     by_name = {one["name"]: one["metrics"]["accuracy"] for one in table["runs"]}
     assert by_name["linear"] == json.loads((folder / "outputs/linear/metrics.json").read_text())["test"]["accuracy"]
