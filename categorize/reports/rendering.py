@@ -53,6 +53,7 @@ def as_markdown(report: Report) -> str:
     parts = [
         f"# {report.name or 'Comparison'}",
         "\n".join(f"- {one}" for one in summary(report, lambda name: f"**{name}**")),
+        *["\n".join(f"- {one}" for one in found) for found in [report.analysis.get("findings")] if found],
         *_tables(comparison),
     ]
     if comparison.task != "regression":
@@ -60,7 +61,8 @@ def as_markdown(report: Report) -> str:
     if report.costs is not None and (costs := cost_table(comparison.runs, report.costs)).rows:
         parts += ["## Costs", markdown_table(*costs)]
     if advice := report.analysis.get("advice"):
-        parts += ["## Advice", "\n".join(f"- {one['code']} {one['text']}" for one in advice)]
+        lines = [f"- `{one['code']}` {_noted(one.get('run') or '', [one['text']])}" for one in advice]
+        parts += ["## Advice", "\n".join(lines)]
     if said := notes_by_run(comparison):
         parts += ["## Notes", "\n".join(f"- {_noted(name, lines)}" for name, lines in said)]
     if comparison.reviewed is not None:

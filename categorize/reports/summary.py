@@ -41,7 +41,7 @@ def summary(report: Report, naming: Naming = str) -> list[str]:
         *_others(comparison, best, measure, naming),
         *_baseline(ranked, measure, naming),
         *_invalid(comparison, naming),
-        *_weakest_label(best, naming),
+        *([] if report.analysis.get("findings") else _weakest_label(best, naming)),
         *([] if report.costs is None else _costs(comparison, best, report.costs, measure, naming)),
     ]
 
@@ -52,11 +52,11 @@ def title_of(comparison: Comparison, measure: str) -> str:
 
 
 def not_told_apart(comparison: Comparison, best: str, measure: str) -> list[str]:
-    """Runs whose difference from the best one is not clear in a measure."""
+    """Runs whose difference from the best one these rows do not show, in a measure."""
     return [
         one.run
         for one in comparison.differences
-        if one.measure == measure and one.reference == best and not one.is_clear
+        if one.measure == measure and one.reference == best and not one.is_shown
     ]
 
 
@@ -74,11 +74,8 @@ def _others(comparison: Comparison, best: EvaluatedRun, measure: str, naming: Na
     said = []
     if alike:
         named = [f"{naming(one.run)} ({one.estimate:+.3f}{_signed(one.low, one.high)})" for one in alike]
-        said.append(
-            f"No difference is shown between it and {_listed(named)}: the interval of the difference holds 0, so that "
-            "these rows cannot tell them apart."
-        )
-    worse = [one for one in found.values() if one.is_clear]
+        said.append(f"No difference is shown between it and {_listed(named)}: these rows cannot tell them apart.")
+    worse = [one for one in found.values() if one.is_shown]
     if worse:
         nearest = min(abs(one.estimate) for one in worse)
         by = f"by {nearest:.3f}" + (" or more" if len(worse) > 1 else "")

@@ -203,7 +203,7 @@ def test_an_evaluation_tells_how_many_texts_were_filled_up_from_its_training_row
     }
     Path("eval.yaml").write_text(json.dumps(recipe))
     assert main("run_eval.py", "eval", evaluate, METHODS, ["eval.yaml"]) == 0
-    runs = json.loads(Path("out/comparison.json").read_text())["runs"]
+    runs = json.loads(Path("out/report.json").read_text())["runs"]
     notes = next(one["notes"] for one in runs if one["name"] == "base")
     wanted = "3 texts had fewer than 2 candidates that stand out; filled up by the most frequent labels in training"
     assert wanted in notes

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from categorize.reports.rows import rows_table
 
+from categorize.analysis.closer import look_closer
+from categorize.analysis.inputs import Inputs, RunOutput
+from categorize.data.rows import schema
 from categorize.labels import Label, LabelSet
 from categorize.metrics.intervals import measure_with_intervals, paired_differences
 from categorize.predictions import Predictions
@@ -15,7 +17,6 @@ from categorize.reports.comparison import EvaluatedRun, compare
 from categorize.reports.costs import costs_of
 from categorize.reports.predicted import RunPredictions
 from categorize.reports.report import Report
-from categorize.reports.split import EvaluatedSplit
 from categorize.reports.write import write_report
 
 NAMES = ["积极", "Mild", "消极", "Irrelevant"]
@@ -30,10 +31,15 @@ def drawn_report(rows: int, resamples: int = 20) -> tuple[Report, pa.Table]:
     gold = generator.choice(4, rows, p=[0.13, 0.43, 0.09, 0.35])
     ids = [f"r{i}" for i in range(rows)]
     texts = [HOSTILE, *(f"弹幕 {i} said something" for i in range(1, rows))]
-    table = {"id": ids, "document_id": ids, "text": texts, "gold": [[NAMES[one]] for one in gold]}
-    documents = pa.table({**table, "gold_score": pa.array([None] * rows, pa.float64())})
+    answers = [[NAMES[one]] for one in gold]
+    documents = pa.Table.from_pylist(
+        [
+            {"id": one, "document_id": one, "text": text, "gold": answer, "fields": {}, "content_hash": text}
+            for one, text, answer in zip(ids, texts, answers, strict=True)
+        ],
+        schema(),
+    )
     known = np.eye(4)[gold]
-    split = EvaluatedSplit("test", LABELS, documents, documents, known, "print", [None] * rows)
     hard = generator.random(rows) < 0.1  # for every run
     predicted = []
     for at, name in enumerate(RUNS):
@@ -65,7 +71,10 @@ def drawn_report(rows: int, resamples: int = 20) -> tuple[Report, pa.Table]:
         resamples=resamples,
     )
     comparison = compare(runs, differences=differences)
-    return Report("评论 report", comparison, costs_of(runs, 10_000, 2.0)), rows_table(split, predicted)
+    outputs = [RunOutput(one.name, one.predictions, run.metrics) for one, run in zip(predicted, runs, strict=True)]
+    closer = look_closer(Inputs(LABELS, "test", documents, known, documents.slice(0, 100), outputs))
+    assert closer.rows is not None
+    return Report("评论 report", comparison, costs_of(runs, 10_000, 2.0), closer.found), closer.rows
 
 
 def write_drawn_report(folder: Path, rows: int) -> Path:

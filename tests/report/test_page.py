@@ -110,7 +110,7 @@ def test_the_rows_are_filtered_by_gold_answer_model_confidence_tag_and_text(page
     assert count(page) == 0  # it has no probabilities
 
     rows_of(page, tag="wrong in every model")
-    assert count(page) == sum(row["tag"] == ["wrong in every model"] for row in table.to_pylist()) > 0
+    assert count(page) == sum("wrong in every model" in row["tag"] for row in table.to_pylist()) > 0
     for searched in ("弹幕 17 said", "R17"):  # of the text, or the id in any case
         rows = rows_of(page, text=searched, answer="wrong or right")
         assert "弹幕 17 said something" in [row["text"] for row in rows] and count(page) in (1, 11)
@@ -140,6 +140,17 @@ def test_a_cell_of_the_matrix_and_a_frequent_error_lead_to_their_rows(page: Any)
     assert page.locator("#filters [name=predicted] option:checked").inner_text() == NAMES[1]
     page.check("#matrix-form [value=gold]")
     assert re.fullmatch(r"[\d.]+%", cell.inner_text())
+
+
+def test_what_a_closer_look_found_stands_on_the_page(page: Any, file: Path) -> None:
+    found = json.loads(file.with_name("report.json").read_text(encoding="utf-8"))["analysis"]
+    assert page.locator(".advice li").count() == len(found["advice"]) > 0
+    assert page.locator(".sentences").inner_text().count(found["findings"][0]) == 1
+    titles = page.locator("section[id^=finding] h2").all_inner_texts()
+    assert {"Kinds of errors", "Errors by label", "Where models disagree", "Labels in doubt"} <= set(titles)
+    near = page.locator("#list details").first
+    near.locator("summary").click()
+    assert near.locator("li").count() > 0 and "similarity" in near.locator("li").first.inner_text()
 
 
 def test_more_rows_come_when_asked_for(page: Any) -> None:

@@ -1,73 +1,248 @@
-"""What a closer look found, as tables of a page: each subject that is there, in the order of a report."""
+"""What a closer look found, as tables of a page. Subjects that have no table of their own are shown as they are."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from categorize.reports.page.tables import Column, PageTable, Shown
 
-_TITLES = {
-    "weak_segments": ("Weak segments", "Wrong more often than other rows, corrected for how many segments were tried."),
-    "slices": ("Errors by length, language and metadata", "Error rate of each part of the rows, with 95% intervals."),
-    "disagreements": ("Where models disagree", "How often two models say different things of a row, and who is right."),
-    "label_errors": ("Labels in doubt", "Rows whose gold may be wrong, the surest first."),
-    "shift": ("Training against test rows", "How the two differ in labels and length."),
-    "invariance": ("Changes of the text that should not matter", "Share of the predictions that change."),
-    "corrected": ("Corrected counts", "Shares of the labels, corrected by the rows that people labelled."),
-}  # fmt: skip
+Line = Mapping[str, Any]
+MOST_LINES = 200
+# Said elsewhere on the page, or of use to programs alone.
+_ELSEWHERE = {"best", "confusion", "findings", "advice", "label_errors_found"}
 _SEVERITIES = {"error": 0, "warning": 1, "info": 2}
-_LINES = 200
-_SHARES = ("share", "rate", "change", "of_gold", "of_predicted", "any_right")
 
 
-def advice_of(analysis: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Advice, the most pressing first."""
+@dataclass(frozen=True)
+class Subject:
+    """How a subject becomes a table: its lines, and title and kind of each column by key."""
+
+    title: str
+    caption: str
+    lines: Callable[[Mapping[str, Any]], Sequence[Line]]
+    columns: Mapping[str, tuple[str, str]]
+
+
+def advice_of(analysis: Mapping[str, Any]) -> list[Line]:
+    """Advice, the most serious first."""
     return sorted(analysis.get("advice") or [], key=lambda one: _SEVERITIES.get(str(one.get("severity")), 1))
 
 
 def findings(analysis: Mapping[str, Any]) -> list[tuple[str, list[PageTable]]]:
-    """Title and tables of each subject that was looked at and has something to show."""
-    found = []
-    for key, (title, caption) in _TITLES.items():
-        tables = [_table(lines, f"{caption}{of}") for of, lines in _lists(analysis.get(key))]
-        if tables:
-            found.append((title, tables))
-    return found
+    """Title and tables of each subject that was looked at and has something to show, in the order of a report."""
+    found: dict[str, list[PageTable]] = {}
+    for key, subjects in _SUBJECTS.items():
+        for subject in subjects if analysis.get(key) else ():
+            if lines := subject.lines(analysis):
+                found.setdefault(subject.title, []).append(_table(lines, subject.caption, subject.columns))
+    if analysis.get("slices"):
+        found.setdefault("Where errors are", []).append(_slices(analysis["slices"]))
+    for key, value in analysis.items():
+        if key not in _ELSEWHERE and key not in _SUBJECTS and key != "slices":
+            title = key.replace("_", " ").capitalize()
+            tables = [_table(lines, of or title, _as_they_are(lines)) for of, lines in _lists(value)]
+            if tables:
+                found[title] = tables
+    return list(found.items())
 
 
-def _lists(value: Any, of: str = "") -> list[tuple[str, Sequence[Mapping[str, Any]]]]:
-    """The lists of lines in what was found, each with whose it is."""
-    if isinstance(value, Mapping):
-        if value and all(isinstance(one, int | float | type(None)) for one in value.values()):
-            return [(of, [value])]
-        return [pair for key, one in value.items() for pair in _lists(one, f"{of} {key}" if of else f" {key}")]
-    if isinstance(value, list) and value and all(isinstance(one, Mapping) for one in value):
-        return [(of, value)]
-    return []
+def _by_run(of_runs: Mapping[str, Sequence[Line]]) -> list[Line]:
+    return [{"run": run, **line} for run, lines in of_runs.items() for line in lines]
 
 
-def _table(lines: Sequence[Mapping[str, Any]], caption: str) -> PageTable:
-    names = list(dict.fromkeys(name for line in lines for name in line))
-    numeric = {
-        name: all(isinstance(line.get(name), int | float | type(None)) for line in lines) and name != "id"
-        for name in names
-    }
-    more = f" The first {_LINES} of {len(lines):,}." if len(lines) > _LINES else ""
-    heads = [Column(name.replace("_", " "), numeric[name]) for name in names]
-    shown = [[_cell(name, line.get(name)) for name in names] for line in lines[:_LINES]]
+def _tags(analysis: Mapping[str, Any]) -> list[Line]:
+    """A line for each run and kind of error."""
+    errors = analysis["errors"]
+    return [
+        {"run": run, "tag": tag, "rows": rows, "share": rows / max(errors["wrong"][run], 1)}
+        for run, tags in errors.get("tags", {}).items()
+        for tag, rows in sorted(tags.items(), key=lambda one: -one[1])
+    ]
+
+
+def _distances(analysis: Mapping[str, Any]) -> list[Line]:
+    return [{"of": key, **analysis["shift"][key]} for key in ("score", "length") if key in analysis["shift"]]
+
+
+_RUN, _ROWS, _P = ("run", "text"), ("rows", "count"), ("p (adjusted)", "p")
+_SUBJECTS: dict[str, tuple[Subject, ...]] = {
+    "weak_segments": (
+        Subject(
+            "Where errors are",
+            "Weak segments: wrong more often than elsewhere, corrected for all segments that were looked at.",
+            lambda found: _by_run(found["weak_segments"].get("runs", {})),
+            {
+                "run": _RUN,
+                "segment": ("segment", "text"),
+                "rows": _ROWS,
+                "error_rate": ("error rate", "rate"),
+                "elsewhere": ("elsewhere", "share"),
+                "adjusted_p": _P,
+            },
+        ),
+    ),
+    "errors": (
+        Subject(
+            "Kinds of errors",
+            "Of the wrong rows of each run, those with each tag; a row may have several.",
+            _tags,
+            {"run": _RUN, "tag": ("tag", "text"), "rows": _ROWS, "share": ("of its errors", "share")},
+        ),
+    ),
+    "labels": (
+        Subject(
+            "Errors by label",
+            "The best run: the label with most errors first.",
+            lambda found: found["labels"].get(found.get("best"), []),
+            {
+                "label": ("label", "text"),
+                "support": ("gold rows", "count"),
+                "missed": ("missed", "count"),
+                "false": ("wrongly given", "count"),
+                "precision": ("precision", "number"),
+                "recall": ("recall", "number"),
+                "training_rows": ("training rows", "count"),
+                "taken_for": ("mostly taken for", "text"),
+                "taken": ("of the missed", "count"),
+            },
+        ),
+    ),
+    "residuals": (
+        Subject(
+            "Errors by score",
+            "The rows in fifths by gold: how far predictions are pulled to the middle.",
+            lambda found: _by_run(found["residuals"]),
+            {
+                "run": _RUN,
+                "rows": _ROWS,
+                "gold": ("mean gold", "number"),
+                "predicted": ("mean predicted", "number"),
+                "error": ("mean absolute error", "number"),
+            },
+        ),
+    ),
+    "disagreements": (
+        Subject(
+            "Where models disagree",
+            "In how many rows two runs say different things, and which is right there.",
+            lambda found: found["disagreements"].get("pairs", []),
+            {
+                "a": ("first", "text"),
+                "b": ("second", "text"),
+                "rows": ("rows that differ", "count"),
+                "share": ("of all", "share"),
+                "only_a_right": ("first right", "count"),
+                "only_b_right": ("second right", "count"),
+                "none_right": ("neither right", "count"),
+            },
+        ),
+    ),
+    "label_errors": (
+        Subject(
+            "Labels in doubt",
+            "Rows whose gold may be wrong, the surest first: rows to read, not corrections.",
+            lambda found: found["label_errors"],
+            {
+                "text": ("text", "text"),
+                "gold": ("gold", "text"),
+                "suggested": ("suggested", "text"),
+                "score": ("score", "number"),
+                "id": ("id", "text"),
+            },
+        ),
+    ),
+    "shift": (
+        Subject(
+            "Train and test",
+            "Shares of the labels in train and in this split.",
+            lambda found: (found["shift"].get("classes") or {}).get("labels", []),
+            {
+                "label": ("label", "text"),
+                "train_share": ("in train", "share"),
+                "share": ("in this split", "share"),
+                "train": ("training rows", "count"),
+                "rows": _ROWS,
+                "adjusted_p": _P,
+            },
+        ),
+        Subject(
+            "Train and test",
+            "Characters of the texts (and scores) in train and in this split.",
+            _distances,
+            {
+                "of": ("of", "text"),
+                "train_median": ("median in train", "number"),
+                "median": ("median in this split", "number"),
+                "distance": ("distance (Kolmogorov-Smirnov)", "number"),
+                "p_value": ("p", "p"),
+            },
+        ),
+    ),
+}
+
+
+def _slices(of_runs: Mapping[str, Sequence[Line]]) -> PageTable:
+    """A line for each slice, with the error rate of each run."""
+    runs = list(of_runs)
+    by_slice: dict[tuple[str, str], dict[str, Line]] = {}
+    for run, lines in of_runs.items():
+        for line in lines:
+            by_slice.setdefault((str(line["column"]), str(line["value"])), {})[run] = line
+    heads = [Column("part of the rows", False), Column("rows"), *(Column(run) for run in runs)]
+    shown = []
+    for (column, value), found in by_slice.items():
+        rows = max(int(line["rows"]) for line in found.values())
+        cells = [_rate(found[run], "error_rate") if run in found else Shown("-") for run in runs]
+        shown.append([Shown(f"{column}: {value}"), Shown(f"{rows:,}", rows), *cells])
+    return PageTable("Error rate of each run by length, script and metadata, with 95% intervals.", heads, shown)
+
+
+def _table(lines: Sequence[Line], caption: str, columns: Mapping[str, tuple[str, str]]) -> PageTable:
+    there = {key: spec for key, spec in columns.items() if any(line.get(key) is not None for line in lines)}
+    more = f" The first {MOST_LINES} of {len(lines):,}." if len(lines) > MOST_LINES else ""
+    heads = [Column(title, kind != "text") for title, kind in there.values()]
+    shown = [[_cell(line, key, kind) for key, (_, kind) in there.items()] for line in lines[:MOST_LINES]]
     return PageTable(f"{caption}{more}", heads, shown)
 
 
-def _cell(name: str, value: Any) -> Shown:
+def _cell(line: Line, key: str, kind: str) -> Shown:
+    value = line.get(key)
     if value is None:
         return Shown("-")
-    if isinstance(value, bool):
-        return Shown("yes" if value else "no")
-    if isinstance(value, int):
-        return Shown(f"{value:,}", float(value))
-    if isinstance(value, float):
-        return Shown(f"{value:.1%}" if any(one in name for one in _SHARES) else f"{value:.3g}", value)
-    if isinstance(value, list | tuple):
-        return Shown("; ".join(map(str, value)))
-    return Shown(str(value))
+    if kind == "text":
+        return Shown("; ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
+    if kind == "rate":
+        return _rate(line, key)
+    written = {"count": f"{value:,}", "share": f"{value:.1%}", "p": f"{value:.3f}" if value >= 0.001 else "< 0.001"}
+    return Shown(written.get(kind, f"{value:.3g}"), float(value))
+
+
+def _rate(line: Line, key: str) -> Shown:
+    """An error rate with its interval; of a regression it is a mean absolute error, which may be above 1."""
+    low, high = line.get("low"), line.get("high")
+    bounds = "" if low is None or high is None else f"[{low:.3f}, {high:.3f}]"
+    return Shown(f"{line[key]:.3f}", float(line[key]), bounds)
+
+
+# ---------------------------------------------------------------- subjects without a table of their own
+def _lists(value: Any, of: str = "") -> Iterator[tuple[str, Sequence[Line]]]:
+    """The lists of lines in what was found, each with what it is of."""
+    if isinstance(value, Mapping):
+        if value and not any(isinstance(one, Mapping | list) for one in value.values()):
+            yield of, [value]
+        for key, one in value.items():
+            yield from _lists(one, f"{of}: {key}" if of else str(key)) if isinstance(one, Mapping | list) else ()
+    elif isinstance(value, list) and value and all(isinstance(one, Mapping) for one in value):
+        yield of, value
+
+
+def _as_they_are(lines: Sequence[Line]) -> dict[str, tuple[str, str]]:
+    kinds: dict[str, tuple[str, str]] = {}
+    for key in dict.fromkeys(key for line in lines for key in line):
+        values = [line[key] for line in lines if line.get(key) is not None]
+        numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)
+        kind = "text" if not numbers else "count" if all(isinstance(one, int) for one in values) else "number"
+        kinds[key] = (key.replace("_", " "), kind)
+    return kinds

@@ -63,7 +63,7 @@ def as_html(report: Report, pictures: list[Picture], rows: pa.Table | None = Non
         report=report,
         comparison=report.comparison,
         verdict=said[0],
-        sentences=said[1:],
+        sentences=[*said[1:], *(f"{one}." for one in report.analysis.get("findings", ()))],
         figures=key_figures(report.comparison),
         heading=heading(report.comparison, "★"),
         style=Markup((HERE / STYLE).read_text(encoding="utf-8")),

@@ -11,6 +11,7 @@ from categorize.metrics.progress import greater_is_better
 from categorize.reports import columns
 from categorize.reports.comparison import Comparison, EvaluatedRun
 from categorize.reports.costs import Costs, money
+from categorize.reports.overview import difference_title
 from categorize.text_tables import Cell, Table, Value
 
 LONG = 25  # lines
@@ -131,19 +132,17 @@ def differences_table(comparison: Comparison) -> PageTable:
     for name in dict.fromkeys(one.run for one in comparison.differences):
         lines.append([Shown(name), *(_difference(found.get((name, one.name))) for one in shown)])
     titles = [Column(one.title, hint="" if greater_is_better(one.name) else "lower is better") for one in shown]
-    reference = comparison.differences[0].reference
-    return PageTable(f"Each run minus {reference}, on the same rows.", [Column("run", False), *titles], lines)
+    return PageTable(difference_title(comparison), [Column("run", False), *titles], lines)
 
 
 def _difference(one: Difference | None) -> Shown:
     if one is None:
         return Shown(columns.UNDEFINED)
-    facts = one.to_dict()
     bounds = "" if one.low is None or one.high is None else f"[{one.low:+.3f}, {one.high:+.3f}]"
-    if (p := facts.get("adjusted_p")) is not None:
-        bounds += f" p {p:.3f}" if p >= 0.001 else " p < 0.001"
-    under = "" if one.is_clear else "no difference shown"
-    return Shown(f"{one.estimate:+.3f}", one.estimate, bounds, under=under, quiet=not one.is_clear)
+    if one.adjusted_p is not None:
+        bounds += f" p {columns.p_value(one.adjusted_p)}"
+    under = "" if one.is_shown else "no difference shown"
+    return Shown(f"{one.estimate:+.3f}", one.estimate, bounds, under=under, quiet=not one.is_shown)
 
 
 def plain(table: Table, caption: str, *, sortable: bool = True) -> PageTable:
