@@ -149,7 +149,7 @@ def compared(trainings: Sequence[Training], model: str) -> dict[str, Any]:
     output = WORK / "decoder_heads" / "eval"
     overrides = [f"output_dir={output}", override("evaluation.runs", runs), "--overwrite"]
     run_script("run_eval.py", RECIPES / "decoder_heads_eval.yaml", overrides)
-    comparison: dict[str, Any] = json.loads((ROOT / output / "comparison.json").read_text(encoding="utf-8"))
+    comparison: dict[str, Any] = json.loads((ROOT / output / "report.json").read_text(encoding="utf-8"))
     return comparison
 
 

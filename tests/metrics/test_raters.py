@@ -78,7 +78,7 @@ def test_the_table_shows_the_model_beside_the_ceiling(
     assert compare(str(write_recipe(tmp_path / "eval.yaml", **rows, **evaluation))) == 0
     out = capsys.readouterr().out
     assert "model-rater r  rater-rater r" in out
-    ridge = json.loads(Path("outputs/eval/comparison.json").read_text())["runs"][-1]["metrics"]["raters"]
+    ridge = json.loads(Path("outputs/eval/report.json").read_text())["runs"][-1]["metrics"]["raters"]
     assert ridge["raters"] == 2 and ridge["model_rater"] > ridge["rater_rater"] > 0.5
 
 
