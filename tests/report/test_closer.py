@@ -103,7 +103,7 @@ def test_changed_texts_and_rows_without_a_label_are_predicted_by_every_run(capsy
     assert evaluated("evaluation.invariance=[typos,full_width,script]", "evaluation.counts=15") == 0
     said = capsys.readouterr().out
     assert said.count("without a label: 15 documents") == 2 and "Predictions that change with the text" in said
-    found = json.loads(Path("outputs/eval/analysis.json").read_text(encoding="utf-8"))
+    found = analysis()
     changes = found["invariance"]["large"]
     assert set(changes) == {"typos", "full_width", "script"}
     assert 0 < changes["script"]["rows"] < changes["typos"]["rows"]  # texts with Chinese characters alone
@@ -151,7 +151,7 @@ def test_transcripts_are_predicted_without_a_part(tmp_path: Path, capsys: pytest
     recipe = write_recipe(tmp_path / "ev.yaml", kind="eval", data=data, training=None, evaluation=evaluation)
     assert main("run_eval.py", "eval", evaluate, METHODS, [recipe.name]) == 0
     assert "Without a part of the transcript\ntalks: no opening: macro_f1 0." in capsys.readouterr().out
-    found = json.loads(Path("outputs/ev/analysis.json").read_text(encoding="utf-8"))["ablations"]["talks"]
+    found = json.loads(Path("outputs/ev/report.json").read_text(encoding="utf-8"))["analysis"]["ablations"]["talks"]
     assert {name: one["rows"] for name, one in found.items()} == dict.fromkeys(evaluation["ablations"], 40)
     assert found["no_opening"]["whole"] == 1.0 and found["no_opening"]["high"] < 0  # what tells them apart is gone
     assert found["no_questions"]["without"] == 1.0 and found["no_questions"]["difference"] == 0
