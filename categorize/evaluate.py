@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from categorize.analysis.telling import lines_of
+from categorize.analysis.terminal import lines_of
 from categorize.data.splits import LoadedData, load_recipe_data
 from categorize.features.shots import check_examples
 from categorize.prediction.tables import predictions_table

@@ -154,12 +154,12 @@ def contradictions(inputs: Inputs, found: Mapping[str, Any]) -> Iterator[Advice]
 def unlike_train(inputs: Inputs, found: Mapping[str, Any]) -> Iterator[Advice]:
     """C17: many errors that no training row is like, or whose nearest rows have all kinds of labels."""
     tags = (found.get("errors") or {}).get("tags", {}).get(inputs.best, {})
-    wrong = (found.get("errors") or {}).get("wrong", {}).get(inputs.best, 0)
+    wrong = (found.get("errors") or {}).get("searched", {}).get(inputs.best, 0)
     for tag, said in (
         (NO_CLOSE_ROW, "have no training row that is like them: label more such rows"),
         (DISAGREE, "have nearest training rows that disagree: the labels overlap there, describe them more sharply"),
     ):
         n = tags.get(tag, 0)
         if wrong and n >= TAGGED_SHARE * wrong:
-            text = f"{n:,} of its {wrong:,} errors {said} (tag {tag!r} in rows.parquet)"
+            text = f"{n:,} of {wrong:,} errors {said} (tag {tag!r} in rows.parquet)"
             yield Advice("C17", "info", text, inputs.best, None, {"rows": n, "of": wrong})

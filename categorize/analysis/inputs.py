@@ -142,6 +142,12 @@ class Inputs:
         """[rows, runs]; of a regression, the tenth of the rows with the largest errors."""
         return np.stack([one.wrong for one in self.outcomes], axis=1)
 
+    @cached_property
+    def blamed(self) -> IntArray:
+        """[rows]; which run an error is looked at of: the best one where it is wrong, else the first that is."""
+        order = [self.best_position, *(i for i in range(len(self.runs)) if i != self.best_position)]
+        return np.asarray(np.array(order)[self.wrong[:, order].argmax(axis=1)], dtype=np.int64)
+
 
 @dataclass(frozen=True)
 class Outcome:

@@ -23,6 +23,7 @@ EVERY_MODEL = "wrong in every model"
 APART = "models disagree"
 INVALID_ANSWER = "no valid answer"
 LABEL_ERROR = "likely label error"
+NEAR_TAGS = (CONTRADICTED, NO_CLOSE_ROW, DISAGREE, AS_PREDICTED)  # of rows whose neighbours were looked up
 TAGS = (EVERY_MODEL, APART, INVALID_ANSWER, TOP_3, LABEL_ERROR, CONTRADICTED, NO_CLOSE_ROW, DISAGREE, AS_PREDICTED)
 NEIGHBOUR_TYPE = pa.list_(pa.struct({"text": pa.string(), "label": pa.string(), "similarity": pa.float64()}))
 
@@ -37,7 +38,8 @@ def rows_table(inputs: Inputs, label_errors: Collection[str] = ()) -> pa.Table:
     """Columns id, document_id, group, text, gold, of each run `predicted:<run>`, `confidence:<run>` and `wrong:<run>`,
     then `tag` (several may hold), `neighbours`, `seen_in_train`, and the metadata columns that are looked at.
 
-    Neighbours and the tags that need them are of the first 5,000 rows that a run has wrong.
+    Neighbours and the tags that need them are of the first 5,000 rows that a run has wrong. What a tag says of a run is
+    of `Inputs.blamed`.
 
     Args:
         label_errors: ids of rows whose gold is in doubt.
@@ -94,16 +96,17 @@ def _tagged(inputs: Inputs, label_errors: Collection[str]) -> dict[str, BoolArra
 
 
 def _in_the_top(inputs: Inputs, k: int = 3) -> BoolArray:
-    """[rows]; a run that is wrong has the gold among its k most probable labels (of several labels, all of them)."""
+    """[rows]; the run that is wrong has the gold among its k most probable labels (of several labels, all of them)."""
     found = np.zeros(len(inputs.known), dtype=bool)
     if len(inputs.label_set) <= k:
         return found
-    for one in inputs.outcomes:
+    for r, one in enumerate(inputs.outcomes):
         if (probabilities := one.aligned.probabilities) is None:
             continue
         top = np.argpartition(-np.nan_to_num(probabilities, nan=-1.0), k - 1, axis=1)[:, :k]
         hits = np.take_along_axis(inputs.truth, top, axis=1).sum(axis=1)
-        found |= one.wrong & one.valid & (hits > 0) & (hits == inputs.truth.sum(axis=1))
+        in_top = one.wrong & one.valid & (hits > 0) & (hits == inputs.truth.sum(axis=1))
+        found |= in_top & (inputs.blamed == r)
     return found
 
 
@@ -124,15 +127,15 @@ def _near_tags(inputs: Inputs, rows: IntArray, found: Neighbours) -> list[list[s
             of_row.append(NO_CLOSE_ROW)
         elif not (most := majority([label for _, label in near])):
             of_row.append(DISAGREE)
-        elif most != gold[i] and any(said[r][i] == most for r in np.flatnonzero(inputs.wrong[i])):
+        elif most != gold[i] and said[inputs.blamed[i]][i] == most:
             of_row.append(AS_PREDICTED)
         tags.append(of_row)
     return tags
 
 
 def error_counts(inputs: Inputs, table: pa.Table) -> dict[str, Any]:
-    """`rows`; for each run how many are `wrong`, and by tag how many of these have it (`tags`); `searched`, of how many
-    rows neighbours were looked up."""
+    """`rows`; for each run how many are `wrong`, of how many of these neighbours were looked up (`searched`), and how
+    many have each tag (`tags`)."""
     tags = table["tag"].to_pylist()
     wrong = {one.name: table[f"wrong:{one.name}"].to_numpy() for one in inputs.outcomes}
     counts = {
@@ -142,6 +145,6 @@ def error_counts(inputs: Inputs, table: pa.Table) -> dict[str, Any]:
     return {
         "rows": table.num_rows,
         "wrong": {name: int(at.sum()) for name, at in wrong.items()},
+        "searched": {name: int(at[:SEARCHED].sum()) for name, at in wrong.items()},
         "tags": counts,
-        "searched": min(SEARCHED, int(inputs.wrong.any(axis=1).sum())),
     }

@@ -14,7 +14,7 @@ from categorize.analysis.advice import Advice
 from categorize.analysis.closer import look_closer
 from categorize.analysis.inputs import Inputs, RunOutput
 from categorize.analysis.registry import CHECKS, check_codes
-from categorize.analysis.telling import lines_of
+from categorize.analysis.terminal import lines_of
 from categorize.errors import UserError
 from categorize.labels import Label, LabelSet
 from categorize.metrics.measures import measure

@@ -116,6 +116,18 @@ def test_right_label_in_the_top_3_is_told_from_the_probabilities() -> None:
     assert "right label in the top 3" in tags["r0"] and "right label in the top 3" not in tags["r1"]
 
 
+def test_tags_speak_of_the_best_run_that_is_wrong() -> None:
+    labels = LabelSet("single_label", tuple(Label(name) for name in "abcd"))
+    gold = [["a"], ["a"], ["b"], ["c"]]
+    near, far = [0.3, 0.4, 0.2, 0.1], [0.1, 0.4, 0.3, 0.2]  # the gold a is among the first three, and is not
+    best = output(labels, gold, "best", [["b"], ["a"], ["b"], ["c"]], probabilities=np.array([near, far, near, near]))
+    other = output(labels, gold, "other", [["b"], ["b"], ["b"], ["a"]], probabilities=np.array([far, far, near, near]))
+    of = inputs(labels, ["v", "x", "y", "z"], gold, [other, best])
+    assert of.best == "best" and of.blamed[:2].tolist() == [1, 0]
+    tags = {one["id"]: "right label in the top 3" in one["tag"] for one in rows_table(of).to_pylist()}
+    assert tags == {"r0": True, "r1": False, "r2": False, "r3": True}
+
+
 def test_neighbours_that_disagree_are_called_that() -> None:
     train = table(["red apple pie", "red apple tart", "green tea"] * 10, [["a"], ["b"], ["c"]] * 10)
     of = inputs(ABC, ["red apple"], [["c"]], {"one": [["a"]]}, train)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from categorize.analysis.closer import look_closer
 from categorize.analysis.counts import counts
 from categorize.analysis.inputs import Inputs
-from categorize.analysis.telling import lines_of
+from categorize.analysis.terminal import lines_of
 from categorize.labels import Label, LabelSet
 from categorize.metrics.corrected import mean_estimate
 from categorize.predictions import Predictions
