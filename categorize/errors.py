@@ -1,4 +1,5 @@
-"""The one exception that means "the user can correct this": entry scripts print it as one line, without a traceback."""
+"""Why work ends before its time: what the user can correct, a guard that failed, a stop. Entry scripts print a line,
+without a traceback."""
 
 from __future__ import annotations
 
@@ -9,6 +10,10 @@ class UserError(Exception):
     The message names the file, the row or key, the value and the way out. A message is one line; a recipe with several
     errors joins one line for each (see `categorize.recipe.load`).
     """
+
+
+class GuardFailed(Exception):
+    """The work is done, and what came out is worse than was allowed; the message says what."""
 
 
 class StoppedEarly(BaseException):

@@ -15,9 +15,11 @@ from categorize.recipe.decision_sections import RunReference
 from categorize.recipe.sections import EvalRecipe
 from categorize.recipe.wording import counted
 from categorize.reports.checks import RunCheck, check_output, check_prompts, check_runs
+from categorize.reports.classification_report import classification_report
 from categorize.reports.closer import check_closer, looked_closer
 from categorize.reports.costs import costs_of
 from categorize.reports.further import further_rows
+from categorize.reports.guard import Guard
 from categorize.reports.main_categories import main_category_table
 from categorize.reports.measuring import baseline_name, compare_predictions
 from categorize.reports.per_class import per_class_text
@@ -26,7 +28,7 @@ from categorize.reports.rendering import WIDTH, as_text
 from categorize.reports.report import Report
 from categorize.reports.split import evaluated_split
 from categorize.reports.summary import quoted_where_needed, summary
-from categorize.reports.write import prediction_files, write_report
+from categorize.reports.write import REPORT, prediction_files, write_report
 from categorize.text_tables import text_table, wrap
 
 LABELS_SHOWN = 30  # the F1 of each is printed up to so many; per_class.csv has all
@@ -37,15 +39,22 @@ def evaluate(command: Command) -> None:
 
     Raises:
         UserError: a run is missing or unfinished, was split otherwise, or has other labels.
+        GuardFailed: a run is worse than the report of `--against` allows.
     """
     recipe = command.recipe.recipe
     assert isinstance(recipe, EvalRecipe)
     if not is_main_process():
         return  # one process predicts; all of a launch would write the same files
     output = Path(recipe.output_path)
+    if command.classification_report is not None and (output / REPORT).exists() and not command.overwrite:
+        print(classification_report(output / REPORT, command.classification_report), end="")
+        return
     check_output(output, command.overwrite)
+    guard = None if command.against is None else Guard.load(command.against, command.fail_below)
     data = load_recipe_data(recipe, write=not command.dry_run)
     split = evaluated_split(data, recipe.evaluation.split, recipe.data.columns.raters)
+    if guard is not None:
+        guard.check_comparable(split.label_set.task, split.name, split.fingerprint)
     references = [one if isinstance(one, RunReference) else RunReference(run=one) for one in recipe.evaluation.runs]
     runs, documents = counted(len(references), "run"), counted(split.documents.num_rows, "document")
     print(f"{recipe.name}: {runs} on the {split.name} split, {documents}", flush=True)
@@ -82,6 +91,10 @@ def evaluate(command: Command) -> None:
     costs = costs_of(comparison.runs, rest, asked.price_per_hour, asked.currency)
     report = Report(recipe.name, comparison, costs, {} if closer is None else closer.found)
     show(report, write_report(output, report, tables, None if closer is None else closer.rows))
+    if command.classification_report is not None:
+        print("\n" + classification_report(output / REPORT, command.classification_report), end="")
+    if guard is not None:
+        print("\n" + guard.judge(comparison))
 
 
 def show_dry_run(data: LoadedData, references: Sequence[RunReference]) -> None:

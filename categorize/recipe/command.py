@@ -41,9 +41,13 @@ FLAGS = {
 VALUES = {  # flags with a value: what it is called, its type, what the flag does
     "--review": ("N", int, "write a sheet with N rows of the finished run, drawn at random, for people to check"),
     "--reviewed": ("FILE", str, "read a filled-in sheet back: correct the labels, and say how good all of them are"),
+    "--classification-report": ("NAME", str, "print a run in scikit-learn's form, of a finished report at once"),
+    "--against": ("FILE", str, "end with status 3 where a run is worse than in this report.json, or is not there"),
+    "--fail-below": ("X", float, "how much lower than --against the measure that runs are ranked by may be; 0.01"),
 }
 TRAINING_FLAGS = ("--resume", "--merge", "--resplit", "--validation-only")
-LABELING_FLAGS = ("--probe", "--restart", "--retry-failed", "--reuse", *VALUES)
+LABELING_FLAGS = ("--probe", "--restart", "--retry-failed", "--reuse", "--review", "--reviewed")
+EVALUATION_FLAGS = ("--classification-report", "--against", "--fail-below")
 TRAINING_KINDS = ("seqcls", "sft")
 
 
@@ -65,6 +69,9 @@ class Command:
     reuse: bool = False
     review: int | None = None
     reviewed: str | None = None
+    classification_report: str | None = None
+    against: str | None = None
+    fail_below: float | None = None
 
     @property
     def looks_only(self) -> bool:
@@ -97,19 +104,12 @@ def parse_command(script: str, kind: str, methods: Methods, argv: Sequence[str] 
         raise UserError(
             f"{quote(options.recipe)} stands where the recipe belongs; run: python {script} RECIPE key=value ..."
         )
-    return Command(
-        recipe=load_recipe(options.recipe, options.overrides, kind, methods=methods),
-        dry_run=options.dry_run,
-        resume=getattr(options, "resume", False),
-        overwrite=options.overwrite,
-        resplit=getattr(options, "resplit", False),
-        merge=getattr(options, "merge", False),
-        validation_only=getattr(options, "validation_only", False),
-        trust_remote_code=options.trust_remote_code,
-        **{name: getattr(options, name, False) for name in ("probe", "restart", "retry_failed", "reuse")},
-        review=getattr(options, "review", None),
-        reviewed=getattr(options, "reviewed", None),
-    )
+    if getattr(options, "fail_below", None) is not None and (options.fail_below < 0 or options.against is None):
+        raise UserError(
+            f"--fail-below {options.fail_below:g}: name the earlier report.json by --against, and 0 or more"
+        )
+    given = {name: value for name, value in vars(options).items() if name not in ("recipe", "overrides")}
+    return Command(load_recipe(options.recipe, options.overrides, kind, methods=methods), **given)
 
 
 def main(
@@ -138,13 +138,14 @@ def _main(script: str, kind: str, run: Callable[[Command], None], methods: Metho
 
 
 def _purpose(flag: str) -> str:
-    return "training" if flag in TRAINING_FLAGS else "labelling"
+    return "training" if flag in TRAINING_FLAGS else "labelling" if flag in LABELING_FLAGS else "evaluations"
 
 
 def _offered(flag: str, kind: str) -> bool:
-    if flag in LABELING_FLAGS:
-        return kind == "label"
-    return flag not in TRAINING_FLAGS or kind in TRAINING_KINDS
+    for flags, kinds in ((TRAINING_FLAGS, TRAINING_KINDS), (LABELING_FLAGS, ("label",)), (EVALUATION_FLAGS, ("eval",))):
+        if flag in flags:
+            return kind in kinds
+    return True
 
 
 def _parser(script: str, kind: str, methods: Methods) -> CommandParser:

@@ -9,11 +9,12 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from categorize.errors import StoppedEarly, UserError
+from categorize.errors import GuardFailed, StoppedEarly, UserError
 from categorize.processes import another_failed, is_first_to_say, last_words, leave, leave_reason
 
 FAILED = 1
 USER_ERROR = 2
+GUARD_FAILED = 3  # done, and worse than was allowed
 INTERRUPTED = 130
 CLOSED_PIPE = 141  # what a shell says of a command that SIGPIPE ended: 128 + 13
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: stopped before its end, to be started again
@@ -66,8 +67,8 @@ def _reader_has_left() -> bool:
 
 
 def exit_status(work: Callable[[], None], interrupted: str = "interrupted") -> int:
-    """Do the work; 2 and `error:` lines for what the user can fix, 130 and `interrupted` for Ctrl-C, 75 and a line
-    where it was stopped early, else 0.
+    """Do the work; 2 and `error:` lines for what the user can fix, 3 where a guard failed, 130 and `interrupted` for
+    Ctrl-C, 75 and a line where it was stopped early, else 0.
 
     Of several processes that were launched and end for one reason, the first says it.
     """
@@ -76,6 +77,9 @@ def exit_status(work: Callable[[], None], interrupted: str = "interrupted") -> i
     except UserError as error:
         print_error(error)
         return leave(USER_ERROR)
+    except GuardFailed as failed:
+        say_why(str(failed))
+        return leave(GUARD_FAILED)
     except KeyboardInterrupt:
         say_why(interrupted)
         return leave(INTERRUPTED)

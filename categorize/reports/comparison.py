@@ -75,6 +75,7 @@ class Comparison:
     Attributes:
         differences: of `metrics.intervals.paired_differences`, against one reference.
         unit: what was measured, in the plural: documents, where any run read them in parts.
+        fingerprint: of the split's rows and gold; None where it is not known.
         reviewed: the same runs on the rows that people reviewed, all of them ranked; None without a teacher among the
             runs, or such rows.
     """
@@ -84,6 +85,7 @@ class Comparison:
     differences: tuple[Difference, ...] = ()
     unit: str = "rows"
     reviewed: Comparison | None = None
+    fingerprint: str | None = None
 
     @property
     def task(self) -> Task:
@@ -131,6 +133,7 @@ class Comparison:
             "split": self.split,
             "task": self.task,
             "unit": self.unit,
+            **({} if self.fingerprint is None else {"fingerprint": self.fingerprint}),
             "runs": [run.to_dict() for run in self.runs],
             "best": self.best,
             "differences": [difference.to_dict() for difference in self.differences],
@@ -139,7 +142,12 @@ class Comparison:
 
 
 def compare(
-    runs: Sequence[EvaluatedRun], *, split: str = "test", differences: Sequence[Difference] = (), unit: str = "rows"
+    runs: Sequence[EvaluatedRun],
+    *,
+    split: str = "test",
+    differences: Sequence[Difference] = (),
+    unit: str = "rows",
+    fingerprint: str | None = None,
 ) -> Comparison:
     """The comparison of runs that were measured on the same rows; see `Comparison`.
 
@@ -167,7 +175,7 @@ def compare(
                 f"evaluation.runs: {run.name!r} and {first.name!r} differ in the labels {', '.join(differ[:5])} "
                 f"({len(differ)} in all) or their rows; compare runs of one label set on one split"
             )
-    return Comparison(tuple(runs), split, tuple(differences), unit)
+    return Comparison(tuple(runs), split, tuple(differences), unit, fingerprint=fingerprint)
 
 
 def best_run(runs: Sequence[EvaluatedRun], measure: str) -> str:

@@ -66,7 +66,7 @@ def _compare(
     if recipe.evaluation.majority:
         runs.insert(0, baseline_run(train, recipe, split, unseen))
     unit = "documents" if any(one.in_parts for one in predicted) else "rows"
-    return compare(runs, split=split.name, differences=differences, unit=unit)
+    return compare(runs, split=split.name, differences=differences, unit=unit, fingerprint=split.fingerprint)
 
 
 def unseen_labels(predicted: Sequence[RunPredictions], label_set: LabelSet) -> list[str]:
