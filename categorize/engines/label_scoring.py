@@ -7,7 +7,6 @@ pass of a row gives all labels.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,8 @@ import numpy as np
 
 from categorize.engines.batching import autocast, length_sorted_batches
 from categorize.engines.scoring_plan import Ids, ScoringPlan
-from categorize.nn.adapters import is_prompt_learning, virtual_tokens
+from categorize.engines.shared_prefix import behind_prefix, is_repeatable, share_prefix
+from categorize.nn.adapters import virtual_tokens
 from categorize.nn.tokenizer import pad
 from categorize.predictions import BoolArray, FloatArray, IntArray
 from categorize.prompts.tokens import EncodedPrompt, PromptFormat
@@ -99,14 +99,9 @@ class LabelScorer:
         return (lengths[:, None] + contexts).reshape(-1)
 
     def _prefix(self, row: EncodedPrompt) -> Ids:
-        """The prefix of a row whose keys and values are stored; empty where the row takes a whole sequence.
-
-        State-space models and layers of linear attention (Mamba, LFM2, Qwen3.5) keep a state in its place, which cannot
-        be repeated for the rows of a batch.
-        """
+        """The prefix of a row whose keys and values are stored; empty where the row takes a whole sequence."""
         if self.share_prefix and row.prefix_ids and self._cached[1] is None:
-            layers = getattr(self._cache_of(row.prefix_ids), "layers", None) or [None]
-            self.share_prefix = all(hasattr(layer, "batch_repeat_interleave") for layer in layers)
+            self.share_prefix = is_repeatable(self._cache_of(row.prefix_ids))
         return row.prefix_ids if self.share_prefix else ()
 
     def _cache_of(self, prefix: Ids) -> Any:
@@ -124,28 +119,20 @@ class LabelScorer:
     ) -> None:
         """One forward pass over pairs of a row and a context behind it, padded on the right; their labels' scores go
         into `result`, float64 [rows, labels]. All rows begin with the `shared` tokens, or take whole sequences (none).
-
-        Padding on the left behind a cached prefix would move the window of models with sliding attention.
         """
         import torch
 
         prefix = len(shared)
-        cache = copy.deepcopy(self._cache_of(shared)) if shared else None
         before = [rows[row].prompt_ids[prefix:] for row, _ in pairs]
         sequences = [ids + self.plan.contexts[context] for ids, (_, context) in zip(before, pairs, strict=True)]
         padded = pad(sequences, int(self.prompt.tokenizer.pad_token_id or 0))
-        ids, width = padded["input_ids"], padded["input_ids"].shape[1]
-        mask = torch.nn.functional.pad(padded["attention_mask"], (prefix, 0), value=1)
+        width = padded["input_ids"].shape[1]
         reading = self.plan.reading(list(map(len, before)), [context for _, context in pairs])
         kept = torch.tensor(reading.positions, device=self.device)  # the head is computed on these alone
-        inputs: dict[str, Any] = {"logits_to_keep": kept + self.virtual_tokens}
-        if cache is not None:
-            cache.batch_repeat_interleave(len(sequences))
-            inputs["past_key_values"] = cache
-            inputs["position_ids"] = torch.arange(prefix, prefix + width, device=self.device).expand(len(sequences), -1)
-        output = self.model(
-            input_ids=ids.to(self.device), attention_mask=mask.to(self.device), use_cache=cache is not None, **inputs
-        )
+        inputs: dict[str, Any] = {**{key: value.to(self.device) for key, value in padded.items()}, "use_cache": False}
+        if shared:
+            inputs = behind_prefix(self._cache_of(shared), prefix, padded, self.device)
+        output = self.model(**inputs, logits_to_keep=kept + self.virtual_tokens)
         found = reading.log_probabilities(output.logits, width)
         row_of = np.array([row for row, _ in pairs])[reading.sequence]
         # A pass that a process makes for the others' sake scores a sequence again.
@@ -173,8 +160,3 @@ class TorchLabelScorer:
         section, scorer = self.section, self.scorer
         with torch.inference_mode(), autocast(section.dtype, scorer.model, scorer.device):
             return scorer.in_batches(rows, section.batch_size, section.batch_tokens, wanted)
-
-
-def share_prefix(model: Any) -> bool:
-    """Whether the shared prefix may be cached: not with adapters that bring a cache or tokens of their own."""
-    return not is_prompt_learning(model)

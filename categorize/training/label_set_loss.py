@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from categorize.engines.scoring_plan import Reading, ScoringPlan
+from categorize.engines.shared_prefix import is_repeatable
 from categorize.nn.adapters import virtual_tokens
 from categorize.nn.head_output import Output
 from categorize.nn.tokenizer import pad
@@ -110,9 +111,7 @@ class LabelSetLoss:
         if not self.share_prefix or not len(prefix):
             return None
         cache = model(input_ids=prefix[None], use_cache=True, logits_to_keep=1).past_key_values
-        layers = getattr(cache, "layers", None) or [None]
-        # State-space models and layers of linear attention keep a state that cannot be repeated.
-        self.share_prefix = all(hasattr(layer, "batch_repeat_interleave") for layer in layers)
+        self.share_prefix = is_repeatable(cache)
         return cache if self.share_prefix else None
 
     def read(self, ids: list[str], scores: list[Any]) -> Predictions:

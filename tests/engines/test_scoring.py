@@ -10,8 +10,9 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from categorize.engines.label_scoring import LabelScorer, share_prefix
+from categorize.engines.label_scoring import LabelScorer
 from categorize.engines.scoring_plan import ScoringPlan
+from categorize.engines.shared_prefix import share_prefix
 from categorize.labels import Label, LabelSet
 from categorize.methods.sft.model import Causal, CausalSettings
 from categorize.methods.sft.predictor import CausalPredictor

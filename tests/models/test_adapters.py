@@ -12,7 +12,8 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from categorize.engines.label_scoring import LabelScorer, share_prefix
+from categorize.engines.label_scoring import LabelScorer
+from categorize.engines.shared_prefix import share_prefix
 from categorize.errors import UserError
 from categorize.labels import Label, LabelSet
 from categorize.methods.head.model import build_head, load_sequence_classifier, load_trained_head

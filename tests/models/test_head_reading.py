@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 import torch
 
+from categorize.engines.encoder import TorchEncoder
 from categorize.errors import UserError
 from categorize.labels import Label, LabelSet
 from categorize.methods.head.model import Head, build_head, load_trained_head
-from categorize.methods.head.predictor import encode_texts
+from categorize.methods.head.predictor import HeadPredictor, encode_texts
 from categorize.methods.sft.model import load_causal
 from categorize.nn.bidirectional import sees_later_tokens
 from categorize.nn.merging import merge_or_refuse
 from categorize.prompts.tokens import PromptFormat
+from categorize.recipe.decision_sections import PredictionSection
 from categorize.recipe.sections import PromptSection
 from tests.models.test_head import LABELS, logits, recipe, shake
 
@@ -124,3 +126,30 @@ def test_a_head_reads_what_a_tuned_model_is_asked_labels_and_descriptions_first(
         text = head.tokenizer.decode(ids)
         assert "- A: a (the first letter)\n- B: b (the second letter)<|im_end|>\n<|im_start|>user\n" in text
         assert text.endswith("<|im_end|>\n<|im_start|>assistant\n")
+
+
+@pytest.mark.parametrize("adapter", [None, {"type": "lora"}, {"type": "prompt", "num_virtual_tokens": 3}])
+@pytest.mark.parametrize(("architecture", "window"), [("qwen2", None), ("gemma", None), ("mistral", 16)])
+def test_the_instruction_is_computed_once_and_changes_no_prediction(
+    tiny: Tiny, architecture: str, window: int | None, adapter: dict[str, Any] | None
+) -> None:
+    folder = tiny(architecture, chat=True, window=window)
+    head = build_head(recipe(folder, model={"max_length": 400}, prompt={}, adapter=adapter), LABELS)
+    shake(head)
+    assert head.prompt is not None
+    rows = [{"text": text} for text in ("good movie 好看", "", "t e x t 真的 太 好 看 了 " * 3, "<|im_end|> b", "a")]
+    tokens = encode_texts(head, rows)
+    whole = TorchEncoder(head.model, 3, PredictionSection()).outputs(tokens)
+    read: list[int] = []
+    head.model.get_input_embeddings().register_forward_hook(lambda *given: read.append(given[1][0].numel()))
+    engine = HeadPredictor(head, LABELS).engine
+    np.testing.assert_allclose(engine.outputs(tokens), whole, atol=2e-5)
+    np.testing.assert_allclose(engine.outputs(tokens), whole, atol=2e-5)  # what is kept was not written to
+    prefix = len(head.prompt.prefix_ids)
+    learned = adapter is not None and adapter["type"] == "prompt"
+    assert prefix > 60 and (sum(read) > 2 * len(rows) * prefix) == learned
+    for model in ({"pooling": "mean"}, {"is_causal": False}):
+        other = build_head(recipe(folder, model={"max_length": 400, **model}, prompt={}), LABELS)
+        shake(other)
+        expected = TorchEncoder(other.model, 3, PredictionSection()).outputs(tokens)
+        np.testing.assert_allclose(HeadPredictor(other, LABELS).engine.outputs(tokens), expected, atol=2e-5)

@@ -37,8 +37,10 @@ class HeadPredictor:
         self.section = section or PredictionSection()
         self.tokens: TokenCounter = text_tokens(head.tokenizer, head.settings.max_length, head.prompt)
         self.output = head.output(label_set)
+        # What is pooled over all tokens needs the hidden states of the instruction, too.
+        prefix = head.prompt.prefix_ids if head.prompt is not None and head.settings.pooling == "default" else ()
         self.engine: Engine[TokenizedTexts] = TorchEncoder(
-            head.model, self.output.width, self.section, placed=head.settings.quantization is not None
+            head.model, self.output.width, self.section, head.settings.quantization is not None, prefix
         )
 
     def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:

@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from categorize.data.splits import LoadedData
 from categorize.engines.batching import model_inputs
-from categorize.engines.label_scoring import LabelScorer, share_prefix
+from categorize.engines.label_scoring import LabelScorer
 from categorize.engines.scoring_plan import ScoringPlan
+from categorize.engines.shared_prefix import share_prefix
 from categorize.features.shots import RetrievedPrompt, ShotSets
 from categorize.methods.sft.model import CAUSAL, Causal, align_end, build_causal, label_counts
 from categorize.methods.sft.predictor import CausalPredictor, prediction_mode
