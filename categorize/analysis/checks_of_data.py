@@ -94,11 +94,10 @@ def biased_counts(inputs: Inputs, found: Mapping[str, Any]) -> Iterator[Advice]:
     off = [one for one in lines if one["low"] is not None and (one["low"] > 0 or one["high"] < 0)]
     off = sorted((one for one in off if abs(one["difference"]) >= COUNTED_OFF), key=lambda one: -abs(one["difference"]))
     if off:
+        asked = found["counts"]["unlabelled"]
+        todo = "report the corrected shares" if asked else "evaluation.counts=20000 estimates corrected shares"
         named = few([f"{one['label']} {one['predicted']:.1%} of the rows, gold {one['gold']:.1%}" for one in off])
-        text = (
-            f"counting its predictions is off by 2 points or more: {named}; evaluation.counts=20000 estimates the "
-            "shares in rows without a label, corrected"
-        )
+        text = f"counting its predictions is off by 2 points or more: {named}; {todo}"
         yield Advice("C18", "warning", text, inputs.best, off[0]["label"], {"labels": len(off)})
 
 

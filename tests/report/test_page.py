@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from categorize.reports.page.findings import findings
 from categorize.reports.page.render import HERE
 from tests.report.material import HOSTILE, NAMES, RUNS, write_drawn_report
 
@@ -279,3 +280,35 @@ def test_text_has_the_contrast_that_wcag_asks_for_in_both_schemes() -> None:
             for back in ("paper", "raised"):
                 light, dark = sorted((luminance(colours[front]), luminance(colours[back])), reverse=True)
                 assert (light + 0.05) / (dark + 0.05) >= 4.5, (front, back, colours)
+
+
+def test_changed_texts_and_counts_have_tables_of_their_own() -> None:
+    line = {"rows": 9, "changed": 2, "share": 0.25, "low": 0.1, "high": 0.5, "before": 0.8, "after": 0.7}
+    without = {"rows": 4, "share": 0.5, "measure": "macro_f1", "whole": 0.9, "without": 0.6, "difference": -0.3}
+    share = {"counted": 0.5, "corrected": 0.25, "corrected_low": 0.2, "corrected_high": 0.3}
+    counts = {"lines": [{"label": "joy", "predicted": 0.5, "gold": 0.25, "difference": 0.25, "low": 0.2, "high": 0.3}]}
+    counts |= {
+        "all": [{"label": "joy", **share}],
+        "by": {"month": [{"value": "05", "rows": 30, "label": "joy", **share}]},
+    }
+    score = {"lines": [{"label": "score", "predicted": 3.5, "gold": 3.25, "difference": 0.25}]}
+    found = findings(
+        {
+            "best": "one",
+            "invariance": {"one": {"full_width": line}},
+            "ablations": {"one": {"no_opening": without}},
+            "counts": {"runs": {"one": counts, "two": score}},
+        }
+    )
+    shown = {title: [[[cell.text for cell in row] for row in one.lines] for one in tables] for title, tables in found}
+    changed, ablated = shown["Changed texts"]
+    assert changed == [["one", "full width", "9", "25.0%", "10.0%", "50.0%", "0.8", "0.7"]]
+    assert ablated == [["one", "no opening", "4", "50.0%", "macro_f1", "0.9", "0.6", "-0.3"]]
+    assert shown["Counts"] == [
+        [
+            ["one", "joy", "50.0%", "25.0%", "25.0%", "20.0%", "30.0%"],
+            ["two", "score", "3.5", "3.25", "0.25", "-", "-"],
+        ],
+        [["one", "joy", "50.0%", "25.0%", "20.0%", "30.0%"]],
+        [["month: 05", "30", "joy", "50.0%", "25.0%", "20.0%", "30.0%"]],
+    ]

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from categorize.labels import SCORE
+from categorize.reports.page.subjects import SUBJECTS, Line
 from categorize.reports.page.tables import Column, PageTable, Shown
 
-Line = Mapping[str, Any]
 MOST_LINES = 200
 # Said elsewhere on the page, or of use to programs alone.
 _ELSEWHERE = {"best", "confusion", "findings", "advice", "label_errors_found"}
 _SEVERITIES = {"error": 0, "warning": 1, "info": 2}
-
-
-@dataclass(frozen=True)
-class Subject:
-    """How a subject becomes a table: its lines, and title and kind of each column by key."""
-
-    title: str
-    caption: str
-    lines: Callable[[Mapping[str, Any]], Sequence[Line]]
-    columns: Mapping[str, tuple[str, str]]
 
 
 def advice_of(analysis: Mapping[str, Any]) -> list[Line]:
@@ -33,154 +23,19 @@ def advice_of(analysis: Mapping[str, Any]) -> list[Line]:
 def findings(analysis: Mapping[str, Any]) -> list[tuple[str, list[PageTable]]]:
     """Title and tables of each subject that was looked at and has something to show, in the order of a report."""
     found: dict[str, list[PageTable]] = {}
-    for key, subjects in _SUBJECTS.items():
+    for key, subjects in SUBJECTS.items():
         for subject in subjects if analysis.get(key) else ():
             if lines := subject.lines(analysis):
                 found.setdefault(subject.title, []).append(_table(lines, subject.caption, subject.columns))
     if analysis.get("slices"):
         found.setdefault("Where errors are", []).append(_slices(analysis["slices"]))
     for key, value in analysis.items():
-        if key not in _ELSEWHERE and key not in _SUBJECTS and key != "slices":
+        if key not in _ELSEWHERE and key not in SUBJECTS and key != "slices":
             title = key.replace("_", " ").capitalize()
             tables = [_table(lines, of or title, _as_they_are(lines)) for of, lines in _lists(value)]
             if tables:
                 found[title] = tables
     return list(found.items())
-
-
-def _by_run(of_runs: Mapping[str, Sequence[Line]]) -> list[Line]:
-    return [{"run": run, **line} for run, lines in of_runs.items() for line in lines]
-
-
-def _tags(analysis: Mapping[str, Any]) -> list[Line]:
-    """A line for each run and kind of error."""
-    errors = analysis["errors"]
-    return [
-        {"run": run, "tag": tag, "rows": rows, "share": rows / max(errors["wrong"][run], 1)}
-        for run, tags in errors.get("tags", {}).items()
-        for tag, rows in sorted(tags.items(), key=lambda one: -one[1])
-    ]
-
-
-def _distances(analysis: Mapping[str, Any]) -> list[Line]:
-    return [{"of": key, **analysis["shift"][key]} for key in ("score", "length") if key in analysis["shift"]]
-
-
-_RUN, _ROWS, _P = ("run", "text"), ("rows", "count"), ("p (adjusted)", "p")
-_SUBJECTS: dict[str, tuple[Subject, ...]] = {
-    "weak_segments": (
-        Subject(
-            "Where errors are",
-            "Weak segments: wrong more often than elsewhere, corrected for all segments that were looked at.",
-            lambda found: _by_run(found["weak_segments"].get("runs", {})),
-            {
-                "run": _RUN,
-                "segment": ("segment", "text"),
-                "rows": _ROWS,
-                "error_rate": ("error rate", "rate"),
-                "elsewhere": ("elsewhere", "share"),
-                "adjusted_p": _P,
-            },
-        ),
-    ),
-    "errors": (
-        Subject(
-            "Kinds of errors",
-            "Of the wrong rows of each run, those with each tag; a row may have several.",
-            _tags,
-            {"run": _RUN, "tag": ("tag", "text"), "rows": _ROWS, "share": ("of its errors", "share")},
-        ),
-    ),
-    "labels": (
-        Subject(
-            "Errors by label",
-            "The best run: the label with most errors first.",
-            lambda found: found["labels"].get(found.get("best"), []),
-            {
-                "label": ("label", "text"),
-                "support": ("gold rows", "count"),
-                "missed": ("missed", "count"),
-                "false": ("wrongly given", "count"),
-                "precision": ("precision", "number"),
-                "recall": ("recall", "number"),
-                "training_rows": ("training rows", "count"),
-                "taken_for": ("mostly taken for", "text"),
-                "taken": ("of the missed", "count"),
-            },
-        ),
-    ),
-    "residuals": (
-        Subject(
-            "Errors by score",
-            "The rows in fifths by gold: how far predictions are pulled to the middle.",
-            lambda found: _by_run(found["residuals"]),
-            {
-                "run": _RUN,
-                "rows": _ROWS,
-                "gold": ("mean gold", "number"),
-                "predicted": ("mean predicted", "number"),
-                "error": ("mean absolute error", "number"),
-            },
-        ),
-    ),
-    "disagreements": (
-        Subject(
-            "Where models disagree",
-            "In how many rows two runs say different things, and which is right there.",
-            lambda found: found["disagreements"].get("pairs", []),
-            {
-                "a": ("first", "text"),
-                "b": ("second", "text"),
-                "rows": ("rows that differ", "count"),
-                "share": ("of all", "share"),
-                "only_a_right": ("first right", "count"),
-                "only_b_right": ("second right", "count"),
-                "none_right": ("neither right", "count"),
-            },
-        ),
-    ),
-    "label_errors": (
-        Subject(
-            "Labels in doubt",
-            "Rows whose gold may be wrong, the surest first: rows to read, not corrections.",
-            lambda found: found["label_errors"],
-            {
-                "text": ("text", "text"),
-                "gold": ("gold", "text"),
-                "suggested": ("suggested", "text"),
-                "score": ("score", "number"),
-                "id": ("id", "text"),
-            },
-        ),
-    ),
-    "shift": (
-        Subject(
-            "Train and test",
-            "Shares of the labels in train and in this split.",
-            lambda found: (found["shift"].get("classes") or {}).get("labels", []),
-            {
-                "label": ("label", "text"),
-                "train_share": ("in train", "share"),
-                "share": ("in this split", "share"),
-                "train": ("training rows", "count"),
-                "rows": _ROWS,
-                "adjusted_p": _P,
-            },
-        ),
-        Subject(
-            "Train and test",
-            "Characters of the texts (and scores) in train and in this split.",
-            _distances,
-            {
-                "of": ("of", "text"),
-                "train_median": ("median in train", "number"),
-                "median": ("median in this split", "number"),
-                "distance": ("distance (Kolmogorov-Smirnov)", "number"),
-                "p_value": ("p", "p"),
-            },
-        ),
-    ),
-}
 
 
 def _slices(of_runs: Mapping[str, Sequence[Line]]) -> PageTable:
@@ -213,6 +68,8 @@ def _cell(line: Line, key: str, kind: str) -> Shown:
         return Shown("-")
     if kind == "text":
         return Shown("; ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
+    if kind == "mean":
+        kind = "number" if line.get("label") == SCORE else "share"
     if kind == "rate":
         return _rate(line, key)
     written = {"count": f"{value:,}", "share": f"{value:.1%}", "p": f"{value:.3f}" if value >= 0.001 else "< 0.001"}
