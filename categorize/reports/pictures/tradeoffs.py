@@ -9,7 +9,7 @@ from categorize.metrics.progress import headline_of
 from categorize.reports.columns import duration, rate
 from categorize.reports.comparison import Comparison, EvaluatedRun
 from categorize.reports.pictures.scores import MOST, standings
-from categorize.reports.pictures.style import INK, new_figure, short, styled
+from categorize.reports.pictures.style import INK, MUTED, new_figure, short, styled
 from categorize.reports.summary import title_of
 
 if TYPE_CHECKING:
@@ -83,6 +83,10 @@ def _names(figure: Figure, axes: Axes, names: Sequence[str], places: Sequence[tu
         _, box = min(options, key=lambda option: option[0])
         taken.append(box)
         point = points[at]
+        x, y = min(max(point[0], box.left), box.right), min(max(point[1], box.bottom), box.top)
+        if (x - point[0]) ** 2 + (y - point[1]) ** 2 > (2.2 * dot) ** 2:  # a line leads from a name that stands off
+            ends = axes.transData.inverted().transform([point, (x, y)])
+            axes.plot(ends[:, 0], ends[:, 1], color=MUTED, linewidth=0.7, zorder=1)
         text.set_position(((box.left - point[0]) * 72 / figure.dpi, (box.bottom - point[1]) * 72 / figure.dpi))
 
 
