@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 from typing import Any
 
 from categorize.processes import local_rank
@@ -39,6 +40,20 @@ def free_memory() -> None:
 
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def trim_heap() -> None:
+    """Give freed memory of a CPU back to the system, where the C library can (glibc): small blocks that live on between
+    large ones that were freed would keep all of it."""
+    if (trim := _malloc_trim()) is not None:
+        trim(0)
+
+
+@cache
+def _malloc_trim() -> Any:
+    import ctypes
+
+    return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 
 
 def one_gpu(arguments: Any) -> int:

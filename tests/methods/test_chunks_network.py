@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -178,3 +180,60 @@ def test_a_token_that_the_tokenizer_lacks_is_not_read(tiny: Tiny) -> None:
         network(tiny, "qwen2", pooling="cls")
     with pytest.raises(UserError, match=r"t5 is an encoder-decoder, which model.method chunks does not read"):
         network(tiny, "t5")
+
+
+MEASURED = """
+import sys, threading, time
+import torch
+from transformers import BertConfig, BertModel
+from categorize.methods.chunks.network import ChunkClassifier, ChunksConfig
+
+torch.set_num_threads(1)
+small = dict(hidden_size=128, num_hidden_layers=2, num_attention_heads=4, intermediate_size=512, vocab_size=99)
+encoder = BertConfig(**small)
+aggregator = {"type": "attention", "hidden_size": 32, "layers": 1, "dropout": 0.0}
+config = ChunksConfig(encoder_config=encoder.to_dict(), aggregator=aggregator, num_labels=2, chunk_batch=4)
+network = ChunkClassifier(config, BertModel(encoder)).train(sys.argv[1] == "train")
+ids = torch.randint(5, 99, (int(sys.argv[2]), 256))
+
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+
+def step(ids):
+    document = torch.zeros(len(ids), dtype=torch.long)
+    with torch.set_grad_enabled(network.training):
+        logits = network(document, ids, torch.ones_like(ids)).logits
+    if network.training:
+        logits.sum().backward()
+
+
+def watch():
+    while going:
+        most[0] = max(most[0], resident())
+        time.sleep(0.002)
+
+
+step(ids[:5])
+most, before, going = [0], resident(), True
+thread = threading.Thread(target=watch)
+thread.start()
+step(ids)
+going = False
+thread.join()
+print(most[0] - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and the heap is given back by glibc")
+@pytest.mark.parametrize("mode", ["train", "predict"])
+def test_memory_does_not_grow_with_the_length_of_a_document(root: Path, mode: str) -> None:
+    def peak(chunks: int) -> float:
+        command = [sys.executable, "-c", MEASURED, mode, str(chunks)]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+        return int(done.stdout.split()[-1]) / 2**20
+
+    few, many = peak(12), peak(120)  # 3,000 and 30,000 tokens; 234 MiB more where nothing is given back
+    assert many - few < 100, (few, many)

@@ -13,6 +13,7 @@ from transformers.configuration_utils import SubConfigSpec
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from categorize.methods.chunks.aggregators import Attention, LogSumExp, Mean, build_aggregator
+from categorize.nn.device import trim_heap
 from categorize.nn.pooling import masked_mean
 
 Tensor = torch.Tensor
@@ -123,7 +124,7 @@ class ChunkClassifier(PreTrainedModel):  # type: ignore[misc]
             width = int(lengths[at[0]])
             ids, mask = input_ids[at, :width], attention_mask[at, :width]
             if self.training and torch.is_grad_enabled():
-                parts.append(checkpoint(self.read, ids, mask, use_reentrant=False))
+                parts.append(checkpoint(self.read_alone, ids, mask, use_reentrant=False))
             else:
                 parts.append(self.read(ids, mask))
         return torch.cat(parts)[order.argsort()]
@@ -132,6 +133,15 @@ class ChunkClassifier(PreTrainedModel):  # type: ignore[misc]
         """Chunk vectors of one pass of the encoder."""
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         return hidden[:, 0] if self.config.pooling == "cls" else masked_mean(hidden, attention_mask)
+
+    def read_alone(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """The same, of a pass that is computed again later; on a CPU, what passes before it held goes back first."""
+        if input_ids.device.type != "cpu":
+            return self.read(input_ids, attention_mask)
+        trim_heap()
+        vectors = self.read(input_ids, attention_mask)
+        trim_heap()
+        return vectors
 
     def reader(self) -> ChunkReader:
         """The encoder as a model that gives chunk vectors."""
