@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from categorize.analysis.terminal import lines_of
+from categorize.baseline_runs import TFIDF, tfidf_baseline
 from categorize.data.splits import LoadedData, load_recipe_data
 from categorize.features.shots import check_examples
 from categorize.prediction.tables import predictions_table
@@ -21,7 +22,7 @@ from categorize.reports.costs import costs_of
 from categorize.reports.further import further_rows
 from categorize.reports.guard import Guard
 from categorize.reports.main_categories import main_category_table
-from categorize.reports.measuring import baseline_name, compare_predictions
+from categorize.reports.measuring import baseline_name, compare_predictions, unseen_labels
 from categorize.reports.per_class import per_class_text
 from categorize.reports.predicting import predict_with_runs
 from categorize.reports.rendering import WIDTH, as_text
@@ -68,7 +69,9 @@ def evaluate(command: Command) -> None:
         check_prompts(references, recipe, data.label_set, command.trust_remote_code)
         show_dry_run(data, references)
         return
-    taken = {baseline_name(split.label_set)} if recipe.evaluation.majority else set()
+    baselines = recipe.evaluation.baselines
+    names = {"majority": baseline_name(split.label_set), "tfidf": TFIDF}
+    taken = {names[one] for one in baselines}
     beyond = recipe.evaluation.unseen_labels == "measure"
     check_runs(references, RunCheck(split, taken, beyond))
     check, trust = RunCheck(split, taken, beyond), command.trust_remote_code
@@ -76,15 +79,20 @@ def evaluate(command: Command) -> None:
     predicted = list(
         predict_with_runs(references, recipe, split, data.input_spec, check, trust, examples, further.rows)
     )
-    comparison = compare_predictions(predicted, recipe, split, data.splits.train)
+    everyone = predicted
+    if "tfidf" in baselines and not any(one.facts.get("method") == "tfidf" for one in predicted):
+        one = tfidf_baseline(command.recipe, data, unseen_labels(predicted, split.label_set))
+        check = RunCheck(split, (), beyond)
+        everyone = [*predict_with_runs([one], recipe, split, data.input_spec, check, trust), *predicted]
+    comparison = compare_predictions(everyone, recipe, split, data.splits.train)
     closer = None
     if recipe.evaluation.closer:
         print("looking closer", flush=True)
         closer = looked_closer(predicted, references, comparison, recipe, split, data, further)
-    files, kept = prediction_files(one.name for one in predicted), recipe.data.columns.keep
+    files, kept = prediction_files(one.name for one in everyone), recipe.data.columns.keep
     tables = (
         (files[one.name], predictions_table(split.documents, one.predictions, kept, split.train_overlap))
-        for one in predicted
+        for one in everyone
     )
     asked = recipe.evaluation.costs
     rest = unlabelled(data) if asked.rows is None else asked.rows

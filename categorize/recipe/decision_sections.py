@@ -144,7 +144,11 @@ class EvaluationSection(Section):
         description="Runs that were not trained on all of the labels: refuse; or measure: those that read labels score "
         "them, others never predict them, and seen and unseen labels are measured apart.",
     )
-    majority: bool = Field(True, description="Show the majority baseline (the mean, for regression).")
+    baselines: list[Literal["majority", "tfidf"]] = Field(
+        default_factory=lambda: ["majority", "tfidf"],
+        description="Show what little effort gives. majority: the most frequent label, or the mean score; tfidf: a "
+        "linear model on n-grams of the training rows, trained once and kept, unless a run of the list is one.",
+    )
     closer: bool = Field(
         True,
         description="Look closer: confusions, errors with their nearest training rows, likely label errors, weak "

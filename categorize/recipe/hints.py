@@ -71,6 +71,7 @@ RENAMED: Final = _by_key(
 
 # The same, where the name means something else in another section.
 RENAMED_IN: Final[dict[str, dict[str, str]]] = {
+    "evaluation": {"majority": "is one of evaluation.baselines; write baselines: [] for none"},
     "training": {
         "batch_size": "is set by training.per_device_train_batch_size",
         "max_length": "is set by model.max_length",

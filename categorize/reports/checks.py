@@ -100,7 +100,7 @@ class RunCheck:
         if name in self.taken:
             raise UserError(
                 f"evaluation.runs: {name!r} is what the table calls the baseline; give the run another name "
-                "(name: ...), or leave the baseline out with evaluation.majority: false"
+                "(name: ...), or leave the baseline out with evaluation.baselines"
             )
         if name in self.names:
             raise UserError(f"evaluation.runs: two runs are named {name!r}; give each a name of its own (name: ...)")

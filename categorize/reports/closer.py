@@ -89,5 +89,5 @@ def looked_at(recipe: EvalRecipe, split: EvaluatedSplit) -> list[str]:
         return recipe.evaluation.columns
     named = named_columns(recipe.data.columns)
     told = [*named["keep"], *named["group"], *([recipe.data.splits.by_time] if recipe.data.splits.by_time else [])]
-    taken = [name for key in ("text", "label", "id", "document", "weight") for name in named[key]]
+    taken = [name for key in ("text", "label", "id", "document", "weight", "raters") for name in named[key]]
     return list(dict.fromkeys(told)) if told else telling_columns(split.documents, taken)

@@ -63,7 +63,7 @@ def _compare(
         for one in predicted
     ]
     differences = differences_from_best(runs, drawn, split.label_set)
-    if recipe.evaluation.majority:
+    if "majority" in recipe.evaluation.baselines:
         runs.insert(0, baseline_run(train, recipe, split, unseen))
     unit = "documents" if any(one.in_parts for one in predicted) else "rows"
     return compare(runs, split=split.name, differences=differences, unit=unit, fingerprint=split.fingerprint)

@@ -201,7 +201,7 @@ def test_an_evaluation_refuses_a_run_that_was_split_otherwise(folder: Path, caps
     out, error = capsys.readouterr()
     assert error.startswith("error: evaluation.runs: 'majority label' is what the table calls the baseline")
     assert "documents/s" not in out
-    assert compare(str(folder / "named.yaml"), "evaluation.majority=false") == 0
+    assert compare(str(folder / "named.yaml"), "evaluation.baselines=[]") == 0
     capsys.readouterr()
     labels = {"names": [{"name": "Good", "aliases": ["good"]}, "bad"]}
     assert compare(str(write_recipe(folder / "spelt.yaml", kind="eval", labels=labels, training=None, **others))) == 2
