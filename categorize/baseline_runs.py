@@ -1,8 +1,8 @@
 """The TF-IDF baseline of an evaluation: a linear model on n-grams, learned from the training rows of the evaluation's
 own data in seconds, and kept for the next evaluation of the same rows.
 
-It is a run as any other (docs/training.md), in `baselines/` beside the outputs, so that it has a decision rule and a speed
-as the runs have that it stands beside.
+It is a run as any other (docs/training.md), in `baselines/` beside the outputs, so that it has a decision rule and a
+speed as the runs have that it stands beside.
 """
 
 from __future__ import annotations

@@ -1,24 +1,27 @@
 """Training runs that a command starts one after the other, each a run of the recipe's entry script in a process of its
-own: folds, trials of a search, rungs of a comparison.
+own: folds, seeds, trials of a search, rungs of a comparison.
 
 A run that is finished with the same recipe is kept, an interrupted one goes on.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from categorize.errors import StoppedEarly, UserError
-from categorize.recipe.load import LoadedRecipe
+from categorize.metrics.progress import flat
+from categorize.recipe.load import LoadedRecipe, load_recipe
 from categorize.recipe.resuming import changes
 from categorize.recipe.sections import SCRIPT_OF_KIND
 from categorize.recipe.terminal import CLOSED_PIPE, INTERRUPTED, STOPPED
-from categorize.runs.folder import RECIPE, incomplete_path, is_run
+from categorize.recipe.written import Methods
+from categorize.runs.folder import METRICS, RECIPE, Run, incomplete_path, is_run
 from categorize.training.stopping import stop_on_signals
 
 State = Literal["new", "interrupted", "finished"]
@@ -90,6 +93,48 @@ class ChildRun:
         if status == STOPPED and not told_here:
             raise StoppedEarly(f"{self.title} was stopped; the same command goes on from there")
         return status
+
+
+def variant(
+    title: str,
+    path: Path,
+    overrides: Sequence[str],
+    output: Path,
+    split_file: Path,
+    methods: Methods,
+    kind: str | None = None,
+) -> ChildRun:
+    """A run of a recipe with some values changed, in a folder of its own, on the split that all of them share.
+
+    Args:
+        output: its folder; the run is named after the recipe's and this one.
+        split_file: where the assignment of rows to splits is stored.
+
+    Raises:
+        UserError: the recipe is at fault.
+    """
+    base = load_recipe(path, overrides, kind, methods=methods).recipe
+    own = (
+        *overrides,
+        f"name={json.dumps(f'{base.name}_{output.name}', ensure_ascii=False)}",
+        f"output_dir={json.dumps(str(output), ensure_ascii=False)}",
+        f"data.splits.file={json.dumps(str(split_file), ensure_ascii=False)}",
+        "hub=null",  # they would push over each other
+        "seeds=null",
+    )
+    return ChildRun(title, Path(path), own, load_recipe(path, own, kind, methods=methods))
+
+
+def measured(run: Path, split: str = "test") -> dict[str, Any]:
+    """What a finished run's measures of a split are, as flat numbers beside `run` and `rows`.
+
+    Raises:
+        UserError: it has none.
+    """
+    found = Run.open(run).read_json(METRICS).get(split)
+    if found is None:
+        raise UserError(f"{run}: holds no measures of the {split} split; train it again with --overwrite")
+    return {"run": str(run), "rows": found["rows"], "measures": flat(found)}
 
 
 def run_and_wait(command: Sequence[str], seconds: float | None = None) -> tuple[int, bool]:

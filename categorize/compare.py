@@ -47,7 +47,8 @@ LADDER = (
     "qwen3_0.6b_sft.yaml",
     "qwen3b_qlora.yaml",
 )
-TASK_KEYS = ("data", "labels", "name", "output_dir", "hub", "search", "seed")  # the task's to say, or this command's
+# The task's to say, or this command's.
+TASK_KEYS = ("data", "labels", "name", "output_dir", "hub", "search", "seed", "seeds")
 RECOMMENDATION = "recommendation.md"
 
 

@@ -27,6 +27,7 @@ from categorize.reports.per_class import per_class_text
 from categorize.reports.predicting import predict_with_runs
 from categorize.reports.rendering import WIDTH, as_text
 from categorize.reports.report import Report
+from categorize.reports.seed_groups import expanded
 from categorize.reports.split import evaluated_split
 from categorize.reports.summary import quoted_where_needed, summary
 from categorize.reports.write import REPORT, prediction_files, write_report
@@ -56,7 +57,8 @@ def evaluate(command: Command) -> None:
     split = evaluated_split(data, recipe.evaluation.split, recipe.data.columns.raters)
     if guard is not None:
         guard.check_comparable(split.label_set.task, split.name, split.fingerprint)
-    references = [one if isinstance(one, RunReference) else RunReference(run=one) for one in recipe.evaluation.runs]
+    named = [one if isinstance(one, RunReference) else RunReference(run=one) for one in recipe.evaluation.runs]
+    references, seeds = expanded(named)
     runs, documents = counted(len(references), "run"), counted(split.documents.num_rows, "document")
     print(f"{recipe.name}: {runs} on the {split.name} split, {documents}", flush=True)
     examples = data.splits.train
@@ -73,8 +75,8 @@ def evaluate(command: Command) -> None:
     names = {"majority": baseline_name(split.label_set), "tfidf": TFIDF}
     taken = {names[one] for one in baselines}
     beyond = recipe.evaluation.unseen_labels == "measure"
-    check_runs(references, RunCheck(split, taken, beyond))
-    check, trust = RunCheck(split, taken, beyond), command.trust_remote_code
+    check_runs(references, RunCheck(split, taken, beyond, {*seeds}))
+    check, trust = RunCheck(split, taken, beyond, {*seeds}), command.trust_remote_code
     check_prompts(references, recipe, split.label_set, trust)
     predicted = list(
         predict_with_runs(references, recipe, split, data.input_spec, check, trust, examples, further.rows)
@@ -84,7 +86,7 @@ def evaluate(command: Command) -> None:
         one = tfidf_baseline(command.recipe, data, unseen_labels(predicted, split.label_set))
         check = RunCheck(split, (), beyond)
         everyone = [*predict_with_runs([one], recipe, split, data.input_spec, check, trust), *predicted]
-    comparison = compare_predictions(everyone, recipe, split, data.splits.train)
+    comparison = compare_predictions(everyone, recipe, split, data.splits.train, seeds)
     closer = None
     if recipe.evaluation.closer:
         print("looking closer", flush=True)

@@ -10,17 +10,15 @@ recipe is kept, an interrupted one goes on. `folds.json` beside them holds the m
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
-from categorize.child_runs import ChildRun
+from categorize.child_runs import ChildRun, measured, variant
 from categorize.errors import UserError
 from categorize.methods.registry import METHODS
 from categorize.recipe.command import TRAINING_KINDS
@@ -31,7 +29,7 @@ from categorize.writing import disk_errors, json_text, write_whole
 SUMMARY = "folds.json"
 DEFAULT_FOLDS = 5
 # What this command lays over a recipe itself; a key must not come twice. The values were read from the recipe before.
-_OURS = re.compile(r"(data\.splits\.(folds|fold|file)|name|output_dir|hub(\.[^=]*)?)=")
+_OURS = re.compile(r"(data\.splits\.(folds|fold|file)|name|output_dir|seeds|hub(\.[^=]*)?)=")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -97,36 +95,22 @@ def plan(path: str, overrides: Sequence[str]) -> list[ChildRun]:
             *(one for one in overrides if not _OURS.match(one)),
             f"data.splits.folds={count}",
             f"data.splits.fold={number}",
-            f"data.splits.file={json.dumps(str(stored))}",
-            f"name={json.dumps(f'{first.name}_fold_{number}', ensure_ascii=False)}",
-            f"output_dir={json.dumps(str(base / f'fold_{number}'), ensure_ascii=False)}",
-            "hub=null",  # k runs would push over each other
         )
-        result.append(ChildRun(f"fold {number}", Path(path), own, load_recipe(path, own, methods=METHODS)))
+        result.append(variant(f"fold {number}", Path(path), own, base / f"fold_{number}", stored, METHODS))
     return result
 
 
 def summarize(folds: Sequence[ChildRun]) -> dict[str, Any]:
     """Test measures of each fold, their mean and their standard deviation over folds (n - 1), and those of all
     out-of-fold predictions together (`pooled`, as `metrics.json` has a split's)."""
-    from categorize.metrics.progress import flat
-    from categorize.runs.folder import METRICS, Run
+    from categorize.metrics.progress import spread
 
-    runs = []
-    for number, fold in enumerate(folds):
-        measured = Run.open(fold.output).read_json(METRICS).get("test")
-        if measured is None:
-            raise UserError(f"{fold.output}: holds no measures of the test split; train it again with --overwrite")
-        runs.append({"fold": number, "run": str(fold.output), "rows": measured["rows"], "measures": flat(measured)})
-    first = runs[0]["measures"]
-    shared = [name for name in first if all(name in one["measures"] for one in runs)]
-    values = {name: [one["measures"][name] for one in runs] for name in shared}
+    runs = [{"fold": number, **measured(fold.output)} for number, fold in enumerate(folds)]
     return {
         "folds": len(runs),
         "task": folds[0].recipe.recipe.labels.task,
         "rows": sum(one["rows"] for one in runs),
-        "mean": {name: fmean(numbers) for name, numbers in values.items()},
-        "sd": {name: stdev(numbers) for name, numbers in values.items()},
+        **spread([one["measures"] for one in runs]),
         "pooled": pooled([fold.output for fold in folds]),
         "runs": runs,
     }

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from categorize.child_runs import ChildRun
+from categorize.child_runs import ChildRun, variant
 from categorize.errors import UserError
 from categorize.metrics.progress import flat, greater_is_better, headline_of
 from categorize.processes import world_size
@@ -169,7 +169,7 @@ class Search:
 
     def _identity(self) -> str:
         """What makes trials comparable: the recipe and the space, but not how many trials there are to be."""
-        ours = ("name", "output_dir", "hub", "search")
+        ours = ("name", "output_dir", "hub", "search", "seeds")
         resolved = {key: value for key, value in self.command.recipe.resolved.items() if key not in ours}
         section = self.section.model_dump(mode="json", include={"space", "measure"})
         return json.dumps([resolved, section], sort_keys=True, ensure_ascii=False)
@@ -213,7 +213,8 @@ class Search:
         child = self._child(number, overrides)
         state = child.state()
         print(f"{child.title} of {self.section.trials}: {' '.join(overrides)}", flush=True)
-        status = 0 if state == "finished" else child.start(state, self.starter, "--validation-only")
+        flags = ["--validation-only", *(["--trust-remote-code"] if self.command.trust_remote_code else [])]
+        status = 0 if state == "finished" else child.start(state, self.starter, *flags)
         if status:
             print(f"{child.title}: failed (exit status {status}); it says why above", flush=True)
             study.tell(number, state=optuna.trial.TrialState.FAIL)
@@ -232,16 +233,8 @@ class Search:
         from categorize.data.splitting.split_file import default_split_file
 
         stored = default_split_file(self.recipe.data, Path(self.recipe.output_path).parent)  # that of the run itself
-        own = (
-            *overrides,
-            f"name={json.dumps(f'{self.recipe.name}_trial_{number}', ensure_ascii=False)}",
-            f"output_dir={json.dumps(str(self._place(number)), ensure_ascii=False)}",
-            "hub=null",
-            "search=null",
-            f"data.splits.file={json.dumps(str(stored), ensure_ascii=False)}",
-        )
-        loaded = load_recipe(self.file, own, self.recipe.kind, methods=self.methods)
-        return ChildRun(f"trial {number}", self.file, own, loaded)
+        title, own = f"trial {number}", (*overrides, "search=null")
+        return variant(title, self.file, own, self._place(number), stored, self.methods, self.recipe.kind)
 
     def _place(self, number: int) -> Path:
         return self.folder / f"trial_{number}"

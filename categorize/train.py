@@ -17,11 +17,13 @@ from categorize.predictions import Predictions
 from categorize.processes import is_main_process, print0
 from categorize.recipe.command import Command
 from categorize.recipe.sections import SeqclsRecipe, TrainedRecipe
+from categorize.reports.seed_groups import seeds_folder
 from categorize.runs.card import card, card_facts
 from categorize.runs.folder import CHECKPOINTS, DECISION_RULE, Run, RunWriter
 from categorize.runs.hub import describe_push, push_run
 from categorize.runs.summary import summary_lines
 from categorize.search import search_line, with_best_values
+from categorize.seeds import train_seeds
 from categorize.training.beginning import check_labelled, check_same_rows, write_beginning
 from categorize.training.checkpoints import has_checkpoints, remove_all
 from categorize.training.fit_summary import FitOptions, FitSummary
@@ -44,11 +46,16 @@ def train(command: Command) -> None:
         dry_run(command, recipe, method)
         if recipe.search is not None:
             print0(search_line(recipe.search))
+        if recipe.seeds is not None:
+            print0(f"seeds: {len(recipe.seeds)} runs, in {seeds_folder(recipe.output_path)}")
         return
     if recipe.search is not None and not only_merges(command, recipe):
         command = with_best_values(command, METHODS)
         recipe = command.recipe.recipe
         assert isinstance(recipe, TrainedRecipe)
+    if recipe.seeds is not None and not only_merges(command, recipe):
+        train_seeds(command, METHODS)
+        return
     with stop_on_signals():
         check_beforehand(command, recipe, method)
         if only_merges(command, recipe):

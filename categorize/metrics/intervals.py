@@ -27,7 +27,8 @@ class Difference:
         low, high: bounds of the 95% interval, of a paired bootstrap.
         p_value: of a test that they do not differ.
         adjusted_p: the same, corrected by Holm's method for the runs that were compared in this measure.
-        test: which one: "McNemar exact" of accuracy, unless rows are drawn in groups; else "paired bootstrap".
+        test: which one: "McNemar exact" of accuracy, unless rows are drawn in groups or one side is the mean of several
+            runs; else "paired bootstrap".
     """
 
     run: str
@@ -63,7 +64,7 @@ class Resampled:
 
     Attributes:
         ids: of the rows with gold.
-        right: of a classification, which of them are right.
+        right: of a classification, which of them are right; None of a mean of runs.
         whole: the measures of all rows; NaN where undefined.
         drawn: of each resample [resamples]; empty without resamples, or with fewer than two units to draw.
         facts: `resamples, seed, unit, units` of `bootstrap_intervals`.
@@ -113,6 +114,15 @@ def resample(
     blocks = [evaluate(one) for one in _draw(units, resamples if count > 1 else 0, seed, len(label_set))]
     drawn = {name: np.concatenate([block[name] for block in blocks]) for name in whole} if blocks else {}
     return Resampled(ids, right, whole, drawn, facts)
+
+
+def mean_of(runs: Sequence[Resampled]) -> Resampled:
+    """The mean of runs of the same rows that were resampled alike, such as those of several seeds."""
+    first = runs[0]
+    shared = [name for name in first.whole if all(name in one.whole for one in runs)]
+    whole = {name: float(np.mean([one.whole[name] for one in runs])) for name in shared}
+    drawn = {name: np.mean([one.drawn[name] for one in runs], axis=0) for name in shared} if first.drawn else {}
+    return Resampled(first.ids, None, whole, drawn, first.facts)
 
 
 def measure_with_intervals(
@@ -225,8 +235,8 @@ def differences_of(runs: Mapping[str, Resampled], reference: str, measures: Sequ
                 values = mine.drawn[measured] - theirs.drawn[measured]
                 low, high = _percentiles(values) or (None, None)
                 one = replace(one, low=low, high=high, p_value=bootstrap_p_value(values), test=PAIRED_BOOTSTRAP)
-            if measured == "accuracy" and theirs.facts["unit"] == "row":  # rows of a group are not independent
-                assert mine.right is not None and theirs.right is not None
+            by_row = theirs.facts["unit"] == "row"  # rows of a group are not independent
+            if measured == "accuracy" and by_row and mine.right is not None and theirs.right is not None:
                 one = replace(one, p_value=mcnemar(mine.right, theirs.right), test=MCNEMAR)
             differences.append(one if one.p_value is not None else replace(one, test=None))
     return _corrected(differences)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
 from typing import Any
 
 from categorize.labels import LabelSet
@@ -60,3 +61,17 @@ def flat(metrics: Mapping[str, Any]) -> dict[str, float]:
         elif value is None and name in ("pearson", "spearman"):
             numbers[name] = 0.0
     return numbers
+
+
+def spread(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """`mean` and `sd` (over runs, n - 1) of each measure that all runs have.
+
+    >>> spread([{"accuracy": 0.5, "mae": 1.0}, {"accuracy": 0.75}])
+    {'mean': {'accuracy': 0.625}, 'sd': {'accuracy': 0.1767766952966369}}
+    """
+    shared = [name for name in runs[0] if all(name in one for one in runs)]
+    values = {name: [one[name] for one in runs] for name in shared}
+    return {
+        "mean": {name: fmean(numbers) for name, numbers in values.items()},
+        "sd": {name: stdev(numbers) if len(numbers) > 1 else 0.0 for name, numbers in values.items()},
+    }

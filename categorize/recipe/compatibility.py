@@ -182,6 +182,16 @@ def _early_stopping(recipe: WrittenRecipe) -> None:
             )
 
 
+def _seeds(recipe: WrittenRecipe) -> None:
+    seeds = recipe.value("seeds")
+    if not isinstance(seeds, list) or not seeds:
+        return
+    if len(set(map(str, seeds))) < len(seeds):
+        recipe.refuse("seeds", "names a seed twice, which would give the same run; keep it once")
+    if recipe.holds("hub"):
+        recipe.refuse("hub", "cannot go with seeds, whose runs would be pushed over each other; push one of them later")
+
+
 def _unused(recipe: WrittenRecipe) -> None:
     """Sections and keys that the recipe's method does not read."""
     method = recipe.method
@@ -281,6 +291,7 @@ CHECKS: tuple[Callable[[WrittenRecipe], None], ...] = (
     _epochs,
     _without_effect,
     _early_stopping,
+    _seeds,
     _unused,
     _cleaning,
     _source,

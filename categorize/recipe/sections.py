@@ -164,6 +164,9 @@ class SeqclsRecipe(RecipeBase):
     adapter: AdapterSection | None = Field(None, description="Parameter-efficient training, by peft.")
     training: TrainingSection = Field(default_factory=lambda: TrainingSection())
     decision: DecisionSection = Field(default_factory=DecisionSection)
+    seeds: Annotated[list[Seed], Field(min_length=2)] | None = Field(
+        None, description="Train once with each of these seeds, instead of `seed`, and show the mean and the spread."
+    )
     search: SearchSection | None = Field(None, description="Find some of the values above by trials, before the run.")
     hub: HubSection | None = Field(None, description="Push the finished run to the Hub.")
 
@@ -181,6 +184,9 @@ class SftRecipe(RecipeBase):
     training: SftTrainingSection = Field(default_factory=lambda: SftTrainingSection())
     prediction: CausalPredictionSection = Field(default_factory=lambda: CausalPredictionSection())
     decision: DecisionSection = Field(default_factory=lambda: DecisionSection())
+    seeds: Annotated[list[Seed], Field(min_length=2)] | None = Field(
+        None, description="Train once with each of these seeds, instead of `seed`, and show the mean and the spread."
+    )
     search: SearchSection | None = Field(None, description="Find some of the values above by trials, before the run.")
     hub: HubSection | None = Field(None, description="Push the finished run to the Hub.")
 

@@ -69,13 +69,38 @@ class EvaluatedRun:
 
 
 @dataclass(frozen=True)
+class SeedGroup:
+    """The runs of one recipe under several seeds.
+
+    Attributes:
+        name: what they are called together.
+        runs: their names.
+        mean, sd: of each measure of `progress.flat` that all of them have, over runs (n - 1).
+        intervals: of the mean, 95%, over resamples of the rows.
+    """
+
+    name: str
+    runs: tuple[str, ...]
+    mean: Mapping[str, float]
+    sd: Mapping[str, float]
+    intervals: Mapping[str, Sequence[float] | None]
+
+    @property
+    def numbers(self) -> Mapping[str, float]:
+        """What it is ranked by."""
+        return self.mean
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Runs side by side, measured on the same rows; build it with `compare`.
 
     Attributes:
-        differences: of `metrics.intervals.paired_differences`, against one reference.
+        differences: of `metrics.intervals.paired_differences`, against one reference. The runs of several seeds are
+            compared by their mean, under the name of their group.
         unit: what was measured, in the plural: documents, where any run read them in parts.
         fingerprint: of the split's rows and gold; None where it is not known.
+        seeds: the recipes that have runs of several seeds.
         reviewed: the same runs on the rows that people reviewed, all of them ranked; None without a teacher among the
             runs, or such rows.
     """
@@ -86,6 +111,7 @@ class Comparison:
     unit: str = "rows"
     reviewed: Comparison | None = None
     fingerprint: str | None = None
+    seeds: tuple[SeedGroup, ...] = ()
 
     @property
     def task(self) -> Task:
@@ -137,6 +163,7 @@ class Comparison:
             "runs": [run.to_dict() for run in self.runs],
             "best": self.best,
             "differences": [difference.to_dict() for difference in self.differences],
+            **({"seeds": [asdict(group) for group in self.seeds]} if self.seeds else {}),
             **({} if self.reviewed is None else {"reviewed": self.reviewed.to_dict()}),
         }
 
@@ -148,6 +175,7 @@ def compare(
     differences: Sequence[Difference] = (),
     unit: str = "rows",
     fingerprint: str | None = None,
+    seeds: Sequence[SeedGroup] = (),
 ) -> Comparison:
     """The comparison of runs that were measured on the same rows; see `Comparison`.
 
@@ -175,10 +203,10 @@ def compare(
                 f"evaluation.runs: {run.name!r} and {first.name!r} differ in the labels {', '.join(differ[:5])} "
                 f"({len(differ)} in all) or their rows; compare runs of one label set on one split"
             )
-    return Comparison(tuple(runs), split, tuple(differences), unit, fingerprint=fingerprint)
+    return Comparison(tuple(runs), split, tuple(differences), unit, fingerprint=fingerprint, seeds=tuple(seeds))
 
 
-def best_run(runs: Sequence[EvaluatedRun], measure: str) -> str:
+def best_run(runs: Sequence[EvaluatedRun | SeedGroup], measure: str) -> str:
     """Name of the run with the best value of a measure, the first among equals; the first run where none has it."""
     sign = 1 if greater_is_better(measure) else -1
     return max(runs, key=lambda run: sign * run.numbers[measure] if measure in run.numbers else -math.inf).name

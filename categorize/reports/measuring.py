@@ -12,37 +12,48 @@ import pyarrow as pa
 from categorize.labels import LabelSet
 from categorize.metrics.baselines import baseline
 from categorize.metrics.curve_points import curves
-from categorize.metrics.intervals import Difference, Resampled, differences_of, resample
+from categorize.metrics.intervals import Difference, Resampled, differences_of, mean_of, resample
 from categorize.metrics.measures import measure, measure_seen_and_unseen, measure_unseen_texts
-from categorize.metrics.progress import headline
+from categorize.metrics.progress import headline, spread
 from categorize.metrics.raters import measure_raters
 from categorize.metrics.rejection import measure_scope
 from categorize.predictions import Predictions
 from categorize.recipe.sections import EvalRecipe
 from categorize.reports.columns import measures
-from categorize.reports.comparison import Comparison, EvaluatedRun, best_run, compare
+from categorize.reports.comparison import Comparison, EvaluatedRun, SeedGroup, best_run, compare
 from categorize.reports.predicted import RunPredictions
 from categorize.reports.split import EvaluatedSplit
 from categorize.reports.write import prediction_files
 
 
 def compare_predictions(
-    predicted: Sequence[RunPredictions], recipe: EvalRecipe, split: EvaluatedSplit, train: pa.Table
+    predicted: Sequence[RunPredictions],
+    recipe: EvalRecipe,
+    split: EvaluatedSplit,
+    train: pa.Table,
+    seeds: Mapping[str, Sequence[str]] | None = None,
 ) -> Comparison:
     """Measure what every run predicted; the baseline of the training rows stands first where the recipe wants it.
 
     A labelling run is not ranked, except among all runs on the rows that people reviewed of every one that is there.
+
+    Args:
+        seeds: names of the runs of several seeds of a recipe, by the name that they have together.
     """
-    whole = _compare(predicted, recipe, split, train)
+    whole = _compare(predicted, recipe, split, train, seeds or {})
     masks = [one.reviewed for one in predicted if one.reviewed is not None]
     if not masks or not (rows := np.logical_and.reduce(masks)).any():
         return whole
     reviewed = [replace(one.at(rows), reviewed=None, notes=()) for one in predicted]
-    return replace(whole, reviewed=_compare(reviewed, recipe, split.at(rows), train))
+    return replace(whole, reviewed=_compare(reviewed, recipe, split.at(rows), train, seeds or {}))
 
 
 def _compare(
-    predicted: Sequence[RunPredictions], recipe: EvalRecipe, split: EvaluatedSplit, train: pa.Table
+    predicted: Sequence[RunPredictions],
+    recipe: EvalRecipe,
+    split: EvaluatedSplit,
+    train: pa.Table,
+    seeds: Mapping[str, Sequence[str]],
 ) -> Comparison:
     files, unseen = prediction_files(one.name for one in predicted), unseen_labels(predicted, split.label_set)
     drawn = {one.name: resampled(one.predictions, recipe, split) for one in predicted}
@@ -62,11 +73,13 @@ def _compare(
         )
         for one in predicted
     ]
-    differences = differences_from_best(runs, drawn, split.label_set)
+    groups = [seed_group(name, [run for run in runs if run.name in of], drawn) for name, of in seeds.items()]
+    differences = differences_from_best(runs, groups, drawn, split.label_set)
     if "majority" in recipe.evaluation.baselines:
         runs.insert(0, baseline_run(train, recipe, split, unseen))
     unit = "documents" if any(one.in_parts for one in predicted) else "rows"
-    return compare(runs, split=split.name, differences=differences, unit=unit, fingerprint=split.fingerprint)
+    told = {"split": split.name, "unit": unit, "fingerprint": split.fingerprint}
+    return compare(runs, differences=differences, seeds=groups, **told)
 
 
 def unseen_labels(predicted: Sequence[RunPredictions], label_set: LabelSet) -> list[str]:
@@ -100,15 +113,26 @@ def measured(
     return metrics
 
 
+def seed_group(name: str, runs: Sequence[EvaluatedRun], drawn: Mapping[str, Resampled]) -> SeedGroup:
+    """Mean and spread of the runs of several seeds, with the interval of the mean."""
+    measures_of_all = spread([run.numbers for run in runs])
+    intervals = mean_of([drawn[run.name] for run in runs]).intervals or {"measures": {}}
+    return SeedGroup(name, tuple(run.name for run in runs), **measures_of_all, intervals=intervals["measures"])
+
+
 def differences_from_best(
-    runs: Sequence[EvaluatedRun], drawn: Mapping[str, Resampled], label_set: LabelSet
+    runs: Sequence[EvaluatedRun], groups: Sequence[SeedGroup], drawn: Mapping[str, Resampled], label_set: LabelSet
 ) -> list[Difference]:
-    """Every run minus the best by the headline measure, in each measure that has intervals."""
-    runs = [run for run in runs if run.is_ranked]
-    if len(runs) < 2 or not drawn[runs[0].name].drawn:
+    """Every run minus the best by the headline measure, in each measure that has intervals; seeds by their mean."""
+    ranked = [run for run in runs if run.is_ranked]
+    grouped = {name for group in groups for name in group.runs}
+    rivals = [*(run for run in ranked if run.name not in grouped), *groups]
+    if len(rivals) < 2 or not drawn[ranked[0].name].drawn:
         return []
-    names = [one.name for one in measures(label_set.task) if one.name in runs[0].intervals]
-    return differences_of({run.name: drawn[run.name] for run in runs}, best_run(runs, headline(label_set)), names)
+    means = {group.name: mean_of([drawn[name] for name in group.runs]) for group in groups}
+    names = [one.name for one in measures(label_set.task) if one.name in ranked[0].intervals]
+    of_rivals = {one.name: means.get(one.name) or drawn[one.name] for one in rivals}
+    return differences_of(of_rivals, best_run(rivals, headline(label_set)), names)
 
 
 def resampled(predictions: Predictions, recipe: EvalRecipe, split: EvaluatedSplit) -> Resampled:

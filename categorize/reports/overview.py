@@ -49,6 +49,24 @@ def short_table(comparison: Comparison) -> Table:
     return Table(header, rows, "ll" + "r" * (len(header) - 2))
 
 
+def seeds_table(comparison: Comparison) -> Table:
+    """A line for each recipe with several seeds: mean and deviation of the measures of the terminal, the first with the
+    interval of the mean."""
+    shown = [one for one in comparison.in_short if any(one.name in group.mean for group in comparison.seeds)]
+    rows: list[list[Cell]] = []
+    for group in comparison.seeds:
+        cells = []
+        for i, measure in enumerate(shown):
+            mean, sd = group.mean.get(measure.name), group.sd.get(measure.name)
+            bounds = columns.interval(group.intervals.get(measure.name)) if i == 0 else ""
+            cells.append(columns.number(mean) + (f" ± {sd:.3f}" if sd is not None else "") + bounds)
+        rows.append([group.name, str(len(group.runs)), *cells])
+    return Table(["recipe", "seeds", *(one.title for one in shown)], rows, "l" + "r" * (len(shown) + 1))
+
+
+SEEDS_TITLE = "Mean ± standard deviation over seeds [95% interval of the mean, over rows]:"
+
+
 def difference_title(comparison: Comparison) -> str:
     """What stands above `difference_table`."""
     first = comparison.differences[0]

@@ -7,12 +7,14 @@ from categorize.reports.comparison import Comparison, best_run
 from categorize.reports.costs import cost_table
 from categorize.reports.main_categories import main_category_table
 from categorize.reports.overview import (
+    SEEDS_TITLE,
     difference_notes,
     difference_table,
     difference_title,
     heading,
     notes,
     notes_by_run,
+    seeds_table,
     seen_in_train_table,
     seen_in_train_title,
     short_table,
@@ -37,6 +39,8 @@ def as_text(comparison: Comparison, width: int = WIDTH) -> str:
     ]
     if (seen := seen_in_train_table(comparison)).rows:
         parts += ["", text_table(*seen, width=width)]
+    if comparison.seeds:
+        parts += ["", SEEDS_TITLE, text_table(*seeds_table(comparison), width=width)]
     if comparison.differences:
         table = difference_table(comparison, comparison.in_short)
         parts += ["", wrap(difference_title(comparison), width), text_table(*table, width=width)]
@@ -76,6 +80,8 @@ def _tables(comparison: Comparison) -> list[str]:
     if (seen := seen_in_train_table(comparison)).rows:
         title = seen_in_train_title(comparison)
         parts += [f"{title[0].upper()}{title[1:]}:", markdown_table(*seen)]
+    if comparison.seeds:
+        parts += [SEEDS_TITLE, markdown_table(*seeds_table(comparison))]
     if comparison.differences:
         headline = headline_of(comparison.task)
         shown = [one for one in comparison.in_short if one.name == headline] or comparison.in_short[:1]

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from categorize.labels import Group, Label, LabelSet
 from categorize.metrics.arrays import align
-from categorize.metrics.intervals import bootstrap_intervals, measure_with_intervals, paired_differences
+from categorize.metrics.intervals import (
+    bootstrap_intervals,
+    differences_of,
+    mean_of,
+    measure_with_intervals,
+    paired_differences,
+    resample,
+)
 from categorize.metrics.measures import measure
 from categorize.metrics.progress import flat
 from categorize.metrics.weighted import statistic
@@ -165,6 +172,24 @@ def test_equal_runs_differ_by_nothing_and_no_resamples_leave_the_estimate() -> N
     ]
     bare = paired_differences(REGRESSION, gold, {"a": predictions, "b": predictions}, reference="a", resamples=0)
     assert bare[0].estimate == 0.0 and bare[0].low is None and not bare[0].is_clear
+
+
+def test_several_seeds_are_compared_by_their_mean() -> None:
+    gold, other = random_run(SINGLE, 300, 0, skill=0.7)
+    rights = [np.random.default_rng(seed).random(300) < 0.75 for seed in range(3)]
+    position = gold.argmax(axis=1)
+    seeds = [
+        Predictions(other.ids, decided=[[NAMES[(p + (not hit)) % 4]] for p, hit in zip(position, right, strict=True)])
+        for right in rights
+    ]
+    drawn = [resample(SINGLE, gold, one, resamples=200, seed=1) for one in seeds]
+    runs = {"other": resample(SINGLE, gold, other, resamples=200, seed=1), "seeds": mean_of(drawn)}
+    (one,) = differences_of(runs, "other", ["accuracy"])
+    mean = np.mean([right.mean() for right in rights])
+    assert one.estimate == pytest.approx(mean - runs["other"].whole["accuracy"]) and one.test == "paired bootstrap"
+    low, high = runs["seeds"].intervals["measures"]["accuracy"]  # type: ignore[index]
+    widths = [np.ptp(single.intervals["measures"]["accuracy"]) for single in drawn]  # type: ignore[index]
+    assert low < mean < high and high - low < min(widths)  # errors of three that err apart even out
 
 
 def test_runs_that_predicted_other_rows_are_not_compared() -> None:
