@@ -127,6 +127,8 @@ def _finish(
     undecided = predict_held_out(predictor, data, validation_only=command.validation_only)
     rule = fit_rule(recipe, data, method, undecided)
     writer.write_json(DECISION_RULE, rule.to_dict())
+    for note in rule.notes:
+        print0(f"warning: {note}")
     metrics = write_predicted(recipe, data, rule, undecided, writer)
     manifest = build_manifest(recipe, data, method.name, summary, undecided, time.perf_counter() - start)
     text = card(recipe, data.label_set, manifest, metrics, facts=card_facts(recipe, method.card))

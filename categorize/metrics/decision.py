@@ -13,6 +13,7 @@ from categorize.metrics.calibration import apply_temperature, fit_temperature
 from categorize.metrics.curves import Curves
 from categorize.metrics.hierarchy import Hierarchy, followed_pairs, pairs_of
 from categorize.metrics.rejection import Rejection, fit_rejection
+from categorize.metrics.stated_precision import NEVER, lowest_thresholds
 from categorize.metrics.thresholds import DEFAULT, best_global, best_per_label
 from categorize.predictions import BoolArray, FloatArray, Predictions
 from categorize.recipe.decision_sections import DecisionSection
@@ -20,6 +21,7 @@ from categorize.recipe.label_sections import Task
 from categorize.settings import Settings
 
 ROUNDING = 1e-12
+NAMED = 10  # labels in a note
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,11 @@ class DecisionRule(Settings):
             predictions: of the validation split, as the predictor gives them: before any rule.
             gold: [n, labels] of the same rows; rows of NaN are left out.
 
-        Thresholds are tuned on the calibrated probabilities, for macro-F1 (`global`) or each label's F1 (`per_label`),
-        before fallback and ancestors. Ancestors are followed where the gold does so: the set has labels with ancestors
-        and no validation row has such a label without them, or in any case where the recipe names a `hierarchy`; where
-        `labels.rules` speak of them, these decide. Without validation rows or probabilities the rule is the default
-        one, with the number and the fallback of the recipe.
+        Thresholds are tuned on the calibrated probabilities, for macro-F1 (`global`), each label's F1 (`per_label`) or
+        a stated precision, before fallback and ancestors. Ancestors are followed where the gold does so: the set has
+        labels with ancestors and no validation row has such a label without them, or in any case where the recipe names
+        a `hierarchy`; where `labels.rules` speak of them, these decide. Without validation rows or probabilities the
+        rule is the default one, with the number and the fallback of the recipe.
         """
         rule = cls.default(label_set)
         if label_set.is_regression:
@@ -119,11 +121,31 @@ class DecisionRule(Settings):
             rule = replace(rule, reject=fit_rejection(section.reject, rule.labels, calibrated, scope, gold))
         if label_set.is_multi_label and isinstance(section.thresholds, str):
             calibrated = rule._calibrated(probabilities)
-            if section.thresholds == "per_label":
+            if section.precision is not None:
+                together = section.thresholds == "global"
+                found = lowest_thresholds(calibrated, gold, section.precision, together=together)
+                rule = replace(rule, thresholds=tuple(found))
+            elif section.thresholds == "per_label":
                 rule = replace(rule, thresholds=tuple(best_per_label(calibrated, gold)))
             else:
                 rule = replace(rule, thresholds=(best_global(calibrated, gold),) * len(label_set))
         return rule
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user must know: labels that no probability is enough for, since on validation they did not reach the
+        stated precision, and that all rows are rejected."""
+        never = [name for name, threshold in zip(self.labels, self.thresholds, strict=False) if threshold >= NEVER]
+        more = f" and {len(never) - NAMED} more" if len(never) > NAMED else ""
+        notes = []
+        if never:
+            notes.append(
+                f"decision.precision is not reached on validation by {len(never)} of {len(self.labels)} labels, which "
+                f"are never given: {', '.join(never[:NAMED])}{more}"
+            )
+        if self.reject is not None and self.reject.by == "softmax" and self.reject.threshold >= NEVER:
+            notes.append("decision.reject.accuracy is not reached on validation: every row is rejected")
+        return notes
 
     def apply(self, predictions: Predictions) -> Predictions:
         """Predictions with calibrated probabilities and `decided`.

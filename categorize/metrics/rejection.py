@@ -2,7 +2,7 @@
 
 How much a row is in scope is its highest probability (Hendrycks & Gimpel 2017), or what a scope scorer says of its text
 (`prediction.scope`). The threshold is fitted on validation: to the best F1 of out-of-scope rows where there are some,
-else so that a share of the rows in scope is kept.
+else so that a share of the rows in scope is kept; or so that a stated share of the kept rows is right.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from categorize.labels import LabelSet
+from categorize.metrics.stated_precision import NEVER, lowest_threshold
 from categorize.predictions import BoolArray, FloatArray, Predictions
 from categorize.recipe.decision_sections import RejectSection
 
@@ -63,11 +64,20 @@ def fit_rejection(
     if isinstance(section.threshold, float):
         return Rejection(section.by, section.threshold, section.label)
     confidence = rejection.confidence(labels, probabilities, scope)
+    if section.accuracy is not None:
+        right = np.nan_to_num(probabilities, nan=-1.0).argmax(axis=1) == gold.argmax(axis=1)
+        found = lowest_threshold(confidence, right, section.accuracy)
+        return Rejection(section.by, _above(section.by, confidence) if found is None else found, section.label)
     outside = np.zeros(len(gold), dtype=bool)
     if section.label is not None:
         outside = gold[:, list(labels).index(section.label)] > 0
     threshold = _best_f1(confidence, outside) if outside.any() else _keeping(confidence[~outside], section.keep)
     return Rejection(section.by, threshold, section.label)
+
+
+def _above(by: str, confidence: FloatArray) -> float:
+    """A threshold that rejects every row."""
+    return NEVER if by == "softmax" else float(np.nextafter(np.nanmax(confidence), np.inf))
 
 
 def _keeping(confidence: FloatArray, share: float) -> float:

@@ -17,7 +17,7 @@ from categorize.metrics.arrays import INVALID, Aligned, group_names, to_groups
 from categorize.metrics.probabilistic import Scored, contrasted, falling, losses, scored_rows
 from categorize.metrics.scores import fill_invalid, jaccard, matthews_correlation, ranking_scores
 from categorize.metrics.two_levels import hierarchical, node_counts
-from categorize.predictions import FloatArray, IntArray
+from categorize.predictions import BoolArray, FloatArray, IntArray
 
 AREA_LABELS = 20  # up to which areas under curves are resampled: each label's takes a pass over all rows and resamples
 
@@ -132,14 +132,14 @@ def _probabilistic(scored: Scored) -> Statistic:
     """Log loss, Brier score, and the areas under curves that are means over labels."""
     sums = _ratios(losses(scored))
     labels = contrasted(scored) if scored.labels <= AREA_LABELS else []
-    ranked = [(*falling(scored.probabilities[:, j]), scored.truth[:, j].astype(np.float64)) for j in labels]
+    ranked = [_areas(scored.probabilities[:, j], scored.truth[:, j]) for j in labels]
 
     def values(weights: FloatArray) -> dict[str, FloatArray]:
         weights = weights[:, scored.rows]
         found = sums(weights)
         if ranked:
             # [resamples, labels]; NaN where a resample lacks rows with the label, or without it.
-            roc, precision_recall = np.moveaxis(np.array([_areas(weights, *one) for one in ranked]), 0, 2)
+            roc, precision_recall = np.moveaxis(np.array([areas(weights) for areas in ranked]), 0, 2)
             for name, area in (("roc_auc", roc), ("pr_auc", precision_recall)):
                 held = ~np.isnan(area)
                 found[f"macro_{name}"] = _divide(np.nansum(area, axis=1), held.sum(axis=1), otherwise=np.nan)
@@ -148,16 +148,35 @@ def _probabilistic(scored: Scored) -> Statistic:
     return values
 
 
-def _areas(weights: FloatArray, order: IntArray, ends: IntArray, truth: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Areas under the ROC and the precision-recall curve of one label [resamples]; equal probabilities are one step."""
-    weights = weights[:, order]
-    everything = np.cumsum(weights, axis=1)[:, ends]
-    hits = np.cumsum(weights * truth[order], axis=1)[:, ends]
-    misses = everything - hits
-    step, up = np.diff(hits, axis=1, prepend=0.0), np.diff(misses, axis=1, prepend=0.0)
-    below, above = (up * (hits - step / 2)).sum(axis=1), hits[:, -1] * misses[:, -1]
-    found = (_divide(below, above, np.nan), _divide((step * _divide(hits, everything)).sum(axis=1), hits[:, -1]))
-    return found[0], np.where(above > 0, found[1], np.nan)
+def _areas(values: FloatArray, truth: BoolArray) -> Callable[[FloatArray], tuple[FloatArray, FloatArray]]:
+    """Areas under the ROC and the precision-recall curve of one label [resamples], as functions of weights; equal
+    probabilities are one step.
+
+    Only what stands at or above each row that has the label is needed: one running sum over all rows, the rest over
+    these.
+    """
+    order, ends = falling(values)
+    positive = np.flatnonzero(truth[order])
+    step = np.searchsorted(ends, positive)  # which run of equal values each stands in
+    last, before = ends[step], np.where(step > 0, ends[step - 1], -1)
+    held, held_before = (np.searchsorted(positive, at, side="right") for at in (last, before))
+    rows = order[positive]
+
+    def areas(weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+        everything = np.zeros((len(weights), len(order) + 1))
+        np.cumsum(weights[:, order], axis=1, out=everything[:, 1:])
+        own = weights[:, rows]
+        hits = np.zeros((len(weights), len(rows) + 1))
+        np.cumsum(own, axis=1, out=hits[:, 1:])
+        above, of_hits = everything[:, last + 1], hits[:, held]
+        misses = above - of_hits + everything[:, before + 1] - hits[:, held_before]  # twice: ties count half
+        total = hits[:, -1]
+        pairs = total * (everything[:, -1] - total)
+        roc = 1 - _divide((own * misses).sum(axis=1) / 2, pairs, np.nan)
+        precision = _divide((own * _divide(of_hits, above)).sum(axis=1), total)
+        return roc, np.where(pairs > 0, precision, np.nan)
+
+    return areas
 
 
 def _ordinal(aligned: Aligned, labels: int) -> Statistic:

@@ -71,6 +71,9 @@ class RejectSection(Section):
         "`label`, or by `keep` where there are none.",
     )
     keep: Inside = Field(0.95, description="Share of the validation rows that is kept, where none is out of scope.")
+    accuracy: Inside | None = Field(
+        None, description="Instead: keep as many rows as it takes for this share of them to be right on validation."
+    )
     label: str | None = Field(
         None, description="Label of rejected rows, one of labels.names; without it they count as not valid."
     )
@@ -90,6 +93,11 @@ class DecisionSection(Section):
     thresholds: Literal["global", "per_label"] | Inside = Field(
         0.5,
         description="Multi-label: between 0 and 1, or tuned on validation for best F1, one for all or one a label.",
+    )
+    precision: Inside | None = Field(
+        None,
+        description="Multi-label with tuned thresholds: instead of the best F1, the lowest thresholds at which this "
+        "share of what is given is right on validation, of each label or of all together.",
     )
     fallback: Literal["none", "top"] = Field(
         "none", description="Multi-label with nothing over its threshold: none, or the top label."
@@ -133,6 +141,10 @@ class CostsSection(Section):
     )
 
 
+Baseline = Literal["majority", "tfidf"]
+BASELINES: tuple[Baseline, ...] = ("majority", "tfidf")
+
+
 class EvaluationSection(Section):
     """What to compare, and on which split."""
 
@@ -144,8 +156,8 @@ class EvaluationSection(Section):
         description="Runs that were not trained on all of the labels: refuse; or measure: those that read labels score "
         "them, others never predict them, and seen and unseen labels are measured apart.",
     )
-    baselines: list[Literal["majority", "tfidf"]] = Field(
-        default_factory=lambda: ["majority", "tfidf"],
+    baselines: list[Baseline] = Field(
+        default_factory=lambda: [*BASELINES],
         description="Show what little effort gives. majority: the most frequent label, or the mean score; tfidf: a "
         "linear model on n-grams of the training rows, trained once and kept, unless a run of the list is one.",
     )

@@ -165,7 +165,7 @@ def _rules(recipe: WrittenRecipe, task: object, names: list[str] | None) -> None
 def check_decision(recipe: WrittenRecipe) -> None:
     """Decision keys that the task has no use for."""
     task = recipe.value("labels.task", "single_label")
-    for key in ("thresholds", "fallback", "hierarchy"):
+    for key in ("thresholds", "precision", "fallback", "hierarchy"):
         if recipe.holds(f"decision.{key}") and task != "multi_label":
             recipe.refuse(
                 f"decision.{key}",
@@ -173,6 +173,11 @@ def check_decision(recipe: WrittenRecipe) -> None:
             )
     if recipe.holds("decision.ordinal") and task != "ordinal":
         recipe.refuse("decision.ordinal", f"decides among ordered labels, but labels.task is {task}; remove it")
+    if recipe.holds("decision.precision") and task == "multi_label":
+        if recipe.value("decision.thresholds") not in ("global", "per_label"):
+            recipe.refuse("decision.precision", "is for tuned thresholds; write thresholds: per_label or global")
+        if recipe.value("decision.fallback") == "top":
+            recipe.refuse("decision.fallback", "top gives labels below their thresholds, against decision.precision")
     _reject(recipe, task)
     names = recipe.label_names
     if recipe.holds("decision.hierarchy") and task == "multi_label" and names is not None:
@@ -207,6 +212,10 @@ def _reject(recipe: WrittenRecipe, task: object) -> None:
         recipe.refuse(f"{reject}.by", f"{by} reads embeddings; name an encoder in decision.reject.encoder")
     if by == "softmax" and recipe.holds(f"{reject}.encoder"):
         recipe.refuse(f"{reject}.encoder", "is for by: similarity and mahalanobis; remove it")
+    if recipe.holds(f"{reject}.accuracy"):
+        for key in ("threshold", "keep"):
+            if recipe.holds(f"{reject}.{key}"):
+                recipe.refuse(f"{reject}.accuracy", f"says what is kept, and so does {reject}.{key}; keep one")
     if by_text and recipe.value("data.segments.aggregation") == "vote":
         recipe.refuse(f"{reject}.by", f"{by} judges documents, but segments vote one by one; write softmax, or mean")
     if recipe.lacks_validation and recipe.value(f"{reject}.threshold", "fitted") == "fitted":

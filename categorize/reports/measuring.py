@@ -126,7 +126,7 @@ def differences_from_best(
     """Every run minus the best by the headline measure, in each measure that has intervals; seeds by their mean."""
     ranked = [run for run in runs if run.is_ranked]
     grouped = {name for group in groups for name in group.runs}
-    rivals = [*(run for run in ranked if run.name not in grouped), *groups]
+    rivals: list[EvaluatedRun | SeedGroup] = [*(run for run in ranked if run.name not in grouped), *groups]
     if len(rivals) < 2 or not drawn[ranked[0].name].drawn:
         return []
     means = {group.name: mean_of([drawn[name] for name in group.runs]) for group in groups}

@@ -52,9 +52,8 @@ def test_a_registered_method_trains_reloads_and_is_compared(folder: Path, capsys
     assert manifest["method"] == "keywords" and manifest["details"]["words"] > 5
     assert "library_name: categorize" in (folder / "outputs/words/README.md").read_text()
     assert load_predictor("outputs/words").predict_texts(["bad text", "good movie"]).decided == [["bad"], ["good"]]
-    comparison = write_recipe(
-        folder / "compare.yaml", kind="eval", training=None, evaluation={"runs": ["outputs/words"], "bootstrap": 0}
-    )
+    evaluation = {"runs": ["outputs/words"], "bootstrap": 0, "baselines": ["majority"]}
+    comparison = write_recipe(folder / "compare.yaml", kind="eval", training=None, evaluation=evaluation)
     assert main("run_eval.py", "eval", run_eval.run, METHODS, [str(comparison)]) == 0
     runs = json.loads((folder / "outputs/compare/report.json").read_text())["runs"]
     assert [(one["name"], one["method"]) for one in runs][1:] == [("words", "keywords")]

@@ -82,7 +82,7 @@ def compare(folder: Path, name: str, *runs: str) -> Path:
         training=None,
         data=DATA,
         labels=LABELS,
-        evaluation={"runs": list(runs), "bootstrap": 20},
+        evaluation={"runs": list(runs), "bootstrap": 20, "baselines": ["majority"]},
     )
     assert run("eval", evaluate, str(recipe)) == 0
     return folder / "outputs" / name
