@@ -5,7 +5,7 @@
 
 Makes predictions by a seed, with probabilities, of one label among four, of 22 labels in five groups of which a row has
 some, and of a score. For each, a process of its own measures all six models with intervals, curves and paired tests,
-and writes the comparison to `outputs/benchmarks/evaluation`; the table goes to `benchmarks/RESULTS.md` (with --show it
+and writes the report to `outputs/benchmarks/evaluation`; the table goes to `benchmarks/RESULTS.md` (with --show it
 does not). A model takes no part in it: what is timed comes after its predictions.
 """
 
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         seconds, peak = f"{found['seconds']:.1f}", f"{found['peak'] / 1e6:,.0f} MB"
         rows.append([title, seconds, peak, f"{found['json'] / 1e6:.1f} MB"])
         print(f"{title}: {seconds} s, {peak}", flush=True)
-    table = markdown_table(["predictions", "CPU seconds", "peak memory", "comparison.json"], rows, "lrrr")
+    table = markdown_table(["predictions", "CPU seconds", "peak memory", "report.json"], rows, "lrrr")
     threads = os.environ.get("OMP_NUM_THREADS")
     told = [
         f"- command: `{f'OMP_NUM_THREADS={threads} ' if threads else ''}python benchmarks/evaluation.py`",
@@ -79,7 +79,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"- date: {date.today()}",
     ]
     size = f"{MODELS} models, {options.rows:,} rows, {options.resamples:,} resamples"
-    text = f"{HEADING}\n\n{size}: measures, intervals, curves, paired tests, written.\n\n{table}\n\n" + "\n".join(told)
+    text = (
+        f"{HEADING}\n\n{size}: measures, intervals, curves, paired tests, the report written.\n\n{table}\n\n"
+        + "\n".join(told)
+    )
     if options.show:
         print(text)
     else:
@@ -88,11 +91,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def compared(task: str, rows: int, resamples: int) -> dict[str, float]:
-    """CPU seconds of a comparison, the largest memory of this process in bytes, and the size of `comparison.json`."""
+    """CPU seconds of a comparison, the largest memory of this process in bytes, and the size of `report.json`."""
     from categorize.reports.measuring import compare_predictions
     from categorize.reports.predicted import RunPredictions
+    from categorize.reports.report import Report
     from categorize.reports.split import EvaluatedSplit
-    from categorize.reports.write import write_comparison
+    from categorize.reports.write import write_report
 
     label_set = labels(task)
     rng = np.random.default_rng(0)
@@ -108,9 +112,9 @@ def compared(task: str, rows: int, resamples: int) -> dict[str, float]:
     comparison = compare_predictions(runs, recipe(task, resamples), split, documents)
     folder = WORK / task
     folder.mkdir(parents=True, exist_ok=True)
-    write_comparison(folder, comparison, [])
+    write_report(folder, Report(task, comparison), [])
     seconds = time.process_time() - begun  # of this process: others of the machine do not count
-    return {"seconds": seconds, "peak": float(peak_memory()), "json": (folder / "comparison.json").stat().st_size}
+    return {"seconds": seconds, "peak": float(peak_memory()), "json": (folder / "report.json").stat().st_size}
 
 
 def labels(task: str) -> LabelSet:

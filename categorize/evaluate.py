@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from categorize.analysis.terminal import lines_of
@@ -85,7 +86,8 @@ def evaluate(command: Command) -> None:
     if "tfidf" in baselines and not any(one.facts.get("method") == "tfidf" for one in predicted):
         one = tfidf_baseline(command.recipe, data, unseen_labels(predicted, split.label_set))
         check = RunCheck(split, (), beyond)
-        everyone = [*predict_with_runs([one], recipe, split, data.input_spec, check, trust), *predicted]
+        (found,) = predict_with_runs([one], recipe, split, data.input_spec, check, trust)
+        everyone = [replace(found, facts={**found.facts, "method": "baseline"}), *predicted]
     comparison = compare_predictions(everyone, recipe, split, data.splits.train, seeds)
     closer = None
     if recipe.evaluation.closer:

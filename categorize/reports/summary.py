@@ -38,7 +38,8 @@ def summary(report: Report, naming: Naming = str) -> list[str]:
     best = next(run for run in ranked if run.name == best_run(ranked, measure))
     return [
         _best(comparison, best, ranked, measure, naming),
-        *_others(comparison, best, measure, naming),
+        *_seeds(comparison, measure, naming),
+        *_others(comparison, _compared_with(comparison, best), measure, naming),
         *_baseline(ranked, measure, naming),
         *_invalid(comparison, naming),
         *([] if report.analysis.get("findings") else _weakest_label(best, naming)),
@@ -67,14 +68,32 @@ def _best(comparison: Comparison, best: EvaluatedRun, ranked: list[EvaluatedRun]
     return f"{naming(best.name)} {says} {title_of(comparison, measure)} {value} on {where}."
 
 
-def _others(comparison: Comparison, best: EvaluatedRun, measure: str, naming: Naming) -> list[str]:
+def _seeds(comparison: Comparison, measure: str, naming: Naming) -> list[str]:
+    """Mean and spread of what was trained with several seeds."""
+    said = []
+    for group in comparison.seeds:
+        if measure in group.mean:
+            value = f"{columns.number(group.mean[measure])} ± {group.sd[measure]:.3f}"
+            title = title_of(comparison, measure)
+            over = f"over {len(group.runs)} seeds, and is compared by its mean"
+            said.append(f"{naming(group.name)} has {title} {value} {over}.")
+    return said
+
+
+def _compared_with(comparison: Comparison, best: EvaluatedRun) -> str:
+    """The run, or the seeds of a recipe, that differences are taken from."""
+    return next((one.reference for one in comparison.differences), best.name)
+
+
+def _others(comparison: Comparison, best: str, measure: str, naming: Naming) -> list[str]:
     """Who cannot be told from the best run, and who is worse."""
-    found = {one.run: one for one in comparison.differences if one.measure == measure and one.reference == best.name}
-    alike = [found[name] for name in not_told_apart(comparison, best.name, measure)]
+    found = {one.run: one for one in comparison.differences if one.measure == measure and one.reference == best}
+    alike = [found[name] for name in not_told_apart(comparison, best, measure)]
+    it = naming(best) if comparison.seeds else "it"
     said = []
     if alike:
         named = [f"{naming(one.run)} ({one.estimate:+.3f}{_signed(one.low, one.high)})" for one in alike]
-        said.append(f"No difference is shown between it and {_listed(named)}: these rows cannot tell them apart.")
+        said.append(f"No difference is shown between {it} and {_listed(named)}: these rows cannot tell them apart.")
     worse = [one for one in found.values() if one.is_shown]
     if worse:
         nearest = min(abs(one.estimate) for one in worse)

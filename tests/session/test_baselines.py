@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from categorize.reports.comparison import load_comparison
+from categorize.reports.report import load_report
 from tests.session.collections import write_collection, write_recipe
 from tests.session.test_training_run import compare, run
 
@@ -35,7 +35,7 @@ def evaluation(folder: Path, runs: list[str], **sections: Any) -> str:
 
 
 def names() -> list[str]:
-    return [one.name for one in load_comparison("outputs/table/comparison.json").runs]
+    return [one.name for one in load_report("outputs/table/report.json").comparison.runs]
 
 
 @pytest.mark.parametrize("task", ["single_label", "multi_label"])
@@ -54,18 +54,18 @@ def test_the_baseline_is_the_tfidf_run_of_the_same_rows_and_is_trained_once(
     assert "tfidf_baseline: tfidf" not in out  # what training says is in a file
     (log,) = Path("outputs/baselines").glob("tfidf-*.log")
     assert "run folder" in log.read_text()
-    first = load_comparison("outputs/table/comparison.json").runs[1]
+    first = load_report("outputs/table/report.json").comparison.runs[1]
     thresholds = {} if task == "single_label" else {"decision": {"thresholds": "global"}}
     mine = Path(trained(folder, "mine", "tfidf", **sections, **thresholds))
     own = json.loads((mine / "metrics.json").read_text())["test"]
     for measure in ("accuracy", "macro", "log_loss"):
         assert first.metrics[measure] == own[measure]
-    assert first.method == "tfidf" and first.training_rows is not None
+    assert first.method == "baseline" and first.training_rows is not None
 
     capsys.readouterr()
     assert compare(recipe, "--overwrite") == 0
     assert "trained before" in capsys.readouterr().out
-    assert load_comparison("outputs/table/comparison.json").runs[1].metrics == first.metrics
+    assert load_report("outputs/table/report.json").comparison.runs[1].metrics == first.metrics
     # Other training rows make another baseline; the test rows are the same.
     held_out = {
         one

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from categorize.reports.comparison import load_comparison
+from categorize.reports.report import load_report
 from tests.recipes import load_recipe
 from tests.session.collections import write_collection, write_recipe
 from tests.session.test_training_run import compare, run
@@ -53,7 +53,7 @@ def test_each_seed_is_a_run_and_an_evaluation_compares_their_mean(
     told: dict[str, Any] = {"kind": "eval", "training": None, "evaluation": evaluation}
     assert compare(str(write_recipe(folder / "table.yaml", **told))) == 0
     out = " ".join(capfd.readouterr().out.split())
-    comparison = load_comparison("outputs/table/comparison.json")
+    comparison = load_report("outputs/table/report.json").comparison
     assert [one.name for one in comparison.runs][1:] == ["mine, seed 1", "mine, seed 2", "mine, seed 3", "words"]
     (group,) = comparison.seeds
     assert (group.name, group.runs) == ("mine", ("mine, seed 1", "mine, seed 2", "mine, seed 3"))

@@ -16,8 +16,10 @@ from categorize.reports.comparison import Comparison, best_run
 from categorize.reports.costs import cost_table
 from categorize.reports.main_categories import main_category_table
 from categorize.reports.overview import (
+    SEEDS_TITLE,
     heading,
     notes_by_run,
+    seeds_table,
     seen_in_train_table,
     seen_in_train_title,
 )
@@ -124,6 +126,7 @@ def tables_of(report: Report) -> dict[str, Any]:
         "measures": measures_table(comparison),
         "labels": label_table(comparison.runs, best),
         "differences": None,
+        "seeds": _filled(seeds_table(comparison), SEEDS_TITLE),
         "costs": None if costs is None else _filled(costs, _cost_caption(report)),
         "seen": _filled(seen, seen_in_train_title(comparison)),
         "mains": _filled(mains, "Precision, recall and F1 of the main categories."),
