@@ -22,8 +22,8 @@ def lowest_threshold(scores: FloatArray, right: BoolArray, precision: float) -> 
     Args:
         scores, right: [n]; rows of NaN are left out. Equal scores are given together.
 
-    >>> lowest_threshold(np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, True, True, False]), 0.75)
-    0.65
+    >>> lowest_threshold(np.array([0.9, 0.75, 0.5, 0.25]), np.array([True, True, True, False]), 0.75)
+    0.375
     """
     known = ~np.isnan(scores)
     scores, right = scores[known], right[known]
