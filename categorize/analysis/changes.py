@@ -42,7 +42,7 @@ def typos(text: str) -> str:
     depends on the text alone.
 
     >>> typos("card"), typos("1 2 3")
-    ('crad', '1 2 3')
+    ('cadr', '1 2 3')
     """
     letters = list(text)
     places = [
