@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 
 from categorize.beforehand import check_beforehand
 from categorize.data.splits import LoadedData
@@ -12,6 +13,7 @@ from categorize.merge import merge_finished, merge_run, only_merges
 from categorize.methods.method import Method
 from categorize.methods.registry import METHODS
 from categorize.metrics.decision import DecisionRule
+from categorize.nn.memory import peak, reset_peak
 from categorize.prediction.predictor import SegmentPredictions
 from categorize.predictions import Predictions
 from categorize.processes import is_main_process, print0
@@ -29,6 +31,7 @@ from categorize.training.checkpoints import has_checkpoints, remove_all
 from categorize.training.fit_summary import FitOptions, FitSummary
 from categorize.training.manifest import build_manifest
 from categorize.training.stopping import stop_on_signals
+from categorize.training_curves import written_into
 
 
 def train(command: Command) -> None:
@@ -94,9 +97,11 @@ def _run(command: Command, recipe: TrainedRecipe, method: Method) -> tuple[Run, 
     if writer.resumed:
         check_same_rows(writer, data, auxiliary)
     write_beginning(writer, data, auxiliary)
+    reset_peak()
     summary = method.fit(recipe, data, writer, FitOptions(writer.resumed, command.trust_remote_code))
     if not is_main_process():
         return None
+    summary = replace(summary, memory=peak())
     return _finish(command, recipe, data, method, writer, summary, start), data
 
 
@@ -133,6 +138,8 @@ def _finish(
     manifest = build_manifest(recipe, data, method.name, summary, undecided, time.perf_counter() - start)
     text = card(recipe, data.label_set, manifest, metrics, facts=card_facts(recipe, method.card))
     writer.write_text("README.md", text)
+    if (why := written_into(writer.path)) is not None:
+        print0(why)
     run = writer.commit(manifest)
     if not recipe.training.keep_checkpoints and (deleted := remove_all(run.path / CHECKPOINTS)):
         print0(deleted)

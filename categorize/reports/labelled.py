@@ -79,7 +79,21 @@ def teacher_predictions(run: Run, reference: RunReference, split: EvaluatedSplit
     note = "its figures here are its agreement with the gold, which may be its own labels: it is not ranked"
     if not by_people.any():
         note += "; review rows of this split to rank it (run_label.py RECIPE --review 300)"
-    return RunPredictions(name, predictions, None, False, (note,), {"method": METHOD}, reviewed=by_people)
+    return RunPredictions(
+        name,
+        predictions,
+        None,
+        False,
+        (note,),
+        {"method": METHOD, "money_per_document": _price(run)},
+        reviewed=by_people,
+    )
+
+
+def _price(run: Run) -> float | None:
+    """What the teacher took for a distinct text; None where it took nothing."""
+    money, texts = (run.manifest.get("spent") or {}).get("money"), run.manifest.get("distinct")
+    return money / texts if money and texts else None
 
 
 def _before_review(run: Path, label_set: LabelSet) -> dict[str, Vote]:

@@ -68,6 +68,9 @@ def _compare(
             parameters_total=one.facts.get("parameters"),
             training_rows=(one.facts.get("rows") or {}).get("train"),
             training_seconds=(one.facts.get("training") or {}).get("seconds"),
+            training_memory=(one.facts.get("training") or {}).get("memory"),
+            prediction_memory=one.memory,
+            money_per_document=one.facts.get("money_per_document"),
             predictions=files[one.name],
             is_ranked=one.reviewed is None,
         )

@@ -22,6 +22,7 @@ class RunPredictions:
         facts: of the predictor: method, parameters, rows and the like.
         scope_label: label of the rows that its decision rule rejects.
         further: predictions of further rows that the evaluation asks for, by their names.
+        memory: most bytes that predicting held, on the GPU where there is one.
         reviewed: of a labelling run, which documents people reviewed, [documents]; None of others.
     """
 
@@ -34,6 +35,7 @@ class RunPredictions:
     scope_label: str | None = None
     reviewed: BoolArray | None = None
     further: Mapping[str, Predictions] = field(default_factory=dict)
+    memory: int | None = None
 
     def at(self, rows: BoolArray) -> RunPredictions:
         """The same of some documents alone."""

@@ -13,6 +13,7 @@ from categorize.data.input_spec import InputSpec
 from categorize.labels import LabelSet
 from categorize.loading import load_predictor
 from categorize.nn.device import free_memory
+from categorize.nn.memory import peak, reset_peak
 from categorize.prediction.predictor import TrainedPredictor, columns_of
 from categorize.predictions import Predictions
 from categorize.recipe.decision_sections import RunReference
@@ -76,14 +77,16 @@ def predict_with_runs(
 
 def predict_split(predictor: TrainedPredictor, split: EvaluatedSplit) -> RunPredictions:
     """Predict the split with a predictor of its labels."""
+    reset_peak()
     start = time.perf_counter()
     predictions = in_order_of(split.label_set, predictor.predict_rows(split.rows), predictor.label_set)
     speed = len(predictions) / (time.perf_counter() - start)
+    memory = peak()
     parts = segment_notes(predictor, predictions)
     notes = (*predictor.notes, *parts, *reading_notes(predictor, predictions))
     reject = predictor.decision_rule.reject
     label = None if reject is None else reject.label
-    return RunPredictions(predictor.name, predictions, speed, bool(parts), notes, predictor.facts, label)
+    return RunPredictions(predictor.name, predictions, speed, bool(parts), notes, predictor.facts, label, memory=memory)
 
 
 def in_order_of(wanted: LabelSet, predictions: Predictions, found: LabelSet) -> Predictions:

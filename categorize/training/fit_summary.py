@@ -26,6 +26,7 @@ class FitSummary:
         details: the method's own facts (steps, precision, truncated rows, best checkpoint).
         rows_an_epoch: what an epoch draws, of the balanced rows where labels are balanced.
         seconds_before: how much of `seconds` earlier starts took.
+        memory: most bytes that fitting held, on the GPU where there is one.
         members: the runs that it was made of, each with its path from the run's folder.
     """
 
@@ -37,4 +38,5 @@ class FitSummary:
     details: dict[str, Any] = field(default_factory=dict)
     rows_an_epoch: int = 0
     seconds_before: float = 0.0
+    memory: int | None = None
     members: tuple[dict[str, str], ...] = ()

@@ -20,16 +20,24 @@ class ProgressLines(TrainerCallback):  # type: ignore[misc]
         self.started = time.monotonic()
         self.printed = 0.0
         self.first_step = 0
+        self.since = (self.started, 0)  # time and step, from which rows a second are counted
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Start the clock."""
         self.started, self.first_step = time.monotonic(), state.global_step
+        self.since = (self.started, self.first_step)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Validation is no training time."""
+        self.since = (time.monotonic(), state.global_step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float] | None = None, **_: Any) -> None:
         """Print what was logged."""
         if not state.is_world_process_zero or not logs:
             return
         now = time.monotonic()
+        if "loss" in logs:
+            self._log_speed(args, state, now)
         at = f"step {state.global_step}/{state.max_steps}  epoch {state.epoch or 0:.2f}"
         if "loss" in logs:
             last = state.global_step >= state.max_steps
@@ -47,3 +55,11 @@ class ProgressLines(TrainerCallback):  # type: ignore[misc]
             print(
                 f"  {at}  validation: " + "  ".join(f"{key} {value:.4f}" for key, value in values.items()), flush=True
             )
+
+    def _log_speed(self, args: Any, state: Any, now: float) -> None:
+        """Rows a second since the last entry, into the entry that was just logged."""
+        then, step = self.since
+        if state.log_history and state.global_step > step and now > then:
+            rows = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+            state.log_history[-1]["rows_per_second"] = round((state.global_step - step) * rows / (now - then), 1)
+        self.since = (now, state.global_step)

@@ -6,12 +6,10 @@ tokens, padding counted: the forward and backward pass of a batch costs about in
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,12 +18,12 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import DefaultFlowCallback
 
 from categorize.errors import UserError
+from categorize.nn.memory import peak, reset_peak
 from categorize.predictions import IntArray
 from categorize.training.sampler import StepBatchSampler
 from categorize.training.step_batches import StepBatches
 
 TIMED_STEPS = 2  # of a common batch; the faster one counts
-_STATUS = Path("/proc/self/status")
 
 
 @dataclass(frozen=True)
@@ -75,8 +73,7 @@ def rehearse(trainer: Any) -> Rehearsal:
     arguments.max_steps = max(steps, 1 + TIMED_STEPS)  # else schedulers would be made for the few
     arguments.eval_strategy = arguments.save_strategy = arguments.logging_strategy = "no"
     arguments.eval_on_start = arguments.load_best_model_at_end = False
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+    reset_peak()
     shape = (len(longest), int(trainer.rows.lengths[longest].max()))
     try:
         trainer.train()
@@ -91,7 +88,7 @@ def rehearse(trainer: Any) -> Rehearsal:
     return Rehearsal(
         steps,
         shape,
-        _peak(),
+        peak(),
         torch.cuda.is_available() and arguments.device.type == "cuda",
         watch.passes[0] + watch.updates[0],
         passes + update,
@@ -196,19 +193,6 @@ def _common(batches: list[list[int]], costs: list[int]) -> list[int]:
     """The batch whose tokens come closest to the mean."""
     mean = sum(costs) / len(costs)
     return batches[min(range(len(costs)), key=lambda i: abs(costs[i] - mean))]
-
-
-# ---------------------------------------------------------------- memory
-def _peak() -> int:
-    """Most bytes held: by torch on the GPU; without one by this process since it began, data and libraries counted."""
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_reserved())
-    with contextlib.suppress(OSError, StopIteration):
-        line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    import psutil  # accelerate brings it
-
-    return int(psutil.Process().memory_info().rss)  # not Linux: what is held now, for want of a peak
 
 
 def _failure(error: Exception, rows: int, tokens: int) -> str:

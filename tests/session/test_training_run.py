@@ -317,9 +317,22 @@ def test_a_missing_model_is_said_before_anything_is_written(folder: Path, capsys
 def test_tensorboard_s_files_are_not_part_of_the_checkpoints(folder: Path, tiny: Tiny) -> None:
     pytest.importorskip("tensorboardX")
     recipe = str(write_recipe(folder / "one.yaml", model={"name_or_path": str(tiny("bert"))}))
-    assert run(recipe, "training.report_to=tensorboard", "training.max_steps=2") == 0
+    assert run(recipe, "training.report_to=tensorboard", "training.max_steps=2", "training.logging_steps=1") == 0
     found = list((folder / "outputs/one").rglob("events.out.tfevents.*"))
     assert found and {file.parent for file in found} == {folder / "outputs/one/logs/tensorboard"}
+    assert {"train/loss", "train/learning_rate", "eval/macro_f1"} <= {tag for file in found for tag in tags(file)}
+
+
+def tags(file: Path) -> set[str]:
+    """Names of the scalars in an event file: records of length, checksum, event, checksum."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    data, at, found = file.read_bytes(), 0, set()
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 8], "little")
+        found |= {value.tag for value in Event.FromString(data[at + 12 : at + 12 + size]).summary.value}
+        at += size + 16
+    return found
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o027, 0o640), (0o002, 0o664)])
