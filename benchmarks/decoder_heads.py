@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; the exit status is 2 for what the user can correct."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--row", nargs="+", choices=list(ROWS), default=list(ROWS), help="rows; all by default")
-    parser.add_argument("--steps", type=int, default=260, help="optimizer steps of 32 rows; 131 are an epoch")
+    parser.add_argument("--steps", type=int, default=131, help="optimizer steps of 32 rows; 131 are an epoch")
     parser.add_argument("--model", default=DECODER, help="the checkpoint; the demo's decoder by default")
     parser.add_argument("--retrain", action="store_true", help="train again what is finished with the same recipe")
     parser.add_argument("--no-write", dest="write", action="store_false", help="print the table, keep RESULTS.md")
