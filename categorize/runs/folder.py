@@ -255,7 +255,8 @@ class RunWriter:
             **{name: time.isoformat(timespec="seconds") for name, time in times.items()},
             **manifest,
             "members": manifest.get("members", []),
-            **environment(),
+            # A run that is only decided anew says where it was trained.
+            **{name: manifest.get(name, value) for name, value in environment().items()},
         }
         self.write_json(MANIFEST, manifest)
         with disk_errors(self.path):
