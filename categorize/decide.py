@@ -79,25 +79,28 @@ def decide(options: argparse.Namespace) -> None:
 
     run = Run.open(options.run)
     loaded = _recipe(run, options.overrides)
-    recipe = loaded.recipe
-    assert isinstance(recipe, TrainedRecipe)
+    trained = loaded.recipe
+    assert isinstance(trained, TrainedRecipe)
     _check_fits(run)
     target: Path = options.output or run.path
     copies = target.resolve() != run.path.resolve()
-    text = _text(run, options.overrides, target) if copies else loaded.text
     if not options.dry_run:
         _check_place(run, target, copies)
-    data = load_recipe_data(recipe, write=False)
+    data = load_recipe_data(trained, write=False)
     same = data.splits.fingerprints == run.manifest["split_fingerprints"]
     if not same or data.label_set.fingerprint != run.manifest["label_set_fingerprint"]:
         raise UserError(
             f"{run.path}: its rows or labels are not those of the data now; put the data back, or train the run anew"
         )
+    if copies:
+        loaded = _of_copy(run, options.overrides, target)
+    recipe = loaded.recipe
+    assert isinstance(recipe, TrainedRecipe)
     method = METHODS.of_run(run)
     with ExitStack() as stack:
         if options.dry_run:
             target = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="decide-"))) / "run"
-        writer = RunWriter(target, text, overwrite=not copies, holds_work=_holds_training)
+        writer = RunWriter(target, loaded.text, overwrite=not copies, holds_work=_holds_training)
         stack.callback(release, writer.path)
         writer.write_text(BEGUN, "")
         undecided = _undecided(run, recipe, data, method, writer, options)
@@ -134,10 +137,10 @@ def _recipe(run: Run, overrides: Sequence[str]) -> LoadedRecipe:
     return load_recipe(run.path / RECIPE, overrides, methods=METHODS)
 
 
-def _text(run: Run, overrides: Sequence[str], output: Path) -> str:
-    """The recipe of a copy, which names the folder of that."""
+def _of_copy(run: Run, overrides: Sequence[str], output: Path) -> LoadedRecipe:
+    """The recipe of a copy, which names the folder of that; its data are found by the run's own."""
     place = f"output_dir={json.dumps(str(output), ensure_ascii=False)}"
-    return load_recipe(run.path / RECIPE, (*overrides, place), methods=METHODS).text
+    return load_recipe(run.path / RECIPE, (*overrides, place), methods=METHODS)
 
 
 def _check_fits(run: Run) -> None:
@@ -264,7 +267,8 @@ def _commit(
     manifest = {**run.manifest, "decided": datetime.now(UTC).isoformat(timespec="seconds")}
     described = recipe
     if "merge" in manifest["details"]:  # its recipe is that of the run which it was merged from
-        described = recipe.model_copy(update={"name": manifest["name"], "adapter": None, "quantization": None})
+        whole = {"name": manifest["name"], "output_dir": str(writer.final), "adapter": None, "quantization": None}
+        described = recipe.model_copy(update=whole)
     facts = card_facts(described, method.card)
     writer.write_text("README.md", card(described, data.label_set, manifest, metrics, facts=facts))
 

@@ -13,8 +13,8 @@ import pytest
 ORDER = (
     "errors writing text_tables processes connection launch settings recipe label_rules labels predictions "
     "data danmu prompts metrics runs nn engines features prediction training methods loading analysis labeling reports "
-    "training_curves merge beforehand dry_run child_runs search seeds train decide baseline_runs evaluate folds compare "
-    "label"
+    "training_curves merge beforehand dry_run child_runs search seeds train decide baseline_runs evaluate folds "
+    "compare label"
 )
 LEVELS = {name: level for level, name in enumerate(ORDER.split())}
 HEAVY = ("torch", "transformers", "datasets", "peft", "trl", "sklearn", "evaluate", "accelerate")
