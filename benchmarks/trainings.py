@@ -125,8 +125,11 @@ def train(training: Training, retrain: bool) -> None:
 
 
 def _recipe_text(folder: Path) -> str:
-    file = folder / RECIPE
-    return _what_is_trained(file.read_text(encoding="utf-8")) if file.is_file() else ""
+    """Of a run, with what keys that came later are by default; nothing where it cannot be read today."""
+    try:
+        return _what_is_trained(load_recipe(folder / RECIPE, methods=METHODS).text)
+    except UserError:
+        return ""
 
 
 def _what_is_trained(recipe: str) -> str:
