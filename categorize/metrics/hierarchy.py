@@ -177,7 +177,8 @@ class Hierarchy:
             if name not in rule.members or rule.brought is False:
                 continue
             of_parent = worth[:, self.index[rule.label]] if rule.label not in self.rules.alone else UNSCORED
-            there = np.full(len(worth), True) if rule.brought else np.asarray(of_parent >= 0)
+            needed = rule.brought or (name, rule.label) in self.pairs
+            there = np.full(len(worth), True) if needed else np.asarray(of_parent >= 0)
             chosen[:, self.index[rule.label]] |= there
             value += np.where(there, of_parent, 0.0)
         return chosen, value

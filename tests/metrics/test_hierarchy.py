@@ -73,6 +73,16 @@ def test_exact_decoding_finds_the_best_of_all_sets(rules: RulesSection, some: bo
         assert row.any() or not some or not (scored & sets.any(axis=1)).any()
 
 
+def test_a_label_that_stands_alone_brings_the_parent_that_it_implies() -> None:
+    label_set = two_levels(RulesSection(parent_alone=True, stands_alone=["ask"]))
+    tree = Hierarchy(tuple(label_set.names), pairs_of(label_set), label_set.row_rules)
+    assert ("ask", "social") in tree.pairs
+    (row,) = tree.exact(
+        np.where([name == "ask" for name in label_set.names], 0.4, 0.01)[None], np.full(7, 0.5), some=True
+    )
+    assert tree.consistent(row[None]).all()
+
+
 @settings(max_examples=60)
 @given(rule_sections, st.sampled_from(WAYS), st.sampled_from(["none", "top"]), st.data())
 def test_what_is_decided_keeps_to_the_levels(rules: RulesSection, way: str, fallback: str, data: st.DataObject) -> None:

@@ -164,7 +164,7 @@ def test_a_missing_kind_and_an_unknown_kind(write: Write) -> None:
         ("training: {lerning_rate: 1}", "r.yaml:7: training.lerning_rate: unknown key; did you mean learning_rate?"),
         ("labels: {Names: [a, b]}", "labels.Names: unknown key; did you mean names?"),
         ("labels: {name: [a, b]}", "r.yaml:7: labels.name: "),
-        ("decision: {zzz: 1}", "decision.zzz: unknown key; keys here: calibration, thresholds, fallback"),
+        ("decision: {zzz: 1}", "decision.zzz: unknown key; keys here: calibration, thresholds, precision, fallback"),
         ("training: {evaluation_strategy: epoch}", "was renamed to eval_strategy in transformers 5"),
         ("training: {gradient_checkpointing: true}", "was renamed to activation_checkpointing in transformers 5"),
         ("training: {warmup_ratio: 0.1}", "write training.warmup_steps (a number below 1 is a ratio)"),

@@ -45,6 +45,8 @@ Documents are read in segments (by turns, at most 512 tokens), 4,321 in training
 | macro_precision | 0.8333 |
 | macro_recall | 0.7500 |
 | macro_f1 | 0.7333 |
+| balanced_accuracy | 0.7500 |
+| mcc | 0.5774 |
 | micro_precision | 0.7500 |
 | micro_recall | 0.7500 |
 | micro_f1 | 0.7500 |
