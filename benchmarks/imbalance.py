@@ -86,10 +86,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             run = next(iter(runs.values()), run)
         if run is None:
             raise UserError("--change: none of these is a row of these datasets")
+        how = {
+            "goemotions": f"GoEmotions: MiniLM, {options.rows:,} training rows, {options.steps} steps of 32 rows, one "
+            "seed; thresholds of each label from validation. ",
+            "csl_category": "CSL: character n-grams and a linear SVM. ",
+        }
         said = (
-            f"GoEmotions: MiniLM, {options.rows:,} training rows, {options.steps} steps of 32 rows, one seed; "
-            "thresholds of each label from validation; CSL: character n-grams and a linear SVM. Tail recall: the mean "
-            "over the quarter of the labels with the fewest test rows."
+            "".join(how[name] for name in options.task)
+            + "Tail recall: the mean over the quarter of the labels with the fewest test rows."
         )
         text = "\n".join([HEADING, "", said, "", *tables, *how_measured(command, run.manifest, PACKAGES), ""])
         if options.write:
