@@ -33,13 +33,19 @@ def saved_and_reloaded(head: Head, folder: Path) -> Head:
     return load_trained_head(str(folder), LABELS, head.settings)
 
 
-@pytest.mark.parametrize("adapter", [None, {"type": "lora"}, {"type": "ia3"}], ids=["full", "lora", "ia3"])
-@pytest.mark.parametrize("architecture", ["bert", "roberta", "modernbert", "qwen2", "llama"])
+@pytest.mark.parametrize(
+    ("architecture", "kind"),
+    [
+        (architecture, kind)
+        for architecture in ("bert", "roberta", "modernbert", "qwen2", "llama")
+        for kind in (None, "lora", "ia3")
+        if (architecture, kind) != ("modernbert", "ia3")  # peft has no default modules for it
+    ],
+)
 def test_a_head_on_a_learned_query_is_reloaded_and_does_not_see_padding(
-    tiny: Tiny, tmp_path: Path, architecture: str, adapter: dict[str, str] | None
+    tiny: Tiny, tmp_path: Path, architecture: str, kind: str | None
 ) -> None:
-    if (architecture, adapter) == ("modernbert", {"type": "ia3"}):
-        pytest.skip("peft has no default modules of ModernBERT for IA3")
+    adapter = None if kind is None else {"type": kind}
     head = build_head(recipe(tiny(architecture), adapter=adapter, model={"pooling": "attention"}), LABELS)
     plain = build_head(recipe(tiny(architecture), adapter=adapter, model={"pooling": "mean"}), LABELS)
     assert head.settings.head_modules == sorted([*plain.settings.head_modules, "attention_pooling"])
