@@ -19,15 +19,13 @@ from categorize.nn.parameters import parameter_counts
 from categorize.nn.tokenizer import tokenize
 from categorize.predictions import FloatArray
 from categorize.processes import is_main_process, print0
-from categorize.recipe.loss_sections import loss_of
 from categorize.recipe.sections import SeqclsRecipe
 from categorize.runs.folder import RunWriter
-from categorize.training.arguments import ADAPTER_DEFAULTS, HEAD_ONLY_DEFAULTS, build_arguments, check_metric
+from categorize.training.arguments import ADAPTER_DEFAULTS, HEAD_ONLY_DEFAULTS, check_metric
 from categorize.training.costs import preview_lines
 from categorize.training.fit_summary import FitOptions, FitSummary
 from categorize.training.fitting import Prepared, fit_with_trainer
 from categorize.training.inputs import training_inputs
-from categorize.training.watching import early_stopping, measures_of_documents
 
 FEATURE_DEFAULTS = {**HEAD_ONLY_DEFAULTS, "num_train_epochs": 20}
 
@@ -56,7 +54,7 @@ def prepare(
     from transformers import set_seed
 
     from categorize.methods.chunks.rows import ChunkCollator, ChunkRows, VectorCollator
-    from categorize.training.trainer import HeadTrainer
+    from categorize.training.heads import head_trainer, loss_options
 
     section, label_set = recipe.model, data.label_set
     assert isinstance(section, ChunksModel)
@@ -82,13 +80,7 @@ def prepare(
     if label_set.is_regression:
         mean, std = float(inputs.targets.mean()), float(inputs.targets.std())
         chunks.settings = replace(chunks.settings, target_mean=mean, target_std=std if std > 0 else 1.0)
-    output = chunks.output(
-        label_set,
-        objective=loss_of(recipe.training.loss, label_set.task),
-        label_smoothing=float(recipe.training.upstream().get("label_smoothing_factor", 0.0)),
-        positive_weight=tuple(inputs.class_weights.values()) if label_set.is_multi_label else None,
-        adjustment=inputs.adjustment,
-    )
+    output = chunks.output(label_set, **loss_options(recipe, data, inputs))
 
     def encode(split: str, targets: FloatArray, weights: FloatArray) -> ChunkRows:
         read: Any
@@ -101,35 +93,25 @@ def prepare(
     held_out, validation = None, inputs.validation
     if validation.num_rows:
         held_out = encode("validation", label_set.encode_rows(validation), np.ones(validation.num_rows))
-    arguments, precision = build_arguments(
-        recipe.training,
-        checkpoints=checkpoints,
-        seed=recipe.seed,
-        label_set=label_set,
+    trainer, precision = head_trainer(
+        recipe,
+        data,
+        inputs,
+        output,
+        chunks.model,
+        encode("train", inputs.targets, inputs.weights),
+        held_out,
+        tokenizer=chunks.tokenizer,
         max_length=max_length,
+        checkpoints=checkpoints,
         defaults=ADAPTER_DEFAULTS if recipe.adapter else FEATURE_DEFAULTS if features else {},
-        has_validation=held_out is not None,
-    )
-    trainer = HeadTrainer(
-        model=chunks.model,
-        args=arguments,
-        train_dataset=encode("train", inputs.targets, inputs.weights),
-        eval_dataset=held_out,
         collator=ChunkCollator if features is None else VectorCollator,
-        processing_class=chunks.tokenizer,
-        callbacks=early_stopping(recipe.training),
-        objective=output.loss,
-        measures=measures_of_documents(
-            data, validation, lambda ids, logits: output.predictions(ids, np.stack(logits).astype(np.float64))
-        ),
-        grouping=recipe.training.length_grouping,
-        balance=inputs.balance,
     )
     details = {"chunks": {split: documents.to_dict() for split, documents in cut.items()}}
     for line in lines_of(features.featurizer) if features else ():
         print0(f"  {line}")
     files = {CHUNKS: chunks.settings.to_dict()}
-    prepared = Prepared(trainer, precision.reason, inputs, files, chunks.settings.base, max_length, details)
+    prepared = Prepared(trainer, precision, inputs, files, chunks.settings.base, max_length, details)
     return prepared, features
 
 

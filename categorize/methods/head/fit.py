@@ -21,15 +21,13 @@ from categorize.methods.head.section import HeadKeys
 from categorize.nn.text_tokens import text_tokens
 from categorize.predictions import FloatArray
 from categorize.processes import print0
-from categorize.recipe.loss_sections import loss_of
 from categorize.recipe.sections import SeqclsRecipe
 from categorize.runs.folder import PROMPT, RunWriter
-from categorize.training.arguments import ADAPTER_DEFAULTS, HEAD_ONLY_DEFAULTS, build_arguments, check_metric
+from categorize.training.arguments import ADAPTER_DEFAULTS, HEAD_ONLY_DEFAULTS, check_metric
 from categorize.training.costs import preview_lines
 from categorize.training.fit_summary import FitOptions, FitSummary
 from categorize.training.fitting import Prepared, fit_with_trainer
 from categorize.training.inputs import training_inputs
-from categorize.training.watching import early_stopping, measures_of_documents
 
 if TYPE_CHECKING:
     from categorize.training.trainer import EncodedRows
@@ -52,7 +50,8 @@ def prepare(
     each time."""
     from transformers import set_seed
 
-    from categorize.training.trainer import EncodedRows, HeadTrainer
+    from categorize.training.heads import head_trainer, loss_options
+    from categorize.training.trainer import EncodedRows
 
     section, label_set = recipe.model, data.label_set
     assert isinstance(section, HeadKeys)
@@ -69,13 +68,7 @@ def prepare(
     if label_set.is_regression:
         targets = np.hstack([targets, auxiliary_scores(inputs.train, names, label_set)])
         head.settings = scaled_to(head.settings, targets)
-    output = head.output(
-        label_set,
-        objective=loss_of(recipe.training.loss, label_set.task),
-        label_smoothing=float(recipe.training.upstream().get("label_smoothing_factor", 0.0)),
-        positive_weight=tuple(inputs.class_weights.values()) if label_set.is_multi_label else None,
-        adjustment=inputs.adjustment,
-    )
+    output = head.output(label_set, **loss_options(recipe, data, inputs))
 
     def encode(rows: pa.Table, targets: FloatArray, weights: FloatArray) -> EncodedRows:
         return EncodedRows(encode_texts(head, model_inputs(rows, prompt)), output.scaled(targets), weights)
@@ -92,33 +85,23 @@ def prepare(
         if label_set.is_regression:
             gold = np.hstack([gold, auxiliary_scores(validation, names, label_set)])
         held_out = encode(validation, gold, np.ones(validation.num_rows))
-    arguments, precision = build_arguments(
-        recipe.training,
-        checkpoints=checkpoints,
-        seed=recipe.seed,
-        label_set=label_set,
+    trainer, precision = head_trainer(
+        recipe,
+        data,
+        inputs,
+        output,
+        head.model,
+        learned,
+        held_out,
+        tokenizer=head.tokenizer,
         max_length=max_length,
+        checkpoints=checkpoints,
         defaults=ADAPTER_DEFAULTS if recipe.adapter else HEAD_ONLY_DEFAULTS if section.freeze else {},
-        has_validation=held_out is not None,
-    )
-    trainer = HeadTrainer(
-        model=head.model,
-        args=arguments,
-        train_dataset=learned,
-        eval_dataset=held_out,
-        processing_class=head.tokenizer,
-        callbacks=early_stopping(recipe.training),
-        objective=output.loss,
-        measures=measures_of_documents(
-            data, validation, lambda ids, logits: output.predictions(ids, np.stack(logits).astype(np.float64))
-        ),
-        grouping=recipe.training.length_grouping,
-        balance=inputs.balance,
         r_drop=recipe.training.r_drop or 0.0,
     )
     files = {head.kind.file: head.settings.to_dict(), **({} if prompt is None else {PROMPT: prompt.to_dict()})}
     details = {"head": head.note} if head.note else {}
-    return Prepared(trainer, precision.reason, inputs, files, head.settings.base, max_length, details)
+    return Prepared(trainer, precision, inputs, files, head.settings.base, max_length, details)
 
 
 def scaled_to(settings: HeadSettings, targets: FloatArray) -> HeadSettings:
