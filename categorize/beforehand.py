@@ -7,6 +7,7 @@ from categorize.merge import check_merge, only_merges
 from categorize.methods.method import Method
 from categorize.nn.console import quiet_loggers
 from categorize.nn.device import settle_device
+from categorize.nn.tokenizer import check_folder
 from categorize.processes import is_main_process, print0
 from categorize.recipe.command import Command
 from categorize.recipe.sections import TrainedRecipe
@@ -37,7 +38,10 @@ def check_beforehand(command: Command, recipe: TrainedRecipe, method: Method) ->
 
 
 def check_model_is_within_reach(recipe: TrainedRecipe) -> None:
-    """Raises UserError for a model of the Hub that cannot be had."""
+    """Raises UserError for a model of the Hub that cannot be had, or a folder that is not there."""
     name = getattr(recipe.model, "name_or_path", None)
-    if name is not None and is_hub_model(name):
+    if name is None:
+        return
+    check_folder(name)
+    if is_hub_model(name):
         check_model(name, getattr(recipe.model, "revision", None))

@@ -47,6 +47,13 @@ def load_tokenizer(
     return tokenizer
 
 
+def check_folder(name_or_path: str) -> None:
+    """Raises UserError for what can only be a folder, not an id of the Hub, and is not there."""
+    looks_local = name_or_path.startswith((".", "/", "~")) or name_or_path.count("/") > 1
+    if looks_local and not Path(name_or_path).is_dir():
+        raise UserError(f"{name_or_path}: no such model folder; give a folder that exists or a Hub id (owner/name)")
+
+
 @contextmanager
 def loading(name_or_path: str, what: str) -> Iterator[None]:
     """Context in which a model that cannot be found or read becomes a one-line error that names it.
@@ -54,9 +61,7 @@ def loading(name_or_path: str, what: str) -> Iterator[None]:
     A model of the Hub comes from the local cache where the Hub cannot be reached.
     """
     path = Path(name_or_path)
-    looks_local = name_or_path.startswith((".", "/", "~")) or name_or_path.count("/") > 1
-    if looks_local and not path.is_dir():
-        raise UserError(f"{name_or_path}: no such model folder; give a folder that exists or a Hub id (owner/name)")
+    check_folder(name_or_path)
     with nullcontext() if path.is_dir() else from_cache_where_unreachable() as trouble:
         try:
             yield

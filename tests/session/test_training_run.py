@@ -306,8 +306,8 @@ def test_a_dry_run_shows_data_lengths_and_costs_and_writes_nothing(
     assert not (folder / "outputs").exists()
 
 
-def test_a_missing_model_is_said_before_anything_is_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    recipe = str(write_recipe(folder / "one.yaml", model={"name_or_path": "./nowhere"}))
+def test_a_missing_model_is_said_before_data_is_read(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = str(write_recipe(folder / "one.yaml", model={"name_or_path": "./nowhere"}, data={"source": "nothing.csv"}))
     assert run(recipe) == 2
     error = capsys.readouterr().err
     assert error == "error: ./nowhere: no such model folder; give a folder that exists or a Hub id (owner/name)\n"
