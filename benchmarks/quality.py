@@ -277,8 +277,9 @@ def _row(task: Task, one: Measured) -> list[str]:
     cells = [_cell(one.values(name), intervals.get(name)) for name, _ in task.measures]
     validation, training, parameters = "-", "-", "-"
     if one.runs:
-        held_out = [flat(run.read_json("metrics.json")["validation"])[headline] for run in one.runs]
-        validation = f"{statistics.mean(held_out):.4f}"
+        held_out = [flat(run.read_json("metrics.json")["validation"]).get(headline) for run in one.runs]
+        if None not in held_out:  # a run that was trained on labels without groups has no measure of theirs
+            validation = f"{statistics.mean(held_out):.4f}"
         training = duration(statistics.mean(score["training_seconds"] for score in one.scores))
         parameters = f"{one.scores[0]['parameters_trained'] or 0:,}"
     target = "-" if one.way.target is None else f"{one.way.target:g}{' MISSED' if _missed(one, headline) else ''}"
