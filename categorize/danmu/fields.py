@@ -17,6 +17,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from categorize.recipe.wording import first_few, quote
+
+NO_COLUMN = "no column"  # how the reason begins where a row lacks columns
 LIST = "danmu_list"  # the key of a collection's comments
 FIELDS = ("onset_time", "mode", "font_size", "color", "sent_at", "pool", "sender_id", "row_id")
 # What exports call the fields.
@@ -139,10 +142,11 @@ def naming(columns: tuple[str, ...]) -> tuple[dict[str, str], str]:
     aliases = {"p": ("p",), **ALIASES}
     names = {name: next((folded[a] for a in called if a in folded), "") for name, called in aliases.items()}
     needed = ["text"] if names["p"] else list(ALIASES)
-    missing, there = [name for name in needed if not names[name]], ", ".join(map(repr, columns))
+    # Reasons are counted by what stands before a colon, so that the names of the columns stand before one.
+    missing, there = [name for name in needed if not names[name]], first_few([quote(column) for column in columns])
     if missing == ["text"]:
-        return names, f"no text: no column {' or '.join(ALIASES['text'])} among {there}"
-    wrong = f"no column {', '.join(map(repr, missing))} (and no danmu_list); columns: {there}"
+        return names, f"{NO_COLUMN} {' or '.join(ALIASES['text'])} for the text among {there}"
+    wrong = f"{NO_COLUMN} {', '.join(map(repr, missing))} (and no danmu_list) among {there}"
     return names, wrong if missing else ""
 
 

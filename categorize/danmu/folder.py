@@ -24,7 +24,8 @@ import pyarrow as pa
 from filelock import FileLock
 
 from categorize.danmu.counts import Counts
-from categorize.danmu.files import Settings, find_files
+from categorize.danmu.fields import NO_COLUMN
+from categorize.danmu.files import Settings, find_files, form_of
 from categorize.danmu.pool import Pool
 from categorize.danmu.spill import PARTITIONS
 from categorize.danmu.tasks import (
@@ -196,7 +197,12 @@ def _check_found(counts: Counts, files: Sequence[Path]) -> None:
     remarks = f"; {counts.remarks[0]}" if counts.remarks else ""
     which = files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} other files"
     broken = f"; {counts.broken_records} broken records" if counts.broken_records else ""
-    raise UserError(f"{which}: no whole comment: {reasons}{broken}{remarks}; see data.format and data.danmu.joint")
+    way_out = "see data.format"
+    if any(reason.startswith(NO_COLUMN) for reason in counts.rejected):
+        way_out = "rename the columns, or leave out data.format: danmu to read a table"
+    elif any(form_of(file) != "xml" for file in files) and counts.rejected:
+        way_out = "name what stands between two tuples of a danmu_list: data.danmu.joint"
+    raise UserError(f"{which}: no whole comment: {reasons}{broken}{remarks}; {way_out}")
 
 
 def _write_collections(work: Path, stems: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from categorize.data.columns import text_columns
 from categorize.data.reading.files import SourceFile
+from categorize.data.reading.formats import rows_of_json
 from categorize.data.reading.opening import InputFile
 from categorize.data.reading.progress import Progress
 from categorize.data.reading.raw import Block, RawTable, Source
@@ -78,11 +79,13 @@ class Labelled:
         source = self.input.source
         if not isinstance(source, SourceFile) or source.form not in ("json", "jsonl"):
             return None
-        file = InputFile(source.path)
+        file, options = InputFile(source.path), source.options
         file.is_silent = True
         if source.form == "json":
-            return (json.dumps(one, ensure_ascii=False) for one in json.loads(file.text(source.options.encoding)))
-        return (line for line in file.lines(source.options.encoding, "\n") if line.strip())
+            value = json.loads(file.text(options.encoding, options.replaces))
+            rows, _ = rows_of_json(value, source.name, options.records)
+            return (json.dumps(one, ensure_ascii=False) for one in rows)
+        return (line for line in file.lines(options.encoding, "\n", options.replaces) if line.strip())
 
     @property
     def label_set(self) -> LabelSet:

@@ -223,7 +223,9 @@ def _cleaning(recipe: WrittenRecipe) -> None:
 # Formats that have a use for a key of `data`.
 USERS = {
     "sheet": ("xlsx",),
-    "encoding": ("csv", "tsv", "json", "jsonl"),
+    **dict.fromkeys(("encoding", "encoding_errors"), ("csv", "tsv", "json", "jsonl")),
+    **dict.fromkeys(("header", "delimiter", "quoting"), ("csv", "tsv")),
+    "records": ("json",),
     "subset": ("hub",),
     "revision": ("hub",),
 }

@@ -329,6 +329,26 @@ class DataSection(Section):
     encoding: Encoding | None = Field(
         None, description="Encoding of csv, tsv, json and jsonl files, such as gb18030; UTF-8 by default."
     )
+    encoding_errors: Literal["error", "replace"] = Field(
+        "error",
+        description="Bytes that are not of the encoding: stop; or read them as U+FFFD, counted with their lines.",
+    )
+    header: bool | Annotated[list[str], Field(min_length=1)] | None = Field(
+        None,
+        description="First row of csv and tsv files. false: a row, the columns are called 0, 1, ...; a list: the names "
+        "of the columns; true: the header, whatever it looks like. By default it must look like one.",
+    )
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(
+        None, description='Separates the cells of csv and tsv files: ";", "|" or any one character.'
+    )
+    quoting: bool | None = Field(
+        None,
+        description="Whether quotation marks around cells of csv and tsv files quote, or are characters of the text; "
+        "by default they quote in csv, and elsewhere where the rows tell so.",
+    )
+    records: str | None = Field(
+        None, description="Key of a JSON object under which the list of rows stands, such as data or result.items."
+    )
     sheet: str | int | None = Field(
         None, description="Sheet of a spreadsheet, by name or by number from 0; the first by default."
     )

@@ -239,7 +239,8 @@ def test_a_list_may_be_of_objects_with_the_names_of_any_export(tmp_path: Path) -
     bare = {key: value for key, value in one.items() if key != "text"}
     done, rows = read(put(tmp_path, "list.jsonl", lines(record([], danmu_list=[one, other, bare]))))
     assert texts_of(rows) == ["a", ""]
-    assert dict(done.counts.rejected) == {"no text": 1}
+    ((reason, count),) = done.counts.rejected.items()
+    assert reason.startswith("no column text") and "among 'onset_time'" in reason and count == 1
 
 
 @pytest.mark.parametrize("write", [repr, json.dumps], ids=["python", "json"])
@@ -292,6 +293,16 @@ def test_what_is_not_danmu_is_refused_in_one_line(name: str, content: str, messa
         read(put(tmp_path, name, content))
     assert name in str(caught.value) and "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.csv"])
+def test_a_table_with_other_columns_is_told_their_names_and_nothing_of_joints(name: str, tmp_path: Path) -> None:
+    row = {"when": "1.5", "said": "好"}
+    content = json.dumps([row] * 3) if name == "a.json" else "when,said\n1.5,好\n"
+    with pytest.raises(UserError) as caught:
+        read(put(tmp_path, name, content))
+    assert "among 'when', 'said'" in str(caught.value)
+    assert "joint" not in str(caught.value) and "columns (" not in str(caught.value)
 
 
 def test_a_source_without_files_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,9 @@ def test_no_bytes_break_a_reader_and_no_record_is_lost(content: bytes, zipped: b
         if form == "csv":
             text = content.decode(encoding or "utf-8-sig").replace("\x00", "")
             records = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline="")))
-            blank = sum(int(note.split()[1]) for note in table.notes if "separators alone" in note)
-            assert len(table) + blank == sum(bool(record) for record in records[1:])
+            found = [re.search(r"(\d+) (?:rows of separators alone|time)", note) for note in table.notes]
+            left_out = sum(int(match[1]) for match in found if match is not None)
+            assert len(table) + left_out == sum(bool(record) for record in records[1:])
 
 
 def test_rows_that_a_spreadsheet_left_blank_are_counted_and_are_not_rows(tmp_path: Path) -> None:
@@ -75,10 +77,10 @@ CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00
 )
 def test_every_cell_that_was_written_is_read_in_any_encoding(rows: list[tuple[str, ...]], encoding: str) -> None:
     out = io.StringIO(newline="")
-    csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows([("id", "text", "label"), *rows])
+    csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows([("the id", "a text", "its label"), *rows])
     file = InputFile("x.csv", out.getvalue().encode(encoding))
-    table = parse("csv", file, ReadOptions(encoding=None if encoding.startswith("utf") else encoding))
-    cells = zip(*(table.table[name].to_pylist() for name in ("id", "text", "label")), strict=True)
+    options = ReadOptions(encoding=None if encoding.startswith("utf") else encoding, header=True)
+    cells = zip(*(column.to_pylist() for column in parse("csv", file, options).table.columns), strict=True)
     assert [tuple(cell or "" for cell in row) for row in cells] == rows
 
 

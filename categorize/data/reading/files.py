@@ -92,7 +92,7 @@ def open_file(path: str | Path, data: DataSection | None = None, key: str = "dat
         check_is_file(path, key)
     wanted = data.format if data is not None else None
     form = "parquet" if path.is_dir() else wanted if wanted in PARSERS else _format_of(path, key)
-    options = ReadOptions(data.sheet, data.encoding) if data is not None else ReadOptions()
+    options = ReadOptions.of(data) if data is not None else ReadOptions()
     return SourceFile(path, form, InputFile(path), options, key)
 
 

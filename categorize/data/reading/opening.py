@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from categorize.data.reading.encodings import BROKEN, COUNTED_ERRORS, broken_characters, damage, likely_encoding
 from categorize.data.reading.progress import Progress
+from categorize.data.reading.ways_out import WayOut, said
 from categorize.errors import UserError
+from categorize.recipe.data_sections import DataSection
 
 GZIP = b"\x1f\x8b"
 _HEAD = 65_536
@@ -20,10 +23,25 @@ _EVERY = 4096  # lines between two looks at the clock
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What the recipe says about reading a file."""
+    """What the recipe says about reading a file, see `DataSection`."""
 
     sheet: str | int | None = None
     encoding: str | None = None
+    encoding_errors: str = "error"
+    header: bool | list[str] | None = None
+    delimiter: str | None = None
+    quoting: bool | None = None
+    records: str | None = None
+
+    @classmethod
+    def of(cls, data: DataSection) -> ReadOptions:
+        """Those of a recipe's section."""
+        return cls(**{name: getattr(data, name) for name in cls.__dataclass_fields__})
+
+    @property
+    def replaces(self) -> bool:
+        """Whether broken bytes become U+FFFD."""
+        return self.encoding_errors == "replace"
 
 
 class InputFile:
@@ -73,20 +91,27 @@ class InputFile:
         """How many of them have been read."""
         return self._inner.tell() if self._inner is not None and not self._inner.closed else 0
 
-    def lines(self, encoding: str | None, newline: str) -> Iterator[str]:
+    def lines(self, encoding: str | None, newline: str, replaces: bool = False) -> Iterator[str]:
         """Decoded lines with their ends; `newline` as for `io.TextIOWrapper`. NUL characters go, with a note.
 
-        Raises UserError where the bytes are not of this encoding.
+        Raises UserError where the bytes are not of this encoding, unless what is broken becomes U+FFFD (`replaces`),
+        with a note that names the lines.
         """
         check_encoding(self.head(), self.name, encoding)
         progress = Progress(f"reading {self.name}", self.size)
-        cleaned = number = 0
+        cleaned = number = characters = 0
+        broken: list[int] = []
+        errors = COUNTED_ERRORS if replaces else "strict"
         try:
-            with io.TextIOWrapper(self.open(), encoding=_codec(encoding), newline=newline) as text:
+            with io.TextIOWrapper(self.open(), encoding=_codec(encoding), errors=errors, newline=newline) as text:
                 for number, line in enumerate(text, 1):
                     if "\x00" in line:
                         cleaned += 1
                         line = line.replace("\x00", "")
+                    if replaces and BROKEN in line:
+                        broken.append(number)
+                        characters += line.count(BROKEN)
+                        line = line.replace(BROKEN, "\ufffd")
                     if not number % _EVERY and not self.is_silent:
                         progress.update(self.position(), number)
                     yield line
@@ -96,20 +121,32 @@ class InputFile:
             progress.finish()
         if cleaned:
             self.notes.append(f"{self.name}: removed NUL characters from {cleaned} lines")
+        if broken:
+            self.notes.append(f"{self.name}: {broken_characters(characters, broken)} became U+FFFD")
 
-    def text(self, encoding: str | None) -> str:
+    def text(self, encoding: str | None, replaces: bool = False) -> str:
         """All of it decoded, as `lines` does."""
-        return "".join(self.lines(encoding, ""))
+        return "".join(self.lines(encoding, "", replaces))
 
     def _wrong_encoding(self, encoding: str | None) -> UserError:
         """The error for bytes that are not text of the encoding: where, and what they may be instead."""
+        wrong = f"the bytes are not {encoding}{self._place(encoding)}" if encoding is not None else None
+        place = wrong or f"{self._place('utf-8-sig').strip()} is not UTF-8"
+        try:
+            with self.open() as stream:
+                found = damage(stream, encoding or "utf-8")
+        except UnicodeError:  # an encoding whose line ends are not single bytes
+            return UserError(f"{self.name}: {place}; fix data.encoding, or the file")
+        if found.is_small:
+            way = {"encoding_errors": "replace"}
+            what = f"{found.shown()}, the rest is good: set {said(**way)} to read them as U+FFFD, counted"
+            return WayOut(f"{self.name}: {place}; {what}", way)
         if encoding is not None:
-            wrong = f"the bytes are not {encoding}{self._place(encoding)}"
-            return UserError(f"{self.name}: {wrong}; fix data.encoding, or the file")
-        hint = "save it as UTF-8, or name its data.encoding"
-        if not self._place("gb18030"):
-            hint = "it may be GBK: set data.encoding: gb18030"
-        return UserError(f"{self.name}:{self._place('utf-8-sig')} is not UTF-8; {hint}")
+            return UserError(f"{self.name}: {place}; fix data.encoding, or the file")
+        if (likely := likely_encoding(found.sample)) is not None:
+            way = {"encoding": likely[0]}
+            return WayOut(f"{self.name}: {place}; it may be {likely[1]}: set {said(**way)}", way)
+        return UserError(f"{self.name}: {place}; save it as UTF-8, or name its data.encoding")
 
     def _place(self, encoding: str) -> str:
         """The first byte that is wrong, and its line; nothing where all are right. No large file is held as a whole."""
@@ -129,13 +166,17 @@ def check_encoding(head: bytes, name: str, encoding: str | None) -> None:
     """Raises UserError where the first bytes are those of UTF-16, and the recipe does not name it."""
     if encoding is not None:
         return
-    way_out = "set data.encoding: {}, or save it as UTF-8 (in a spreadsheet: 'CSV UTF-8')"
+
+    def utf_16(what: str, codec: str) -> WayOut:
+        way_out = f"set {said(encoding=codec)}, or save it as UTF-8 (in a spreadsheet: 'CSV UTF-8')"
+        return WayOut(f"{name}: {what}; {way_out}", {"encoding": codec})
+
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise UserError(f"{name}: byte 0, line 1: the file is UTF-16; {way_out.format('utf-16')}")
+        raise utf_16("byte 0, line 1: the file is UTF-16", "utf-16")
     for start, codec in ((1, "utf-16-le"), (0, "utf-16-be")):
         zeros = head[start::2].count(0)
         if len(head) >= 8 and zeros > 0.4 * len(head) / 2 and head[1 - start :: 2].count(0) < zeros / 10:
-            raise UserError(f"{name}: every other byte is NUL: it seems to be UTF-16; {way_out.format(codec)}")
+            raise utf_16("every other byte is NUL: it seems to be UTF-16", codec)
 
 
 def _codec(encoding: str | None) -> str:

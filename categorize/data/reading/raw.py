@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from categorize.errors import UserError
+from categorize.recipe.wording import quote
 
 # Bytes of one cell, several long novels: what is larger is a file that was read wrongly.
 LARGEST_CELL = 16 * 2**20
@@ -270,7 +271,7 @@ def check_columns(names: Sequence[str], source: str) -> None:
     """Raises UserError if two columns have one name."""
     for column, count in Counter(names).items():
         if count > 1:
-            raise UserError(f"{source}: two columns are called {column!r}; rename one")
+            raise UserError(f"{source}: two columns are called {quote(column)}; rename one")
 
 
 def without_nulls(items: Sequence[str | None] | None) -> list[str] | None:
