@@ -57,7 +57,9 @@ def row_name(rows: pa.Table, row: int, with_file: bool = False) -> str:
 
 def named_columns(columns: Columns) -> dict[str, list[str]]:
     """The columns that a recipe names, by key; an empty list where it names none."""
-    return {key: [value] if isinstance(value, str) else value or [] for key, value in columns}
+    label = columns.label_column
+    values = {**dict(columns), "label": [] if label is None else [label]}
+    return {key: [value] if isinstance(value, str) else value or [] for key, value in values.items()}
 
 
 def text_columns(columns: Columns) -> list[str]:
@@ -91,7 +93,7 @@ def extract(
     columns, table, size = data.columns, raw.table, len(raw)
     texts = text_columns(columns)
     named = named_columns(columns)
-    if not need_label and columns.label not in table.column_names:
+    if not need_label and columns.label_column not in table.column_names:
         del named["label"]
     for key, names in named.items():
         for name in names:
@@ -110,7 +112,7 @@ def extract(
         seen[document] += 1
     groups = trimmed(strings[columns.group]) if columns.group in strings else [None] * size
     weights = _weights(strings[columns.weight], columns.weight, raw) if columns.weight in strings else np.ones(size)
-    label = table[columns.label] if named.get("label") else pa.nulls(size, pa.string())
+    label = table[columns.label_column] if named.get("label") else pa.nulls(size, pa.string())
     is_list = pa.types.is_list(label.type)
     text_cells = zip(*(strings[name].to_pylist() for name in texts), strict=True)
     hashes = [content_key(row) for row in text_cells] if hashed else [None] * size

@@ -41,7 +41,8 @@ class RawStream:
             for name, kind in _kinds(head).items():
                 if kind == LIST_OF_STRINGS or name not in self.kinds:
                     self.kinds[name] = kind
-        self.rows = None if source.form in ("csv", "tsv") or source.is_zipped_parquet else rows
+        is_known = not (source.form in ("csv", "tsv") or source.is_zipped_parquet or source.shaping.where)
+        self.rows = rows if is_known else None
 
     @property
     def name(self) -> str:
@@ -60,7 +61,7 @@ class RawStream:
 
             for path in parts_of(source.path) or [source.path]:
                 with pq.ParquetFile(path) as stored:
-                    columns = source.changed(stored.schema_arrow.empty_table())
+                    columns = source.shaping.head(source.changed(stored.schema_arrow.empty_table()))
                     yield Block(source.name, columns, range(stored.metadata.num_rows))
         elif first is not None:
             yield first

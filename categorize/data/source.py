@@ -9,6 +9,7 @@ from pkgutil import resolve_name
 from categorize.data.reading.files import read_file
 from categorize.data.reading.published import is_saved_dataset, may_be_hub_id, read_hub, read_saved
 from categorize.data.reading.raw import SPLIT_NAMES, RawTable, Source
+from categorize.data.reading.shaping import Shaping
 from categorize.recipe.data_sections import DataSection, SourceFiles
 
 __all__ = ["read_file", "read_source"]
@@ -26,25 +27,33 @@ def read_source(data: DataSection, outputs: str | Path = "outputs") -> Source:
 
     Raises UserError where a file is missing, empty, broken, of an unknown format or in another encoding.
     """
-    source = data.source
+    source, shaping = data.source, Shaping.of(data)
     package: Reader | None = resolve_name(PACKAGES[data.format]) if data.format in PACKAGES else None
     if isinstance(source, SourceFiles):
         paths = {name: getattr(source, name) for name in SPLIT_NAMES}
         tables = {
-            name: package(path, data, outputs) if package else read_file(path, data, f"data.source.{name}")
+            name: shaping.table(package(path, data, outputs))
+            if package
+            else read_file(path, data, f"data.source.{name}")
             for name, path in paths.items()
             if path is not None
         }
         return Source(tables, tuple(note for table in tables.values() for note in table.notes))
     if package is not None:
-        table = package(source, data, outputs)
+        table = shaping.table(package(source, data, outputs))
         return Source({Source.ALL: table}, table.notes)
     if is_hub(data, source):
-        return read_hub(data, source)
+        return _shaped(read_hub(data, source), shaping)
     if is_saved(data, source):
-        return read_saved(Path(source))
+        return _shaped(read_saved(Path(source)), shaping)
     table = read_file(source, data, "data.source")
     return Source({Source.ALL: table}, table.notes)
+
+
+def _shaped(source: Source, shaping: Shaping) -> Source:
+    tables = {name: shaping.table(table) for name, table in source.tables.items()}
+    notes = (note for name, table in tables.items() for note in table.notes[len(source.tables[name].notes) :])
+    return Source(tables, (*source.notes, *notes))
 
 
 def is_hub(data: DataSection, source: str) -> bool:

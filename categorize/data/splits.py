@@ -178,7 +178,7 @@ def load_data(
     final = rows.select(list(COLUMN_TYPES))
     places = pa.table({"id": rows["id"], "split": pa.compute.if_else(stays, rows["split"], None)})
     tables = {split: final.filter(pa.compute.equal(places["split"], split)) for split in SPLIT_NAMES}
-    if data.columns.label is not None:
+    if data.columns.label_column is not None:
         _check_training_rows(tables["train"], trained, data, name)
     # Stored last: a recipe that cannot work leaves nothing behind.
     is_new = bool(assignment.stored.keys() - known.keys())  # after --resplit nothing is known
@@ -312,7 +312,7 @@ def _distinct_ids(rows: pa.Table) -> tuple[list[str], list[str]]:
 
 def _found(rows: pa.Table, labels: LabelsSection, data: DataSection) -> list[str]:
     """Labels that the training rows hold, as written."""
-    found: dict[str, None] = {}
+    found: dict[str, None] = dict.fromkeys(data.columns.label if isinstance(data.columns.label, list) else ())
     for cell in dict.fromkeys(label_cells(rows.filter(pa.compute.equal(rows["split"], "train")))):
         values = (cell,) if isinstance(cell, str) else cell
         if isinstance(cell, str) and labels.task == "multi_label":
@@ -323,7 +323,7 @@ def _found(rows: pa.Table, labels: LabelsSection, data: DataSection) -> list[str
 
 def _check_training_rows(train: pa.Table, label_set: LabelSet, data: DataSection, name: str) -> None:
     """Raises UserError where nothing could be learned: no labelled row, or one class only."""
-    column = data.columns.label
+    column = data.columns.label_column
     found = set(answers(train))
     if not found:
         why = f"no row of train has both a text and a label in {column!r}; label some rows, or see labels.missing"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -24,6 +24,7 @@ from categorize.data.input_spec import InputSpec
 from categorize.data.raw_stream import RawStream
 from categorize.data.reading.files import open_file
 from categorize.data.reading.raw import LIST_OF_STRINGS, SPLIT_NAMES, RawTable, Source
+from categorize.data.reading.shaping import Shaping
 from categorize.data.rows import fields_of, new_rows, struct_of, with_columns
 from categorize.data.seen import SeenIds
 from categorize.data.source import STREAMS, is_file, read_source
@@ -95,7 +96,7 @@ class RowStream:
 
     def _check_label(self) -> None:
         """A label column that the recipe names is there; the default one may be missing."""
-        label = self.data.columns.label
+        label = self.data.columns.label_column
         if self.label_set is None or label is None or "label" not in self.data.columns.model_fields_set:
             return
         for split, part in self.parts.items():
@@ -175,7 +176,9 @@ class RowStream:
     def prepare(self, piece: Piece) -> pa.Table:
         """Rows of a piece as `load_data` makes them; pieces come in order, some may be left out."""
         raw, columns = piece.raw, self.data.columns
-        labelled = self.label_set is not None and piece.split != "unlabeled" and columns.label in raw.table.column_names
+        labelled = (
+            self.label_set is not None and piece.split != "unlabeled" and columns.label_column in raw.table.column_names
+        )
         data = (
             self.data
             if labelled
@@ -262,7 +265,9 @@ def _open(data: DataSection, outputs: str | Path) -> dict[str, RawStream]:
             if path is not None
         }
     if isinstance(source, str) and data.format in STREAMS:
-        return {Source.ALL: RawStream(resolve_name(STREAMS[data.format])(source, data, outputs))}
+        opened, shaping = resolve_name(STREAMS[data.format])(source, data, outputs), Shaping.of(data)
+        shaped = shaping.table(opened) if isinstance(opened, RawTable) else replace(opened, shaping=shaping)
+        return {Source.ALL: RawStream(shaped)}
     if isinstance(source, str) and is_file(data):
         return {Source.ALL: RawStream(open_file(source, data))}
     read = read_source(data, outputs)

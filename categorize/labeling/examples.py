@@ -38,8 +38,8 @@ def examples_of(recipe: LabelRecipe, rows: SpooledRows, source: str, label_set: 
     labelled = _labelled(rows, most)
     if not labelled.num_rows:
         raise UserError(
-            f"prompt.retrieval: no row of {source} has a text and a label in column {recipe.data.columns.label!r}; "
-            "label some, or write prompt.shots"
+            f"prompt.retrieval: no row of {source} has a text and a label in column "
+            f"{recipe.data.columns.label_column!r}; label some, or write prompt.shots"
         )
     return ShotSets.choose(recipe.prompt, labelled, label_set)
 

@@ -76,14 +76,36 @@ class SourceFiles(Section):
     unlabeled: str | None = Field(None, description="File with rows that have no label.")
 
 
+class LabelColumns(Section):
+    """A column for each label, as one-hot tables and tables of scores have them."""
+
+    columns: Annotated[list[str], Field(min_length=1)] | None = Field(None, description="The columns, one a label.")
+    all_but: list[str] | None = Field(None, description="Instead of columns: all columns but these are labels.")
+    threshold: float | None = Field(
+        None,
+        description="Cells are scores, and from this one on a row has the label; by default they are 0 or 1.",
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> LabelColumns:
+        if (self.columns is None) == (self.all_but is None):
+            raise ValueError("takes one of columns and all_but")
+        return self
+
+
+LABELS = "(labels)"  # the column that a table of a column for each label gets
+
+
 class Columns(Section):
-    """Which columns of the source hold what."""
+    """Which columns of the source hold what; a.b.0.c is a place inside a column a, in JSON and Parquet."""
 
     text: str | Annotated[list[str], Field(min_length=1)] = Field(
         "text", description="Text column, or several, joined by data.template or by newlines."
     )
-    label: str | None = Field(
-        "label", description="Column with the label, the labels or the score; null where there is none."
+    label: str | Annotated[list[str], Field(min_length=1)] | LabelColumns | None = Field(
+        "label",
+        description="Column with the label, the labels or the score; a list: a column of 0 or 1 for each label, or "
+        "{all_but: [columns]}; null where there is none.",
     )
     id: str | None = Field(None, description="Column with unique row ids; without it ids are made from file order.")
     document: str | None = Field(None, description="Column with the id of the document that a row is a part of.")
@@ -97,6 +119,27 @@ class Columns(Section):
         "beside how much they agree with each other.",
     )
     keep: list[str] = Field(default_factory=list, description="Metadata columns to carry into predictions.")
+
+    @property
+    def label_column(self) -> str | None:
+        """The column with the labels, which is made where each label has a column of its own."""
+        return self.label if self.label is None or isinstance(self.label, str) else LABELS
+
+    @property
+    def label_columns(self) -> LabelColumns | None:
+        """The columns of the labels, where each has one of its own."""
+        label = LabelColumns(columns=self.label) if isinstance(self.label, list) else self.label
+        return label if isinstance(label, LabelColumns) else None
+
+
+class Range(Section):
+    """Numbers between two bounds, both included."""
+
+    min: float | None = Field(None, description="Lowest number.")
+    max: float | None = Field(None, description="Highest number.")
+
+
+Value = str | int | float | bool | None
 
 
 Word = Annotated[str, Field(min_length=1)]
@@ -355,6 +398,11 @@ class DataSection(Section):
     subset: str | None = Field(None, description="Configuration name of a Hub dataset.")
     revision: str | None = Field(None, description="Revision of a Hub dataset.")
     columns: Columns = Field(default_factory=Columns)
+    where: dict[str, Value | list[Value] | Range] = Field(
+        default_factory=dict,
+        description="Rows that are read: {column: value}, {column: [values]} or {column: {min: 1, max: 5}}; of several "
+        "columns all must hold. The others are counted and left out.",
+    )
     template: str | None = Field(
         None, description='Joins several text columns: "{title}\\n{body}"; {{ or }} for a brace.'
     )

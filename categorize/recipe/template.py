@@ -59,8 +59,9 @@ def check_templates(recipe: WrittenRecipe) -> None:
     """Notes templates that break the syntax, lack the row, or hold its answer."""
     texts, label = recipe.value("data.columns.text", "text"), recipe.value("data.columns.label", "label")
     columns = [texts] if isinstance(texts, str) else texts if isinstance(texts, list) else []
-    if label is not None and label in columns:
-        recipe.refuse("data.columns.text", f"{label} is the label column too: the answer would stand in the text")
+    for one in label if isinstance(label, list) else [label]:
+        if one is not None and one in columns:
+            recipe.refuse("data.columns.text", f"{one} is the label column too: the answer would stand in the text")
     for path in ("data.template", "prompt.template"):
         text = recipe.value(path)
         if not isinstance(text, str):

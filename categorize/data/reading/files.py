@@ -13,6 +13,7 @@ import pyarrow as pa
 from categorize.data.reading.formats import PARSERS, parquet_rows, whole_table
 from categorize.data.reading.opening import InputFile, ReadOptions
 from categorize.data.reading.raw import SPLIT_ALIASES, SPLIT_NAMES, Block, RawTable
+from categorize.data.reading.shaping import NO_SHAPING, Shaping
 from categorize.errors import UserError
 from categorize.recipe.data_sections import FORMAT_OF_SUFFIX, DataSection, format_of_name
 from categorize.recipe.wording import similar
@@ -26,6 +27,7 @@ class SourceFile:
 
     Attributes:
         change: what is done to the typed columns of parts.
+        shaping: what the recipe makes of the columns.
         told: notes that are known before it is read.
     """
 
@@ -36,6 +38,7 @@ class SourceFile:
     key: str
     change: Callable[[pa.Table], pa.Table] | None = None
     told: tuple[str, ...] = ()
+    shaping: Shaping = NO_SHAPING
 
     @property
     def name(self) -> str:
@@ -49,6 +52,9 @@ class SourceFile:
 
     def blocks(self) -> Iterator[Block]:
         """Its rows from the beginning. Raises UserError: see `read_source`."""
+        return self.shaping.apply(self._blocks(), self.name, self.file.notes)
+
+    def _blocks(self) -> Iterator[Block]:
         self.file.notes[:] = self.told
         try:
             if self.path.is_dir():
@@ -93,7 +99,8 @@ def open_file(path: str | Path, data: DataSection | None = None, key: str = "dat
     wanted = data.format if data is not None else None
     form = "parquet" if path.is_dir() else wanted if wanted in PARSERS else _format_of(path, key)
     options = ReadOptions.of(data) if data is not None else ReadOptions()
-    return SourceFile(path, form, InputFile(path), options, key)
+    shaping = Shaping.of(data) if data is not None else NO_SHAPING
+    return SourceFile(path, form, InputFile(path), options, key, shaping=shaping)
 
 
 def read_file(path: str | Path, data: DataSection | None = None, key: str = "data.source") -> RawTable:

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Literal
 
 from categorize.data.reading.opening import InputFile, ReadOptions
 from categorize.data.reading.raw import LARGEST_CELL, chunk_rows
@@ -44,7 +45,7 @@ def records_of(
     problem: UserError | None = None
     size = chunk_rows()
     lines = file.lines(options.encoding, "", options.replaces)
-    quoting = csv.QUOTE_MINIMAL if layout.quoting else csv.QUOTE_NONE
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if layout.quoting else csv.QUOTE_NONE
     reader = csv.reader(lines, delimiter=layout.delimiter, strict=True, quoting=quoting)
     while problem is None:
         chunk: Records = []
