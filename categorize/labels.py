@@ -323,8 +323,8 @@ class LabelSet(Settings):
     # ------------------------------------------------------------ from a recipe
     @classmethod
     def from_section(cls, section: LabelsSection, found: Iterable[str] = ()) -> LabelSet:
-        """The set that a recipe's `labels` section declares; without `names`, the labels `found` in the training
-        rows, sorted.
+        """The set that a recipe's `labels` section declares; without `names`, the labels `found` in the rows,
+        sorted.
 
         Raises:
             UserError: a code, a rule or `other` names a label or group that is not in the set, or the set itself is

@@ -12,7 +12,7 @@ from categorize.data.rows import fields_of
 from categorize.errors import UserError
 from categorize.labels import LabelSet, spell
 from categorize.predictions import FloatArray
-from categorize.recipe.wording import did_you_mean
+from categorize.recipe.wording import did_you_mean, quote
 
 _EXAMPLES = 3  # rows that a message shows
 
@@ -36,7 +36,7 @@ def auxiliary_scores(rows: pa.Table, names: Sequence[str], label_set: LabelSet) 
         cells = [(cell or "").strip() for cell in fields.field(name).to_pylist()]
         values = [np.nan if spell(cell) in missing else to_number(cell) for cell in cells]
         if wrong := [row for row, value in enumerate(values) if value is None]:
-            shown = ", ".join(f"{rows['id'][row]}: {cells[row]!r}" for row in wrong[:_EXAMPLES])
+            shown = ", ".join(f"{rows['id'][row]}: {quote(cells[row] or '')}" for row in wrong[:_EXAMPLES])
             raise UserError(
                 f"training.auxiliary: {len(wrong)} rows hold no number in column {name!r}: {shown}; fix them or list "
                 "what they hold under labels.missing"

@@ -41,7 +41,7 @@ from categorize.errors import UserError
 from categorize.labels import spell
 from categorize.recipe.data_sections import Columns, DataSection
 from categorize.recipe.label_sections import LabelDefinition, LabelsSection
-from categorize.recipe.wording import similar
+from categorize.recipe.wording import LONGEST_QUOTE, first_few, quote, similar
 
 _EXAMPLES = 5  # rows that a message shows
 
@@ -51,7 +51,8 @@ Cell = str | tuple[str, ...] | None  # labels of a row as written: a string, a l
 def row_name(rows: pa.Table, row: int, with_file: bool = False) -> str:
     """A row of an extracted table as messages name it."""
     number, row_id = rows["row_number"][row].as_py(), rows["id"][row].as_py()
-    name = f"row {number}" if row_id.rpartition("-")[2] == str(number) else f"row {number} (id {row_id})"
+    shown = row_id if len(row_id) <= LONGEST_QUOTE else f"{row_id[: LONGEST_QUOTE - 3]}..."
+    name = f"row {number}" if row_id.rpartition("-")[2] == str(number) else f"row {number} (id {shown})"
     return f"{rows['file'][row]}: {name}" if with_file else name
 
 
@@ -144,8 +145,9 @@ def check_column(name: str, key: str, raw: RawTable) -> None:
     if name in there:
         return
     close = similar(name, there, 0.6)
-    hint = f" (did you mean {close!r}?)" if close else ""
-    raise UserError(f"{key}: {raw.name} has no column {name!r}{hint}; columns: {', '.join(map(repr, there))}")
+    hint = f" (did you mean {quote(close)}?)" if close else ""
+    shown = first_few([quote(column) for column in there], 20)
+    raise UserError(f"{key}: {raw.name} has no column {quote(name)}{hint}; columns: {shown}")
 
 
 def as_strings(column: pa.ChunkedArray) -> pa.Array:
@@ -165,7 +167,7 @@ def _ids(column: pa.Array, raw: RawTable) -> list[str]:
         if not row_id:
             raise UserError(f"{raw.name}: row {number} has no id; fill it or leave out data.columns.id")
         if (before := first.setdefault(row_id, number)) != number:
-            twice.append(f"{row_id!r} (rows {before} and {number})")
+            twice.append(f"{quote(row_id)} (rows {before} and {number})")
     if twice:
         more = f" and {len(twice) - _EXAMPLES} more" if len(twice) > _EXAMPLES else ""
         shown = f"{', '.join(twice[:_EXAMPLES])}{more}{rounded(ids)}"
@@ -189,7 +191,7 @@ def _weights(cells: pa.Array, column: str | None, raw: RawTable) -> npt.NDArray[
         value = to_number(cell) if cell and cell.strip() else 1.0
         if value is None or value < 0:
             where = f"{raw.name}: row {raw.row_numbers[row]}"
-            raise UserError(f"{where}: {column} {cell!r} is not a weight; use numbers of 0 or more")
+            raise UserError(f"{where}: {column} {quote(cell or '')} is not a weight; use numbers of 0 or more")
         weights[row] = value
     return weights
 

@@ -12,12 +12,13 @@ from itertools import accumulate
 import pyarrow as pa
 
 from categorize.data.columns import Cell, label_cells, row_name, split_cell, to_number
+from categorize.data.label_hints import joined_by, separator_way
 from categorize.data.rows import grouped
 from categorize.errors import UserError
 from categorize.label_rules import RuleBroken
 from categorize.labels import Label, LabelSet, UnknownLabel, spell
 from categorize.recipe.scalars import flow
-from categorize.recipe.wording import counted, similar
+from categorize.recipe.wording import counted, quote, similar
 
 _EXAMPLES = 5  # rows or values that a message shows
 _SET_SHOWN = 20  # labels of the set that a message shows
@@ -81,17 +82,17 @@ def _read_labels(rows: pa.Table, label_set: LabelSet, separator: str) -> tuple[G
             except RuleBroken as error:
                 broken.setdefault(str(error), []).append(row)
         gold.labels.append(names)
-    faults = [_unknown_message(refused, rows, label_set)] if refused else []
+    faults = [_unknown_message(refused, rows, label_set, separator)] if refused else []
     for file, at in _by_file(rows, several).items():
         faults.append(
             f"{file}: {len(at)} rows have several labels or an empty list, first {row_name(rows, at[0])}: "
-            f"{_shown(cells[at[0]])!r}; write labels.task: multi_label"
+            f"{quote(_shown(cells[at[0]]))}; write labels.task: multi_label"
         )
     for rule, rows_of_rule in broken.items():
         for file, at in _by_file(rows, rows_of_rule).items():
             faults.append(
                 f"{file}: {counted(len(at), 'row')} against labels.rules ({rule.removeprefix('rule: ')}), first "
-                f"{row_name(rows, at[0])}: {_shown(cells[at[0]])!r}; correct them or change labels.rules"
+                f"{row_name(rows, at[0])}: {quote(_shown(cells[at[0]]))}; correct them or change labels.rules"
             )
     return gold, faults
 
@@ -122,7 +123,7 @@ def _resolve(
     return sorted(known, key=label_set.index.__getitem__) if known or not values else None, unknown
 
 
-def _unknown_message(unknown: dict[str, list[int]], rows: pa.Table, label_set: LabelSet) -> str:
+def _unknown_message(unknown: dict[str, list[int]], rows: pa.Table, label_set: LabelSet, separator: str) -> str:
     """All labels outside the set with their counts, the commonest with their rows, and what to paste for spellings."""
     files = list(_by_file(rows, [row for at in unknown.values() for row in at]))
     by_count = sorted(unknown.items(), key=lambda item: (-len(item[1]), item[0]))
@@ -133,14 +134,14 @@ def _unknown_message(unknown: dict[str, list[int]], rows: pa.Table, label_set: L
         if guess is not None:
             meant.setdefault(guess, []).append(value)
         if number >= _WITH_ROWS:
-            parts.append(f"{value!r} {len(at):,}")
+            parts.append(f"{quote(value)} {len(at):,}")
             continue
         where = set(rows["split"].take(pa.array(at)).to_pylist()) if "split" in rows.column_names else set()
         only = f", in {' and '.join(sorted(where))} only" if where and "train" not in where else ""
-        hint = f", did you mean {guess!r}?" if guess else ""
+        hint = f", did you mean {quote(guess)}?" if guess else ""
         first = ", ".join(row_name(rows, row) + f" of {rows['file'][row]}" * (len(files) > 1) for row in at[:3])
         etc = ", ..." if len(at) > 3 else ""
-        parts.append(f"{value!r} ({counted(len(at), 'row')}: {first}{etc}{only}{hint})")
+        parts.append(f"{quote(value)} ({counted(len(at), 'row')}: {first}{etc}{only}{hint})")
     listed, left = _cut(parts)
     more = f"; and {left:,} more of {len(unknown):,} in all" if left else ""
     names = ", ".join(label_set.names[:_SET_SHOWN]) + (", ..." if len(label_set) > _SET_SHOWN else "")
@@ -156,6 +157,8 @@ def _unknown_message(unknown: dict[str, list[int]], rows: pa.Table, label_set: L
         inside = ", ".join(shown)
         place = f"labels.names: [{inside}]" if whole else f"into labels.names, in place of these labels: {inside}"
         paste = f"; where they are other spellings, paste {place}"
+    if (joint := joined_by(unknown, label_set.knows, separator)) is not None:
+        paste += f"; they hold labels of the set: set {separator_way(joint, label_set.task, separator)}"
     return (
         f"{', '.join(files)}: labels outside the set: {'; '.join(listed)}{more}; the set: {names}{paste}; "
         "else add them to labels.names, codes or missing, or set labels.unknown: drop | other"
@@ -201,7 +204,7 @@ def _read_scores(rows: pa.Table, label_set: LabelSet, separator: str) -> tuple[G
         (outside, bounds, "fix them or change labels.minimum and labels.maximum"),
     ):
         for file, of_file in _by_file(rows, at).items():
-            first = ", ".join(f"{row_name(rows, row)}: {texts[row]!r}" for row in of_file[:_EXAMPLES])
+            first = ", ".join(f"{row_name(rows, row)}: {quote(texts[row])}" for row in of_file[:_EXAMPLES])
             hold = "rows hold" if len(of_file) > 1 else "row holds"
             faults.append(f"{file}: {len(of_file)} {hold} {problem}: {first}; {way_out}")
     return gold, faults

@@ -21,6 +21,7 @@ from categorize.data.rows import answers, grouped
 from categorize.data.splitting.selection import EMPTY
 from categorize.labels import LabelRules, LabelSet
 from categorize.recipe.data_sections import DataSection
+from categorize.recipe.wording import quote
 from categorize.text_tables import aligned
 
 _SHOWN = 8  # values that one line lists
@@ -217,9 +218,11 @@ def _warnings(report: DataReport, rows: pa.Table, label_set: LabelSet, data: Dat
         for label, total in totals.items():
             if total == 1:
                 where = next(iter(report.label_counts[label]))
-                alone.append(f"label {label!r} has one row in all, in {where}: it cannot be both trained and tested")
+                alone.append(
+                    f"label {quote(label)} has one row in all, in {where}: it cannot be both trained and tested"
+                )
             elif not report.label_counts[label].get("train"):
-                untrained.append(f"label {label!r} has no training row")
+                untrained.append(f"label {quote(label)} has no training row")
         for lines, of_all in ((alone, "labels have one row in all"), (untrained, "labels have no training row")):
             warnings += lines[:_LINES]
             if len(lines) > _LINES:
@@ -254,7 +257,7 @@ def _torn(documents: Sequence[str], splits: Sequence[str]) -> list[str]:
     if not torn:
         return []
     return [
-        f"{len(set(torn))} documents, such as {torn[0]!r}, are labelled in some rows only: their other "
+        f"{len(set(torn))} documents, such as {quote(torn[0])}, are labelled in some rows only: their other "
         f"{len(torn)} rows are unlabeled, and the documents lack them; write the label into all rows of one"
     ]
 
@@ -277,7 +280,9 @@ def _uneven(report: DataReport) -> list[str]:
             deviation = math.sqrt(pooled * (1 - pooled) * (1 / train_rows + 1 / rows))
             difference = b / rows - a / train_rows
             if deviation and abs(difference) > limit * deviation:
-                found.append((abs(difference), f"{label!r} {a / train_rows:.1%} of train, {b / rows:.1%} of {split}"))
+                found.append(
+                    (abs(difference), f"{quote(label)} {a / train_rows:.1%} of train, {b / rows:.1%} of {split}")
+                )
         if found:
             shown = [text for _, text in sorted(found, reverse=True)[:_SHOWN_LABELS]]
             more = f", and {len(found) - _SHOWN_LABELS} more" if len(found) > _SHOWN_LABELS else ""
@@ -288,7 +293,7 @@ def _uneven(report: DataReport) -> list[str]:
 # ---------------------------------------------------------------- printing
 def _values(counts: dict[str, int]) -> str:
     items = sorted(counts.items(), key=lambda item: -item[1])
-    shown = ", ".join(f"{value!r} {n}" if value else f"empty {n}" for value, n in items[:_SHOWN])
+    shown = ", ".join(f"{quote(value)} {n}" if value else f"empty {n}" for value, n in items[:_SHOWN])
     return shown + (f", and {len(items) - _SHOWN} more" if len(items) > _SHOWN else "")
 
 

@@ -26,6 +26,7 @@ from categorize.data.columns import (
 )
 from categorize.data.gold import read_gold
 from categorize.data.input_spec import InputSpec
+from categorize.data.label_hints import label_hints
 from categorize.data.reading.raw import LIST_OF_STRINGS, SPLIT_NAMES, Source
 from categorize.data.report import DataReport, describe
 from categorize.data.rows import COLUMN_TYPES, answers, fields_of, fingerprint, struct_of, with_columns
@@ -42,6 +43,7 @@ from categorize.recipe.data_sections import GOLD_SOURCES, DataSection
 from categorize.recipe.label_sections import LabelsSection
 from categorize.recipe.sections import PromptSection, RecipeBase
 from categorize.recipe.template import Template
+from categorize.recipe.wording import quote
 
 default_split_file = stored.default_split_file
 LABELLED_TABLE = {"source", "duplicate_of", "teacher"}  # columns by which the table of a labelling run is known
@@ -193,7 +195,7 @@ def load_data(
     )
     ids, shared = _distinct_ids(rows)
     notes = [*source.notes, *lacking, *assignment.notes, *shared, *_on_silver(rows, data)]
-    warnings = [*assignment.warnings, *_unmarked_silver(rows, data)]
+    warnings = [*assignment.warnings, *_unmarked_silver(rows, data), *label_hints(rows, label_set, labels, data)]
     report = describe(name, notes, warnings, rows, splits.near_train, label_set, gold, data, trace.report)
     left_out = rows.select([*COLUMN_TYPES, "reason"]).filter(rows["reason"].is_valid())
     return LoadedData(trained, input_spec, splits, report, left_out, with_columns(places, {"id": ids}))
@@ -305,15 +307,17 @@ def _distinct_ids(rows: pa.Table) -> tuple[list[str], list[str]]:
     repeated = {row_id: None for row_id, count in Counter(ids).items() if count > 1}
     if not repeated:
         return ids, []
-    told = f"{len(repeated)} ids come in more than one split, such as {next(iter(repeated))!r}"
+    told = f"{len(repeated)} ids come in more than one split, such as {quote(next(iter(repeated)))}"
     note = f"{told}: they tell rows apart within a split alone"
     return [f"{split}-{i}" if i in repeated else i for i, split in zip(ids, official, strict=True)], [note]
 
 
 def _found(rows: pa.Table, labels: LabelsSection, data: DataSection) -> list[str]:
-    """Labels that the training rows hold, as written."""
+    """Labels that the rows hold, as written: those of all splits, so that a rare one which fell into test is known;
+    under `labels.unknown: drop` or `other` those of train."""
+    known = ["train"] if labels.unknown != "error" else ["train", "validation", "test"]
     found: dict[str, None] = dict.fromkeys(data.columns.label if isinstance(data.columns.label, list) else ())
-    for cell in dict.fromkeys(label_cells(rows.filter(pa.compute.equal(rows["split"], "train")))):
+    for cell in dict.fromkeys(label_cells(rows.filter(pa.compute.is_in(rows["split"], pa.array(known))))):
         values = (cell,) if isinstance(cell, str) else cell
         if isinstance(cell, str) and labels.task == "multi_label":
             values = split_cell(cell, data.label_separator)
@@ -335,5 +339,5 @@ def _check_training_rows(train: pa.Table, label_set: LabelSet, data: DataSection
         why = f"every score of train is {found.pop()}; there is nothing to learn"
     else:
         only = ", ".join(train["gold"][0].as_py()) or "no label"
-        why = f"every row of train has the class {only!r}; a classifier needs rows of two classes or more"
+        why = f"every row of train has the class {quote(only)}; a classifier needs rows of two classes or more"
     raise UserError(f"{name}: {why}")

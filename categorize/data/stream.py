@@ -31,6 +31,7 @@ from categorize.data.source import STREAMS, is_file, read_source
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.recipe.data_sections import DataSection, SourceFiles
+from categorize.recipe.wording import quote
 
 
 @dataclass(frozen=True)
@@ -230,7 +231,7 @@ class RowStream:
             number = int(raw.row_numbers[at])
             if ids[at] and (file, first) != (raw.name, number):
                 of_file = f" of {file}" if file != raw.name else ""
-                both = f"{ids[at]!r} (rows {first}{of_file} and {number})"
+                both = f"{quote(ids[at])} (rows {first}{of_file} and {number})"
                 raise UserError(f"{raw.name}: ids come twice: {both}; make them unique or leave out data.columns.id")
 
     def _first_place(self, row_id: str) -> tuple[str, int]:

@@ -49,7 +49,7 @@ class LabelsSection(Section):
     )
     names: list[LabelDefinition | str] | None = Field(
         None,
-        description="Labels in order, as names or definitions; without it, those that the training rows hold, sorted.",
+        description="Labels in order, as names or definitions; without it, those that the rows hold, sorted.",
     )
     codes: dict[str, str] = Field(
         default_factory=dict, description="What the data holds -> label name, such as 0: Positive."

@@ -97,16 +97,54 @@ def test_a_class_with_one_row_is_a_warning_with_its_name(tmp_path: Path) -> None
     assert any("'rare' has one row" in warning for warning in data.report.warnings)
 
 
-def test_an_inferred_set_that_lacks_a_label_of_test_names_it(tmp_path: Path) -> None:
-    rows = comments(60)
-    message = fails(official(tmp_path, train=rows[:40], test=[*rows[40:], {"id": "x", "text": "q", "label": "new"}]))
-    assert "'new' (1 row: row 21 (id x), in test only)" in message
+def test_an_inferred_set_has_the_labels_of_all_splits_and_says_what_train_lacks(tmp_path: Path) -> None:
+    rows = [{**row, "label": {"a": "question", "b": "praise"}[row["label"]]} for row in comments(60)]
+    odd = [{"id": f"x{i}", "text": f"q{i}", "label": label} for i, label in enumerate(["new", "qestion", "new"])]
+    source = official(tmp_path, train=rows[:40], test=[*rows[40:], *odd])
+    data = load(source)
+    assert data.label_set.names == ["new", "praise", "qestion", "question"] and data.splits.test.num_rows == 23
+    told = "train lacks labels that the set has from other splits: 'new' (test 2), 'qestion' (test 1; did you mean "
+    assert any(warning.startswith(told + "'question'?)") for warning in data.report.warnings)
+    message = fails(source, LabelsSection(names=["question", "praise"]))
+    assert "'new' (2 rows: row 21 (id x0), row 23 (id x2), in test only)" in message
+    assert load(source, LabelsSection(unknown="drop")).report.unknown == {"new": 2, "qestion": 1}
+
+
+@pytest.mark.parametrize("word", ["NULL", "NA", "NaN", "none"])
+def test_a_label_that_may_mean_nothing_brings_the_line_to_paste(tmp_path: Path, word: str) -> None:
+    rows = [{**row, "label": word if i % 10 == 0 else row["label"]} for i, row in enumerate(comments(60))]
+    path = write(tmp_path / "a.jsonl", rows)
+    (told,) = [warning for warning in load(path).report.warnings if "counts as a class" in warning]
+    assert f"'{word}' (6 rows)" in told
+    pasted = yaml.safe_load(told.partition("set labels.missing: ")[2].partition(";")[0])
+    assert load(path, LabelsSection(missing=pasted)).splits.unlabeled.num_rows == 6
+    declared = load(path, LabelsSection(names=["a", "b", word]))
+    assert not [warning for warning in declared.report.warnings if "counts as a class" in warning]
+
+
+@pytest.mark.parametrize(("joined", "task"), [("|", "multi_label"), ("，", "multi_label"), (";", "single_label")])
+def test_several_labels_in_a_cell_are_noticed_and_read_as_the_message_says(
+    tmp_path: Path, joined: str, task: Any
+) -> None:
+    labels = ["joy", "fear", f"joy{joined}fear", f"anger{joined}joy", "anger", "Sci/Tech"]
+    rows = [{"id": str(i), "text": f"t{i}", "label": labels[i % 6]} for i in range(60)]
+    path = write(tmp_path / "a.jsonl", rows)
+    (told,) = [w for w in load(path, LabelsSection(task=task)).report.warnings if "looks like several labels" in w]
+    assert "fear' (20 rows of its kind)" in told
+    assert ("labels.task: multi_label" in told) == (task == "single_label")
+    said = told.partition("data.label_separator: ")[2]
+    more = {"label_separator": yaml.safe_load(said)} if said else {}
+    data = load(path, LabelsSection(task="multi_label"), **more)
+    assert data.label_set.names == ["Sci/Tech", "anger", "fear", "joy"]
+    if said:
+        names = LabelsSection(task="multi_label", names=["joy", "fear", "anger", "Sci/Tech"])
+        assert f"data.label_separator: {said}" in fails(path, names)
 
 
 def test_unseen_labels_of_all_splits_are_told_at_once(tmp_path: Path) -> None:
     rows, odd = comments(40), [{"id": "x", "text": "q", "label": "new"}]
     also = [*odd, {"id": "y", "text": "q", "label": "newer"}]
-    message = fails(official(tmp_path, train=rows, validation=odd, test=also))
+    message = fails(official(tmp_path, train=rows, validation=odd, test=also), LabelsSection(names=["a", "b"]))
     assert "'new' (2 rows: row 1 (id x) of" in message and "validation.jsonl" in message and "'newer' (1 row" in message
     scores = LabelsSection(task="regression", minimum=0)
     numbers = [{**row, "label": i} for i, row in enumerate(rows)]

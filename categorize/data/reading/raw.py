@@ -203,7 +203,7 @@ def check_cells(table: pa.Table, row_numbers: npt.NDArray[np.int64], name: str) 
                 row = pa.compute.index(sizes, longest).as_py() if values is chunk else 0
                 at = f"row {row_numbers[start + row]}" if values is chunk else "a row"
                 raise UserError(
-                    f"{name}: {at}: column {column!r} holds {longest / 1e6:,.0f} MB in one cell, the most is "
+                    f"{name}: {at}: column {quote(column)} holds {longest / 1e6:,.0f} MB in one cell, the most is "
                     f"{LARGEST_CELL / 1e6:,.0f} MB; look for a quotation mark that never closes, or cut the text"
                 )
             start += len(chunk)
@@ -246,7 +246,7 @@ def becomes_list(kind: pa.DataType) -> bool:
 
 
 def _casts(table: pa.Table, name: str) -> dict[str, pa.ChunkedArray]:
-    return {column: _cast(table[column], f"{name}: column {column!r}") for column in table.column_names}
+    return {column: _cast(table[column], f"{name}: column {quote(column)}") for column in table.column_names}
 
 
 def _cast(values: pa.ChunkedArray, where: str) -> pa.ChunkedArray:

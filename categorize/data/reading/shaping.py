@@ -184,9 +184,8 @@ class Shaping:
             if place in counts.found and (lacking := counts.rows - counts.found[place]):
                 notes.append(f"{name}: {counted(lacking, 'row')} without {place!r}: nothing stands there")
         if counts.blank:
-            notes.append(
-                f"{name}: {counted(counts.blank, 'row')} with empty cells or -1 among the labels' columns, which count as 0"
-            )
+            empty = "with empty cells or -1 among the labels' columns, which count as 0"
+            notes.append(f"{name}: {counted(counts.blank, 'row')} {empty}")
         return notes
 
 
@@ -263,7 +262,7 @@ def _with(block: Block, name: str, values: list[Any], kind: pa.DataType) -> Bloc
     if kind == LIST_OF_STRINGS:
         cells = [None if v is None else [scalar(one) for one in (v if isinstance(v, list) else [v])] for v in values]
     else:
-        cells = list(map(scalar, values))
+        cells = [scalar(value) for value in values]
     return replace(block, columns=block.columns.append_column(name, pa.array(cells, kind)))
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from categorize.data.columns import to_number
 from categorize.errors import UserError
+from categorize.recipe.wording import quote
 
 # 2024-03-05, 2024/3/5, 2024.03.05, 2024年3月5日, 2024-03; with a time of day and an offset or not.
 _DATE = re.compile(
@@ -63,7 +64,7 @@ def read_times(cells: Sequence[str | None], where: Callable[[int], str], key: st
             )
     dated, numbered = np.flatnonzero(~np.isnan(dates)), np.flatnonzero(~np.isnan(numbers))
     if len(dated) and len(numbered):
-        one, other = (f"({cells[row]!r})" for row in (dated[0], numbered[0]))
+        one, other = (f"({quote(cells[row])})" for row in (dated[0], numbered[0]))
         said = f"{where(int(dated[0]))} holds a date {one}, {where(int(numbered[0]))} a number {other}"
         raise UserError(f"{key}: {said}; write all in one form")
     return dates if len(dated) else numbers
