@@ -11,8 +11,11 @@ import numpy as np
 from categorize.labels import LabelSet
 from categorize.metrics.arrays import align
 from categorize.metrics.measures import measure
+from categorize.metrics.probabilistic import AREAS
+from categorize.metrics.ranked import is_linear
+from categorize.metrics.raters import rater_statistic
 from categorize.metrics.significance import MCNEMAR, PAIRED_BOOTSTRAP, bootstrap_p_value, holm, mcnemar
-from categorize.metrics.weighted import statistic
+from categorize.metrics.weighted import CALIBRATION, CALIBRATION_NOISE, statistic
 from categorize.predictions import BoolArray, FloatArray, IntArray, Predictions
 
 LEVEL = 0.95
@@ -68,6 +71,7 @@ class Resampled:
         whole: the measures of all rows; NaN where undefined.
         drawn: of each resample [resamples]; empty without resamples, or with fewer than two units to draw.
         facts: `resamples, seed, unit, units` of `bootstrap_intervals`.
+        linear: measures that are resampled by their linear part; see `ranked`.
     """
 
     ids: list[str]
@@ -75,14 +79,19 @@ class Resampled:
     whole: dict[str, float]
     drawn: dict[str, FloatArray]
     facts: dict[str, Any]
+    linear: tuple[str, ...] = ()
 
     @property
     def intervals(self) -> dict[str, Any] | None:
         """As `bootstrap_intervals` gives them."""
         if not self.drawn:
             return None
-        measures = {name: _percentiles(values) for name, values in self.drawn.items()}
-        return {"level": LEVEL, **self.facts, "measures": measures}
+        measures = {name: _percentiles(values) for name, values in self.drawn.items() if name != CALIBRATION_NOISE}
+        if CALIBRATION in measures:
+            noise, drawn = self.drawn[CALIBRATION_NOISE], self.drawn[CALIBRATION]
+            measures[CALIBRATION] = _calibration_interval(self.whole[CALIBRATION], drawn, noise)
+        linear = [name for name in self.linear if name in measures]
+        return {"level": LEVEL, **self.facts, **({"linear": linear} if linear else {}), "measures": measures}
 
 
 def resample(
@@ -93,10 +102,12 @@ def resample(
     resamples: int = 1000,
     seed: int = 0,
     groups: Sequence[str | None] | None = None,
+    ratings: FloatArray | None = None,
 ) -> Resampled:
     """The measures in resamples of the rows; equal arguments but for the predictions give the same resamples.
 
-    Args: as for `bootstrap_intervals`.
+    Args: as for `bootstrap_intervals`, and
+        ratings: of human raters, as for `raters.measure_raters`; those of rows without gold are left out.
     """
     aligned = align(label_set, gold, predictions)
     units = _units(len(aligned), groups, aligned.known)
@@ -109,11 +120,21 @@ def resample(
     if not label_set.is_regression:
         equal = aligned.gold == aligned.predicted
         right = np.asarray(equal.all(axis=1) if equal.ndim == 2 else equal) & aligned.valid
-    evaluate = statistic(label_set, aligned)
+    of_answers = statistic(label_set, aligned)
+    if ratings is None:
+        evaluate = of_answers
+    else:
+        known = np.flatnonzero(aligned.known)
+        of_raters = rater_statistic(label_set, ratings[known], predictions.take(known))
+
+        def evaluate(weights: FloatArray) -> dict[str, FloatArray]:
+            return of_answers(weights) | of_raters(weights)
+
     whole = {name: float(value[0]) for name, value in evaluate(np.ones((1, len(ids)))).items()}
     blocks = [evaluate(one) for one in _draw(units, resamples if count > 1 else 0, seed, len(label_set))]
     drawn = {name: np.concatenate([block[name] for block in blocks]) for name in whole} if blocks else {}
-    return Resampled(ids, right, whole, drawn, facts)
+    linear = ("concordance", *AREAS) if is_linear(len(ids), 0 if label_set.is_regression else len(label_set)) else ()
+    return Resampled(ids, right, whole, drawn, facts, linear)
 
 
 def mean_of(runs: Sequence[Resampled]) -> Resampled:
@@ -122,7 +143,7 @@ def mean_of(runs: Sequence[Resampled]) -> Resampled:
     shared = [name for name in first.whole if all(name in one.whole for one in runs)]
     whole = {name: float(np.mean([one.whole[name] for one in runs])) for name in shared}
     drawn = {name: np.mean([one.drawn[name] for one in runs], axis=0) for name in shared} if first.drawn else {}
-    return Resampled(first.ids, None, whole, drawn, first.facts)
+    return Resampled(first.ids, None, whole, drawn, first.facts, first.linear)
 
 
 def measure_with_intervals(
@@ -159,7 +180,7 @@ def bootstrap_intervals(
     seed: int = 0,
     groups: Sequence[str | None] | None = None,
 ) -> dict[str, Any] | None:
-    """95% intervals of the measures of `progress.flat` that are averages over labels or rows.
+    """95% intervals of the measures of `progress.flat`.
 
     Args:
         gold, predictions: as for `measure`; rows without gold are left out.
@@ -169,8 +190,9 @@ def bootstrap_intervals(
             independent. A row whose group is None or empty stands alone.
 
     Returns:
-        `level, resamples, seed, unit ("row" or "group"), units, measures: {name: [low, high]}`; None where `resamples`
-        is 0 or there are fewer than two units to draw. A measure that is undefined in more than half of the resamples
+        `level, resamples, seed, unit ("row" or "group"), units, measures: {name: [low, high]}`, and `linear`, those
+        resampled by their linear part, where there are some (see `ranked`); None where `resamples` is 0 or there are
+        fewer than two units to draw. A measure that is undefined in more than half of the resamples
         has None; in fewer, those resamples are left out of its percentiles.
     """
     return resample(label_set, gold, predictions, resamples=resamples, seed=seed, groups=groups).intervals
@@ -284,3 +306,18 @@ def _percentiles(values: FloatArray) -> list[float] | None:
         return None
     low, high = np.percentile(defined, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
     return [float(low), float(high)]
+
+
+def _calibration_interval(estimate: float, drawn: FloatArray, noise: FloatArray) -> list[float] | None:
+    """The interval of a calibration error, which chance makes larger, in the resamples once more than in the rows.
+
+    The mean excess of the resamples over the estimate is taken off the bounds, below once more for that of the estimate
+    itself, and the lower one is 0 where a calibrated model would show as much: where the estimate is within 95% of the
+    resamples about the gaps that were found (Hall & Wilson 1991, "Two Guidelines for Bootstrap Hypothesis Testing").
+    """
+    bounds, within = _percentiles(drawn), _percentiles(noise)
+    if bounds is None or within is None:
+        return None
+    excess = max(float(np.nanmean(drawn)) - estimate, 0.0)
+    low = 0.0 if estimate <= np.nanpercentile(noise, 100 * LEVEL) else max(bounds[0] - 2 * excess, 0.0)
+    return [min(low, estimate), max(bounds[1] - excess, estimate)]

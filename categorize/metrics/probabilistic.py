@@ -124,10 +124,26 @@ def confidences(scored: Scored) -> tuple[FloatArray, BoolArray]:
     return scored.confidence, scored.truth[np.arange(len(top)), top]
 
 
+def calibration_gaps(scored: Scored) -> FloatArray:
+    """[rows, bins]: what each row adds to the gap of a bin between the share that is right and the mean confidence. The
+    calibration error is the sum of the gaps' sizes over bins, divided by the rows (cells)."""
+    if scored.multi_label:
+        row, confidence, right = np.nonzero(scored.known)[0], *confidences(scored)
+    else:
+        row, (confidence, right) = np.arange(len(scored.truth)), confidences(scored)
+    bins = _bins(confidence)
+    sums = np.bincount(row * CALIBRATION_BINS + bins, right - confidence, len(scored.truth) * CALIBRATION_BINS)
+    return np.asarray(sums.reshape(-1, CALIBRATION_BINS))
+
+
+def _bins(confidence: FloatArray) -> IntArray:
+    return np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+
+
 def calibration_bins(confidence: FloatArray, right: BoolArray) -> list[dict[str, Any]]:
     """The reliability curve: 15 bins of equal width, those that hold rows, with `low`, `high`, `rows`, the mean
     `confidence` and the share that is right (`accuracy`)."""
-    bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    bins = _bins(confidence)
     rows = np.bincount(bins, minlength=CALIBRATION_BINS)
     sums = (np.bincount(bins, weights=values, minlength=CALIBRATION_BINS) for values in (confidence, right))
     return [

@@ -14,12 +14,15 @@ import numpy as np
 
 from categorize.labels import LabelSet
 from categorize.metrics.arrays import INVALID, Aligned, group_names, to_groups
-from categorize.metrics.probabilistic import Scored, contrasted, falling, losses, scored_rows
+from categorize.metrics.hierarchy import hierarchy_of
+from categorize.metrics.measures import confidence_of
+from categorize.metrics.probabilistic import Scored, calibration_gaps, losses, scored_rows
+from categorize.metrics.ranked import areas_of, concordance_of, risk_of
 from categorize.metrics.scores import fill_invalid, jaccard, matthews_correlation, ranking_scores
 from categorize.metrics.two_levels import hierarchical, node_counts
-from categorize.predictions import BoolArray, FloatArray, IntArray
+from categorize.predictions import FloatArray, IntArray
 
-AREA_LABELS = 20  # up to which areas under curves are resampled: each label's takes a pass over all rows and resamples
+CALIBRATION, CALIBRATION_NOISE = "expected_calibration_error", "(calibration noise)"
 
 Statistic = Callable[[FloatArray], dict[str, FloatArray]]
 """Weights [resamples, n] -> values [resamples] by the names of `progress.flat`; NaN where a measure is undefined."""
@@ -28,16 +31,21 @@ Statistic = Callable[[FloatArray], dict[str, FloatArray]]
 def statistic(label_set: LabelSet, aligned: Aligned) -> Statistic:
     """The measures of a task as functions of row weights, named as in `progress.flat`."""
     if label_set.is_regression:
-        return _regression(aligned)
+        return _also_valid_only(aligned, _regression)
     labels = len(label_set)
     parts = [("", _classification(aligned.gold, aligned.predicted, labels))]
     if label_set.task == "ordinal":
-        parts.append(("", _ordinal(aligned, labels)))
+        parts.append(("", _also_valid_only(aligned, lambda rows: _ordinal(rows, labels))))
     if aligned.probabilities is not None:
         if ranked := ranking_scores(aligned.gold, aligned.probabilities):
             parts.append(("", _means(ranked)))
         if (scored := scored_rows(aligned.gold, aligned.probabilities)).rows.any():
             parts.append(("", _probabilistic(scored)))
+            if not label_set.is_multi_label:
+                parts.append(("", _risk(aligned, scored)))
+    if (tree := hierarchy_of(label_set, aligned.gold)) is not None:
+        consistent = aligned.valid & tree.consistent(aligned.predicted > 0)
+        parts.append(("", _ratios({"consistency": (consistent.astype(np.float64), aligned.valid.astype(np.float64))})))
     if label_set.groups:
         counts = node_counts(label_set, aligned.gold, aligned.predicted)
         parts.append(("", lambda weights: hierarchical(weights @ counts)))
@@ -78,11 +86,14 @@ def _classification(gold: IntArray, predicted: IntArray, labels: int) -> Statist
         counted = sparse.csr_array((np.ones(len(row)), (column, row)), shape=(3 * labels, len(gold)))
         rows = {"accuracy": right.astype(np.float64)}
     means = np.stack(list(rows.values()), axis=1)
+    valid_rows = valid.astype(np.float64)
 
     def values(weights: FloatArray) -> dict[str, FloatArray]:
         total = weights.sum(axis=1)
         by_row = (weights @ means) / total[:, None]
         result = dict(zip(rows, by_row.T, strict=True))
+        # A row that is right is valid.
+        result["accuracy_valid_only"] = _divide(weights @ means[:, 0], weights @ valid_rows, otherwise=np.nan)
         tp, support, count = np.split((counted @ weights.T).T, 3, axis=1)
         used, held = support + count > 0, support > 0
         of_label = {
@@ -106,7 +117,7 @@ def _classification(gold: IntArray, predicted: IntArray, labels: int) -> Statist
             result["mcc"] = matthews_correlation(tp, support, count, total)
         nothing = ~used.any(axis=1)
         for name in result:
-            if name not in ("accuracy", "hamming_loss"):
+            if name not in ("accuracy", "accuracy_valid_only", "hamming_loss"):
                 result[name] = np.where(nothing, np.nan, result[name])
         return result
 
@@ -129,54 +140,47 @@ def _ratios(parts: dict[str, tuple[FloatArray, FloatArray]]) -> Statistic:
 
 
 def _probabilistic(scored: Scored) -> Statistic:
-    """Log loss, Brier score, and the areas under curves that are means over labels."""
-    sums = _ratios(losses(scored))
-    labels = contrasted(scored) if scored.labels <= AREA_LABELS else []
-    ranked = [_areas(scored.probabilities[:, j], scored.truth[:, j]) for j in labels]
+    """Log loss, Brier score, calibration error, and areas under curves."""
+    sums, areas = _ratios(losses(scored)), areas_of(scored)
+    gaps = calibration_gaps(scored)  # [scored rows, bins]
+    cells = scored.known.sum(axis=1) if scored.multi_label else np.ones(len(gaps))
+    gap = gaps.sum(axis=0)
 
     def values(weights: FloatArray) -> dict[str, FloatArray]:
         weights = weights[:, scored.rows]
-        found = sums(weights)
-        if ranked:
-            # [resamples, labels]; NaN where a resample lacks rows with the label, or without it.
-            roc, precision_recall = np.moveaxis(np.array([areas(weights) for areas in ranked]), 0, 2)
-            for name, area in (("roc_auc", roc), ("pr_auc", precision_recall)):
-                held = ~np.isnan(area)
-                found[f"macro_{name}"] = _divide(np.nansum(area, axis=1), held.sum(axis=1), otherwise=np.nan)
-        return found
+        total = weights @ cells
+        drawn = weights @ gaps
+        return {
+            **sums(weights),
+            CALIBRATION: _divide(np.abs(drawn).sum(axis=1), total, otherwise=np.nan),
+            # What would be measured if every bin were calibrated: resamples about the gaps of all rows.
+            CALIBRATION_NOISE: _divide(np.abs(drawn - gap).sum(axis=1), total, otherwise=np.nan),
+            **areas(weights),
+        }
 
     return values
 
 
-def _areas(values: FloatArray, truth: BoolArray) -> Callable[[FloatArray], tuple[FloatArray, FloatArray]]:
-    """Areas under the ROC and the precision-recall curve of one label [resamples], as functions of weights; equal
-    probabilities are one step.
+def _risk(aligned: Aligned, scored: Scored) -> Statistic:
+    """The area under the risk-coverage curve; undefined in a resample without any probability."""
+    risk = risk_of(confidence_of(aligned), aligned.gold != aligned.predicted)
+    return lambda weights: {"aurc": np.where(weights @ scored.rows > 0, risk(weights), np.nan)}
 
-    Only what stands at or above each row that has the label is needed: one running sum over all rows, the rest over
-    these.
-    """
-    order, ends = falling(values)
-    positive = np.flatnonzero(truth[order])
-    step = np.searchsorted(ends, positive)  # which run of equal values each stands in
-    last, before = ends[step], np.where(step > 0, ends[step - 1], -1)
-    held, held_before = (np.searchsorted(positive, at, side="right") for at in (last, before))
-    rows = order[positive]
 
-    def areas(weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-        everything = np.zeros((len(weights), len(order) + 1))
-        np.cumsum(weights[:, order], axis=1, out=everything[:, 1:])
-        own = weights[:, rows]
-        hits = np.zeros((len(weights), len(rows) + 1))
-        np.cumsum(own, axis=1, out=hits[:, 1:])
-        above, of_hits = everything[:, last + 1], hits[:, held]
-        misses = above - of_hits + everything[:, before + 1] - hits[:, held_before]  # twice: ties count half
-        total = hits[:, -1]
-        pairs = total * (everything[:, -1] - total)
-        roc = 1 - _divide((own * misses).sum(axis=1) / 2, pairs, np.nan)
-        precision = _divide((own * _divide(of_hits, above)).sum(axis=1), total)
-        return roc, np.where(pairs > 0, precision, np.nan)
+def _also_valid_only(aligned: Aligned, part: Callable[[Aligned], Statistic]) -> Statistic:
+    """Measures of all rows, and the same of the valid ones alone."""
+    valid, whole = aligned.valid, part(aligned)
+    if not valid.any():
+        return whole
+    gold, predicted = aligned.gold[valid], aligned.predicted[valid]
+    only = whole if valid.all() else part(Aligned(aligned.known, gold, predicted, valid[valid], None))
 
-    return areas
+    def values(weights: FloatArray) -> dict[str, FloatArray]:
+        found = whole(weights)
+        of_valid = found if valid.all() else only(weights[:, valid])
+        return found | {f"{name}_valid_only": value for name, value in of_valid.items()}
+
+    return values
 
 
 def _ordinal(aligned: Aligned, labels: int) -> Statistic:
@@ -187,7 +191,7 @@ def _ordinal(aligned: Aligned, labels: int) -> Statistic:
     columns = np.stack([np.abs(error), error**2, gold, predicted, gold**2, predicted**2], axis=1)
 
     def values(weights: FloatArray) -> dict[str, FloatArray]:
-        mae, square, g, p, gg, pp = ((weights @ columns) / weights.sum(axis=1, keepdims=True)).T
+        mae, square, g, p, gg, pp = _divide(weights @ columns, weights.sum(axis=1, keepdims=True), np.nan).T
         # Kappa with quadratic weights in moments: the disagreement seen over that of independent raters.
         return {"mae": mae, "quadratic_weighted_kappa": 1 - _divide(square, gg + pp - 2 * g * p, otherwise=np.nan)}
 
@@ -201,9 +205,10 @@ def _regression(aligned: Aligned) -> Statistic:
     error = gold - predicted
     columns = np.stack([np.abs(error), error**2], axis=1)
     gold_rank, predicted_rank = _mid_ranks(gold), _mid_ranks(predicted)
+    concordance = concordance_of(gold, predicted)
 
     def values(weights: FloatArray) -> dict[str, FloatArray]:
-        mae, square = ((weights @ columns) / weights.sum(axis=1, keepdims=True)).T
+        mae, square = _divide(weights @ columns, weights.sum(axis=1, keepdims=True), np.nan).T
         variance, pearson = _correlation(weights, gold, predicted)
         _, spearman = _correlation(weights, gold_rank(weights), predicted_rank(weights))
         return {
@@ -212,6 +217,7 @@ def _regression(aligned: Aligned) -> Statistic:
             "r2": np.where(variance > _tiny(gold), 1 - _divide(square, variance), np.nan),
             "pearson": pearson,
             "spearman": spearman,
+            "concordance": np.where(variance > _tiny(gold), concordance(weights), np.nan),
         }
 
     return values
@@ -232,7 +238,7 @@ def _mid_ranks(values: FloatArray) -> Callable[[FloatArray], FloatArray]:
 
 def _correlation(weights: FloatArray, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Variance of x and correlation of x and y in each resample; x and y are [n] or [resamples, n]."""
-    total = weights.sum(axis=1)
+    total = np.maximum(weights.sum(axis=1), 1)
     # Centred before squaring: moments about zero lose the variance of scores that lie far from it.
     x_centred = x - (np.einsum("rn,n->r" if x.ndim == 1 else "rn,rn->r", weights, x) / total)[:, None]
     y_centred = y - (np.einsum("rn,n->r" if y.ndim == 1 else "rn,rn->r", weights, y) / total)[:, None]

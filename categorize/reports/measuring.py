@@ -14,7 +14,7 @@ from categorize.metrics.baselines import baseline
 from categorize.metrics.curve_points import curves
 from categorize.metrics.intervals import Difference, Resampled, differences_of, mean_of, resample
 from categorize.metrics.measures import measure, measure_seen_and_unseen, measure_unseen_texts
-from categorize.metrics.progress import headline, spread
+from categorize.metrics.progress import NO_RANK, headline, spread
 from categorize.metrics.raters import measure_raters
 from categorize.metrics.rejection import measure_scope
 from categorize.predictions import Predictions
@@ -133,7 +133,9 @@ def differences_from_best(
     if len(rivals) < 2 or not drawn[ranked[0].name].drawn:
         return []
     means = {group.name: mean_of([drawn[name] for name in group.runs]) for group in groups}
-    names = [one.name for one in measures(label_set.task) if one.name in ranked[0].intervals]
+    names = [
+        one.name for one in measures(label_set.task) if one.name in ranked[0].intervals and one.name not in NO_RANK
+    ]
     of_rivals = {one.name: means.get(one.name) or drawn[one.name] for one in rivals}
     return differences_of(of_rivals, best_run(rivals, headline(label_set)), names)
 
@@ -141,7 +143,8 @@ def differences_from_best(
 def resampled(predictions: Predictions, recipe: EvalRecipe, split: EvaluatedSplit) -> Resampled:
     """The measures of a run in resamples of the split, which are the same for every run."""
     resamples, groups = recipe.evaluation.bootstrap, split.groups
-    return resample(split.label_set, split.gold, predictions, resamples=resamples, seed=recipe.seed, groups=groups)
+    told: dict[str, Any] = {"resamples": resamples, "seed": recipe.seed, "groups": groups, "ratings": split.ratings}
+    return resample(split.label_set, split.gold, predictions, **told)
 
 
 def baseline_run(

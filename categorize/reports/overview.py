@@ -151,6 +151,7 @@ def notes_by_run(comparison: Comparison) -> list[tuple[str, list[str]]]:
         *([] if (seen := seen_in_train_title(comparison)) == "" else [seen]),
         *([] if runs[0].metrics["rows"] else ["no row of this split has a gold label: nothing was measured"]),
         *_without_support(comparison),
+        *_linear(comparison),
     ]
     return [(name, lines) for name, lines in [("", of_all), *by_run] if lines]
 
@@ -191,6 +192,15 @@ def _fewer_training_rows(comparison: Comparison) -> dict[str, list[str]]:
         for name, rows in trained.items()
         if rows != trained[most]
     }
+
+
+def _linear(comparison: Comparison) -> list[str]:
+    """Which intervals are not those of the measure itself in each resample."""
+    linear = {name for run in comparison.runs for name in (run.metrics.get("intervals") or {}).get("linear", ())}
+    titles = [one.title for one in columns.measures(comparison.task) if one.name in linear]
+    if not titles:
+        return []
+    return [f"intervals of {', '.join(titles)}: of their linear part (infinitesimal jackknife), for so many rows"]
 
 
 def _without_support(comparison: Comparison) -> list[str]:

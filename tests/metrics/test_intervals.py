@@ -62,15 +62,20 @@ def test_a_weighted_measure_is_the_measure_of_the_repeated_rows(label_set: Label
     drawn = np.array(data.draw(st.lists(st.integers(0, rows - 1), min_size=2, max_size=12)))
     weights = np.bincount(drawn, minlength=rows)[None].astype(float)
     values = statistic(label_set, align(label_set, gold, predictions))(weights)
+    result = measure(label_set, gold[drawn], predictions.take(drawn))
     if label_set.is_regression and not predictions.is_valid.all():
         # An invalid row keeps the mean of the whole split's gold in a resample.
         assert predictions.score is not None
         score = np.where(predictions.is_valid, predictions.score, gold.mean())
-        predictions = Predictions(predictions.ids, score=score)
-    result = measure(label_set, gold[drawn], predictions.take(drawn))
+        filled = measure(label_set, gold[drawn], Predictions(predictions.ids, score=score).take(drawn))
+        reasons = {k: v for k, v in result["undefined"].items() if k.endswith("_valid_only")} | {
+            k: v for k, v in filled["undefined"].items() if not k.endswith("_valid_only")
+        }
+        of_valid = {name: value for name, value in result.items() if name.endswith("_valid_only")}
+        result = filled | of_valid | {"undefined": reasons}
     for name, value in values.items():
-        level = "groups." if name.startswith("group_") else ""
-        if {name, level + name.removeprefix("group_").split("_")[0]} & set(result["undefined"]):
+        level, of = ("groups.", name.removeprefix("group_")) if name.startswith("group_") else ("", name)
+        if {name, level + of, level + of.split("_")[0]} & set(result["undefined"]):
             assert np.isnan(value[0]), name
         else:
             assert value[0] == pytest.approx(flat(result)[name], abs=1e-9), name

@@ -152,8 +152,8 @@ def test_weighted_scores_are_those_of_the_repeated_rows(label_set: LabelSet, dat
     weights = np.bincount(drawn, minlength=rows)[None].astype(float)
     values = statistic(label_set, align(label_set, gold, predictions))(weights)
     result = measure(label_set, gold[drawn], predictions.take(drawn))
-    names = ("log_loss", "brier", "macro_roc_auc", "macro_pr_auc", "hierarchical_f1", "hierarchical_precision")
-    for name in names:
+    names = ("log_loss", "brier", "expected_calibration_error", *AREAS, "hierarchical_f1", "hierarchical_precision")
+    for name in (*names, *([] if label_set.is_multi_label else ["aurc"])):
         if result[name] is None:
             assert np.isnan(values.get(name, np.array([np.nan]))[0]), name
         else:

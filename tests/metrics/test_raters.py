@@ -13,7 +13,7 @@ from scipy.stats import pearsonr
 from sklearn.metrics import cohen_kappa_score
 
 from categorize.labels import Label, LabelSet
-from categorize.metrics.raters import measure_raters
+from categorize.metrics.raters import measure_raters, rater_statistic
 from categorize.predictions import Predictions
 from tests.session.collections import write_recipe
 from tests.session.test_training_run import compare, run
@@ -52,6 +52,26 @@ def test_constant_or_missing_ratings_are_no_agreement() -> None:
     ratings = np.array([[1.0, 1.0, np.nan], [1.0, 2.0, np.nan], [1.0, 3.0, 2.0]])
     found = measure_raters(SCORE, ratings, Predictions(list("abc"), score=np.array([1.0, 2.0, 3.0])))
     assert found["model_rater"] == pytest.approx(1.0) and found["rater_rater"] is None
+
+
+@pytest.mark.parametrize("label_set", [SCORE, SINGLE], ids=lambda one: one.task)
+def test_agreement_in_a_resample_is_that_of_the_repeated_rows(label_set: LabelSet) -> None:
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        rows = int(rng.integers(3, 12))
+        ratings = rng.integers(0, 3, (rows, 3)).astype(float)
+        ratings[rng.random((rows, 3)) < 0.2] = np.nan
+        ids, said, valid = [str(i) for i in range(rows)], rng.integers(0, 3, rows), rng.random(rows) > 0.1
+        answers = {"score": said.astype(float)} if label_set is SCORE else {"decided": [["abc"[one]] for one in said]}
+        predictions = Predictions(ids, valid=valid, **answers)  # type: ignore[arg-type]
+        drawn = rng.integers(0, rows, rows)
+        weights = np.stack([np.bincount(drawn, minlength=rows), np.ones(rows)]).astype(float)
+        values = rater_statistic(label_set, ratings, predictions)(weights)
+        for at, of in enumerate((drawn, np.arange(rows))):
+            expected = measure_raters(label_set, ratings[of], predictions.take(of))
+            for name in ("model_rater", "rater_rater"):
+                wanted = np.nan if expected[name] is None else expected[name]
+                assert values[name][at] == pytest.approx(wanted, nan_ok=True, abs=1e-9), (seed, name)
 
 
 def write_rows(broken: str = "") -> dict[str, object]:
