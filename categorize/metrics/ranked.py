@@ -129,7 +129,7 @@ def _linear(values: FloatArray, truth: BoolArray, owner: IntArray) -> tuple[Floa
     moves = np.where(truth[order][:, None], of_true[of_step], of_false[of_step])
     rows = int(owner.max()) + 1
     of_rows = np.stack([np.bincount(owner[order], weights=one, minlength=rows) for one in moves.T], axis=1)
-    return np.array([roc, average]), of_rows
+    return np.array([roc, average]), np.asarray(of_rows, dtype=np.float64)
 
 
 def concordance_of(gold: FloatArray, predicted: FloatArray) -> Callable[[FloatArray], FloatArray]:
