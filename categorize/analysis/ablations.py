@@ -20,7 +20,7 @@ _OPENS_FLOOR = re.compile(
 
 
 def ablate(name: str, text: str, opening_turns: int, names: Collection[str] = ()) -> str:
-    """A transcript without the part that is named; as it is where it has not that part, or nothing else.
+    """The transcript without the named part. It stays as it is where it has no such part, or consists of nothing else.
 
     Args:
         name: `no_opening`: without the first `opening_turns` turns; `no_questions`: what comes before the floor is

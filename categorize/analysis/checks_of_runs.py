@@ -53,7 +53,7 @@ def no_better_than_the_baseline(inputs: Inputs, found: Mapping[str, Any]) -> Ite
 
 
 def invalid_answers(inputs: Inputs, found: Mapping[str, Any]) -> Iterator[Advice]:
-    """C02: many answers that are no label; rows that a rule rejects are meant to have none."""
+    """C02: many answers are not a label. Rows that a decision rule rejects are meant to have none and do not count."""
     for run, outcome in zip(inputs.runs, inputs.outcomes, strict=True):
         invalid, rows = int((~outcome.valid).sum()), len(outcome.valid)
         if run.predictions.scope is not None or invalid < max(1.0, INVALID_SHARE * rows):

@@ -88,6 +88,6 @@ def look_closer(inputs: Inputs, ignore: Collection[str] = ()) -> Closer:
         "counts": counts(inputs),
     }
     found = {key: value for key, value in every.items() if value is not None}
-    found["findings"] = findings(inputs, found)
+    found["findings"] = [*findings(inputs, found), *inputs.left_out]
     found["advice"] = [one.to_dict() for one in advise(inputs, found, ignore)]
     return Closer(found, table)

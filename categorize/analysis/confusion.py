@@ -37,9 +37,9 @@ def hierarchical_order(label_set: LabelSet) -> list[int]:
 
 def confusion(inputs: Inputs) -> dict[str, Any] | None:
     """`labels` in hierarchical order with their `groups`, and for each run `counts` [gold, predicted], which has a last
-    column of invalid answers, and the most frequent `pairs` (with their shares of the rows of the gold, and of those
-    that were predicted so). Of several labels a row there is no matrix: a pair is a label that is missing where another
-    was given instead. None for a regression, and without rows."""
+    column of invalid answers, and the most frequent `pairs` (with their shares of the rows of the gold, and of the
+    rows with that prediction). Where a row may have several labels there is no matrix: a pair is then a label that is
+    missing and a wrong one that was given instead. Returns None for a regression, and where no row has a gold label."""
     label_set = inputs.label_set
     if label_set.is_regression or not len(inputs.known):
         return None

@@ -82,6 +82,15 @@ class Inputs:
         return self.gold.size > MOST_CELLS
 
     @property
+    def left_out(self) -> list[str]:
+        """What is not looked at because there are too many labels, as a sentence; nothing of a regression."""
+        if not self.has_many_cells or self.label_set.is_regression:
+            return []
+        rows, labels = self.gold.shape
+        size = f"{rows:,} rows x {labels:,} labels are more than {MOST_CELLS:,} cells"
+        return [f"likely label errors and counts were not looked at: {size}"]
+
+    @property
     def unlabelled_rows(self) -> int:
         """How many documents without a label were predicted."""
         return 0 if self.unlabelled is None else self.unlabelled.num_rows
@@ -158,10 +167,12 @@ class Outcome:
         loss: [rows]; 1 where the answer is not the gold, of a regression the absolute error (of an invalid answer that
             of the mean).
         wrong: [rows]; of a regression, the tenth of the rows with the largest errors.
-        confidence: [rows], the probability of the label that was given, of several labels that of the least sure one,
-            and of none the chance of none; NaN where there is no probability.
-        severity: [rows], how sure the run was of what is wrong: the probability of the wrong label, of several labels
-            the largest distance between a probability and the gold, of a regression the absolute error.
+        confidence: [rows], the probability of the predicted label. Where a row may have several labels, it is the
+            lowest probability among the predicted ones, and 1 - the highest probability where none was predicted. NaN
+            where there is no probability.
+        severity: [rows], how sure the run was of its error: the probability of the wrong label; where a row may have
+            several labels, the largest distance between a probability and the gold; for a regression, the absolute
+            error.
     """
 
     name: str
@@ -220,7 +231,7 @@ def _of_several(gold: Any, said: Any, probabilities: FloatArray) -> tuple[FloatA
 
 
 def named(label_set: LabelSet, values: Any) -> list[Any]:
-    """Positions, indicators or scores as lists of label names, or as scores; None where there is no valid answer."""
+    """Turn positions or indicators into lists of label names; scores stay numbers. A row without an answer is None."""
     if label_set.is_regression:
         return [float(one) if np.isfinite(one) else None for one in values]
     names = label_set.names

@@ -81,7 +81,8 @@ def doubtful(given: IntArray, probabilities: FloatArray) -> tuple[IntArray, Floa
 
 
 def doubtful_cells(given: BoolArray, probabilities: FloatArray) -> FloatArray:
-    """Of several labels a row, the same for each label against its absence: [rows, labels], 0 where there is no doubt.
+    """The same where a row may have several labels: each label is compared with its absence. Returns the margins
+    [rows, labels]; 0 means that there is no doubt.
 
     Args:
         given: bool [rows, labels].

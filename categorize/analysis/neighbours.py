@@ -29,10 +29,10 @@ class Neighbours:
     """The nearest training rows of some rows.
 
     Attributes:
-        similarity: [rows, k], falling; -inf where there is no row.
-        position: [rows, k], of the training table.
-        least: similarity under which a row has no close one: that of the training row which is further from the others
-            than nine of ten.
+        similarity: [rows, k], in falling order; -inf where there are fewer than k training rows.
+        position: [rows, k], the positions of these rows in the training table.
+        least: a row whose nearest training row is less similar than this has no close one. It is the tenth percentile
+            of the similarity between a training row and its nearest other training row.
     """
 
     similarity: FloatArray

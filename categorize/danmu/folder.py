@@ -86,9 +86,9 @@ def ingest(
 ) -> Ingested:
     """Read a file, a folder or a pattern of raw danmu files into a folder of Parquet files.
 
-    `overwrite` replaces a finished folder of other files or settings; `progress` is shown on stderr by default. Raises
-    UserError where there is no file, one cannot be read at all, none holds a comment, the folder is another's, or the
-    disk is full.
+    `overwrite` replaces a finished folder of other files or settings; `progress` is shown on stderr by default. It
+    raises a UserError where there is no file, where a file cannot be read at all, where no file holds a comment, where
+    the folder belongs to something else, and where the disk is full.
     """
     folder = Path(folder)
     base, files = find_files(source)

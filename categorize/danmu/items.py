@@ -34,12 +34,12 @@ _ESCAPE_AT_END = re.compile(r"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,3})?)\Z")
 
 @dataclass(frozen=True)
 class Item:
-    """An object or a row of the file, or what stands where one should."""
+    """One object or row of the file, or the damaged text that stands in its place."""
 
     number: int  # line in JSON lines and csv, position in JSON and Parquet; from 1
-    value: dict[str, Any] | None  # numbers are as they are written; None where there is no object
-    reason: str = ""  # what is wrong with it
-    raw: str = ""  # then, the text
+    value: dict[str, Any] | None  # numbers stay as they were written; None where there is no object
+    reason: str = ""  # what is wrong with the item; empty where nothing is
+    raw: str = ""  # the text of a damaged item
     truncated: bool = False  # the object was cut off, and `value` holds what came before
 
 

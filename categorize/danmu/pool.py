@@ -19,11 +19,11 @@ _MOST = 4  # processes; each takes some hundred megabytes
 _EVERY = 0.2  # seconds between two looks at what the processes tell
 
 Work = Callable[[Any, Tell], Done]
-_told: Any = None  # in a worker: the bytes and comments that the parent has not heard of
+_told: Any = None  # in a worker: the bytes and comments that were not reported to the parent yet
 
 
 class Pool:
-    """Processes for `wanted` tasks; none where one is enough."""
+    """A pool of processes for `wanted` tasks. It starts none where a single process is enough."""
 
     def __init__(self, wanted: int) -> None:
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -18,10 +18,10 @@ _EXAMPLES = 3  # rows that a message shows
 
 
 def auxiliary_scores(rows: pa.Table, names: Sequence[str], label_set: LabelSet) -> FloatArray:
-    """The numbers in raw columns, [rows, names]; NaN where a cell is empty or one of `labels.missing`.
+    """Read the numbers of raw columns, [rows, names]. A cell that is empty or one of `labels.missing` becomes NaN.
 
     Raises:
-        UserError: there is no such column, or a cell holds something else.
+        UserError: a column does not exist, or a cell holds something that is not a number.
     """
     fields = fields_of(rows)
     known = [field.name for field in fields.type]

@@ -13,7 +13,7 @@ from categorize.recipe.decision_sections import RunReference
 from categorize.recipe.sections import EvalRecipe
 from categorize.reports.labelled import labelling_run, labels_of_run
 from categorize.reports.split import EvaluatedSplit
-from categorize.reports.write import REPORT
+from categorize.reports.write import FORMER, REPORT
 from categorize.runs.folder import Run, is_run
 
 
@@ -21,7 +21,7 @@ def check_output(output: Path, overwrite: bool) -> None:
     """Refuse a folder that holds a training run, or an earlier report unless told."""
     if is_run(output):
         raise UserError(f"{output}: output_dir holds a training run; name another output_dir")
-    if (output / REPORT).exists() and not overwrite:
+    if not overwrite and any((output / name).exists() for name in (REPORT, f"{FORMER}.json")):
         raise UserError(f"{output}: output_dir holds a report; name another output_dir or replace it with --overwrite")
 
 

@@ -67,14 +67,18 @@ def seeds_table(comparison: Comparison) -> Table:
 SEEDS_TITLE = "Mean ± standard deviation over seeds [95% interval of the mean, over rows]:"
 
 
-def difference_title(comparison: Comparison) -> str:
-    """What stands above `difference_table`."""
+def difference_title(comparison: Comparison, shown: list[columns.Measure]) -> str:
+    """What stands above `difference_table`: the reference, and the tests of the measures that are `shown`."""
+    names = {measure.name for measure in shown}
+    told = [one for one in comparison.differences if one.measure in names]
     first = comparison.differences[0]
-    tests = list(dict.fromkeys(one.test for one in comparison.differences if one.test is not None))
+    tests = list(dict.fromkeys(one.test for one in told if one.test is not None))
     parts = ["paired bootstrap"]
     if tests:
-        named = " and ".join("McNemar's exact test (accuracy)" if one == MCNEMAR else one for one in tests)
-        times = max(Counter(one.measure for one in comparison.differences).values())
+        accuracy = next((one.title for one in shown if one.name == "accuracy"), "accuracy")
+        exact = f"McNemar's exact test ({accuracy})"
+        named = " and ".join(exact if one == MCNEMAR else one for one in sorted(tests, key=lambda one: one != MCNEMAR))
+        times = max(Counter(one.measure for one in told).values())
         corrected = f", corrected for {times} comparisons (Holm)" if times > 1 else ""
         parts = ["intervals: paired bootstrap", f"p: {named}{corrected}"]
     return f"Difference from {first.reference} on the same rows ({'; '.join(parts)}):"

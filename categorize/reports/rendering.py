@@ -43,7 +43,7 @@ def as_text(comparison: Comparison, width: int = WIDTH) -> str:
         parts += ["", SEEDS_TITLE, text_table(*seeds_table(comparison), width=width)]
     if comparison.differences:
         table = difference_table(comparison, comparison.in_short)
-        parts += ["", wrap(difference_title(comparison), width), text_table(*table, width=width)]
+        parts += ["", wrap(difference_title(comparison, comparison.in_short), width), text_table(*table, width=width)]
         parts += [wrap(note, width) for note in difference_notes(comparison)]
     if comparison.reviewed is not None:
         parts += ["", REVIEWED, as_text(comparison.reviewed, width)]
@@ -85,7 +85,8 @@ def _tables(comparison: Comparison) -> list[str]:
     if comparison.differences:
         headline = headline_of(comparison.task)
         shown = [one for one in comparison.in_short if one.name == headline] or comparison.in_short[:1]
-        parts += ["## Differences", difference_title(comparison), markdown_table(*difference_table(comparison, shown))]
+        title = difference_title(comparison, shown)
+        parts += ["## Differences", title, markdown_table(*difference_table(comparison, shown))]
     return parts
 
 

@@ -19,6 +19,7 @@ from categorize.writing import disk_errors, staging, write_whole
 if TYPE_CHECKING:
     import pyarrow as pa
 
+FORMER = "comparison"  # how the first version named its report: comparison.json, comparison.md
 REPORT, MARKDOWN, PAGE, ROWS, PREDICTIONS = "report.json", "report.md", "report.html", "rows.parquet", "predictions"
 
 
@@ -59,7 +60,8 @@ def write_report(
                 (staged / others[-1]).write_bytes(picture.png())
         for name, text in texts.items():
             write_whole(staged / name, text)
-        earlier = _files_of(folder / REPORT)
+        former = _files_of(folder / f"{FORMER}.json")
+        earlier = [*_files_of(folder / REPORT), *former, *([f"{FORMER}.json", f"{FORMER}.md"] if former else [])]
         (folder / REPORT).unlink(missing_ok=True)
         for name in earlier:
             (folder / name).unlink(missing_ok=True)

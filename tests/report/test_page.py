@@ -75,10 +75,10 @@ def rows_of(page: Any, **filters: str) -> list[dict[str, Any]]:
         """() => [...document.querySelectorAll("#list > li")].map((one) => ({
             text: one.querySelector(".text").textContent,
             gold: one.querySelector(".meta b").textContent,
-            answers: [...one.querySelectorAll(".answers li")].map((line) => ({
-                wrong: line.classList.contains("wrong"),
-                label: line.querySelector("b").textContent,
-                sure: parseInt(line.querySelector("small")?.textContent ?? "-1"),
+            answers: [...one.querySelectorAll(".answers .by")].map((by) => ({
+                wrong: by.closest("li").classList.contains("wrong"),
+                label: by.closest("li").querySelector("b").textContent,
+                sure: parseInt(by.querySelector("small")?.textContent ?? "-1"),
             })),
         }))"""
     )

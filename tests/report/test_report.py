@@ -22,6 +22,7 @@ from categorize.metrics.decision import DecisionRule
 from categorize.metrics.intervals import Difference, measure_with_intervals
 from categorize.metrics.measures import measure
 from categorize.predictions import Predictions
+from categorize.reports.checks import check_output
 from categorize.reports.columns import count, duration, percent, rate
 from categorize.reports.comparison import EvaluatedRun, best_run, compare
 from categorize.reports.costs import costs_of
@@ -388,6 +389,22 @@ def test_a_new_comparison_leaves_no_file_of_the_one_that_it_replaces(runs: list[
         "report.json",
         "report.md",
     ]
+
+
+def test_a_report_of_the_first_version_is_replaced_when_asked_and_leaves_no_file(
+    runs: list[EvaluatedRun], tmp_path: Path
+) -> None:
+    former = Path(__file__).parent / "comparison.json"
+    (tmp_path / "comparison.json").write_bytes(former.read_bytes())
+    for name in ("comparison.md", "comparison.csv", "notes.txt"):
+        (tmp_path / name).write_text("old")
+    with pytest.raises(UserError, match="holds a report"):
+        check_output(tmp_path, overwrite=False)
+    check_output(tmp_path, overwrite=True)
+    write_all(tmp_path, runs)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert not {"comparison.json", "comparison.md"} & left and {"notes.txt", "report.json"} <= left
+    assert (tmp_path / "comparison.csv").read_text() != "old"
 
 
 @given(st.text(max_size=60), st.integers(1, 30))

@@ -49,7 +49,7 @@ def _register(name: str, step: Step) -> None:
 
 
 def build_step(choice: str | CleaningOptions) -> tuple[str, Clean]:
-    """Name and function of one item of `data.cleaning`. Raises UserError where no step has that name."""
+    """The name and the function of one item of `data.cleaning`. It raises a UserError where no step has that name."""
     name = choice if isinstance(choice, str) else choice.step
     if name not in STEPS:
         raise UserError(f"data.cleaning: there is no step {name!r}; steps: {', '.join(get_args(CleaningStep))}")

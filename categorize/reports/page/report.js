@@ -105,13 +105,20 @@
       wanted.append(make("b", names[row[GOLD]]));
       meta.append(wanted, ...row[TAGS].map((one) => make("span", tags[one], "tag")), make("span", `id ${row[ID]}`));
       const answers = make("ul", "", "answers");
+      const given = new Map(); // models that say the same share a line: a card of ten models stays short
       runs.forEach((name, one) => {
         const wrong = row[WRONG][one] === "1";
-        const line = make("li", "", wrong ? "wrong" : "");
-        line.append(make("span", wrong ? "✗ " : "✓ ", "mark"), make("span", wrong ? "wrong: " : "right: ", "hidden"));
-        line.append(`${name}: `, make("b", names[row[SAID][one]]));
-        if (row[SURE][one] !== null) line.append(" ", make("small", `${row[SURE][one]}%`));
-        answers.append(line);
+        const key = `${wrong} ${row[SAID][one]}`;
+        if (!given.has(key)) {
+          const line = make("li", "", wrong ? "wrong" : "");
+          line.append(make("span", wrong ? "✗ " : "✓ ", "mark"), make("span", wrong ? "wrong: " : "right: ", "hidden"));
+          line.append(make("b", names[row[SAID][one]]));
+          given.set(key, line);
+          answers.append(line);
+        }
+        const by = make("span", name, "by");
+        if (row[SURE][one] !== null) by.append(" ", make("small", `${row[SURE][one]}%`));
+        given.get(key).append(" ", by);
       });
       entry.append(meta, answers);
       if (row[NEAR].length) {

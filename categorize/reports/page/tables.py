@@ -132,7 +132,7 @@ def differences_table(comparison: Comparison) -> PageTable:
     for name in dict.fromkeys(one.run for one in comparison.differences):
         lines.append([Shown(name), *(_difference(found.get((name, one.name))) for one in shown)])
     titles = [Column(one.title, hint="" if greater_is_better(one.name) else "lower is better") for one in shown]
-    return PageTable(difference_title(comparison), [Column("run", False), *titles], lines)
+    return PageTable(difference_title(comparison, shown), [Column("run", False), *titles], lines)
 
 
 def _difference(one: Difference | None) -> Shown:
