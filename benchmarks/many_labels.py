@@ -160,18 +160,24 @@ class Measured:
     peak: int
 
 
-def measure(name: str, model: dict[str, Any], folder: Path) -> Measured:
-    """Train and test as `run_seqcls.py` does. Raises UserError where it fails."""
+def write_recipe(model: dict[str, Any], folder: Path) -> Path:
+    """The recipe of a method on the task of the folder; its run is `run` there."""
     recipe = {
         "kind": "seqcls",
         "name": "many",
         "extends": "task.yaml",
         "output_dir": str(folder / "run"),
         "model": model,
+        "decision": {"thresholds": "global", "fallback": "top"},
     }
-    recipe["decision"] = {"thresholds": "global", "fallback": "top"}
     path = folder / "recipe.yaml"
     path.write_text(json.dumps(recipe), encoding="utf-8")
+    return path
+
+
+def measure(name: str, model: dict[str, Any], folder: Path) -> Measured:
+    """Train and test as `run_seqcls.py` does. Raises UserError where it fails."""
+    path = write_recipe(model, folder)
     start = time.monotonic()
     with (folder / "log.txt").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
