@@ -1,15 +1,11 @@
 #!/usr/bin/env python
 """Our recipes beside reference implementations: the same rows, encoder and threads; quality and CPU seconds of both.
 
-    python -m venv peer
-    peer/bin/pip install torch==2.13.0 sentence-transformers==6.2.0 scikit-learn==1.9.1 setfit==1.2.0 \
-        'model2vec[distill,train]==0.10.0'
-    python -m venv annif && annif/bin/pip install annif==1.4.3
-    CATEGORIZE_DATA=... OMP_NUM_THREADS=1 python benchmarks/peers.py --peer-python peer/bin/python \
-        --annif-python annif/bin/python [--pair setfit]
+    CATEGORIZE_DATA=... python benchmarks/peers.py --peer-python peer/bin/python --annif-python annif/bin/python
 
-Each side is one command, ours an entry script and theirs `peer_trainings.py`, without the vectors of an earlier run.
-What a pair gave is kept in `outputs/benchmarks/peers`, so that the section of `RESULTS.md` has all that were measured.
+`benchmarks/README.md` says what is in the two environments. Each side is one command, ours an entry script and theirs
+`peer_trainings.py`, without the vectors of an earlier run. What a pair gave is kept in `outputs/benchmarks/peers`, so
+that the section of `RESULTS.md` has all that were measured.
 """
 
 from __future__ import annotations
@@ -350,7 +346,7 @@ def versions_of(python: str, packages: Sequence[str]) -> str:
     return ", ".join(done.stdout.splitlines())
 
 
-def section(command: str) -> str:
+def section() -> str:
     """The Markdown section, of all that was measured."""
     table, notes, made = [], [], []
     for name, pair in (PAIRS | ANNIF).items():
@@ -371,9 +367,10 @@ def section(command: str) -> str:
         [
             HEADING,
             "",
-            "Both sides read the same rows and the same encoder, all-MiniLM-L6-v2 (sha256 of the weights "
-            f"{WEIGHTS_SHA256[:12]}...), with the same threads. The difference is ours minus the peer's on the same "
-            "test rows, with its 95% interval by a paired bootstrap: within, where that holds 0; else better or worse. "
+            "Both sides read the same rows, and but for Annif the same encoder, all-MiniLM-L6-v2 (sha256 of the "
+            f"weights {WEIGHTS_SHA256[:12]}...), with the same threads. The difference is ours minus the peer's on the "
+            "same test rows, with its 95% interval by a paired bootstrap: within, where it holds 0; else better or "
+            "worse. "
             "Seconds are those of the whole command: ours with measures, intervals and written predictions of two "
             "splits, the peer's with its imports and the answers to the test rows. Others used the machine at the same "
             "time: seconds of CPU compare, those by the clock do not.",
@@ -383,7 +380,8 @@ def section(command: str) -> str:
             *notes,
             *cost_lines(),
             "",
-            f"- command: `{command}`",
+            f"- command: `{DATA}=... OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '')} python "
+            "benchmarks/peers.py --peer-python peer/bin/python --annif-python annif/bin/python`, pair by pair",
             f"- hardware: {processor_name()}, {os.cpu_count()} cores that others used too; load average "
             f"{min(loads):.1f} to {max(loads):.1f}",
             f"- versions: {mine}; commit {', '.join(sorted({str(one['commit'])[:12] for one in made}))}",
@@ -395,14 +393,19 @@ def section(command: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and write; the exit status: 1 where ours is worse, 2 for what the user can fix."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer-python", help="python of the environment that the peers are installed in")
     parser.add_argument("--annif-python", help="python of the environment that Annif is installed in")
     names = [*PAIRS, *ANNIF, "cost"]
-    parser.add_argument("--pair", nargs="+", choices=names, default=names, help="what to measure; all by default")
+    parser.add_argument(
+        "--pair",
+        nargs="*",
+        choices=names,
+        default=names,
+        help="what to measure; all by default, none: the section alone",
+    )
     parser.add_argument("--no-write", dest="write", action="store_false", help="print the section, keep RESULTS.md")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(argv)
     for name in options.pair:
         python, flag = (
             (options.annif_python, "--annif-python") if name in ANNIF else (options.peer_python, "--peer-python")
@@ -415,12 +418,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             keep(name, measure_annif(name, python), versions_of(python, ANNIF_PACKAGES))
         else:
             keep(name, measure(name, PAIRS[name], python), versions_of(python, PACKAGES))
-    threads = os.environ.get("OMP_NUM_THREADS")
-    command = shlex.join(["python", "benchmarks/peers.py", *arguments])
-    for python, shown in ((options.peer_python, "peer/bin/python"), (options.annif_python, "annif/bin/python")):
-        command = command.replace(python, shown) if python else command
-    command = f"{DATA}=... {f'OMP_NUM_THREADS={threads} ' if threads else ''}{command}"
-    text = section(command)
+    text = section()
     if options.write:
         write_section(HEADING, text)
         text += f"\nwritten: {RESULTS.relative_to(ROOT)}"

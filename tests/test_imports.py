@@ -155,6 +155,7 @@ def test_the_rooms_of_a_package_import_one_way(root: Path) -> None:
         "labeling_http",
         "long_documents",
         "many_labels",
+        "peers",
         "peft_breadth",
         "quality",
         "readers",
