@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,18 @@ from categorize.danmu.chunks import Chunk, chunks_of_items
 from categorize.danmu.elements import ElementReader
 from categorize.danmu.items import Item, csv_rows, json_lines, json_values, parquet_rows
 from categorize.danmu.opening import TextFile
+from categorize.data.reading import places
 from categorize.errors import UserError
-from categorize.recipe.data_sections import FORMAT_OF_SUFFIX, CleaningOptions, DataSection, format_of_name
+from categorize.recipe.data_sections import (
+    DOCUMENT_FORMATS,
+    FORMAT_OF_SUFFIX,
+    CleaningOptions,
+    DataSection,
+    format_of_name,
+)
 
-FORMS = {".xml": "xml", **{suffix: form for suffix, form in FORMAT_OF_SUFFIX.items() if form != "xlsx"}}
+_ELSE = ("xlsx", *DOCUMENT_FORMATS)
+FORMS = {".xml": "xml", **{suffix: form for suffix, form in FORMAT_OF_SUFFIX.items() if form not in _ELSE}}
 _KNOWN = f"{', '.join(FORMS)} (or .gz of each)"
 
 
@@ -44,20 +51,11 @@ def find_files(source: str) -> tuple[Path, list[Path]]:
 
     Raises UserError where there is none, or the name of one does not tell its form.
     """
-    path = Path(source)
-    if path.is_dir():
-        files = [f for f in path.rglob("*") if f.is_file() and form_of(f) and not f.name.startswith(".")]
-        if not files:
-            raise UserError(f"data.source: {path} holds no danmu file; known: {_KNOWN}")
-        return path, sorted(files)
-    base, files = path.parent, [path]
-    if not path.is_file():
-        first = next((i for i, part in enumerate(path.parts) if glob.has_magic(part)), len(path.parts) - 1)
-        base = Path(*path.parts[:first])
-        pattern = Path(*path.parts[first:]).as_posix()
-        files = sorted(f for f in base.glob(pattern) if f.is_file()) if base.is_dir() else []
-        if not files:
-            raise UserError(f"data.source: {source}: no such file, folder or pattern (from {Path.cwd()})")
+    base, files = places.find_files(source, lambda file: form_of(file) is not None)
+    if not files and Path(source).is_dir():
+        raise UserError(f"data.source: {source} holds no danmu file; known: {_KNOWN}")
+    if not files:
+        raise UserError(f"data.source: {source}: no such file, folder or pattern (from {Path.cwd()})")
     for file in files:
         if form_of(file) is None:
             raise UserError(f"{file}: the name does not tell the form; name it one of {_KNOWN}")

@@ -13,7 +13,7 @@ from categorize.danmu.files import Settings, stem_of
 from categorize.danmu.folder import REJECTS_FILE, Ingested, ingest
 from categorize.danmu.tasks import APART_FOLDER, COMMENTS_FOLDER
 from categorize.data.columns import rounded
-from categorize.data.reading.files import SourceFile
+from categorize.data.reading.files import SourceFile, parts_of
 from categorize.data.reading.opening import InputFile, ReadOptions
 from categorize.data.reading.raw import RawTable, from_arrow
 from categorize.data.rows import with_columns
@@ -55,7 +55,8 @@ def open_danmu(source: str, data: DataSection, outputs: str | Path) -> SourceFil
     folder, notes = _ingested(source, data, outputs)
     file = InputFile(folder / COMMENTS_FOLDER)
     file.name = source
-    return SourceFile(file.path, "parquet", file, ReadOptions(), "data.source", _comments, tuple(notes))
+    parts = tuple(parts_of(file.path))
+    return SourceFile(file.path, "parquet", file, ReadOptions(), "data.source", parts, _comments, tuple(notes))
 
 
 def _ingested(source: str, data: DataSection, outputs: str | Path) -> tuple[Path, list[str]]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from categorize.data.reading.files import SourceFile, parts_of
+from categorize.data.reading.files import SourceFile
 from categorize.data.reading.raw import LIST_OF_STRINGS, Block, RawTable, TableBuilder, as_kind
 
 ROWS = 10_000  # of a block of a table that is in memory
@@ -42,6 +42,8 @@ class RawStream:
                 if kind == LIST_OF_STRINGS or name not in self.kinds:
                     self.kinds[name] = kind
         is_known = not (source.form in ("csv", "tsv") or source.is_zipped_parquet or source.shaping.where)
+        if source.is_of_documents:
+            rows = len(source.parts)
         self.rows = rows if is_known else None
 
     @property
@@ -59,7 +61,7 @@ class RawStream:
         elif source.form == "parquet" and not source.is_zipped_parquet:
             import pyarrow.parquet as pq
 
-            for path in parts_of(source.path) or [source.path]:
+            for path in source.parts:
                 with pq.ParquetFile(path) as stored:
                     columns = source.shaping.head(source.changed(stored.schema_arrow.empty_table()))
                     yield Block(source.name, columns, range(stored.metadata.num_rows))
@@ -113,7 +115,7 @@ class RawStream:
             for batch in self.source.table.to_batches(max_chunksize=ROWS):
                 total.update(repr(batch.to_pylist()).encode("utf-8", "surrogatepass"))
             return total.hexdigest()
-        for path in parts_of(self.source.path) or [self.source.path]:
+        for path in self.source.parts:
             with path.open("rb") as file:
                 while piece := file.read(1 << 22):
                     total.update(piece)

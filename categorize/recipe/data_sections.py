@@ -43,13 +43,24 @@ FORMAT_OF_SUFFIX = {
     ".parquet": "parquet",
     ".xlsx": "xlsx",
     ".xlsm": "xlsx",
+    ".vtt": "transcript",
+    ".srt": "transcript",
+    ".ass": "transcript",
+    ".ssa": "transcript",
 }
+# One document a file, so that a folder or a pattern of files is a source.
+DOCUMENT_FORMATS = ("transcript",)
 
 
 def format_of_name(path: str | Path, known: Mapping[str, str] = FORMAT_OF_SUFFIX) -> str | None:
     """The format that a file's name tells, gzipped or not; None where it tells none of those that are known."""
     suffixes = [suffix.lower() for suffix in Path(path).suffixes if suffix.lower() != ".gz"]
     return known.get(suffixes[-1]) if suffixes else None
+
+
+def is_of_documents(source: str | Path, form: str | None) -> bool:
+    """Whether each file of a source is a document, as its format or its name tells."""
+    return (form or format_of_name(source)) in DOCUMENT_FORMATS
 
 
 def _text_encoding(value: str) -> str:
@@ -363,10 +374,12 @@ class DataSection(Section):
     source: str | SourceFiles = Field(
         description="Path of a file, a folder of Parquet parts or a saved dataset, a Hub dataset id, or files by split."
     )
-    format: Literal["csv", "tsv", "json", "jsonl", "parquet", "xlsx", "dataset", "hub", "danmu"] | None = Field(
+    format: (
+        Literal["csv", "tsv", "json", "jsonl", "parquet", "xlsx", "dataset", "hub", "danmu", "transcript"] | None
+    ) = Field(
         None,
         description="Format of the source; by default told from the name. danmu: raw comments, a file, folder or "
-        "pattern; see data.danmu.",
+        "pattern; see data.danmu. transcript: speech in any of its forms, a document a file.",
     )
     danmu: Danmu = Field(default_factory=lambda: Danmu())
     encoding: Encoding | None = Field(
@@ -427,12 +440,20 @@ class DataSection(Section):
     sample: Sample | None = Field(None, description="Keep a part of the rows.")
 
     @model_validator(mode="after")
-    def _columns_of_danmu(self) -> DataSection:
-        """Raw danmu have these columns, whatever the files call them; labels come from a table of their own."""
+    def _columns_of_format(self) -> DataSection:
+        """Raw danmu and transcripts have these columns, whatever the files call them; labels come from elsewhere."""
+        sources = (
+            [self.source] if isinstance(self.source, str) else [*self.source.model_dump(exclude_none=True).values()]
+        )
+        usual: dict[str, str | None] = {}
         if self.format == "danmu":
-            usual: dict[str, str | None] = {"id": "row_id", "group": "video_id"}
+            usual = {"id": "row_id", "group": "video_id"}
             if self.danmu.labels is None:
                 usual["label"] = None
-            left_out = {name: value for name, value in usual.items() if name not in self.columns.model_fields_set}
-            self.__dict__["columns"] = self.columns.model_copy(update=left_out)  # the section is frozen
+        elif all(is_of_documents(source, self.format) for source in sources):
+            usual = {"id": "id", "label": None}
+            if "cleaning" not in self.model_fields_set:  # the stamps are for cutting, which comes before
+                self.__dict__["cleaning"] = [*DEFAULT_CLEANING[:-1], "timestamps", DEFAULT_CLEANING[-1]]
+        left_out = {name: value for name, value in usual.items() if name not in self.columns.model_fields_set}
+        self.__dict__["columns"] = self.columns.model_copy(update=left_out)  # the section is frozen
         return self

@@ -1,5 +1,5 @@
 """Files in, blocks of rows or raw tables out: the format from the name or the recipe; a folder of Parquet parts is one
-file."""
+file, and so are files that are a document each."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from categorize.data.reading.documents import document_blocks, documents_of
 from categorize.data.reading.formats import PARSERS, parquet_rows, whole_table
 from categorize.data.reading.opening import InputFile, ReadOptions
 from categorize.data.reading.raw import SPLIT_ALIASES, SPLIT_NAMES, Block, RawTable
 from categorize.data.reading.shaping import NO_SHAPING, Shaping
 from categorize.errors import UserError
-from categorize.recipe.data_sections import FORMAT_OF_SUFFIX, DataSection, format_of_name
+from categorize.recipe.data_sections import FORMAT_OF_SUFFIX, DataSection, format_of_name, is_of_documents
 from categorize.recipe.wording import similar
 
 PART = ".parquet"
@@ -23,9 +24,10 @@ PART = ".parquet"
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file, or a folder of Parquet parts, and how it is read.
+    """A file, or files that are read as one, and how it is read.
 
     Attributes:
+        parts: Parquet files or documents that it consists of; a file consists of itself.
         change: what is done to the typed columns of parts.
         shaping: what the recipe makes of the columns.
         told: notes that are known before it is read.
@@ -36,6 +38,7 @@ class SourceFile:
     file: InputFile
     options: ReadOptions
     key: str
+    parts: tuple[Path, ...]
     change: Callable[[pa.Table], pa.Table] | None = None
     told: tuple[str, ...] = ()
     shaping: Shaping = NO_SHAPING
@@ -50,6 +53,11 @@ class SourceFile:
         """Whether it is a Parquet file that has to be unzipped before its columns are known."""
         return self.form == "parquet" and self.path.is_file() and self.file.is_zipped
 
+    @property
+    def is_of_documents(self) -> bool:
+        """Whether each part is a row."""
+        return is_of_documents("", self.form)
+
     def blocks(self) -> Iterator[Block]:
         """Its rows from the beginning. Raises UserError: see `read_source`."""
         return self.shaping.apply(self._blocks(), self.name, self.file.notes)
@@ -57,6 +65,9 @@ class SourceFile:
     def _blocks(self) -> Iterator[Block]:
         self.file.notes[:] = self.told
         try:
+            if self.is_of_documents:
+                yield from document_blocks(list(self.parts), self.file, self.options)
+                return
             if self.path.is_dir():
                 yield from self._parts()
                 return
@@ -69,7 +80,7 @@ class SourceFile:
     def _parts(self) -> Iterator[Block]:
         """Rows of all parts in the order of their names, numbered through; a part may be without rows."""
         number = 1
-        for part in parts_of(self.path):
+        for part in self.parts:
             for block in parquet_rows(InputFile(part)):
                 assert isinstance(block.columns, pa.Table)
                 columns, numbers = self.changed(block.columns), np.arange(number, number + len(block.numbers))
@@ -94,13 +105,18 @@ def open_file(path: str | Path, data: DataSection | None = None, key: str = "dat
         UserError: there is no such file, or its name does not tell a format.
     """
     path = Path(path)
-    if not parts_of(path):
-        check_is_file(path, key)
     wanted = data.format if data is not None else None
-    form = "parquet" if path.is_dir() else wanted if wanted in PARSERS else _format_of(path, key)
     options = ReadOptions.of(data) if data is not None else ReadOptions()
     shaping = Shaping.of(data) if data is not None else NO_SHAPING
-    return SourceFile(path, form, InputFile(path), options, key, shaping=shaping)
+    documents, told = documents_of(path, wanted, key)
+    parts = documents or parts_of(path)
+    if not parts:
+        check_is_file(path, key)
+    form = "parquet" if parts else wanted if wanted in PARSERS else _format_of(path, key)
+    form = "transcript" if documents else form
+    return SourceFile(
+        path, form, InputFile(path), options, key, tuple(parts or [path]), told=tuple(told), shaping=shaping
+    )
 
 
 def read_file(path: str | Path, data: DataSection | None = None, key: str = "data.source") -> RawTable:
@@ -136,7 +152,9 @@ def check_is_file(path: Path, key: str) -> None:
         if splits:
             raise UserError(f"{key}: {path} is a folder; name its files: source: {{{', '.join(splits)}}}")
         shown = ", ".join(inside[:8]) + (", ..." if len(inside) > 8 else "")
-        raise UserError(f"{key}: {path} is a folder, not a file; it holds: {shown or 'nothing'}")
+        talks = any(is_of_documents(name, None) for name in inside)
+        hint = "; for a row each of its transcripts: data.format: transcript" if talks else ""
+        raise UserError(f"{key}: {path} is a folder, not a file; it holds: {shown or 'nothing'}{hint}")
     if not path.exists():
         nearby = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
         close = similar(path.name, nearby, 0.6)

@@ -1,0 +1,1 @@
+"""Transcripts of speech in the forms that recorders, recognizers and subtitle editors write, one document a file."""
