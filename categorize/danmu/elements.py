@@ -7,6 +7,7 @@ end of the file and takes all later comments with it. Comments and CDATA section
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from html import escape
 
@@ -24,6 +25,14 @@ _ELEMENT = re.compile(rf"{_P}[^<>]*?(?:/>|(?<!/)>(.*?)</d\s*>)", re.DOTALL)
 _ATTRIBUTE = re.compile(_P)
 _REFERENCE = re.compile(r"&(?:(amp|lt|gt|quot|apos)|#(\d{1,7})|#[xX]([0-9a-fA-F]{1,6}));")
 _NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
+_NAME = re.compile(r"<([A-Za-z_][\w.:-]*)")
+_ROOT = re.compile(r"<([A-Za-z_][\w.:-]*)[^<>]*>")
+# What stands in the head of such files.
+_HEAD = {
+    "i", "d", "chatserver", "chatid", "cid", "oid", "mission", "maxlimit", "source", "ds", "de", "max_count", "state",
+    "real_name", "text_side",
+}  # fmt: skip
+_TAIL = 200  # characters
 _HEADER = re.compile(r"<(chatid|maxlimit|cid|oid)>\s*([^<\s]{1,64})\s*</")
 
 
@@ -34,6 +43,8 @@ class ElementReader:
         self.source = source
         self.found = 0  # elements that began
         self.header: dict[str, str] = {}  # what stands before the first one: chatid, maxlimit
+        self.others: Counter[str] = Counter()  # elements that are no comments, by name
+        self._root: str | None = None
 
     def batches(self) -> Iterator[Comments]:
         """Elements in the order of the file, some thousands at a time."""
@@ -47,12 +58,20 @@ class ElementReader:
                 if whole:
                     yield self._elements(whole, at_end=False)
                 pieces, length = [rest], 0
-        yield self._elements(_plain("".join(pieces)), at_end=True)
+        text = _plain("".join(pieces))
+        yield self._elements(text, at_end=True)
+        if self._root is not None and f"</{self._root}" not in text[-_TAIL:]:
+            self.source.damage.append(f"the file ends without </{self._root}>: it is cut off")
 
     def _elements(self, text: str, at_end: bool) -> Comments:
         before, *starts = _START.split(text)
         if not self.found:
             self.header |= dict(_HEADER.findall(before))
+            if self._root is None and (root := _ROOT.search(before)):
+                self._root = root.group(1)
+        # Texts hold no bare "<", so that two of them are one comment each.
+        if text.count("<") != 2 * len(starts):
+            self.others += Counter(name for name in _NAME.findall(text) if name not in {*_HEAD, self._root})
         result = Comments()
         for i, start in enumerate(starts):
             self.found += 1

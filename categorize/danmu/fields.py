@@ -1,39 +1,24 @@
 """The fields of a danmu: their shapes, and what their codes mean.
 
 A comment is eight fields and a text: onset time in seconds, mode, font size, colour, time of sending, pool, sender id
-and row id. Files write them as `12.3,1,25,16777215,1486615832,0,f4b0b794,2978414126`, some with a ninth, the weight.
+and row id. Files write them as `12.3,1,25,16777215,1486615832,0,f4b0b794,2978414126`, some with a ninth, the weight,
+some four of them, `12.3,1,16777215,f4b0b794`. A field that is unknown is empty.
 """
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from categorize.recipe.wording import first_few, quote
-
-NO_COLUMN = "no column"  # how the reason begins where a row lacks columns
 LIST = "danmu_list"  # the key of a collection's comments
 FIELDS = ("onset_time", "mode", "font_size", "color", "sent_at", "pool", "sender_id", "row_id")
-# What exports call the fields.
-ALIASES: dict[str, tuple[str, ...]] = {
-    "onset_time": ("onset_time", "time", "onset"),
-    "mode": ("mode",),
-    "font_size": ("font_size", "size", "fontsize"),
-    "color": ("color", "colour"),
-    "sent_at": ("sent_at", "timestamp", "ctime", "date"),
-    "pool": ("pool",),
-    "sender_id": ("sender_id", "user_hash", "midhash", "sender", "uid"),
-    "row_id": ("row_id", "rowid", "dmid", "id"),
-    "text": ("text", "content", "message"),
-}
 # Shapes of the eight fields, in order. Digits are bounded by what 64 bits hold; row ids stay strings.
 SHAPES = (
     r"-?\d{1,9}(?:\.\d{0,20})?(?:[eE][+-]?\d{1,3})?",
@@ -47,7 +32,10 @@ SHAPES = (
 )
 _WORDS = ("a number of seconds", "a mode", "a font size", "a colour", "a time", "a pool", "a hexadecimal id", "digits")
 _CHECKED = tuple(re.compile(shape, re.ASCII) for shape in SHAPES)
+# A row id that a spreadsheet took for a number: its last digits are lost.
+ROUNDED = re.compile(r"\d(?:\.\d+)?[eE]\+?\d\d|\d{14,}00|\d{16,}\.0*")
 _WHOLE = re.compile(r"(-?\d+)\.0*", re.ASCII)
+_SEPARATORS = re.compile(r"[,\s\"]+")
 _HEX_COLOR = re.compile("(?:#|0x)([0-9a-f]{6})", re.IGNORECASE)
 _P = re.compile("(" + ",".join(SHAPES) + r")(?:,-?\d{1,9})?", re.ASCII)
 # row id, 0, milliseconds, mode, size, colour, sent, pool, sender: another order, seen in newer archives.
@@ -101,11 +89,12 @@ def joined(values: list[str]) -> tuple[str, str]:
         return "", f"{len(values)} fields before the text, not 8"
     if wrong_field(values) is not None:
         values = [values[0], *(match.group(1) if (match := _WHOLE.fullmatch(v)) else v for v in values[1:7]), values[7]]
+        if len(values[7]) < 16:
+            values[7] = _WHOLE.sub(r"\1", values[7])
         if match := _HEX_COLOR.fullmatch(values[3]):
             values[3] = str(int(match.group(1), 16))
-        if wrong := wrong_field(values):
-            if re.search(r"[.eE]", values[7]):
-                wrong = f"row_id {values[7][:40]!r} has lost its last digits: a spreadsheet took it for a number"
+        wrong = wrong_field([*values[:7], "0"] if ROUNDED.fullmatch(values[7]) else values)
+        if wrong:
             return "", wrong
     return ",".join(values), ""
 
@@ -118,6 +107,8 @@ def head(written: str) -> tuple[str, str]:
         row_id, milliseconds, *rest, sender = match.groups()
         return ",".join((str(int(milliseconds) / 1000), *rest, sender, row_id)), ""
     values = [value.strip() for value in html.unescape(written).split(",")]
+    if len(values) == 4 and (four := _four(values)):
+        return four, ""
     if len(values) not in (8, 9):
         return "", f"p has {len(values)} fields, not 8 or 9"
     if wrong := wrong_field(values[:8]):
@@ -127,40 +118,28 @@ def head(written: str) -> tuple[str, str]:
     return ",".join(values[:8]), ""
 
 
+def _four(values: list[str]) -> str | None:
+    """The head of `time,mode,colour,user`; None where it is not, or may be eight fields that were cut off."""
+    time, mode, color, user = values
+    is_cut = color.isdecimal() and int(color) in FONT_SIZES and user.isdecimal()
+    fields, wrong = joined([time, mode, "25", color, "0", "0", "0", "0"])
+    if wrong or is_cut:
+        return None
+    time, mode, _, color = fields.split(",")[:4]
+    return f"{time},{mode},,{color},,,{one_word(user)},"
+
+
+def one_word(text: str) -> str:
+    """A sender or an id as it may stand in a head."""
+    return _SEPARATORS.sub(" ", text)[:128]
+
+
 def as_text(value: Any) -> str | None:
     """A value as written; None for nothing."""
     if value is None or isinstance(value, dict | list):
         return None
     text = value if isinstance(value, str) else str(value).strip()
     return text if text.strip() else None
-
-
-@lru_cache(maxsize=256)
-def naming(columns: tuple[str, ...]) -> tuple[dict[str, str], str]:
-    """Which column or key holds which field, `p` all of them; and what is wrong with the columns, or nothing."""
-    folded = {column.strip().casefold(): column for column in columns}
-    aliases = {"p": ("p",), **ALIASES}
-    names = {name: next((folded[a] for a in called if a in folded), "") for name, called in aliases.items()}
-    needed = ["text"] if names["p"] else list(ALIASES)
-    # Reasons are counted by what stands before a colon, so that the names of the columns stand before one.
-    missing, there = [name for name in needed if not names[name]], first_few([quote(column) for column in columns])
-    if missing == ["text"]:
-        return names, f"{NO_COLUMN} {' or '.join(ALIASES['text'])} for the text among {there}"
-    wrong = f"{NO_COLUMN} {', '.join(map(repr, missing))} (and no danmu_list) among {there}"
-    return names, wrong if missing else ""
-
-
-def comment_of(row: Mapping[str, Any]) -> tuple[str, str, str]:
-    """The fields of a comment that is a row or an object, joined, its text, and what is wrong with it, or nothing."""
-    names, wrong = naming(tuple(row))
-    if wrong:
-        return "", "", wrong
-    text = row[names["text"]]
-    if names["p"]:
-        fields, wrong = head(str(row[names["p"]] or ""))
-    else:
-        fields, wrong = joined([(as_text(row[names[name]]) or "").strip() for name in FIELDS])
-    return fields, "" if text is None else str(text), wrong
 
 
 def collect_time(written: object, utc_offset: float) -> int | None:
@@ -182,7 +161,7 @@ def sent_milliseconds(values: pa.Array) -> pa.Array:
 
     0 and what lies beyond the year 5000 in any unit is null: nobody sent a comment then.
     """
-    times = values.to_numpy(zero_copy_only=False)
+    times = np.nan_to_num(values.to_numpy(zero_copy_only=False))
     # 1e11 seconds are the year 5138, 1e11 milliseconds are 1973: before there was any comment.
     scale = np.select([times < 1e11, times < 1e14, times < 1e17], [1e3, 1.0, 1e-3], default=0.0)
     result = np.rint(times * scale).astype(np.int64)
@@ -202,5 +181,5 @@ def color_hex(code: int) -> str:
 
 def count_unnamed(codes: pa.Array, names: dict[int, str]) -> dict[int, int]:
     """How often each code without a name comes."""
-    found = {int(item["values"]): int(item["counts"]) for item in codes.value_counts().to_pylist()}
+    found = {int(item["values"]): int(item["counts"]) for item in codes.drop_null().value_counts().to_pylist()}
     return {code: n for code, n in sorted(found.items()) if code not in names}

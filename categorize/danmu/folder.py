@@ -24,9 +24,9 @@ import pyarrow as pa
 from filelock import FileLock
 
 from categorize.danmu.counts import Counts
-from categorize.danmu.fields import NO_COLUMN
 from categorize.danmu.files import Settings, find_files, form_of
 from categorize.danmu.pool import Pool
+from categorize.danmu.rows import NO_COLUMN
 from categorize.danmu.spill import PARTITIONS
 from categorize.danmu.tasks import (
     APART_FOLDER,
@@ -44,7 +44,7 @@ from categorize.data.reading.progress import Progress
 from categorize.errors import UserError
 from categorize.writing import put_in_place
 
-VERSION = 2
+VERSION = 3
 MANIFEST = "danmu.json"
 REJECTS_FILE = "rejects.jsonl"
 COLLECTIONS_FILE = "collections.parquet"

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from categorize.danmu.fields import LIST, naming
+from categorize.danmu.fields import LIST
 from categorize.danmu.opening import TextFile, lines
+from categorize.danmu.rows import naming
 from categorize.errors import UserError
 
 _BATCH = 8 << 20  # characters
@@ -159,7 +160,7 @@ def csv_rows(source: TextFile, delimiter: str) -> Iterator[Item]:
                         header = [cell.strip() for cell in cells]
                         if LIST not in header:
                             csv.field_size_limit(_LONGEST_CELL)
-                            if wrong := naming(tuple(header))[1]:
+                            if wrong := naming(tuple(header)).wrong:
                                 raise UserError(f"{source.path}: {wrong}")
                 return
             except csv.Error as error:

@@ -71,10 +71,17 @@ class TextFile:
 
 
 def lines(source: TextFile, keep_return: bool = False) -> Iterator[str]:
-    """The lines of a text file without their line feeds and, unless kept, the carriage return before it."""
+    """The lines of a text file without their line feeds and, unless kept, the carriage return before it.
+
+    A file without any line feed whose lines end in carriage returns, as old Macs and some spreadsheets write it, has
+    lines, too.
+    """
     pieces: list[str] = []
+    alone: bool | None = None  # whether carriage returns end lines
     for chunk in source.chunks():
-        first, *more = chunk.split("\n")
+        if alone is None and chunk.strip():
+            alone = _ends_in_returns(chunk)
+        first, *more = (chunk.replace("\r", "\n") if alone else chunk).split("\n")
         pieces.append(first)
         for line in more:
             whole = "".join(pieces)
@@ -82,3 +89,11 @@ def lines(source: TextFile, keep_return: bool = False) -> Iterator[str]:
             pieces = [line]
     if rest := "".join(pieces):
         yield rest
+
+
+def _ends_in_returns(text: str) -> bool:
+    """Whether the beginning of a file has lines that end in carriage returns: a header, or an object each."""
+    first, *others = (line.strip() for line in text.split("\r"))
+    if "\n" in text or not any(others):
+        return False
+    return all(line[:1] in ("{", "") for line in others) if first.startswith("{") else True

@@ -98,6 +98,7 @@ class _FileReader:
     def _read(self, number: int, path: Path, name: str) -> None:
         source = TextFile(path)
         records, place, told, found = self.counts.records, 0, 0, 0
+        remarks: list[str] = []
         for chunk in read_chunks(source, self.settings):
             if isinstance(chunk, Item):
                 self.counts.broken_records += 1
@@ -105,9 +106,10 @@ class _FileReader:
                 continue
             if chunk.video_id is None and chunk.number == 0:
                 chunk.video_id = stem_of(path)  # the file is the video's
+            remarks += chunk.remarks
             record = (number << RECORD_BITS) + chunk.number
             cut = self._count(chunk, record, name)
-            self._columns.add(chunk, (number << FILE_BITS) + place, record, cut, name)
+            self._columns.add(chunk, (number << FILE_BITS) + place, record, cut)
             place += len(chunk.texts)
             found += chunk.elements
             if self._columns.is_full:
@@ -119,7 +121,7 @@ class _FileReader:
         self._close()
         self.tell(path.stat().st_size - told, found)
         self.counts.files += 1
-        remarks = [f"{damage}; what came before was read; copy the file again" for damage in source.damage]
+        remarks += [f"{damage}; what came before was read; copy the file again" for damage in source.damage]
         if source.encoding != "utf-8":
             remarks.append(f"read as {source.encoding}")
         if source.replaced:
