@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM = false
 export OMP_WAIT_POLICY = PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-full demo-labels test test-slow lint types recipes format clean
+.PHONY: help setup demo demo-full demo-labels test test-slow lint types recipes docs format clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -88,9 +88,15 @@ types: $(INSTALLED) ## mypy on the package
 recipes: $(INSTALLED) ## Check every recipe in the repository
 	$(BIN)/python -m categorize.recipe.check recipes benchmarks
 
+# Its packages are installed when it is first built: nothing else needs them.
+docs: $(INSTALLED) ## The documentation as a site, in site/
+	$(BIN)/python -c 'import material' 2>/dev/null || $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "Open site/index.html"
+
 format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean: ## Remove the demo's models, outputs and caches (not .venv)
-	rm -rf demo/models outputs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf demo/models outputs site .pytest_cache .mypy_cache .ruff_cache .hypothesis

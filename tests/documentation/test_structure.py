@@ -24,3 +24,12 @@ def test_the_written_order_of_imports_is_the_tested_one(root: Path) -> None:
     assert {"runs", "metrics", "recipe", "data"} <= set(written) <= set(LEVELS)
     for below, here in itertools.pairwise(steps):
         assert max(LEVELS[module] for module in below) < min(LEVELS[module] for module in here)
+
+
+def test_every_message_of_the_troubleshooting_page_is_one_of_the_code(root: Path) -> None:
+    texts = "\n".join(path.read_text(encoding="utf-8") for path in (root / "categorize").rglob("*.py"))
+    code = re.sub(r'"\s*\n\s*f?"', "", texts)  # as the lines of a message are put together
+    headings = re.findall(r"^### `(.*)`$", (root / "docs/troubleshooting.md").read_text(encoding="utf-8"), re.M)
+    pieces = {piece.strip(" :?") for heading in headings for piece in heading.split("…")}
+    assert len(headings) > 25
+    assert not sorted(piece for piece in pieces if len(piece) > 3 and piece not in code)
