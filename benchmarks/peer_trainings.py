@@ -125,6 +125,7 @@ def annif(job: dict[str, Any]) -> Sequence[Any]:
     """A project of Annif, with its own settings: its vocabulary as SKOS, training, suggestions for the test rows."""
     import os
 
+    import nltk.data
     from nltk.tokenize.punkt import PunktParameters, save_punkt_params
 
     folder = Path(job["work"])
@@ -132,7 +133,7 @@ def annif(job: dict[str, Any]) -> Sequence[Any]:
     sentences = folder / "nltk" / "tokenizers" / "punkt_tab" / "english"
     sentences.mkdir(parents=True, exist_ok=True)
     save_punkt_params(PunktParameters(), str(sentences))
-    os.environ["NLTK_DATA"] = str(folder / "nltk")
+    nltk.data.path.insert(0, str(folder / "nltk"))
     (folder / "projects.cfg").write_text(job["projects"], encoding="utf-8")
     os.environ["ANNIF_PROJECTS"], os.environ["ANNIF_DATADIR"] = str(folder / "projects.cfg"), str(folder / "data")
 
@@ -155,10 +156,10 @@ def annif(job: dict[str, Any]) -> Sequence[Any]:
     for project in job["trained"]:
         command("train", "--jobs", "1", project, str(folder / "train.tsv"))
 
-    from annif import create_app
+    from annif import create_flask_app
     from annif.corpus import Document
 
-    with create_app().app_context():
+    with create_flask_app().app_context():
         import annif.registry
 
         project = annif.registry.get_project(job["trained"][-1])

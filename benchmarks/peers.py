@@ -203,8 +203,9 @@ def write_rows(folder: Path, seed: int | None, test_rows: int | None) -> dict[st
         if seed is not None:
             intents = intents or random.Random(SEED).sample(sorted({row["label"] for row in rows}), INTENTS)
             of = {label: [row for row in rows if row["label"] == label] for label in intents}
-            few = split != "test"
-            rows = [row for those in of.values() for row in (generator.sample(those, EXAMPLES) if few else those)]
+            if split != "test":
+                of = {label: generator.sample(those, min(EXAMPLES, len(those))) for label, those in of.items()}
+            rows = [row for those in of.values() for row in those]
         if split == "test" and test_rows is not None:
             rows = random.Random(SEED).sample(rows, test_rows)
         files[split] = folder / f"{split}.jsonl"
@@ -406,18 +407,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--no-write", dest="write", action="store_false", help="print the section, keep RESULTS.md")
     options = parser.parse_args(argv)
-    for name in options.pair:
-        python, flag = (
-            (options.annif_python, "--annif-python") if name in ANNIF else (options.peer_python, "--peer-python")
-        )
-        if name == "cost":
-            keep(name, {"our_seconds": [measure_cost(WORK / name)]}, "")
-        elif python is None:
-            parser.error(f"--pair {name}: needs {flag}")
-        elif name in ANNIF:
-            keep(name, measure_annif(name, python), versions_of(python, ANNIF_PACKAGES))
-        else:
-            keep(name, measure(name, PAIRS[name], python), versions_of(python, PACKAGES))
+    try:
+        for name in options.pair:
+            python, flag = (
+                (options.annif_python, "--annif-python") if name in ANNIF else (options.peer_python, "--peer-python")
+            )
+            if name == "cost":
+                keep(name, {"our_seconds": [measure_cost(WORK / name)]}, "")
+            elif python is None:
+                parser.error(f"--pair {name}: needs {flag}")
+            elif name in ANNIF:
+                keep(name, measure_annif(name, python), versions_of(python, ANNIF_PACKAGES))
+            else:
+                keep(name, measure(name, PAIRS[name], python), versions_of(python, PACKAGES))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     text = section()
     if options.write:
         write_section(HEADING, text)
