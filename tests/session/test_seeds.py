@@ -68,6 +68,25 @@ def test_each_seed_is_a_run_and_an_evaluation_compares_their_mean(
     assert compare(str(folder / "table.yaml"), "--overwrite", "evaluation.runs=[outputs/mine_seeds]") == 0
 
 
+def test_runs_that_differ_in_their_seed_alone_are_compared_by_their_mean(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path, lines = recipe(folder), []
+    for seed, more in ((1, ()), (2, ()), (3, ("model.C=9.0",))):
+        name = f"words_seed_{seed}"
+        assert run(path, "seeds=null", f"seed={seed}", f"name={name}", *more) == 0
+        lines.append({"run": f"outputs/{name}"})
+    told: dict[str, Any] = {"kind": "eval", "training": None, "evaluation": {"runs": lines, "bootstrap": 50}}
+    assert compare(str(write_recipe(folder / "table.yaml", **told))) == 0
+    comparison = load_report("outputs/table/report.json").comparison
+    (group,) = comparison.seeds
+    assert (group.name, group.runs) == ("words", ("words_seed_1", "words_seed_2"))  # the third has another C
+    found = [one.numbers["log_loss"] for one in comparison.runs if one.name in group.runs]
+    assert len(set(found)) == 2 and group.sd["log_loss"] == pytest.approx(stdev(found))
+    assert {one.run for one in comparison.differences} <= {"words", "words_seed_3"}
+    assert "Mean ± standard deviation over seeds" in " ".join(capfd.readouterr().out.split())
+
+
 def test_finished_seeds_are_kept_and_another_recipe_is_refused(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = recipe(folder)
     assert run(path, "seeds=[1, 2]") == 0
