@@ -19,6 +19,7 @@ from categorize.analysis.rows import error_counts, rows_table
 from categorize.analysis.segments import slices, weak_segments
 from categorize.analysis.shift import shift
 from categorize.analysis.telling import findings
+from categorize.analysis.training_label_errors import training_label_errors
 from categorize.analysis.traits import conditions, word_conditions
 
 LISTED = 500  # likely label errors
@@ -40,7 +41,8 @@ def look_closer(inputs: Inputs, ignore: Collection[str] = ()) -> Closer:
 
     Returns:
         `found` has the keys `best`, `confusion`, `labels`, `residuals`, `errors`, `disagreements`, `label_errors`
-        (the first 500; `label_errors_found` are all), `slices`, `weak_segments`, `shift`, `invariance`, `ablations`,
+        (the first 500; `label_errors_found` are all), `train_label_errors` (likewise, `train_label_errors_found`; where
+        `inputs.search_train` asks for it), `slices`, `weak_segments`, `shift`, `invariance`, `ablations`,
         `counts`, `findings` and `advice`, without those that say nothing here; docs/evaluation.md
         describes each. `rows` are those of `rows.rows_table`, the most telling first.
 
@@ -71,6 +73,7 @@ def look_closer(inputs: Inputs, ignore: Collection[str] = ()) -> Closer:
         return Closer({}, None)
     traits, doubtful = conditions(inputs), label_errors(inputs)
     table = rows_table(inputs, [one["id"] for one in doubtful or ()])
+    in_train = training_label_errors(inputs)
     every: dict[str, Any] = {
         "best": inputs.best,
         "confusion": confusion(inputs),
@@ -80,6 +83,8 @@ def look_closer(inputs: Inputs, ignore: Collection[str] = ()) -> Closer:
         "disagreements": disagreements(inputs),
         "label_errors": doubtful[:LISTED] if doubtful is not None else None,
         "label_errors_found": len(doubtful) if doubtful is not None else None,
+        "train_label_errors": in_train[0][:LISTED] if in_train is not None else None,
+        "train_label_errors_found": len(in_train[0]) if in_train is not None else None,
         "slices": slices(inputs, traits) if traits else None,
         "weak_segments": weak_segments(inputs, [*traits, *word_conditions(inputs)]),
         "shift": shift(inputs),
@@ -89,5 +94,8 @@ def look_closer(inputs: Inputs, ignore: Collection[str] = ()) -> Closer:
     }
     found = {key: value for key, value in every.items() if value is not None}
     found["findings"] = [*findings(inputs, found), *inputs.left_out]
+    if in_train is not None:
+        doubted, looked_at = in_train
+        found["findings"].append(f"the labels of {len(doubted):,} of {looked_at:,} training rows are in doubt")
     found["advice"] = [one.to_dict() for one in advise(inputs, found, ignore)]
     return Closer(found, table)

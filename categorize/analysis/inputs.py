@@ -59,6 +59,7 @@ class Inputs:
         variants: documents with changed texts, which runs have predicted too.
         unlabelled: documents without a label, which runs have predicted too.
         resamples: of bootstrap intervals.
+        search_train: whether label errors are looked for among the training rows too.
     """
 
     label_set: LabelSet
@@ -75,6 +76,7 @@ class Inputs:
     variants: Sequence[Variant] = ()
     unlabelled: pa.Table | None = None
     resamples: int = 1000
+    search_train: bool = False
 
     @property
     def has_many_cells(self) -> bool:

@@ -8,12 +8,14 @@ rows that no run was trained on, as those of a held-out split are.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from categorize.analysis.inputs import Inputs
 from categorize.analysis.neighbours import shown
+from categorize.labels import LabelSet
 from categorize.predictions import BoolArray, FloatArray, IntArray
 
 
@@ -29,17 +31,26 @@ def label_errors(inputs: Inputs) -> list[dict[str, Any]] | None:
         return None
     if inputs.has_many_cells:
         return None
-    names = inputs.label_set.names
     probabilities = _mean([one.aligned.probabilities for one in found if one.aligned.probabilities is not None])
-    ids, texts = inputs.rows["id"].to_pylist(), inputs.texts
-    gold = [[names[j] for j in np.flatnonzero(row)] for row in inputs.truth]
-    if inputs.label_set.is_multi_label:
-        cells = doubtful_cells(inputs.truth > 0, probabilities)
+    return in_doubt(inputs.label_set, inputs.rows["id"].to_pylist(), inputs.texts, inputs.truth, probabilities)
+
+
+def in_doubt(
+    label_set: LabelSet, ids: Sequence[str], texts: Sequence[str], truth: FloatArray, probabilities: FloatArray
+) -> list[dict[str, Any]]:
+    """Rows in doubt, as `label_errors` has them.
+
+    Args:
+        truth, probabilities: [rows, labels].
+    """
+    names = label_set.names
+    gold = [[names[j] for j in np.flatnonzero(row)] for row in truth]
+    if label_set.is_multi_label:
+        cells = doubtful_cells(truth > 0, probabilities)
         suggested = [_with(names, one, flipped) for one, flipped in zip(gold, cells > 0, strict=True)]
         scores = cells.max(axis=1, initial=0.0)
     else:
-        given = inputs.truth.argmax(axis=1)
-        better, scores = doubtful(given, probabilities)
+        better, scores = doubtful(truth.argmax(axis=1), probabilities)
         suggested = [[names[j]] for j in better]
     order = np.lexsort((np.arange(len(scores)), -scores))
     return [

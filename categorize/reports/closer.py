@@ -79,6 +79,7 @@ def looked_closer(
         variants=further.variants,
         unlabelled=further.documents,
         resamples=recipe.evaluation.bootstrap,
+        search_train=recipe.evaluation.train_label_errors,
     )
     return look_closer(inputs, recipe.evaluation.ignore)
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from categorize.analysis.closer import look_closer
 from categorize.analysis.inputs import RunOutput
 from categorize.analysis.label_errors import doubtful, doubtful_cells, label_errors
+from categorize.analysis.training_label_errors import training_label_errors
 from categorize.labels import Label, LabelSet
 from categorize.predictions import FloatArray, Predictions
-from tests.analysis.collections import ABC, inputs
+from tests.analysis.collections import ABC, inputs, table
 
 
 def probabilities(truth: FloatArray, generator: np.random.Generator) -> FloatArray:
@@ -73,3 +77,34 @@ def test_of_several_labels_a_missing_and_a_wrong_one_are_found() -> None:
 
 def test_nothing_is_said_without_probabilities() -> None:
     assert label_errors(inputs(ABC, ["x"], [["a"]], {"one": [["b"]]})) is None
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_flipped_labels_of_training_rows_are_found_by_models_that_did_not_learn_from_them(several: bool) -> None:
+    generator = np.random.default_rng(0)
+    truth = generator.integers(0, 3, size=400)
+    words = [f"{['red', 'green', 'blue'][one]} w{generator.integers(9)} w{generator.integers(9)}" for one in truth]
+    flipped = np.arange(400) % 20 == 0
+    gold = [["abc"[(one + hit) % 3]] for one, hit in zip(truth, flipped, strict=True)]
+    label_set = LabelSet("multi_label", ABC.labels) if several else ABC
+    of = inputs(label_set, ["red x"], [["a"]], {"one": [["a"]]}, table(words, gold), search_train=True)
+    found, looked_at = training_label_errors(of) or ([], 0)
+    # Some stay out of it, for the models are not sure enough of them.
+    assert looked_at == 400 and len(found) >= 14
+    assert {one["id"] for one in found} <= {f"r{i}" for i in np.flatnonzero(flipped)}
+    if not several:  # else it may say of one of the two labels alone what it thinks of it
+        assert all(one["suggested"] == "abc"[truth[int(one["id"][1:])]] for one in found)
+    assert training_label_errors(replace(of, search_train=False)) is None
+    closer = look_closer(of).found
+    assert closer["train_label_errors_found"] == len(found)
+    assert f"the labels of {len(found)} of 400 training rows are in doubt" in closer["findings"]
+
+
+def test_what_many_labels_leave_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = inputs(ABC, ["x", "y"], [["a"], ["b"]], {"one": [["b"], ["b"]]})
+    assert of.left_out == []
+    monkeypatch.setattr("categorize.analysis.inputs.MOST_CELLS", 5)
+    found = look_closer(of).found
+    assert "counts" not in found and "label_errors" not in found
+    told = "likely label errors and counts were not looked at: 2 rows x 3 labels are more than 5 cells"
+    assert found["findings"][-1] == told

@@ -39,10 +39,12 @@ def analysis() -> dict[str, Any]:
 
 
 def test_what_was_found_is_written_and_said(capsys: pytest.CaptureFixture[str]) -> None:
-    assert evaluated() == 0
+    assert evaluated("evaluation.train_label_errors=true") == 0
     said = capsys.readouterr().out
-    assert "\nFindings\n" in said and "\nAdvice (evaluation.ignore" in said and "outputs/eval/report.html" in said
     found = analysis()
+    told = f"the labels of {found['train_label_errors_found']} of "
+    assert told in said and told in Path("outputs/eval/report.html").read_text(encoding="utf-8")
+    assert "\nFindings\n" in said and "\nAdvice (evaluation.ignore" in said and "outputs/eval/report.html" in said
     comparison = json.loads(Path("outputs/eval/report.json").read_text(encoding="utf-8"))
     small = next(run for run in comparison["runs"] if run["name"] == "small")
     assert found["best"] == "large"

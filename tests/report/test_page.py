@@ -76,12 +76,15 @@ def rows_of(page: Any, **filters: str) -> list[dict[str, Any]]:
             text: one.querySelector(".text").textContent,
             gold: one.querySelector(".meta b").textContent,
             answers: [...one.querySelectorAll(".answers .by")].map((by) => ({
+                run: by.firstChild.textContent,
                 wrong: by.closest("li").classList.contains("wrong"),
                 label: by.closest("li").querySelector("b").textContent,
                 sure: parseInt(by.querySelector("small")?.textContent ?? "-1"),
             })),
         }))"""
     )
+    for row in shown:  # models that say the same stand together
+        row["answers"].sort(key=lambda one: RUNS.index(one["run"]))
     return shown
 
 

@@ -11,7 +11,7 @@ from categorize.reports.page.tables import Column, PageTable, Shown
 
 MOST_LINES = 200
 # Said elsewhere on the page, or of use to programs alone.
-_ELSEWHERE = {"best", "confusion", "findings", "advice", "label_errors_found"}
+_ELSEWHERE = {"best", "confusion", "findings", "advice", "label_errors_found", "train_label_errors_found"}
 _SEVERITIES = {"error": 0, "warning": 1, "info": 2}
 
 

@@ -71,6 +71,13 @@ _CORRECTED = {
     "corrected_high": ("at most", "mean"),
 }
 _RUN, _ROWS, _P = ("run", "text"), ("rows", "count"), ("p (adjusted)", "p")
+_IN_DOUBT = {
+    "text": ("text", "text"),
+    "gold": ("gold", "text"),
+    "suggested": ("suggested", "text"),
+    "score": ("score", "number"),
+    "id": ("id", "text"),
+}
 SUBJECTS: dict[str, tuple[Subject, ...]] = {
     "weak_segments": (
         Subject(
@@ -148,13 +155,15 @@ SUBJECTS: dict[str, tuple[Subject, ...]] = {
             "Labels in doubt",
             "Rows whose gold may be wrong, the surest first: rows to read, not corrections.",
             lambda found: found["label_errors"],
-            {
-                "text": ("text", "text"),
-                "gold": ("gold", "text"),
-                "suggested": ("suggested", "text"),
-                "score": ("score", "number"),
-                "id": ("id", "text"),
-            },
+            _IN_DOUBT,
+        ),
+    ),
+    "train_label_errors": (
+        Subject(
+            "Labels in doubt",
+            "Training rows whose label may be wrong, the surest first, by linear models that did not learn from them.",
+            lambda found: found["train_label_errors"],
+            _IN_DOUBT,
         ),
     ),
     "shift": (
