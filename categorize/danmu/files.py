@@ -13,16 +13,10 @@ from categorize.danmu.items import Item, csv_rows, json_lines, json_values, parq
 from categorize.danmu.opening import TextFile
 from categorize.data.reading import places
 from categorize.errors import UserError
-from categorize.recipe.data_sections import (
-    DOCUMENT_FORMATS,
-    FORMAT_OF_SUFFIX,
-    CleaningOptions,
-    DataSection,
-    format_of_name,
-)
+from categorize.recipe.data_sections import FORMAT_OF_SUFFIX, CleaningOptions, DataSection, format_of_name
 
-_ELSE = ("xlsx", *DOCUMENT_FORMATS)
-FORMS = {".xml": "xml", **{suffix: form for suffix, form in FORMAT_OF_SUFFIX.items() if form not in _ELSE}}
+_READ = ("csv", "tsv", "json", "jsonl", "parquet")
+FORMS = {".xml": "xml", **{suffix: form for suffix, form in FORMAT_OF_SUFFIX.items() if form in _READ}}
 _KNOWN = f"{', '.join(FORMS)} (or .gz of each)"
 
 

@@ -1,5 +1,8 @@
-"""What a recipe's data holds, as tables; with `--write`, as a folder of splits with a datasheet.
+"""What a file holds, with a recipe to start from; what a recipe's data holds, as tables; with `--write`, as a folder of
+splits with a datasheet.
 
+python -m categorize.data my_comments.xlsx
+python -m categorize.data my_comments.xlsx --recipe recipes/mine.yaml
 python -m categorize.data recipes/mine.yaml
 python -m categorize.data recipes/mine.yaml data.splits.test=0.3 --write outputs/mine_data
 """
@@ -8,11 +11,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 from categorize.errors import UserError
 from categorize.recipe.load import load_recipe
+from categorize.recipe.nodes import to_plain
+from categorize.recipe.overrides import parse_overrides
+from categorize.recipe.problems import Problems
 from categorize.recipe.terminal import CommandParser, exit_status, run_command
 from categorize.recipe.wording import quote
 from categorize.recipe.written import Methods
@@ -25,8 +32,9 @@ def main(methods: Methods, argv: Sequence[str] | None = None) -> int:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = CommandParser("python -m categorize.data", __doc__)
-    parser.add_argument("recipe", metavar="RECIPE", help="a recipe of any kind; its data and labels are read")
+    parser.add_argument("recipe", metavar="FILE|RECIPE", help="a file, folder or pattern; or a recipe (.yaml)")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="lay a value over the recipe")
+    parser.add_argument("--recipe", dest="starting", metavar="FILE", help="write the recipe to start from")
     parser.add_argument("--write", metavar="FOLDER", help="write splits, spreadsheet form, datasheet and a picture")
     parser.add_argument("--format", choices=("parquet", "csv", "xlsx"), default="parquet", help="of the written tables")
     parser.add_argument("--overwrite", action="store_true", help="replace a folder that this command wrote")
@@ -36,15 +44,50 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_intermixed_args(argv)
     if "=" in options.recipe and not Path(options.recipe).exists():
         recipe = quote(options.recipe)
-        raise UserError(f"{recipe} stands where the recipe belongs; python -m categorize.data RECIPE ...")
+        raise UserError(f"{recipe} stands where the file or recipe belongs; python -m categorize.data FILE ...")
+    if options.starting is not None and is_recipe(options.recipe):
+        raise UserError(f"--recipe is for a file; {options.recipe} is a recipe already")
+    if not is_recipe(options.recipe) and (options.write is not None or options.resplit):
+        raise UserError("--write and --resplit are for a recipe; make one: add --recipe recipes/mine.yaml")
     for name in ("overwrite", "license", "language", "format"):
         if options.write is None and getattr(options, name) != parser.get_default(name):
             raise UserError(f"--{name} is for a written folder; add --write FOLDER")
     return options
 
 
+def is_recipe(name: str) -> bool:
+    """Whether the command names a recipe; everything else is data."""
+    return Path(name).suffix.lower() in (".yaml", ".yml")
+
+
+def look_at_file(options: argparse.Namespace, methods: Methods) -> None:
+    """Print what a file holds and a recipe to start from; write it where a name is given. Raises UserError where the
+    file cannot be read."""
+    from categorize.data.inspection.look import lines, look
+    from categorize.data.inspection.starting_recipe import starting_recipe, write_recipe
+
+    problems = Problems()
+    settings = to_plain(parse_overrides(options.overrides, problems))
+    problems.raise_if_any()
+    if set(settings) - {"data"}:
+        raise UserError(f"{sorted(set(settings) - {'data'})[0]}: keys of data alone go with a file, data.header=false")
+    path = Path(options.starting or "mine.yaml")
+    found = look(options.recipe, settings.get("data"))
+    print("\n".join(lines(found)), flush=True)
+    if options.starting is None:
+        print("\na recipe to start from (--recipe recipes/mine.yaml writes it):\n")
+        print(textwrap.indent(starting_recipe(found, path), "  ").rstrip())
+        return
+    write_recipe(found, path, methods)
+    print(f"\nwritten: {path}; look before you train:\n  python run_seqcls.py {path} --dry-run")
+
+
 def run(options: argparse.Namespace, methods: Methods) -> None:
-    """Load, print the tables, and write the folder where one is named. Raises UserError for what is at fault."""
+    """Look at a file; or load, print the tables, and write the folder where one is named. Raises UserError for what is
+    at fault."""
+    if not is_recipe(options.recipe):
+        look_at_file(options, methods)
+        return
     recipe = load_recipe(options.recipe, options.overrides, methods=methods).recipe
     from categorize.data.export.folder import check_folder, export_tables, write_folder
     from categorize.data.export.overview import duplicate_table, length_table, row_counts

@@ -16,7 +16,7 @@ from categorize.recipe.label_sections import LabelsSection
 from categorize.recipe.scalars import flow
 from categorize.recipe.wording import counted, first_few, quote, similar
 
-_NOTHING = frozenset(
+NOTHING = frozenset(
     (
         "null",
         "na",
@@ -42,7 +42,7 @@ def label_hints(rows: pa.Table, label_set: LabelSet, labels: LabelsSection, data
     """Warnings on a label set that was found in the rows: an extracted table with `split`."""
     if labels.names is not None or label_set.is_regression:
         return []
-    cells = Counter(cell for cell in label_cells(rows) if cell is not None)
+    cells: Counter[Cell] = Counter(cell for cell in label_cells(rows) if cell is not None)
     return [*_missing(cells, labels, data), *_several(cells, labels, data), *_untrained(rows, label_set, data)]
 
 
@@ -58,7 +58,7 @@ def _missing(cells: Counter[Cell], labels: LabelsSection, data: DataSection) -> 
     counts: Counter[str] = Counter()
     for cell, count in cells.items():
         for value in _values(cell, labels, data):
-            if spell(value).casefold() in _NOTHING and spell(value) not in map(spell, labels.codes):
+            if spell(value).casefold() in NOTHING and spell(value) not in map(spell, labels.codes):
                 counts[spell(value)] += count
     if not counts:
         return []
@@ -76,19 +76,29 @@ def _several(cells: Counter[Cell], labels: LabelsSection, data: DataSection) -> 
     for cell, count in cells.items():
         for value in _values(cell, labels, data):
             values[value] += count
+    usual = unicodedata.normalize("NFKC", data.label_separator) if labels.task == "multi_label" else None
+    if (found := find_separator(values, usual)) is None:
+        return []
+    separator, good = found
+    way = separator_way(separator, labels.task, data.label_separator)
+    rows = counted(sum(values[value] for value in good), "row")
+    return [f"{quote(good[0])} ({rows} of its kind) looks like several labels: set {way}"]
+
+
+def find_separator(values: Counter[str], usual: str | None = None) -> tuple[str, list[str]] | None:
+    """A separator (not the `usual` one) between whose places stand labels that other cells have too, and the cells that
+    have it; None where there is none."""
 
     for separator in _SEPARATORS:
-        if labels.task == "multi_label" and separator == unicodedata.normalize("NFKC", data.label_separator):
+        if separator == usual:
             continue
         parts = {value: split(value, separator) for value in values}
         joined = [value for value, some in parts.items() if len(some) > 1]
         cells_with = Counter(part for some in parts.values() if joined for part in set(some))
         good = [value for value in joined if all(cells_with[part] > 1 for part in parts[value])]
         if good and len(good) >= _MANY * len(joined):
-            rows = sum(values[value] for value in good)
-            way = separator_way(separator, labels.task, data.label_separator)
-            return [f"{quote(good[0])} ({counted(rows, 'row')} of its kind) looks like several labels: set {way}"]
-    return []
+            return separator, good
+    return None
 
 
 def separator_way(separator: str, task: str, usual: str) -> str:

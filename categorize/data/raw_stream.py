@@ -33,7 +33,7 @@ class RawStream:
             self.kinds = {column.name: column.type for column in source.table.schema}
             return
         source.file.is_silent = True
-        if source.form in ("json", "xlsx"):
+        if source.form in ("json", "xlsx", "dta", "sav"):
             self._held = list(source.blocks())
         self.kinds, rows = {}, 0
         for head in self._heads(source):
@@ -42,7 +42,7 @@ class RawStream:
                 if kind == LIST_OF_STRINGS or name not in self.kinds:
                     self.kinds[name] = kind
         is_known = not (source.form in ("csv", "tsv") or source.is_zipped_parquet or source.shaping.where)
-        if source.is_of_documents:
+        if source.is_of_documents or source.form == "text":
             rows = len(source.parts)
         self.rows = rows if is_known else None
 
@@ -56,7 +56,7 @@ class RawStream:
         first = next(source.blocks()) if self._held is None else None  # raises for what is broken at its beginning
         if self._held is not None:
             yield from self._held
-        elif source.form == "jsonl":
+        elif source.form in ("jsonl", "fasttext"):
             yield from source.blocks()
         elif source.form == "parquet" and not source.is_zipped_parquet:
             import pyarrow.parquet as pq

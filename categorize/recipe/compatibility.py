@@ -223,9 +223,10 @@ def _cleaning(recipe: WrittenRecipe) -> None:
 # Formats that have a use for a key of `data`.
 USERS = {
     "sheet": ("xlsx",),
-    **dict.fromkeys(("encoding", "encoding_errors"), ("csv", "tsv", "json", "jsonl")),
+    **dict.fromkeys(("encoding", "encoding_errors"), ("csv", "tsv", "json", "jsonl", "fasttext", "text")),
     **dict.fromkeys(("header", "delimiter", "quoting"), ("csv", "tsv")),
     "records": ("json",),
+    "label_prefix": ("fasttext",),
     "subset": ("hub",),
     "revision": ("hub",),
 }

@@ -47,9 +47,33 @@ FORMAT_OF_SUFFIX = {
     ".srt": "transcript",
     ".ass": "transcript",
     ".ssa": "transcript",
+    ".xlsb": "xlsx",
+    ".xls": "xlsx",
+    ".ods": "xlsx",
+    ".dta": "dta",
+    ".sav": "sav",
+    ".zsav": "sav",
 }
 # One document a file, so that a folder or a pattern of files is a source.
 DOCUMENT_FORMATS = ("transcript",)
+
+
+Format = Literal[
+    "csv",
+    "tsv",
+    "json",
+    "jsonl",
+    "parquet",
+    "xlsx",
+    "fasttext",
+    "text",
+    "dta",
+    "sav",
+    "transcript",
+    "dataset",
+    "hub",
+    "danmu",
+]
 
 
 def format_of_name(path: str | Path, known: Mapping[str, str] = FORMAT_OF_SUFFIX) -> str | None:
@@ -374,12 +398,11 @@ class DataSection(Section):
     source: str | SourceFiles = Field(
         description="Path of a file, a folder of Parquet parts or a saved dataset, a Hub dataset id, or files by split."
     )
-    format: (
-        Literal["csv", "tsv", "json", "jsonl", "parquet", "xlsx", "dataset", "hub", "danmu", "transcript"] | None
-    ) = Field(
+    format: Format | None = Field(
         None,
-        description="Format of the source; by default told from the name. danmu: raw comments, a file, folder or "
-        "pattern; see data.danmu. transcript: speech in any of its forms, a document a file.",
+        description="Format of the source; by default told from the name. xlsx: any spreadsheet. A file, folder or "
+        "pattern is text: plain text, a document a file; transcript: speech in any of its forms, a document a file; "
+        "danmu: raw comments, see data.danmu.",
     )
     danmu: Danmu = Field(default_factory=lambda: Danmu())
     encoding: Encoding | None = Field(
@@ -404,6 +427,9 @@ class DataSection(Section):
     )
     records: str | None = Field(
         None, description="Key of a JSON object under which the list of rows stands, such as data or result.items."
+    )
+    label_prefix: Annotated[str, Field(min_length=1)] = Field(
+        "__label__", description="format: fasttext: what each label begins with."
     )
     sheet: str | int | None = Field(
         None, description="Sheet of a spreadsheet, by name or by number from 0; the first by default."

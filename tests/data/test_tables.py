@@ -164,6 +164,7 @@ def test_quoted_cells_of_a_tsv_are_read_as_such(tmp_path: Path) -> None:
 
 
 def test_an_open_quotation_mark_names_the_key_that_reads_it(tmp_path: Path) -> None:
+    assert "data.quoting" not in fails(put(tmp_path, 'label,text\npos,"Great, or\nneg,Bad\n'))  # it would not help
     path = put(tmp_path, 'label,text\npos,"Great\nneg,Bad\n')
     assert "set data.quoting: false" in fails(path)
     assert [row["text"] for row in rows(read(path, quoting=False))] == ['"Great', "Bad"]

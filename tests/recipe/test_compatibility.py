@@ -383,7 +383,7 @@ def test_data_keys_that_the_source_may_have_a_use_for_are_not_refused(minimal: C
     [
         (
             ("data.encoding=gbk", "data.format=xlsx"),
-            "data.encoding: is for csv, tsv, json or jsonl, but the source is xlsx",
+            "data.encoding: is for csv, tsv, json, jsonl, fasttext or text, but the source is xlsx",
         ),
         (("data.sheet=2", "data.source=a.CSV.gz"), "data.sheet: is for xlsx, but the source is csv; remove it"),
         (("data.revision=v1", "data.source=a.tab"), "data.revision: is for hub, but the source is tsv"),

@@ -94,8 +94,8 @@ def _header(
         return [str(i) for i in range(len(first))], True
     if not any(cell.strip() for cell in first):
         raise UserError(f"{file.name}: the first line is not a header; it must name the columns")
-    if len(first) == 1 and not layout.is_told:
-        _check_separator(first[0], file.name, layout.delimiter)
+    if not layout.is_told:
+        _check_separator([first, *second], file.name, layout.delimiter)
     if options.header is None:
         check_header(first, second, file.name, number)
     return named(first, file.name), False
@@ -189,16 +189,22 @@ def _of_width(row: list[str], number: int, shape: Shape) -> list[str]:
     )
 
 
-def _check_separator(header: str, name: str, delimiter: str) -> None:
-    """Raises WayOut where the one cell of a header holds another separator."""
+def _check_separator(records: Records, name: str, delimiter: str) -> None:
+    """Raises WayOut where the one cell of a header holds another separator, or each of the first rows holds another as
+    often while they have different numbers of cells."""
+    header = delimiter.join(records[0])
     counts = {one: header.count(one) for one in NAMES if one != delimiter and one in header}
+    if len(records[0]) > 1:
+        lines = [delimiter.join(row) for row in records if row]
+        is_even = len({len(row) for row in records if row}) == 1
+        counts = {one: n for one, n in counts.items() if not is_even and {line.count(one) for line in lines} == {n}}
     if not counts:
         return
     other = max(counts, key=counts.__getitem__)
     way = {"\t": {"format": "tsv"}, ",": {"format": "csv"}}.get(other, {"delimiter": other})
     raise WayOut(
         f"{name}: the header {quote(header.strip())} is separated by {NAMES[other]}s, not {NAMES[delimiter]}s; set "
-        f"{said(**way)}; where it names one column, {said(delimiter=delimiter)}",
+        f"{said(**way)}; where {NAMES[delimiter]}s do, {said(delimiter=delimiter)}",
         way,
         {"delimiter": delimiter},
     )

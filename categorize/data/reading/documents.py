@@ -8,10 +8,12 @@ from pathlib import Path
 
 from categorize.data.reading.opening import InputFile, ReadOptions
 from categorize.data.reading.places import find_files, is_pattern
+from categorize.data.reading.plain_text import is_text
 from categorize.data.reading.progress import Progress
 from categorize.data.reading.raw import Block, batches
 from categorize.data.reading.transcripts.document import Tally, Transcript
 from categorize.data.reading.transcripts.forms import read_transcript
+from categorize.data.reading.ways_out import WayOut, said
 from categorize.errors import UserError
 from categorize.recipe.data_sections import FORMAT_OF_SUFFIX, is_of_documents
 
@@ -42,6 +44,10 @@ def documents_of(path: Path, form: str | None, key: str) -> tuple[list[Path], li
     _, files = find_files(path, lambda file: _suffix(file) in known)
     if pattern and not files:
         raise UserError(f"{key}: {path}: no file has such a name (from {Path.cwd()})")
+    if pattern and not explicit and all(map(is_text, files)):
+        ways = ({"format": "text"}, {"format": "transcript"})
+        what = f"{said(**ways[0])} where each is a document, {said(**ways[1])} where it is speech"
+        raise WayOut(f"{key}: {path}: the pattern names texts; set {what}", *ways)
     if pattern and (others := [file for file in files if _suffix(file) not in known]):
         way_out = "name such files alone" if explicit else "set data.format: transcript, or name such files alone"
         raise UserError(

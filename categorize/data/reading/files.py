@@ -13,8 +13,10 @@ import pyarrow as pa
 from categorize.data.reading.documents import document_blocks, documents_of
 from categorize.data.reading.formats import PARSERS, parquet_rows, whole_table
 from categorize.data.reading.opening import InputFile, ReadOptions
+from categorize.data.reading.plain_text import holds_texts, is_text, text_blocks, text_files, what_text_may_be
 from categorize.data.reading.raw import SPLIT_ALIASES, SPLIT_NAMES, Block, RawTable
 from categorize.data.reading.shaping import NO_SHAPING, Shaping
+from categorize.data.reading.ways_out import WayOut, said
 from categorize.errors import UserError
 from categorize.recipe.data_sections import FORMAT_OF_SUFFIX, DataSection, format_of_name, is_of_documents
 from categorize.recipe.wording import similar
@@ -68,6 +70,9 @@ class SourceFile:
             if self.is_of_documents:
                 yield from document_blocks(list(self.parts), self.file, self.options)
                 return
+            if self.form == "text":
+                yield from text_blocks(self.parts, self.file, self.options)
+                return
             if self.path.is_dir():
                 yield from self._parts()
                 return
@@ -108,12 +113,13 @@ def open_file(path: str | Path, data: DataSection | None = None, key: str = "dat
     wanted = data.format if data is not None else None
     options = ReadOptions.of(data) if data is not None else ReadOptions()
     shaping = Shaping.of(data) if data is not None else NO_SHAPING
-    documents, told = documents_of(path, wanted, key)
+    documents, told = (text_files(path, key), []) if wanted == "text" else documents_of(path, wanted, key)
     parts = documents or parts_of(path)
     if not parts:
         check_is_file(path, key)
     form = "parquet" if parts else wanted if wanted in PARSERS else _format_of(path, key)
-    form = "transcript" if documents else form
+    if documents:
+        form = "text" if wanted == "text" else "transcript"
     return SourceFile(
         path, form, InputFile(path), options, key, tuple(parts or [path]), told=tuple(told), shaping=shaping
     )
@@ -138,6 +144,9 @@ def _format_of(path: Path, key: str) -> str:
     if (form := format_of_name(path)) is not None:
         return form
     known = ", ".join(FORMAT_OF_SUFFIX)
+    if is_text(path):
+        what, ways = what_text_may_be(path, key)
+        raise WayOut(f"{key}: {path}: the name does not tell the format; {what}", *ways)
     raise UserError(
         f"{key}: {path}: the name does not tell the format; set data.format or name it one of {known} (or .gz of each)"
     )
@@ -150,9 +159,15 @@ def check_is_file(path: Path, key: str) -> None:
         by_split = {SPLIT_ALIASES.get(name.split(".")[0], name.split(".")[0]): name for name in inside}
         splits = [f"{split}: {path / by_split[split]}" for split in SPLIT_NAMES if split in by_split]
         if splits:
-            raise UserError(f"{key}: {path} is a folder; name its files: source: {{{', '.join(splits)}}}")
-        shown = ", ".join(inside[:8]) + (", ..." if len(inside) > 8 else "")
+            named = {split: str(path / by_split[split]) for split in SPLIT_NAMES if split in by_split}
+            ways = [{"source": named}] if "train" in named else []
+            raise WayOut(f"{key}: {path} is a folder; name its files: source: {{{', '.join(splits)}}}", *ways)
         talks = any(is_of_documents(name, None) for name in inside)
+        if not talks and (texts := holds_texts(path)) is not None:
+            way = {"format": "text"}
+            why = f"{path} is a folder with {texts}"
+            raise WayOut(f"{key}: {why}; set {said(**way)} to read a document a file", way)
+        shown = ", ".join(inside[:8]) + (", ..." if len(inside) > 8 else "")
         hint = "; for a row each of its transcripts: data.format: transcript" if talks else ""
         raise UserError(f"{key}: {path} is a folder, not a file; it holds: {shown or 'nothing'}{hint}")
     if not path.exists():

@@ -2,7 +2,7 @@
 
 Each parser takes an `InputFile` and `ReadOptions`, and raises UserError with the file and the row or line that is
 wrong; what the user should know of the file stands in its notes once the last block was taken. `delimited` holds csv
-and tsv, `sheets` holds xlsx.
+and tsv, `sheets` spreadsheets, `plain_text` fastText lines, `statistics` Stata and SPSS.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ import pyarrow as pa
 
 from categorize.data.reading.delimited import csv_blocks, tsv_blocks
 from categorize.data.reading.opening import InputFile, ReadOptions
+from categorize.data.reading.plain_text import fasttext_blocks
 from categorize.data.reading.raw import LARGEST_CELL, Block, RawTable, TableBuilder, batches, check_columns
 from categorize.data.reading.sheets import xlsx_blocks
+from categorize.data.reading.statistics import dta_blocks, sav_blocks
 from categorize.data.reading.ways_out import WayOut, said
 from categorize.errors import UserError
 from categorize.recipe.wording import counted, first_few, quote
@@ -217,6 +219,9 @@ PARSERS: dict[str, Parser] = {
     "jsonl": jsonl_blocks,
     "parquet": parquet_blocks,
     "xlsx": xlsx_blocks,
+    "fasttext": fasttext_blocks,
+    "dta": dta_blocks,
+    "sav": sav_blocks,
 }
 
 

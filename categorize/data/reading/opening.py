@@ -32,6 +32,7 @@ class ReadOptions:
     delimiter: str | None = None
     quoting: bool | None = None
     records: str | None = None
+    label_prefix: str = "__label__"
 
     @classmethod
     def of(cls, data: DataSection) -> ReadOptions:

@@ -122,15 +122,18 @@ def swallowed(rows: Sequence[Sequence[str]], delimiter: str) -> list[int]:
         if any(len(part) != len(row) for part in parts):
             continue
         others = [other for i, other in enumerate(rows) if i != at]
-        columns = [i for i in range(len(row)) if i != places[0]]
-        if any(all(_fits(part[i], [other[i] for other in others]) for part in parts) for i in columns):
+        if any(_are_rows(parts, others, i, places[0]) for i in range(len(row)) if i != places[0]):
             found.append(at)
     return found
 
 
-def _fits(cell: str, others: Sequence[str]) -> bool:
-    """Whether a cell is one of a column, or a number in a column of numbers."""
-    if cell in others:
-        return True
-    numbers = sum(_NUMBER.fullmatch(other) is not None for other in others)
-    return _NUMBER.fullmatch(cell) is not None and 0 < len(others) == numbers
+def _are_rows(parts: Sequence[Sequence[str]], others: Sequence[Sequence[str]], column: int, place: int) -> bool:
+    """Whether the cells of a column that parts of a row would have are mostly cells of that column elsewhere. One of
+    them is certainly: the first where the column stands before the text, else the last."""
+    doubtful = list(parts[1:] if column < place else parts[:-1])
+    fit = 0
+    for part in doubtful:
+        elsewhere = [row[column] for row in (*others, *parts) if row is not part]
+        numbers = all(map(_NUMBER.fullmatch, elsewhere)) and _NUMBER.fullmatch(part[column]) is not None
+        fit += numbers or part[column] in elsewhere
+    return 3 * fit >= 2 * len(doubtful)

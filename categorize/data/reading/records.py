@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
 
@@ -57,7 +57,7 @@ def records_of(
                     spans.append((started, reader.line_num))
                 started = reader.line_num + 1
         except csv.Error as error:
-            problem = _broken(str(error), file.name, started, layout)
+            problem = _broken(str(error), started, file, options, layout)
         except UserError as error:
             problem = error
         finally:
@@ -70,15 +70,33 @@ def records_of(
     raise problem
 
 
-def _broken(reason: str, name: str, line: int, layout: Layout) -> UserError:
+def _broken(reason: str, line: int, file: InputFile, options: ReadOptions, layout: Layout) -> UserError:
     """The error for what csv words as "unexpected end of data" and "field larger than field limit", or otherwise."""
     if "field limit" in reason:
         reason = f"a cell of more than {LARGEST_CELL:,} characters: a quotation mark that opens here may never close"
     elif "end of data" in reason:
         reason = "a quotation mark that opens in this record never closes"
     separator = NAMES.get(layout.delimiter, repr(layout.delimiter))
-    return WayOut(
-        f"{name}: line {line}: {reason}; a cell with a {separator}, a line break or a quotation mark at its start "
-        f'needs quoting: "say ""so"""; where quotation marks are characters of the text, set {said(quoting=False)}',
-        {"quoting": False},
+    problem = (
+        f"{file.name}: line {line}: {reason}; a cell with a {separator}, a line break or a quotation mark at its start "
+        'needs quoting: "say ""so"""'
     )
+    if not layout.quoting or not _is_even(file, options, replace(layout, quoting=False)):
+        return UserError(problem)
+    way = {"quoting": False}
+    return WayOut(f"{problem}; where quotation marks are characters of the text, set {said(**way)}", way)
+
+
+def _is_even(file: InputFile, options: ReadOptions, layout: Layout) -> bool:
+    """Whether all records have as many cells as the first."""
+    notes, width = list(file.notes), 0
+    try:
+        for chunk in islice(records_of(file, options, layout), layout.before, None):
+            width = width or len(chunk[0])
+            if any(row and (len(row) < width or any(row[width:])) for row in chunk):
+                return False
+    except UserError:
+        return False
+    finally:
+        file.notes[:] = notes
+    return True

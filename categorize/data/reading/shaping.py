@@ -259,6 +259,7 @@ def _with(block: Block, name: str, values: list[Any], kind: pa.DataType) -> Bloc
     """The block with one more column."""
     if not isinstance(block.columns, pa.Table):
         return replace(block, columns={**block.columns, name: values})
+    cells: list[Any]
     if kind == LIST_OF_STRINGS:
         cells = [None if v is None else [scalar(one) for one in (v if isinstance(v, list) else [v])] for v in values]
     else:

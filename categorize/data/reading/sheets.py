@@ -13,6 +13,7 @@ from categorize.data.reading.opening import InputFile, ReadOptions
 from categorize.data.reading.progress import Progress
 from categorize.data.reading.raw import Block, batches, check_columns, scalar
 from categorize.errors import UserError
+from categorize.recipe.wording import first_few, quote
 
 _CHUNK = 1 << 22
 _SHOWN = 5  # cells that a note names
@@ -40,6 +41,11 @@ def xlsx_blocks(file: InputFile, options: ReadOptions) -> Iterator[Block]:
         title = f"{file.name}, sheet {page.name!r}"
         if page.start is None:
             raise UserError(f"{title}: the sheet is empty; sheets: {', '.join(map(repr, book.sheet_names))}")
+        if options.sheet is None and len(book.sheet_names) > 1:
+            others = first_few([quote(name) for name in book.sheet_names[1:]])
+            file.notes.append(
+                f"{title}: the first of {len(book.sheet_names)} sheets; data.sheet names another: {others}"
+            )
         file.notes += [*_merged(page, title), *_hidden(content, page.name, title)]
         yield from _blocks(page, title)
     except (python_calamine.CalamineError, OSError) as error:
@@ -101,7 +107,9 @@ def _hidden(content: bytes, sheet: str, title: str) -> list[str]:
                 formulas += 1
     except (zipfile.BadZipFile, KeyError, ElementTree.ParseError, NotImplementedError):
         # The cells themselves are read; zipfile raises NotImplementedError for a compression that it does not know.
-        why = "the file is built in an unusual way; one without a saved value reads empty"
+        is_xlsx = content.startswith(b"PK") and b"xl/" in content
+        why = "the file is built in an unusual way" if is_xlsx else "which the format does not tell"
+        why += "; one without a saved value, and a cell with an error, reads empty"
         return [f"{title}: formulas could not be looked for, {why}"]
     notes = [f"{title}: {formulas} formulas read as the values that were saved with them"] if formulas else []
     if errors:
