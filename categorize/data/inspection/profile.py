@@ -18,6 +18,7 @@ _OBJECTS = 200  # cells of JSON that are looked into
 _PLACES = 40  # in all columns
 _DEEPEST = 8
 _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
+_OBJECT = re.compile(r"\s*(\{\s*\"|\[\s*[\[{\"])")
 _WHEN = re.compile(r"\d{4}[-/.年]\d{1,2}[-/.月]\d{1,2}日?([T ].*)?|\d{1,2}:\d{2}(:\d{2})?([.,]\d+)?")
 
 
@@ -71,7 +72,7 @@ class Profile:
             self.more = True
         self.numbers += _NUMBER.fullmatch(value) is not None
         self.times += _WHEN.fullmatch(value) is not None
-        self.objects += value.lstrip()[:1] in ("{", "[") and len(value) > 2
+        self.objects += _OBJECT.match(value) is not None
 
     @property
     def distinct(self) -> int:
