@@ -310,6 +310,10 @@ BASES = {
     "fuzz.json": json.dumps([record(["a", "b"], 100 * i + 1) for i in range(4)]).encode(),
     "fuzz.xml": ("<i>" + "".join(f'<d p="{HEAD},{i}">t{i}</d>' for i in range(9)) + "</i>").encode(),
     "fuzz.csv": ("time,mode,size,color,timestamp,pool,user_hash,row_id,text\n" + f'{HEAD},5,"a, b"\n' * 9).encode(),
+    "elems.json": json.dumps(
+        {"elems": [{"progress": 9 * i, "content": "a", "midHash": "ab"} for i in range(9)]}
+    ).encode(),
+    "loose.csv": b"time,content,color,date\n" + b"1.5,a,#ffffff,2021-07-12 16:09\n12:30,b,,1626077354\n" * 5,
     "fuzz.jsonl.gz": gzip.compress(lines(*(record(["a", "b"], 100 * i + 1) for i in range(4))).encode(), mtime=0),
 }
 

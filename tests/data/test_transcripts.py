@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from categorize.data.reading.transcripts.cues import seconds
+from categorize.data.reading.ways_out import WayOut
 from categorize.data.segments.cuts import cut_by_minutes
 from categorize.data.segments.turns import find_turns
 from categorize.data.source import read_source
@@ -87,6 +89,11 @@ def fails(source: Path | str, form: str | None = "transcript") -> str:
         ("chat.txt", ZOOM_CHAT, ["[14:05:12] Jane Doe: hello: you", "[14:06:12] Bob: yo"]),
         ("rev.txt", REV, ["[00:00:00] Speaker 1: Hello there.", "[01:02:12] Speaker 2: Hi: you. Yes."]),
         ("otter.txt", OTTER, ["[00:00:03] Jane Doe: Hello there.", "[00:01:12] Bob: Hi."]),
+        ("old.txt", "Bob: 00:01\nhello\nJane: 00:05\nhi", ["[00:00:01] Bob: hello", "[00:00:05] Jane: hi"]),
+        ("trint.txt", "00:00:01 Bob\nhello\n\n00:00:05 Ann\nhi", ["[00:00:01] Bob: hello", "[00:00:05] Ann: hi"]),
+        ("chapters.txt", "Intro (00:00)\nThe end (12:30)", ["Intro (00:00)", "The end (12:30)"]),
+        ("figure.txt", "See figure (12:30) for more.\nMore.", ["See figure (12:30) for more.", "More."]),
+        ("unnumbered.srt", "0:0:1,0 --> 0:0:2,0\n42\n0:0:2,0 --> 0:0:3,0\nwhy", ["[00:00:01] 42 why"]),
         ("prose.txt", "Ann: hello\n\nBob: hi\n", ["Ann: hello", "", "Bob: hi"]),
     ],
     ids=lambda value: value if isinstance(value, str) and len(value) < 20 else "",
@@ -259,8 +266,14 @@ def test_what_is_no_transcript_is_refused_in_one_line(name: str, content: Any, m
 def test_the_way_out_of_each_refused_source_is_named(tmp_path: Path) -> None:
     put(tmp_path, "a.vtt", VTT)
     put(tmp_path, "b.txt", REV)
-    assert "data.format: transcript" in fails(tmp_path, None)
-    assert "b.txt is not known as a document" in fails(tmp_path / "*", None)
+    for source in (tmp_path, tmp_path / "*", put(tmp_path / "json", "w.json", WHISPER)):
+        with pytest.raises(WayOut, match=r"data\.format: transcript") as caught:
+            read_source(DataSection(source=str(source)))
+        [way] = caught.value.ways
+        assert read_source(DataSection(source=str(source), **way)).tables["all"].table.num_rows
+    with pytest.raises(WayOut, match=r"a\.csv is not known as a transcript"):
+        read_source(DataSection(source=str(put(tmp_path / "c", "a.csv", "a").parent / "*")))
+    shutil.rmtree(tmp_path / "json"), shutil.rmtree(tmp_path / "c")
     assert len(read(tmp_path)[0]) == len(read(tmp_path / "*")[0]) == 2
     assert "no file has such a name" in fails(tmp_path / "*.srt", None)
     assert "holds no transcript" in fails(put(tmp_path, "empty/a.csv", "a").parent)

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from categorize.data.reading.documents import document_blocks, documents_of
 from categorize.data.reading.formats import PARSERS, parquet_rows, whole_table
 from categorize.data.reading.opening import InputFile, ReadOptions
 from categorize.data.reading.plain_text import holds_texts, is_text, text_blocks, text_files, what_text_may_be
 from categorize.data.reading.raw import SPLIT_ALIASES, SPLIT_NAMES, Block, RawTable
 from categorize.data.reading.shaping import NO_SHAPING, Shaping
+from categorize.data.reading.transcripts.source import transcript_blocks, transcript_files
 from categorize.data.reading.ways_out import WayOut, said
 from categorize.errors import UserError
 from categorize.recipe.data_sections import FORMAT_OF_SUFFIX, DataSection, format_of_name, is_of_documents
@@ -68,7 +68,7 @@ class SourceFile:
         self.file.notes[:] = self.told
         try:
             if self.is_of_documents:
-                yield from document_blocks(list(self.parts), self.file, self.options)
+                yield from transcript_blocks(list(self.parts), self.file, self.options)
                 return
             if self.form == "text":
                 yield from text_blocks(self.parts, self.file, self.options)
@@ -113,7 +113,7 @@ def open_file(path: str | Path, data: DataSection | None = None, key: str = "dat
     wanted = data.format if data is not None else None
     options = ReadOptions.of(data) if data is not None else ReadOptions()
     shaping = Shaping.of(data) if data is not None else NO_SHAPING
-    documents, told = (text_files(path, key), []) if wanted == "text" else documents_of(path, wanted, key)
+    documents, told = (text_files(path, key), []) if wanted == "text" else transcript_files(path, wanted, key)
     parts = documents or parts_of(path)
     if not parts:
         check_is_file(path, key)
@@ -162,14 +162,16 @@ def check_is_file(path: Path, key: str) -> None:
             named = {split: str(path / by_split[split]) for split in SPLIT_NAMES if split in by_split}
             ways = [{"source": named}] if "train" in named else []
             raise WayOut(f"{key}: {path} is a folder; name its files: source: {{{', '.join(splits)}}}", *ways)
-        talks = any(is_of_documents(name, None) for name in inside)
-        if not talks and (texts := holds_texts(path)) is not None:
+        shown = ", ".join(inside[:8]) + (", ..." if len(inside) > 8 else "")
+        problem = f"{key}: {path} is a folder, not a file; it holds: {shown or 'nothing'}"
+        if any(is_of_documents(name, None) for name in inside):
+            way = {"format": "transcript"}
+            raise WayOut(f"{problem}; set {said(**way)} for a row each of its transcripts", way)
+        if (texts := holds_texts(path)) is not None:
             way = {"format": "text"}
             why = f"{path} is a folder with {texts}"
             raise WayOut(f"{key}: {why}; set {said(**way)} to read a document a file", way)
-        shown = ", ".join(inside[:8]) + (", ..." if len(inside) > 8 else "")
-        hint = "; for a row each of its transcripts: data.format: transcript" if talks else ""
-        raise UserError(f"{key}: {path} is a folder, not a file; it holds: {shown or 'nothing'}{hint}")
+        raise UserError(problem)
     if not path.exists():
         nearby = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
         close = similar(path.name, nearby, 0.6)

@@ -22,6 +22,7 @@ from categorize.data.reading.plain_text import fasttext_blocks
 from categorize.data.reading.raw import LARGEST_CELL, Block, RawTable, TableBuilder, batches, check_columns
 from categorize.data.reading.sheets import xlsx_blocks
 from categorize.data.reading.statistics import dta_blocks, sav_blocks
+from categorize.data.reading.transcripts.recognized import is_recognized
 from categorize.data.reading.ways_out import WayOut, said
 from categorize.errors import UserError
 from categorize.recipe.wording import counted, first_few, quote
@@ -124,6 +125,13 @@ def rows_of_json(value: Any, name: str, records: str | None) -> tuple[list[Any],
         key = f", and data.records: {records} is for an object" if records is not None else ""
         raise UserError(f"{name}: the file must hold an array of objects, [{{...}}, ...]{key}")
     found = lists_in(value)
+    if records is None and is_recognized(value):
+        way = {"format": "transcript"}
+        raise WayOut(
+            f"{name}: speech as a recognizer writes it; set {said(**way)} for a row a recording, or data.records to "
+            f"one of its lists: {first_few([*found])}",
+            way,
+        )
     if records is None and len(found) == 1:
         records = next(iter(found))
         others = ", ".join(map(quote, [key for key in value if key != records.partition(".")[0]])) or "none"

@@ -40,7 +40,8 @@ def _timed(lines: list[str], is_vtt: bool, heard: Heard) -> Iterator[tuple[float
     """Times and text lines of each cue; what is odd goes to `heard`."""
     begins = [number for number, line in enumerate(lines) if _begins_cue(line)]
     first = begins[0] if begins else len(lines)
-    before = [] if is_vtt else [line for line in _without_name(lines[:first], is_vtt) if line.strip()]
+    numbered = first > 0 and lines[first - 1].strip().isdigit()
+    before = [] if is_vtt else [line for line in _without_name(lines[:first], is_vtt, numbered) if line.strip()]
     if before:
         heard.damaged.append(f"line 1: {counted(len(before), 'line')} before the first cue, left out")
     for number, following in pairwise([*begins, len(lines)]):
@@ -53,7 +54,7 @@ def _timed(lines: list[str], is_vtt: bool, heard: Heard) -> Iterator[tuple[float
         elif end < start:
             heard.damaged.append(f"line {number + 1}: {lines[number].strip()[:60]!r} ends before it begins")
         body = lines[number + 1 : following]
-        body = body if following == len(lines) else _without_name(body, is_vtt)
+        body = body if following == len(lines) else _without_name(body, is_vtt, numbered)
         yield start, end, _without_blocks(body) if is_vtt else body
 
 
@@ -64,12 +65,14 @@ def _begins_cue(line: str) -> bool:
     )
 
 
-def _without_name(lines: list[str], is_vtt: bool) -> list[str]:
-    """Lines above one of times, without the number or the name of its cue."""
+def _without_name(lines: list[str], is_vtt: bool, numbered: bool) -> list[str]:
+    """Lines above one of times, without the number or the name of its cue; a number may stand directly below a text
+    where the first cue has one."""
     if not lines or not lines[-1].strip():
         return lines
-    is_name = lines[-1].strip().isdigit() or (is_vtt and (len(lines) == 1 or not lines[-2].strip()))
-    return lines[:-1] if is_name else lines
+    behind_a_blank = len(lines) == 1 or not lines[-2].strip()
+    is_number = lines[-1].strip().isdigit() and (numbered or (behind_a_blank and len(lines) > 1))
+    return lines[:-1] if is_number or (is_vtt and behind_a_blank) else lines
 
 
 def _without_blocks(lines: list[str]) -> list[str]:

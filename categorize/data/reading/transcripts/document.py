@@ -8,6 +8,7 @@ from typing import Any
 
 from categorize.data.reading.transcripts.cues import Cue, Heard
 from categorize.data.reading.transcripts.speakers import labeller, with_speakers
+from categorize.data.segments.stamps import stamps
 from categorize.data.segments.turns import find_turns, read_label
 
 UNKNOWN = "Unknown"  # who speaks where others have a name
@@ -41,7 +42,8 @@ def as_document(heard: Heard) -> Transcript:
     """The document that the cues of a file are."""
     if heard.prose is not None:
         names = dict.fromkeys(turn.speaker for turn in find_turns(heard.prose) if turn.speaker)
-        return Transcript(heard.prose, tuple(names), None, 0, heard)
+        times = [time for _, time in stamps(heard.prose)]
+        return Transcript(heard.prose, tuple(names), max(times) - min(times) if times else None, 0, heard)
     cues = with_speakers(heard.cues)
     speakers = tuple(dict.fromkeys(cue.speaker for cue in cues if cue.speaker))
     label = labeller(speakers)
@@ -100,7 +102,7 @@ class Tally:
         self.length = 0.0
         self.nameless = 0  # transcripts that name no speaker
         self.silent: list[str] = []  # those without a word
-        self.prose: list[str] = []  # those of text alone
+        self.timeless: list[str] = []  # those of text without times
         self.counts: Counter[str] = Counter()
         self.damaged: list[str] = []
         self.relabelled: dict[str, str] = {}
@@ -112,7 +114,8 @@ class Tally:
         self.length += transcript.duration or 0.0
         self.nameless += bool(transcript.text) and not transcript.speakers
         self.silent += [] if transcript.text else [name]
-        self.prose += [] if transcript.heard.prose is None else [name]
+        is_timeless = transcript.heard.prose is not None and transcript.duration is None
+        self.timeless += [name] if is_timeless else []
         self.counts += transcript.heard.done
         self.damaged += [f"{name}: {where}" for where in transcript.heard.damaged]
         self.relabelled |= transcript.relabelled
@@ -125,8 +128,8 @@ class Tally:
         notes += [f"{self.name}: {what}: {n:,}" for what, n in self.counts.most_common()]
         if self.silent:
             notes.append(f"{self.name}: without a word ({len(self.silent):,}): {_some(self.silent)}")
-        if self.prose:
-            notes.append(f"{self.name}: text in which no turn has a time ({len(self.prose):,}): {_some(self.prose)}")
+        if self.timeless:
+            notes.append(f"{self.name}: text without times ({len(self.timeless):,}): {_some(self.timeless)}")
         if self.damaged:
             notes.append(f"{self.name}: damaged places ({len(self.damaged):,}): {_some(self.damaged)}")
         if self.relabelled:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from categorize.data.reading.transcripts.cues import CLOCK, Cue, Heard, seconds
+from categorize.data.segments.turns import is_speaker
 
 _HEADS = tuple(
     re.compile(pattern)
@@ -15,11 +16,14 @@ _HEADS = tuple(
         rf"(?P<clock>{CLOCK})\s+From\s+(?P<name>.{{1,80}}?)(?:\s+[Tt]o\s+[^:]{{1,80}})?\s*:(?P<said>.*)\Z",
         rf"(?P<clock>{CLOCK})\t\s*(?P<name>[^:\t]{{1,80}}?):\s*\t(?P<said>.*)\Z",
         # Rev, "Speaker 1 (00:12):" or "Speaker 1: (00:12)", the text below or behind it
-        rf"(?P<name>[^\n()\[\]:]{{1,80}}?):?\s*[(\[](?P<clock>{CLOCK})[)\]]:?(?P<said>(?:\s.*)?)\Z",
-        # Otter, "Jane Doe  0:12"
-        rf"(?P<name>[^\n:]{{1,80}}?)(?:\s{{2,}}|\t)(?P<clock>{CLOCK})\s*(?P<said>)\Z",
+        rf"(?P<name>[^\n()\[\]:]{{1,80}}?)\s*[(\[](?P<clock>{CLOCK})[)\]](?::(?P<said>.*)|\Z)",
+        rf"(?P<name>[^\n()\[\]:]{{1,80}}?):\s*[(\[](?P<clock>{CLOCK})[)\]](?P<said>.*)\Z",
+        # Otter, "Jane Doe  0:12", older ones of Rev, "Speaker 1: 00:12", and Trint, "00:00:12 Jane Doe"
+        rf"(?P<name>[^\n:]{{1,80}}?)(?::\s*|\s{{2,}}|\t)(?P<clock>{CLOCK})\s*(?P<said>)\Z",
+        rf"(?P<clock>{CLOCK})[ \t]+(?P<name>[^\n:]{{1,80}}?):?\s*(?P<said>)\Z",
     )
 )
+_STRANGERS = 0.2  # share of the names that may look like something else
 
 
 def read_labelled_text(text: str) -> Heard | None:
@@ -28,10 +32,15 @@ def read_labelled_text(text: str) -> Heard | None:
     What stands above the first turn is a cue without a speaker.
     """
     lines = text.split("\n")
-    form = max(_HEADS, key=lambda head: sum(head.match(line.strip()) is not None for line in lines))
-    if not any(form.match(line.strip()) for line in lines):
+    found = {form: [head for line in lines if (head := form.match(line.strip()))] for form in _HEADS}
+    form, heads = max(found.items(), key=lambda pair: len(pair[1]))
+    turns = list(_turns(lines, form)) if heads else []
+    names = [" ".join(head["name"].split()) for head in heads]
+    odd = sum(not is_speaker(name) and names.count(name) < 2 for name in {*names})
+    # A list of chapters has such lines, too, and nothing below them.
+    if odd > _STRANGERS * len({*names}) or len({*names}) > max(2, len(names) / 2) or 2 * len(turns) <= len(heads):
         return None
-    return Heard(list(_turns(lines, form)))
+    return Heard(turns)
 
 
 def _turns(lines: list[str], form: re.Pattern[str]) -> Iterator[Cue]:
@@ -46,6 +55,6 @@ def _turns(lines: list[str], form: re.Pattern[str]) -> Iterator[Cue]:
             said = []
         if head is not None:
             start, speaker = seconds(head["clock"]), " ".join(head["name"].split()).rstrip(":")
-            said = [head["said"]]
+            said = [head["said"] or ""]
         elif line is not None:
             said.append(line)

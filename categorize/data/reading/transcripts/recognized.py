@@ -45,6 +45,12 @@ def read_recognized(value: Any, *, any_list: bool = False) -> Heard | None:
     return heard
 
 
+def is_recognized(value: Any) -> bool:
+    """Whether JSON is of a recognizer, with times that other lists of texts have not."""
+    heard = read_recognized(value)
+    return heard is not None and any(cue.start is not None for cue in heard.cues)
+
+
 def _is_segment(item: Any) -> bool:
     return isinstance(item, Mapping) and any(isinstance(item.get(name), str) for name in ("text", "word"))
 

@@ -12,6 +12,7 @@ from categorize.data.segments.turns import is_speaker, read_label
 
 _NAMED = re.compile(r"\[([^\[\]\n:：]{1,60})\][:：]\s+|([^\n:：<>]{1,60}?)\s*[:：](?:\s+|(?<=：))")
 _CHANGE = re.compile(r"(?:^|\s)>{2,3}(?=\s|\w)\s*")
+_BRACKETS = re.compile(r"\s*(?:\([^()]*\)|\[[^\[\]]*\])\s*\Z")
 _WORD = re.compile(r"[^\W_][\w'’.-]*")
 
 
@@ -74,8 +75,9 @@ def labeller(names: Iterable[str]) -> Callable[[str], str]:
     labels: dict[str, str] = {}
     distinct = list(dict.fromkeys(names))
     for name in sorted(distinct, key=lambda name: not _is_label(name)):
-        words = " ".join(word[0].upper() + word[1:] for word in _WORD.findall(name))
-        wanted = next((one for one in (name, words) if _is_label(one) and one not in labels.values()), None)
+        bare = _BRACKETS.sub("", name)
+        words = " ".join(word[0].upper() + word[1:] for word in _WORD.findall(bare))
+        wanted = next((one for one in (name, bare, words) if _is_label(one) and one not in labels.values()), None)
         number = 1
         while wanted is None:
             numbered = f"Speaker {number}"

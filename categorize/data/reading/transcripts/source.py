@@ -1,4 +1,4 @@
-"""Sources of which each file is one document: a file, the files below a folder, or those of a pattern; a row each."""
+"""The transcripts of a source: a file, the files below a folder, or those of a pattern; a row each."""
 
 from __future__ import annotations
 
@@ -22,37 +22,36 @@ _TRANSCRIPTS = (".json", ".vtt", ".ass", ".ssa", ".srt", ".txt")
 COLUMNS = ("id", "text", "folder", "speakers", "duration")
 
 
-def documents_of(path: Path, form: str | None, key: str) -> tuple[list[Path], list[str]]:
-    """The document files of a source, in order of name, and notes; no files where it is something else.
+def transcript_files(path: Path, form: str | None, key: str) -> tuple[list[Path], list[str]]:
+    """The transcripts of a source, in order of name, and notes; none where it is something else.
 
-    A folder is one of documents where the recipe says so: the columns and the cleaning of its rows differ from others.
-    Raises UserError where a pattern or a folder that should hold documents has none, or a pattern takes in other files.
+    A folder is one of transcripts where the recipe says so: its rows have other columns and another cleaning.
+
+    Raises:
+        UserError: a pattern or a folder that should hold some has none, or a pattern takes in other files.
     """
-    pattern = is_pattern(path)
-    if form is not None and not is_of_documents("", form):
+    pattern, explicit = is_pattern(path), form is not None
+    if explicit and not is_of_documents("", form):
         if pattern:
-            raise UserError(f"{key}: {path}: a pattern names files that are a document each, not {form}; name one file")
-        return [], []
-    explicit = form is not None
-    if path.is_dir() and not explicit:
+            raise UserError(f"{key}: {path}: a pattern is for transcripts, not for {form}; name one file")
         return [], []
     if path.is_file():
         return ([path] if explicit or is_of_documents(path, None) else []), []
-    known = (
-        {*_TRANSCRIPTS} if explicit else {suffix for suffix, of in FORMAT_OF_SUFFIX.items() if is_of_documents("", of)}
-    )
+    if path.is_dir() and not explicit:
+        return [], []
+    told = {suffix for suffix, of in FORMAT_OF_SUFFIX.items() if is_of_documents("", of)}
+    known = {*_TRANSCRIPTS} if explicit else told
     _, files = find_files(path, lambda file: _suffix(file) in known)
     if pattern and not files:
         raise UserError(f"{key}: {path}: no file has such a name (from {Path.cwd()})")
     if pattern and not explicit and all(map(is_text, files)):
-        ways = ({"format": "text"}, {"format": "transcript"})
-        what = f"{said(**ways[0])} where each is a document, {said(**ways[1])} where it is speech"
-        raise WayOut(f"{key}: {path}: the pattern names texts; set {what}", *ways)
-    if pattern and (others := [file for file in files if _suffix(file) not in known]):
-        way_out = "name such files alone" if explicit else "set data.format: transcript, or name such files alone"
-        raise UserError(
-            f"{key}: {path}: {others[0]} is not known as a document ({', '.join(sorted(known))}); {way_out}"
-        )
+        texts = ({"format": "text"}, {"format": "transcript"})
+        what = f"{said(**texts[0])} where each is a document, {said(**texts[1])} where it is speech"
+        raise WayOut(f"{key}: {path}: the pattern names texts; set {what}", *texts)
+    if others := [file for file in files if _suffix(file) not in known]:
+        ways = [{"format": "transcript"}] if {_suffix(file) for file in others} <= {*_TRANSCRIPTS} - known else []
+        problem = f"{key}: {path}: {others[0]} is not known as a transcript ({', '.join(sorted(known))})"
+        raise WayOut(f"{problem}; {f'set {said(**ways[0])}, or ' if ways else ''}name such files alone", *ways)
     if not files and path.is_dir():
         raise UserError(f"{key}: {path} holds no transcript; known: {', '.join(_TRANSCRIPTS)} (or .gz of each)")
     return (files, []) if pattern else _one_form_each(files)
@@ -81,7 +80,7 @@ def _one_form_each(files: list[Path]) -> tuple[list[Path], list[str]]:
     return sorted(kept), [note] if note else []
 
 
-def document_blocks(files: list[Path], source: InputFile, options: ReadOptions) -> Iterator[Block]:
+def transcript_blocks(files: list[Path], source: InputFile, options: ReadOptions) -> Iterator[Block]:
     """A row a file, numbered in the order of their names.
 
     Its id is the file's name without suffix; where two have one name, all ids are paths below the source's folder.
@@ -91,7 +90,7 @@ def document_blocks(files: list[Path], source: InputFile, options: ReadOptions) 
     if len({*names}) < len(names):
         names = [file.relative_to(base).as_posix() for file in files]
     tally = Tally(source.name)
-    for numbers, rows in batches(_documents(files, source, options, tally)):
+    for numbers, rows in batches(_transcripts(files, source, options, tally)):
         cells = [
             {
                 "id": names[number - 1],
@@ -106,7 +105,7 @@ def document_blocks(files: list[Path], source: InputFile, options: ReadOptions) 
     source.notes += tally.notes()
 
 
-def _documents(
+def _transcripts(
     files: list[Path], source: InputFile, options: ReadOptions, tally: Tally
 ) -> Iterator[tuple[int, Transcript, int]]:
     progress = Progress(f"reading {source.name}", len(files), "files")
