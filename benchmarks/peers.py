@@ -73,7 +73,6 @@ AS_TRAINER = (
     "model.head_init=random",
     "training.learning_rate=2e-4",
     "training.eval_strategy=no",
-    f"training.max_steps={STEPS}",
 )
 Values = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -138,7 +137,7 @@ PAIRS = {
         "banking77_minilm",
         {"peer": "transformers", "arguments": ARGUMENTS},
         f"the new head, {STEPS} steps and their settings, 2e-4",
-        AS_TRAINER,
+        (*AS_TRAINER, f"training.max_steps={STEPS}"),
         test_rows=1000,
     ),
 }
