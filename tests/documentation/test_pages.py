@@ -11,13 +11,16 @@ from typing import Any
 
 import yaml
 
+from categorize.methods.registry import METHODS
 from categorize.recipe.command import FLAGS, VALUES
+from categorize.recipe.load import load_recipe
 from tests.documentation.pages import anchors, blocks, pages, prose
 
 SECTIONS = "data labels prompt quantization adapter training decision search hub evaluation prediction labeling model"
 KEY = re.compile(rf"`({'|'.join(SECTIONS.split())})\.([a-z_]+(?:\.[a-z_]+)*)\b(?![(])")
 FILES = ("json", "safetensors", "svg", "parquet", "csv", "yaml")  # prompt.json is a file
 OF_RUN_JSON = ("filled_rows", "truncated_rows", "rows_an_epoch", "rows_per_second")
+KINDS = {"run_seqcls.py": "seqcls", "run_sft.py": "sft", "run_eval.py": "eval", "run_label.py": "label"}
 FOREIGN = {"--config_file", "--num_processes", "--num_machines", "--machine_rank", "--main_process_ip", "--multi_gpu"}
 
 
@@ -78,6 +81,10 @@ def test_every_command_of_a_page_names_scripts_modules_files_and_options_that_ex
             ):
                 if name not in own and not (root / name).exists():
                     wrong.append(f"{block}: {name}")
+            run = re.match(r"(?:python|accelerate launch.*) (run_\w+\.py) (recipes/\S+)(.*)", command)
+            if run is not None and run[2] not in own and (root / run[2]).exists():
+                overrides = [word for word in run[3].split() if re.match(r"[\w.]+=", word)]
+                load_recipe(root / run[2], overrides, KINDS[run[1]], methods=METHODS)
             for module in re.findall(r"-m ((?:categorize|demo)[\w.]*)", command):
                 if importlib.util.find_spec(module) is None:
                     wrong.append(f"{block}: {module}")
