@@ -12,11 +12,10 @@ from typing import Any
 
 from categorize.danmu.fields import LIST, Comments, as_text, collect_time, joined
 from categorize.danmu.items import Item
-from categorize.danmu.rows import RowReader, is_comment, naming
+from categorize.danmu.rows import RowReader, collection_of, is_comment, naming
 from categorize.danmu.tuples import Style, cut, learn
 from categorize.data.columns import parse_literal
 
-_OF_COLLECTION = ("video_id", "collect_YMDH", "chat_id", "maxlimit")
 _DEEPEST = 3  # objects around a list of comments
 _LEARNED_FROM = 32  # records of a file
 _BATCH = 20_000  # rows that are held
@@ -76,7 +75,7 @@ def _unwrapped(item: Item) -> Item:
     if found is None:
         return item
     # Parts of the comments of one video, which is the file's where they do not say.
-    number = item.number if _of_collection(value)[0] else 0
+    number = item.number if collection_of(value)[0] else 0
     return replace(item, number=number, value={**value, LIST: found})
 
 
@@ -90,7 +89,7 @@ def _list_of_comments(value: Any, depth: int) -> list[Any] | None:
 
 def _described(record: Mapping[str, Any], number: int, utc_offset: float) -> Chunk:
     """What a record or a row says about its collection, without comments."""
-    video_id, written, chat_id, limit = _of_collection(record)
+    video_id, written, chat_id, limit = collection_of(record)
     chunk = Chunk(number=number, video_id=video_id, chat_id=chat_id, collected=collect_time(written, utc_offset))
     if chunk.collected is None and written is not None:
         chunk.notes["collect_YMDH is not a time such as 2021071218"] += 1
@@ -103,11 +102,6 @@ def _described(record: Mapping[str, Any], number: int, utc_offset: float) -> Chu
     return chunk
 
 
-def _of_collection(record: Mapping[str, Any]) -> tuple[str | None, ...]:
-    names = naming(tuple(record)).columns
-    return tuple(as_text(record.get(name) or record.get(names.get(name, name))) for name in _OF_COLLECTION)
-
-
 # ---------------------------------------------------------------- rows
 def _of_rows(items: Iterable[Item], rows: RowReader, utc_offset: float) -> Iterator[Chunk | Item]:
     """A chunk of each collection at a time; rows of several collections may stand mixed."""
@@ -117,7 +111,7 @@ def _of_rows(items: Iterable[Item], rows: RowReader, utc_offset: float) -> Itera
         if item.value is None:
             yield item
             continue
-        here = _of_collection(item.value)
+        here = collection_of(item.value)
         if here not in held:
             held[here] = _described(item.value, numbers.setdefault(here, len(numbers)), utc_offset)
             held[here].scattered = True

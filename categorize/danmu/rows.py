@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from categorize.danmu.fields import FIELDS, as_text, head, joined, one_word
@@ -34,9 +34,12 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "text": ("text", "content", "message", "msg", "danmu", "danmaku", "danmutext", "comment", "body", "m"),
     "video_id": ("videoid", "bvid", "bv", "aid"),
     "chat_id": ("chatid", "cid", "oid"),
+    "collect_YMDH": ("collectymdh",),
+    "maxlimit": ("maxlimit",),
     "duration": ("duration", "videoduration", "videolength"),
 }  # fmt: skip
 _OF_COMMENTS = ("p", *FIELDS, "text")
+_OF_COLLECTION = ("video_id", "collect_YMDH", "chat_id", "maxlimit")
 _MILLISECONDS = ("progress",)  # columns that hold such by their name
 _NOTHING = {"nan", "none", "null", "\\n", "-"}
 _CLOCK = re.compile(r"(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2}(?:\.\d{1,6})?)")
@@ -60,7 +63,17 @@ class Naming:
     columns: Mapping[str, str]
     wrong: str = ""
 
-    @property
+    @cached_property
+    def fields(self) -> tuple[str | None, ...]:
+        """Those of the eight fields."""
+        return tuple(self.columns.get(name) for name in FIELDS)
+
+    @cached_property
+    def collection(self) -> tuple[str | None, ...]:
+        """Those of video, time of collection, chat and limit."""
+        return tuple(self.columns.get(name) for name in _OF_COLLECTION)
+
+    @cached_property
     def in_milliseconds(self) -> bool:
         """Whether the onset times are such by their name."""
         return _folded(self.columns.get("onset_time", "")) in _MILLISECONDS
@@ -88,6 +101,11 @@ def _wrong(columns: Sequence[str]) -> str:
         way_out = f"read it as a table, without data.format and with data.columns.text={quote(text)}"
         return f"{NO_COLUMN} has the name of a field of danmu, among {there}; {way_out}"
     return f"{NO_COLUMN} text, content, message or the like (and no danmu_list) among {there}"
+
+
+def collection_of(row: Mapping[str, Any]) -> tuple[str | None, ...]:
+    """What a row or a record says of its collection: video, time, chat and limit."""
+    return tuple([None if column is None else as_text(row[column]) for column in naming(tuple(row)).collection])
 
 
 def is_comment(row: Mapping[str, Any]) -> bool:
@@ -120,7 +138,7 @@ class RowReader:
             return "", "", found.wrong
         names = found.columns
         text = "" if row[names["text"]] is None else str(row[names["text"]])
-        values = [(as_text(row[names[name]]) or "").strip() if name in names else "" for name in FIELDS]
+        values = ["" if column is None else (as_text(row[column]) or "").strip() for column in found.fields]
         if "p" in names:
             fields, wrong = head(str(row[names["p"]] or ""))
             return (fields + one_word(values[7]) if fields.endswith(",") else fields), text, wrong

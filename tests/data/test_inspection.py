@@ -162,6 +162,15 @@ def test_raw_danmu_are_known(folder: Path) -> None:
     Path("video.xml").write_text(f"<i>{comments}</i>", encoding="utf-8")
     found = look("video.xml")
     assert (found.form, found.rows, found.roles.text, found.roles.id) == ("danmu", 39, "text", "row_id")
+    elements = [
+        {"id": i, "progress": 900 * i, "midHash": "ab", "ctime": 1626077354, "content": f"弹幕 {i}"} for i in range(39)
+    ]
+    Path("elements.json").write_text(json.dumps({"elems": elements}))
+    four = [{"cid": i, "p": f"{i}.5,1,16777215,[Site]ab", "m": f"弹幕 {i}"} for i in range(1, 40)]
+    Path("four.json").write_text(json.dumps({"count": 39, "comments": four}))
+    for name in ("elements.json", "four.json"):
+        found = look(name)
+        assert (found.form, found.rows, found.roles.text) == ("danmu", 39, "text")
 
 
 def test_transcripts_are_known(folder: Path) -> None:
@@ -169,7 +178,8 @@ def test_transcripts_are_known(folder: Path) -> None:
     Path("talk.vtt").write_text(f"WEBVTT\n\n{cues}")
     segments = [{"start": i, "end": i + 1, "text": f" sentence {i}."} for i in range(9)]
     Path("talk.json").write_text(json.dumps({"text": "all of it", "language": "en", "segments": segments}))
-    for name in ("talk.vtt", "talk.json"):
+    Path("talk.txt").write_text("".join(f"[Jane Doe] 14:05:1{i}\nsentence {i}, a -> b.\n\n" for i in range(9)))
+    for name in ("talk.vtt", "talk.json", "talk.txt"):
         found = look(name)
         assert (found.form, found.rows, found.roles.text) == ("transcript", 1, "text")
 

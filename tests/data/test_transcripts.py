@@ -92,7 +92,7 @@ def fails(source: Path | str, form: str | None = "transcript") -> str:
         ("old.txt", "Bob: 00:01\nhello\nJane: 00:05\nhi", ["[00:00:01] Bob: hello", "[00:00:05] Jane: hi"]),
         ("trint.txt", "00:00:01 Bob\nhello\n\n00:00:05 Ann\nhi", ["[00:00:01] Bob: hello", "[00:00:05] Ann: hi"]),
         ("chapters.txt", "Intro (00:00)\nThe end (12:30)", ["Intro (00:00)", "The end (12:30)"]),
-        ("figure.txt", "See figure (12:30) for more.\nMore.", ["See figure (12:30) for more.", "More."]),
+        ("figure.txt", "See figure (12:30) for more.\na -> b.", ["See figure (12:30) for more.", "a -> b."]),
         ("unnumbered.srt", "0:0:1,0 --> 0:0:2,0\n42\n0:0:2,0 --> 0:0:3,0\nwhy", ["[00:00:01] 42 why"]),
         ("prose.txt", "Ann: hello\n\nBob: hi\n", ["Ann: hello", "", "Bob: hi"]),
     ],

@@ -28,7 +28,14 @@ _SHOWN = 60  # columns of the file that are shown
 _LABELS = 20  # labels that are shown
 # Formats that are known by columns.
 _BY_COLUMNS = {
-    "danmu": ({"danmu_list"}, {"progress", "content"}, {"progress", "text"}, {"p", "text"}, {"p", "content"}),
+    "danmu": (
+        {"danmu_list"},
+        {"progress", "content"},
+        {"progress", "text"},
+        {"p", "text"},
+        {"p", "content"},
+        {"p", "m"},
+    ),
     "transcript": ({"start", "end", "text"},),
 }
 

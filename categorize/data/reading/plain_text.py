@@ -10,6 +10,8 @@ from categorize.data.reading.opening import InputFile, ReadOptions
 from categorize.data.reading.places import find_files
 from categorize.data.reading.progress import Progress
 from categorize.data.reading.raw import Block, batches
+from categorize.data.reading.transcripts.captions import begins_cue
+from categorize.data.reading.transcripts.labelled_text import read_labelled_text
 from categorize.data.reading.ways_out import said
 from categorize.errors import UserError
 from categorize.recipe.wording import counted, first_few, quote
@@ -106,14 +108,18 @@ def what_text_may_be(path: Path, key: str) -> tuple[str, tuple[dict[str, object]
     filled = [line for line in lines if line.strip()]
     if any("__label__" in line for line in filled):
         return f"set {said(format='fasttext')}", ({"format": "fasttext"},)
+    text = {"format": "text"}
+    if read_labelled_text("\n".join(lines)) is not None or any(map(begins_cue, filled)):
+        speech = {"format": "transcript"}
+        return f"set {said(**speech)} where it is speech, {said(**text)} where it is another document", (speech, text)
     tabs = {line.count("\t") for line in filled}
     if len(tabs) == 1 and tabs != {0}:
         return f"set {said(format='tsv')}", ({"format": "tsv"},)
     a_line = {"format": "tsv", "header": ["text"], "quoting": False}
-    ways: tuple[dict[str, object], ...] = ({"format": "text"}, a_line)
+    ways: tuple[dict[str, object], ...] = (text, a_line)
     if len(filled) >= _MANY and max(map(len, filled)) < _SHORT:
         ways = ways[::-1]
-    return f"set {said(format='text')} where the file is one document, {said(**a_line)} where each line is one", ways
+    return f"set {said(**text)} where the file is one document, {said(**a_line)} where each line is one", ways
 
 
 def holds_texts(folder: Path) -> str | None:

@@ -14,8 +14,8 @@ from itertools import pairwise
 from categorize.data.reading.transcripts.cues import CLOCK, Cue, Heard, seconds, unescaped, without_repeats
 from categorize.recipe.wording import counted
 
-ARROW = re.compile(r"-{1,3}>|[–—]>|→")
-_TIMES = re.compile(rf"\s*({CLOCK})\s*(?:{ARROW.pattern})\s*({CLOCK})(?:\s.*)?\Z")
+_ARROW = re.compile(r"-{1,3}>|[–—]>|→")
+_TIMES = re.compile(rf"\s*({CLOCK})\s*(?:{_ARROW.pattern})\s*({CLOCK})(?:\s.*)?\Z")
 _BLOCK = re.compile(r"(?:NOTE|STYLE|REGION)(?:[ \t].*)?\Z")  # of WebVTT, up to the next blank line
 _VOICE = re.compile(r"<v(?:\.[^\s<>]*)?(?:\s+([^<>]*))?>|</v>")
 _TAG = re.compile(
@@ -38,7 +38,7 @@ def read_captions(text: str) -> Heard:
 
 def _timed(lines: list[str], is_vtt: bool, heard: Heard) -> Iterator[tuple[float | None, float | None, list[str]]]:
     """Times and text lines of each cue; what is odd goes to `heard`."""
-    begins = [number for number, line in enumerate(lines) if _begins_cue(line)]
+    begins = [number for number, line in enumerate(lines) if begins_cue(line)]
     first = begins[0] if begins else len(lines)
     numbered = first > 0 and lines[first - 1].strip().isdigit()
     before = [] if is_vtt else [line for line in _without_name(lines[:first], is_vtt, numbered) if line.strip()]
@@ -58,8 +58,9 @@ def _timed(lines: list[str], is_vtt: bool, heard: Heard) -> Iterator[tuple[float
         yield start, end, _without_blocks(body) if is_vtt else body
 
 
-def _begins_cue(line: str) -> bool:
-    arrow = ARROW.search(line)
+def begins_cue(line: str) -> bool:
+    """Whether a line is one of times, if a damaged one."""
+    arrow = _ARROW.search(line)
     return arrow is not None and (
         _TIMES.match(line) is not None or (arrow.group() == "-->" and line[: arrow.start()].strip()[:1].isdigit())
     )

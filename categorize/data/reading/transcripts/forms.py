@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from categorize.data.reading.opening import InputFile, ReadOptions
-from categorize.data.reading.transcripts.captions import ARROW, read_captions
+from categorize.data.reading.transcripts.captions import begins_cue, read_captions
 from categorize.data.reading.transcripts.cues import Heard
 from categorize.data.reading.transcripts.document import Transcript, as_document
 from categorize.data.reading.transcripts.labelled_text import read_labelled_text
@@ -36,7 +36,7 @@ def _heard(text: str, file: InputFile) -> Heard:
     if start.startswith("[Script Info]") or "\nDialogue:" in text:
         heard = read_substation(text)
         is_whole = bool(heard.cues) or start.startswith("[Script Info]")
-    elif start.startswith("WEBVTT") or ARROW.search(text):
+    elif start.startswith("WEBVTT") or any(map(begins_cue, text.split("\n"))):
         heard = read_captions(text.lstrip())
         is_whole = bool(heard.cues) or start.startswith("WEBVTT")
     else:
