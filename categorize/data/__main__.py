@@ -17,9 +17,7 @@ from pathlib import Path
 
 from categorize.errors import UserError
 from categorize.recipe.load import load_recipe
-from categorize.recipe.nodes import to_plain
-from categorize.recipe.overrides import parse_overrides
-from categorize.recipe.problems import Problems
+from categorize.recipe.overrides import data_settings
 from categorize.recipe.terminal import CommandParser, exit_status, run_command
 from categorize.recipe.wording import quote
 from categorize.recipe.written import Methods
@@ -66,13 +64,8 @@ def look_at_file(options: argparse.Namespace, methods: Methods) -> None:
     from categorize.data.inspection.look import lines, look
     from categorize.data.inspection.starting_recipe import starting_recipe, write_recipe
 
-    problems = Problems()
-    settings = to_plain(parse_overrides(options.overrides, problems))
-    problems.raise_if_any()
-    if set(settings) - {"data"}:
-        raise UserError(f"{sorted(set(settings) - {'data'})[0]}: keys of data alone go with a file, data.header=false")
     path = Path(options.starting or "mine.yaml")
-    found = look(options.recipe, settings.get("data"))
+    found = look(options.recipe, data_settings(options.overrides))
     print("\n".join(lines(found)), flush=True)
     if options.starting is None:
         print("\na recipe to start from (--recipe recipes/mine.yaml writes it):\n")

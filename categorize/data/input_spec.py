@@ -18,6 +18,7 @@ from categorize.data.cleaning.report import CleaningTrace
 from categorize.data.cleaning.steps import cleaner
 from categorize.data.columns import extract, text_columns
 from categorize.data.reading.raw import RawTable, from_arrow, from_columns
+from categorize.data.reading.shaping import Shaping
 from categorize.data.rows import COLUMN_TYPES, fields_of, grouped, new_rows, struct_of, with_columns
 from categorize.data.segments.aggregation import aggregate_predictions, vote_predictions
 from categorize.data.segments.cuts import Document, Segment, cut_by_minutes, cut_documents
@@ -129,6 +130,7 @@ class InputSpec(Settings):
         """
         if isinstance(raw, pa.Table):
             raw = from_arrow(raw, "table")
+        raw = Shaping.of(DataSection(source=raw.name, columns=Columns(text=self.columns.text, label=None))).table(raw)
         there = set(raw.table.column_names)
         kept = [name for name in self.columns.keep if name in there]
         left: dict[str, Any] = {"label": None, "raters": [], "keep": kept}

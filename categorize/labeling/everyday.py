@@ -1,6 +1,7 @@
 """The everyday case, without a recipe: a file in, the same file with labels behind its columns out.
 
 python run_label.py --run outputs/mine new_comments.xlsx --output labelled.xlsx
+python run_label.py --run outputs/mine new_comments.csv data.delimiter=";" --output labelled.xlsx
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from categorize.errors import UserError
 from categorize.processes import check_launch, is_main_process
+from categorize.recipe.overrides import data_settings
 from categorize.recipe.terminal import CommandParser, exit_status, run_command
 
 OPTION, OUTPUT = "--run", "--output"
@@ -42,6 +44,7 @@ def _run(argv: Sequence[str]) -> None:
         text=options.text,
         sheet=options.sheet,
         encoding=options.encoding,
+        settings=data_settings(options.settings),
         base=options.base,
         overwrite=options.overwrite,
         trust_remote_code=options.trust_remote_code,
@@ -57,7 +60,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         usage="python run_label.py --run RUN FILE --output FILE [options]",
     )
     parser.add_argument(
-        "file", nargs="*", metavar="FILE", help="csv, tsv, jsonl, json, parquet or xlsx, gzipped or not"
+        "file",
+        nargs="*",
+        metavar="FILE",
+        help="csv, tsv, jsonl, json, parquet, a spreadsheet or texts; and keys of data that say how it is read: "
+        "data.header=false",
     )
     parser.add_argument(OPTION, metavar="RUN", help="a finished run folder, or owner/name on the Hub")
     parser.add_argument(OUTPUT, metavar="FILE", help="csv, tsv or jsonl (or .gz of it), parquet or xlsx")
@@ -73,6 +80,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
             "--run is missing; name the run that labels: python run_label.py --run outputs/mine FILE --output FILE; a "
             "recipe names its output by output_dir"
         )
+    options.settings = [one for one in options.file if one.startswith("data.") and "=" in one]
+    options.file = [one for one in options.file if one not in options.settings]
     if len(options.file) != 1:
         given = f"{len(options.file)} files" if options.file else "no file"
         raise UserError(f"{given} to label; name one: python run_label.py --run {options.run} FILE --output FILE")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from categorize.data.columns import text_columns
 from categorize.data.reading.files import open_file
+from categorize.data.reading.opening import ReadOptions
 from categorize.data.stream import RowStream
 from categorize.errors import UserError
 from categorize.labeling.file_output import check_output, write_output
@@ -16,6 +19,9 @@ from categorize.nn.device import settle_device
 from categorize.prediction.predictor import TrainedPredictor
 from categorize.recipe.data_sections import Columns, DataSection
 
+# Keys of `data` that say how a file is read; what is done with its rows stands in the run.
+READING = {"format", *ReadOptions.__dataclass_fields__}
+
 
 def label_file(
     run: str,
@@ -25,6 +31,7 @@ def label_file(
     text: str | None = None,
     sheet: str | None = None,
     encoding: str | None = None,
+    settings: Mapping[str, Any] | None = None,
     base: str | None = None,
     overwrite: bool = False,
     trust_remote_code: bool = False,
@@ -40,6 +47,7 @@ def label_file(
     Args:
         text: column with the texts, where it is not the one of the training.
         sheet: of a spreadsheet, by name or number.
+        settings: more keys of `data` that say how the file is read, such as `header`.
         overwrite: replace an output file that is there; never the input.
 
     Raises:
@@ -48,7 +56,11 @@ def label_file(
     source, output = Path(source), Path(output)
     check_output(output, source, overwrite)
     page: str | int | None = int(sheet) if sheet is not None and sheet.isdigit() else sheet
-    data = DataSection.model_validate({"source": str(source), "sheet": page, "encoding": encoding})
+    named = {"sheet": page, "encoding": encoding}
+    given = {**(settings or {}), **{key: value for key, value in named.items() if value is not None}}
+    if unread := sorted(set(given) - READING):
+        raise UserError(f"data.{unread[0]}: does not say how a file is read; known: {', '.join(sorted(READING))}")
+    data = DataSection.model_validate({"source": str(source), **given})
     open_file(source, data, "FILE")  # says what is wrong with the name
     settle_device()
     predictor = load_predictor(run, base=base, trust_remote_code=trust_remote_code)

@@ -224,7 +224,8 @@ def _cleaning(recipe: WrittenRecipe) -> None:
 USERS = {
     "sheet": ("xlsx",),
     **dict.fromkeys(("encoding", "encoding_errors"), ("csv", "tsv", "json", "jsonl", "fasttext", "text")),
-    **dict.fromkeys(("header", "delimiter", "quoting"), ("csv", "tsv")),
+    "header": ("csv", "tsv", "xlsx"),
+    **dict.fromkeys(("delimiter", "quoting"), ("csv", "tsv")),
     "records": ("json",),
     "label_prefix": ("fasttext",),
     "subset": ("hub",),

@@ -414,8 +414,8 @@ class DataSection(Section):
     )
     header: bool | Annotated[list[str], Field(min_length=1)] | None = Field(
         None,
-        description="First row of csv and tsv files. false: a row, the columns are called 0, 1, ...; a list: the names "
-        "of the columns; true: the header, whatever it looks like. By default it must look like one.",
+        description="First row of csv, tsv and spreadsheets. false: a row, the columns are called 0, 1, ...; a list: "
+        "the names of the columns; true: the header, whatever it looks like. By default it must look like one.",
     )
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(
         None, description='Separates the cells of csv and tsv files: ";", "|" or any one character.'

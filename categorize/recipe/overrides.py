@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from categorize.errors import UserError
-from categorize.recipe.nodes import Entry, Mapping, Node, Scalar, compose
+from categorize.recipe.nodes import Entry, Mapping, Node, Scalar, compose, to_plain
 from categorize.recipe.problems import COMMAND_LINE, Key, Position, Problems, render
 from categorize.recipe.wording import quote
 
@@ -58,6 +59,22 @@ def parse_overrides(arguments: Iterable[str], problems: Problems) -> Mapping:
         if value is not None:
             root = _placed(root, path, value)
     return root
+
+
+def data_settings(arguments: Iterable[str]) -> dict[str, Any]:
+    """Keys of `data` on the command line of a single file, `data.header=false`, as plain data.
+
+    Raises UserError for what is not such.
+    """
+    problems = Problems()
+    found = to_plain(parse_overrides(arguments, problems))
+    problems.raise_if_any()
+    if others := sorted(set(found) - {"data"}):
+        raise UserError(f"{others[0]}: with a file go keys of data alone, such as data.header=false")
+    inner = found.get("data", {})
+    if not isinstance(inner, dict):
+        raise UserError("data: name a key, such as data.header=false")
+    return inner
 
 
 def _value(path: Key, text: str, problems: Problems) -> Node | None:

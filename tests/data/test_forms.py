@@ -17,7 +17,7 @@ from categorize.data.splits import load_data
 from categorize.data.stream import stream_rows
 from categorize.recipe.data_sections import Columns, DataSection
 from categorize.recipe.label_sections import LabelsSection
-from tests.data.test_readers import fails, read, section
+from tests.data.test_readers import fails, read, section, spreadsheet
 from tests.data.test_tables import put, rows
 
 Cells = list[list[Any]]
@@ -98,6 +98,20 @@ def test_old_and_open_spreadsheets_read_as_others_do(tmp_path: Path, name: str, 
     assert any("formulas could not be looked for, which the format does not tell" in note for note in raw.notes)
     (tmp_path / "b.xls").write_text("text,label\nx,y\n")
     assert "not a readable spreadsheet" in fails(tmp_path / "b.xls")
+
+
+@pytest.mark.parametrize("write", [spreadsheet, ods, xls])
+def test_a_sheet_without_a_header_and_one_with_several_are_read_as_tables_are(tmp_path: Path, write: Any) -> None:
+    path = tmp_path / ("a.xls" if write is xls else "a.ods" if write is ods else "a.xlsx")
+    path.write_bytes(write([[1, "good day"], [0, "bad day"], [1, "no day"]]))
+    assert said(header=False) in fails(path)
+    raw = read(path, header=False)
+    assert rows(raw)[0] == {"0": "1", "1": "good day"} and raw.row_numbers.tolist() == [1, 2, 3]
+    assert rows(read(path, header=["n", "text"]))[2] == {"n": "1", "text": "no day"}
+    path.write_bytes(write([["n", "text"], [1, "a"], ["n", "text"], [2, "b"]]))
+    raw = read(path)
+    assert [row["text"] for row in rows(raw)] == ["a", "b"] and raw.row_numbers.tolist() == [2, 4]
+    assert any("the header comes again 1 time; these rows were left out" in note for note in raw.notes)
 
 
 # ---------------------------------------------------------------- statistics

@@ -10,12 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from categorize.data.input_spec import InputSpec
 from categorize.data.reading.files import open_file
 from categorize.data.splits import load_data
 from categorize.data.stream import stream_rows
 from categorize.errors import UserError
 from categorize.labels import LabelSet
-from categorize.recipe.data_sections import DataSection
+from categorize.recipe.data_sections import Columns, DataSection
 from categorize.recipe.label_sections import LabelsSection
 from tests.data.test_tables import put
 
@@ -195,6 +196,22 @@ def test_rows_without_label_cells_are_unlabelled_and_gaps_are_counted(tmp_path: 
     loaded = load(path, {"text": "text", "label": ["a", "b"]}, MULTI)
     assert loaded.splits.unlabeled["text"].to_pylist() == ["u1", "u2"]
     assert any("1 row with empty cells or -1 among the labels" in note for note in loaded.report.notes)
+
+
+def test_a_file_without_labels_needs_no_columns_of_them(tmp_path: Path) -> None:
+    train = one_hot(tmp_path)
+    rest = put(tmp_path, "id,text\n100,new\n", "rest.csv")
+    source = {"train": str(train), "unlabeled": str(rest)}
+    columns = {"id": "id", "text": "text", "label": ["toxic", "obscene", "threat"]}
+    data = DataSection.model_validate({"source": source, "columns": columns, "splits": {"near_duplicates": "off"}})
+    assert load_data(data, MULTI).splits.unlabeled["text"].to_pylist() == ["new"]
+
+
+def test_a_run_that_reads_a_place_finds_it_in_any_table(tmp_path: Path) -> None:
+    spec = InputSpec(Columns(text="data.text"), cleaning=())
+    raw = open_file(written(tmp_path, TASKS, "jsonl")).table()
+    assert spec.rows_from_table(raw)["text"].to_pylist()[:2] == ["comment 0", "comment 1"]
+    assert spec.rows_from_table(pa.Table.from_pylist(TASKS))["text"].to_pylist()[:2] == ["comment 0", "comment 1"]
 
 
 def test_a_label_column_that_is_missing_or_holds_words_is_refused(tmp_path: Path) -> None:

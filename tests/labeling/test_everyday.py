@@ -295,3 +295,25 @@ def test_the_script_tells_a_run_from_a_recipe(student: Student, root: Path, monk
     with pytest.raises(SystemExit) as left:
         runpy.run_path(str(root / "run_label.py"), run_name="__main__")
     assert left.value.code == 0 and len(read_csv("out.csv")) == 2
+
+
+def test_a_file_is_labelled_as_the_message_that_refuses_it_says(
+    student: Student, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = student("single")
+    Path("new.csv").write_text(f"sep=;\r\nid;text\r\n1;{TEXTS[0]}\r\n2;{TEXTS[1]}\r\n", encoding="utf-8")
+    assert label(run, "new.csv", "--output", "out.csv") == 0
+    assert [row[:2] for row in read_csv("out.csv")] == [["id", "text"], ["1", TEXTS[0]], ["2", TEXTS[1]]]
+    Path("bare.csv").write_text(f"5,{TEXTS[0]}\n6,{TEXTS[1]}\n7,{TEXTS[4]}\n", encoding="utf-8")
+    assert "set data.header: false" in fails(capsys, run, "bare.csv", "--output", "bare_out.csv")
+    given = ("bare.csv", "data.header=false", "--text", "1", "--output", "bare_out.csv")
+    assert label(run, *given) == 0
+    found = read_csv("bare_out.csv")
+    assert [row[:2] for row in found] == [["0", "1"], ["5", TEXTS[0]], ["6", TEXTS[1]], ["7", TEXTS[4]]]
+    assert [row[2] for row in found[1:]] == expected(run, [TEXTS[0], TEXTS[1], TEXTS[4]])[0]
+    assert "does not say how a file is read" in fails(capsys, run, "new.csv", "data.dedupe=exact", "--output", "x.csv")
+    objects = [{"text": text, "n": i} for i, text in enumerate(TEXTS[:2])]
+    Path("new.json").write_text(json.dumps({"version": 1, "rows": objects}), encoding="utf-8")
+    assert label(run, "new.json", "--output", "out.jsonl") == 0
+    lines = [json.loads(line) for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [{key: line[key] for key in ("text", "n")} for line in lines] == objects

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
-from categorize.data.reading.header import check_header, given, named
+from categorize.data.reading.header import header_of
 from categorize.data.reading.opening import InputFile, ReadOptions
 from categorize.data.reading.quoting import swallowed, told_quoting
-from categorize.data.reading.raw import Block, batches_of
+from categorize.data.reading.raw import Block, batches_of, check_columns
 from categorize.data.reading.records import NAMES, Layout, Records, records_of
 from categorize.data.reading.ways_out import WayOut, said
 from categorize.errors import UserError
@@ -75,7 +75,7 @@ def _rows(file: InputFile, options: ReadOptions, layout: Layout) -> Iterator[Blo
     shape = Shape(file.name, layout, None if is_row else first, header, needed)
     for numbers, some in batches_of(_checked(rows, shape, number, odd)):
         cells = some if cut is None else [[row[i] for i in cut] for row in some]
-        yield Block.of_rows(file.name, columns, cells, numbers)
+        yield Block.of_rows(file.name, columns, cells, numbers, number - 1)
     if not numbers:
         raise UserError(f"{file.name}: there is a header but no row")
     file.notes += _notes(file.name, layout, odd, [header[i] for i in nameless if i in held])
@@ -87,18 +87,15 @@ def _header(
     """Names of the columns, and whether the first record is a row. Raises UserError where there is none, and WayOut
     where it looks like a row or is separated otherwise."""
     number = layout.before + 1
-    if isinstance(options.header, list):
-        is_header = [cell.strip() for cell in first] == [cell.strip() for cell in options.header]
-        return given(options.header, first, file.name, number), not is_header
-    if options.header is False:
-        return [str(i) for i in range(len(first))], True
-    if not any(cell.strip() for cell in first):
-        raise UserError(f"{file.name}: the first line is not a header; it must name the columns")
-    if not layout.is_told:
-        _check_separator([first, *second], file.name, layout.delimiter)
-    if options.header is None:
-        check_header(first, second, file.name, number)
-    return named(first, file.name), False
+    if options.header is None or options.header is True:
+        if not any(cell.strip() for cell in first):
+            raise UserError(f"{file.name}: the first line is not a header; it must name the columns")
+        if not layout.is_told:
+            _check_separator([first, *second], file.name, layout.delimiter)
+    header, is_row = header_of(first, second, options.header, file.name, number)
+    columns = [cell or f"column {i}" for i, cell in enumerate(header, 1)]
+    check_columns(columns, file.name)
+    return columns, is_row
 
 
 def _held(file: InputFile, options: ReadOptions, layout: Layout, nameless: Sequence[int]) -> set[int]:

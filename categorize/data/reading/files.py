@@ -113,6 +113,8 @@ def open_file(path: str | Path, data: DataSection | None = None, key: str = "dat
     wanted = data.format if data is not None else None
     options = ReadOptions.of(data) if data is not None else ReadOptions()
     shaping = Shaping.of(data) if data is not None else NO_SHAPING
+    if key == "data.source.unlabeled":
+        shaping = replace(shaping, labels=None)
     documents, told = (text_files(path, key), []) if wanted == "text" else transcript_files(path, wanted, key)
     parts = documents or parts_of(path)
     if not parts:

@@ -46,6 +46,30 @@ def folded(name: str) -> str:
     return name.strip().strip("#:*").strip().casefold()
 
 
+def header_of(
+    first: Sequence[str], below: Sequence[Sequence[str]], wanted: bool | list[str] | None, name: str, number: int
+) -> tuple[list[str], bool]:
+    """Names of the columns, some of them empty, and whether the first row is one of the rows.
+
+    Args:
+        below: some of the rows that follow.
+        wanted: `data.header`.
+
+    Raises:
+        UserError: the names that the recipe gives do not fit the row.
+        WayOut: it looks like a row, and the recipe does not say that it is a header.
+    """
+    if isinstance(wanted, list):
+        return _given(wanted, first, name, number), list(map(str.strip, first)) != list(map(str.strip, wanted))
+    if wanted is False:
+        return [str(i) for i in range(len(first))], True
+    if wanted is None:
+        check_header(first, below, name, number)
+    header = [cell.strip() for cell in first]
+    check_columns([cell for cell in header if cell], name)
+    return header, False
+
+
 def check_header(record: Sequence[str], below: Sequence[Sequence[str]], name: str, number: int) -> None:
     """Raises WayOut where a first row looks like data; `below` are some of the rows that follow."""
     if (why := _looks_like_data(record, below)) is None:
@@ -86,18 +110,12 @@ def _share(kind: str, cells: Sequence[str]) -> float:
     return sum(_TYPES[kind].fullmatch(cell) is not None for cell in cells) / len(cells)
 
 
-def named(record: Sequence[str], name: str) -> list[str]:
-    """Names of all columns; one without is called by its place. Raises UserError where two are called alike."""
-    columns = [cell.strip() or f"column {i}" for i, cell in enumerate(record, 1)]
-    check_columns(columns, name)
-    return columns
-
-
-def given(names: Sequence[str], record: Sequence[str], name: str, number: int) -> list[str]:
+def _given(names: Sequence[str], record: Sequence[str], name: str, number: int) -> list[str]:
     """The names that the recipe gives. Raises UserError where the first row has another number of cells."""
     if len(names) != len(record):
         raise UserError(
             f"{name}: data.header names {len(names)} columns, row {number} has {len(record)} cells, the first "
             f"{quote(record[0]) if record else 'none'}; name each of them, or set {said(header=False)} to look at them"
         )
-    return named(names, name)
+    check_columns(names, name)
+    return [one.strip() for one in names]

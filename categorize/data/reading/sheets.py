@@ -5,17 +5,20 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import Any
 from xml.etree import ElementTree
 
+from categorize.data.reading.header import header_of
 from categorize.data.reading.opening import InputFile, ReadOptions
 from categorize.data.reading.progress import Progress
 from categorize.data.reading.raw import Block, batches, check_columns, scalar
 from categorize.errors import UserError
-from categorize.recipe.wording import first_few, quote
+from categorize.recipe.wording import counted, first_few, quote
 
 _CHUNK = 1 << 22
+_LOOKED_AT = 200  # rows by which a header is told
 _SHOWN = 5  # cells that a note names
 _EMPTY = ("", None)
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
@@ -46,41 +49,59 @@ def xlsx_blocks(file: InputFile, options: ReadOptions) -> Iterator[Block]:
             file.notes.append(
                 f"{title}: the first of {len(book.sheet_names)} sheets; data.sheet names another: {others}"
             )
-        file.notes += [*_merged(page, title), *_hidden(content, page.name, title)]
-        yield from _blocks(page, title)
+        has_header = options.header in (None, True)
+        file.notes += [*_merged(page, title, has_header), *_hidden(content, page.name, title)]
+        yield from _blocks(page, title, file, options)
     except (python_calamine.CalamineError, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         way_out = "save it as .xlsx without a password"
         raise UserError(f"{file.name}: not a readable spreadsheet ({reason}); {way_out}") from None
 
 
-def _blocks(page: Any, title: str) -> Iterator[Block]:
+def _blocks(page: Any, title: str, file: InputFile, options: ReadOptions) -> Iterator[Block]:
     top = page.start[0]
-    rows = enumerate(page.iter_rows(), 1)
-    header = next([(scalar(cell) or "").strip() for cell in row] for number, row in rows if number == top + 1)
-    check_columns([name for name in header if name], title)
+    rows = ((number, row) for number, row in enumerate(page.iter_rows(), 1) if number > top)
+    number, start = next(rows)
+    first, *below = (_texts(row) for row in islice(page.iter_rows(), top, top + _LOOKED_AT))
+    header, is_row = header_of(first, below, options.header, title, number)
     # A column without a header is kept where it holds something.
     nameless = [i for i, name in enumerate(header) if not name]
     held = {i for row in (page.iter_rows() if nameless else ()) for i in nameless if row[i] not in _EMPTY}
     kept = [i for i, name in enumerate(header) if name or i in held]
     columns = [header[i] or f"column {i + page.start[1] + 1}" for i in kept]
+    check_columns(columns, title)
     progress = Progress(f"reading {title}", page.total_height)
-    filled = ((number, [row[i] for i in kept], 0) for number, row in rows if any(cell not in _EMPTY for cell in row))
+    again = 0
+
+    def filled() -> Iterator[tuple[int, list[Any], int]]:
+        nonlocal again
+        for at, row in chain([(number, start)] if is_row else [], rows):
+            if not is_row and len(row) > 1 and row == start:
+                again += 1
+            elif any(cell not in _EMPTY for cell in row):
+                yield at, [row[i] for i in kept], 0
+
     numbers: list[int] = []
-    for numbers, some in batches(filled):
-        yield Block.of_rows(title, columns, some, numbers, top + 1)
+    for numbers, some in batches(filled()):
+        yield Block.of_rows(title, columns, some, numbers, top if is_row else top + 1)
         progress.update(numbers[-1], numbers[-1])
     progress.finish()
     if not numbers:
         raise UserError(f"{title}: there is a header but no row")
+    if again:
+        file.notes.append(f"{title}: the header comes again {counted(again, 'time')}; these rows were left out")
 
 
-def _merged(page: Any, title: str) -> list[str]:
+def _texts(row: Sequence[Any]) -> list[str]:
+    return [(scalar(cell) or "").strip() for cell in row]
+
+
+def _merged(page: Any, title: str, has_header: bool) -> list[str]:
     """A note on merged cells. Raises UserError where the header has some."""
     ranges = page.merged_cell_ranges or []
     top = page.start[0]
     for (first_row, first), (last_row, last) in ranges:
-        if first_row <= top <= last_row:
+        if has_header and first_row <= top <= last_row:
             across = f"columns {_letters(first)} to {_letters(last)}" if last > first else ""
             down = f"rows {first_row + 1} to {last_row + 1}" if last_row > first_row else ""
             raise UserError(
