@@ -7,6 +7,7 @@ import numpy as np
 from categorize.predictions import BoolArray, FloatArray
 
 MCNEMAR, PAIRED_BOOTSTRAP = "McNemar exact", "paired bootstrap"
+FEWEST_FOR_A_SPREAD = 20  # resamples
 
 
 def mcnemar(first: BoolArray, second: BoolArray) -> float:
@@ -30,6 +31,10 @@ def bootstrap_p_value(differences: FloatArray) -> float | None:
     """Twice the share of resamples in which the difference lies on the other side of 0, the estimate itself counted as
     one of them (Davison & Hinkley 1997, 4.2.3); None where it is undefined in more than half of them.
 
+    Where no resample comes to 0, that share only says how many were drawn, and the correction for many comparisons would
+    then find no difference however large it is. There the tail is that of a normal distribution with the mean and the
+    spread of the resamples (ibid., 5.2).
+
     Args:
         differences: one run minus the other in each resample of the same rows.
 
@@ -40,7 +45,13 @@ def bootstrap_p_value(differences: FloatArray) -> float | None:
     if 2 * len(defined) < len(differences) or not len(defined):
         return None
     least = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
-    return min(1.0, 2 * (least + 1) / (len(defined) + 1))
+    counted = min(1.0, 2 * (least + 1) / (len(defined) + 1))
+    spread = float(defined.std(ddof=1)) if len(defined) >= FEWEST_FOR_A_SPREAD else 0.0
+    if least or spread <= 1e-12:
+        return counted
+    from scipy.stats import norm
+
+    return min(counted, 2 * float(norm.sf(abs(float(defined.mean())) / spread)))
 
 
 def holm(p: FloatArray) -> FloatArray:

@@ -86,3 +86,20 @@ def test_rows_of_a_group_are_not_taken_for_independent() -> None:
 def test_undefined_resamples_are_left_out_of_the_p_value() -> None:
     assert bootstrap_p_value(np.array([np.nan, 0.1, 0.2])) == pytest.approx(2 / 3)
     assert bootstrap_p_value(np.array([np.nan, np.nan, 0.2])) is None
+
+
+def test_a_large_difference_is_shown_however_many_runs_are_compared() -> None:
+    rng = np.random.default_rng(0)
+    gold = np.tile([1.0, 0.0], (500, 1))
+    runs = {"best": answers(rng.random(500) < 0.9)} | {f"run {i}": answers(rng.random(500) < 0.6) for i in range(60)}
+    found = paired_differences(TWO, gold, runs, reference="best", measures=["macro_f1"], resamples=100)
+    assert len(found) == 60 and all(one.test == "paired bootstrap" and one.is_shown for one in found)
+
+
+def test_beyond_what_resamples_count_a_p_value_goes_on_as_the_normal_tail() -> None:
+    draws = np.random.default_rng(1).normal(2.5, 1, size=20_000)
+    reached = bootstrap_p_value(draws)
+    beyond = bootstrap_p_value(draws[draws > 0][:500])
+    assert reached == pytest.approx(2 * 0.0062, rel=0.15)  # twice the normal tail at 2.5
+    assert beyond is not None and beyond <= 2 / 501
+    assert bootstrap_p_value(np.full(50, 0.1)) == pytest.approx(2 / 51), "no spread, no tail"
