@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from categorize.data.reading.formats import PARSERS, parquet_rows, whole_table
 from categorize.data.reading.opening import InputFile, ReadOptions
-from categorize.data.reading.plain_text import holds_texts, is_text, text_blocks, text_files, what_text_may_be
+from categorize.data.reading.places import is_text
+from categorize.data.reading.plain_text import holds_texts, text_blocks, text_files, what_text_may_be
 from categorize.data.reading.raw import SPLIT_ALIASES, SPLIT_NAMES, Block, RawTable
 from categorize.data.reading.shaping import NO_SHAPING, Shaping
 from categorize.data.reading.transcripts.source import transcript_blocks, transcript_files

@@ -6,6 +6,8 @@ import glob
 from collections.abc import Callable
 from pathlib import Path
 
+TEXT_SUFFIXES = (".txt", ".text", ".md")
+
 
 def find_files(source: str | Path, is_known: Callable[[Path], bool]) -> tuple[Path, list[Path]]:
     """The files of a source in order of name, hidden ones left out, and the folder below which they lie; none where
@@ -29,3 +31,8 @@ def find_files(source: str | Path, is_known: Callable[[Path], bool]) -> tuple[Pa
 def is_pattern(source: str | Path) -> bool:
     """Whether a source is a pattern, and no file or folder is called so."""
     return glob.has_magic(str(source)) and not Path(source).exists()
+
+
+def is_text(path: Path) -> bool:
+    """Whether a file's name is that of a text."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix in TEXT_SUFFIXES

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from categorize.data.reading.opening import InputFile, ReadOptions
-from categorize.data.reading.places import find_files
+from categorize.data.reading.places import TEXT_SUFFIXES, find_files, is_text
 from categorize.data.reading.progress import Progress
 from categorize.data.reading.raw import Block, batches
 from categorize.data.reading.transcripts.captions import begins_cue
@@ -18,7 +18,6 @@ from categorize.recipe.wording import counted, first_few, quote
 
 _NOTES = 5  # on single documents
 _MANY, _SHORT = 20, 400  # lines, and their characters, of a file that is likelier a text a line
-SUFFIXES = (".txt", ".text", ".md")
 
 
 def text_files(source: Path, key: str) -> list[Path]:
@@ -26,15 +25,10 @@ def text_files(source: Path, key: str) -> list[Path]:
     none."""
     _, files = find_files(source, is_text)
     if not files and source.is_dir():
-        raise UserError(f"{key}: {source}: the folder holds no text file; known: {', '.join(SUFFIXES)} (or .gz)")
+        raise UserError(f"{key}: {source}: the folder holds no text file; known: {', '.join(TEXT_SUFFIXES)} (or .gz)")
     if not files:
         raise UserError(f"{key}: {source}: no such file, folder or pattern (from {Path.cwd()})")
     return files
-
-
-def is_text(path: Path) -> bool:
-    """Whether a file's name is that of a text."""
-    return Path(path.name.lower().removesuffix(".gz")).suffix in SUFFIXES
 
 
 def text_blocks(files: Sequence[Path], source: InputFile, options: ReadOptions) -> Iterator[Block]:

@@ -7,8 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from categorize.data.reading.opening import InputFile, ReadOptions
-from categorize.data.reading.places import find_files, is_pattern
-from categorize.data.reading.plain_text import is_text
+from categorize.data.reading.places import find_files, is_pattern, is_text
 from categorize.data.reading.progress import Progress
 from categorize.data.reading.raw import Block, batches
 from categorize.data.reading.transcripts.document import Tally, Transcript
