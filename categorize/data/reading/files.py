@@ -16,7 +16,7 @@ from categorize.data.reading.places import is_text
 from categorize.data.reading.plain_text import holds_texts, text_blocks, text_files, what_text_may_be
 from categorize.data.reading.raw import SPLIT_ALIASES, SPLIT_NAMES, Block, RawTable
 from categorize.data.reading.shaping import NO_SHAPING, Shaping
-from categorize.data.reading.transcripts.source import transcript_blocks, transcript_files
+from categorize.data.reading.transcript_files import transcript_blocks, transcript_files
 from categorize.data.reading.ways_out import WayOut, said
 from categorize.errors import UserError
 from categorize.recipe.data_sections import FORMAT_OF_SUFFIX, DataSection, format_of_name, is_of_documents

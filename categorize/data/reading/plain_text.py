@@ -102,9 +102,9 @@ def what_text_may_be(path: Path, key: str) -> tuple[str, tuple[dict[str, object]
     filled = [line for line in lines if line.strip()]
     if any("__label__" in line for line in filled):
         return f"set {said(format='fasttext')}", ({"format": "fasttext"},)
-    text = {"format": "text"}
+    text: dict[str, object] = {"format": "text"}
     if read_labelled_text("\n".join(lines)) is not None or any(map(begins_cue, filled)):
-        speech = {"format": "transcript"}
+        speech: dict[str, object] = {"format": "transcript"}
         return f"set {said(**speech)} where it is speech, {said(**text)} where it is another document", (speech, text)
     tabs = {line.count("\t") for line in filled}
     if len(tabs) == 1 and tabs != {0}:
