@@ -14,7 +14,9 @@ import pytest
 from categorize.data.reading import ways_out
 from categorize.data.reading.ways_out import WayOut, said
 from categorize.data.source import read_source
+from categorize.data.splits import load_data
 from categorize.recipe.data_sections import DataSection
+from categorize.recipe.label_sections import LabelsSection
 
 CHINESE = "text,label\n这个很好看,好\n一般,坏\n"
 OBJECT = json.dumps({"a": [{"text": "x"}], "b": [{"text": "y"}, {"text": "z"}]})
@@ -97,3 +99,39 @@ def _functions_with_advice(root: Path) -> set[str]:
                 if any(isinstance(call.func, ast.Name) and call.func.id == "WayOut" for call in calls):
                     found.add(node.name)
     return found
+
+
+PRIVATE = (
+    "what I tell you in confidence about my neighbour and nobody else should ever read, least of all in a log " * 3
+)
+TOLD: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
+    ("a.csv", f"{PRIVATE},1\n{PRIVATE},2\n{PRIVATE},3\n", {}, {}),
+    ("a.csv", f"{PRIVATE},{PRIVATE}\nx,y\n", {"header": True}, {}),
+    ("a.csv", f"text,label\n{PRIVATE},x,y\n", {}, {}),
+    ("a.csv", f"label,text\na,b\n{PRIVATE},c\n", {}, {"names": ["a", "b"]}),
+    ("a.csv", f"text,id\nx,{PRIVATE}\ny,{PRIVATE}\n", {"columns": {"id": "id", "label": None}}, {}),
+    ("a.csv", f"text,label,w\nx,a,{PRIVATE}\n", {"columns": {"weight": "w"}}, {}),
+    ("a.csv", f"text,label\nx,{PRIVATE}\ny,1\n", {}, {"task": "regression"}),
+    ("a.csv", f"text,label\nx,{PRIVATE}\n", {}, {}),
+    ("a.csv", f"{PRIVATE};x\n1;2\n", {}, {}),
+    ("a.csv", f"text,p,q\nx,{PRIVATE},1\n", {"columns": {"label": ["p", "q"]}}, {"task": "multi_label"}),
+    ("a.csv", f"text,label\nx,{PRIVATE}\n", {"where": {"label": "a"}}, {}),
+    ("a.csv", f"{PRIVATE},b\nx,y\n", {"header": True, "columns": {"text": "txt"}}, {}),
+    ("a.csv", f"text,day\nx,{PRIVATE}\n", {"columns": {"label": "day"}, "splits": {"by_time": "day"}}, {}),
+    ("a.jsonl", f'"{PRIVATE}"\n', {}, {}),
+    ("a.jsonl", f'{{"{PRIVATE}": 1, "{PRIVATE}": 2}}\n', {}, {}),
+    ("a.json", f'["{PRIVATE}"]', {}, {}),
+    ("a.json", f'{{"{PRIVATE}": ["x"]}}', {}, {}),
+    ("a.txt", f"{PRIVATE}\n" * 3, {}, {}),
+]
+
+
+@pytest.mark.parametrize("number", range(len(TOLD)))
+def test_no_message_holds_a_whole_comment(number: int, tmp_path: Path) -> None:
+    name, content, settings, labels = TOLD[number]
+    path = tmp_path / name
+    path.write_text(content)
+    data = DataSection.model_validate({"source": str(path), **settings})
+    with pytest.raises(ways_out.UserError) as caught:
+        load_data(data, LabelsSection.model_validate(labels))
+    assert PRIVATE[:61] not in str(caught.value) and len(str(caught.value)) < 1500

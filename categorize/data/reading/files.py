@@ -148,7 +148,7 @@ def _format_of(path: Path, key: str) -> str:
         return form
     known = ", ".join(FORMAT_OF_SUFFIX)
     if is_text(path):
-        what, ways = what_text_may_be(path, key)
+        what, ways = what_text_may_be(path)
         raise WayOut(f"{key}: {path}: the name does not tell the format; {what}", *ways)
     raise UserError(
         f"{key}: {path}: the name does not tell the format; set data.format or name it one of {known} (or .gz of each)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from categorize.data.reading.opening import InputFile, ReadOptions
 from categorize.data.reading.places import TEXT_SUFFIXES, find_files, is_text
@@ -96,21 +97,21 @@ def fasttext_blocks(file: InputFile, options: ReadOptions) -> Iterator[Block]:
         file.notes.append(f"{file.name}: {counted(unlabelled, 'line')} without a label")
 
 
-def what_text_may_be(path: Path, key: str) -> tuple[str, tuple[dict[str, object], ...]]:
+def what_text_may_be(path: Path) -> tuple[str, tuple[dict[str, Any], ...]]:
     """What a file of plain text may be, told by its first lines: as a message says it, and the ways to read it."""
     lines = InputFile(path).head().decode("utf-8", "replace").splitlines()[:50]
     filled = [line for line in lines if line.strip()]
     if any("__label__" in line for line in filled):
         return f"set {said(format='fasttext')}", ({"format": "fasttext"},)
-    text: dict[str, object] = {"format": "text"}
+    text: dict[str, Any] = {"format": "text"}
     if read_labelled_text("\n".join(lines)) is not None or any(map(begins_cue, filled)):
-        speech: dict[str, object] = {"format": "transcript"}
+        speech: dict[str, Any] = {"format": "transcript"}
         return f"set {said(**speech)} where it is speech, {said(**text)} where it is another document", (speech, text)
     tabs = {line.count("\t") for line in filled}
     if len(tabs) == 1 and tabs != {0}:
         return f"set {said(format='tsv')}", ({"format": "tsv"},)
-    a_line = {"format": "tsv", "header": ["text"], "quoting": False}
-    ways: tuple[dict[str, object], ...] = (text, a_line)
+    a_line: dict[str, Any] = {"format": "tsv", "header": ["text"], "quoting": False}
+    ways: tuple[dict[str, Any], ...] = (text, a_line)
     if len(filled) >= _MANY and max(map(len, filled)) < _SHORT:
         ways = ways[::-1]
     return f"set {said(**text)} where the file is one document, {said(**a_line)} where each line is one", ways
