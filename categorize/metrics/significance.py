@@ -31,8 +31,8 @@ def bootstrap_p_value(differences: FloatArray) -> float | None:
     """Twice the share of resamples in which the difference lies on the other side of 0, the estimate itself counted as
     one of them (Davison & Hinkley 1997, 4.2.3); None where it is undefined in more than half of them.
 
-    Where no resample comes to 0, that share only says how many were drawn, and the correction for many comparisons would
-    then find no difference however large it is. There the tail is that of a normal distribution with the mean and the
+    Where no resample comes to 0, that share only says how many were drawn, and the correction for many comparisons
+    would find no difference however large it is. There the tail is that of a normal distribution with the mean and the
     spread of the resamples (ibid., 5.2).
 
     Args:
