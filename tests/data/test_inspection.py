@@ -162,6 +162,11 @@ def test_raw_danmu_are_known(folder: Path) -> None:
     Path("video.xml").write_text(f"<i>{comments}</i>", encoding="utf-8")
     found = look("video.xml")
     assert (found.form, found.rows, found.roles.text, found.roles.id) == ("danmu", 39, "text", "row_id")
+    table = "time,mode,size,color,timestamp,pool,user_hash,row_id,text\n"
+    Path("video.csv").write_text(table + "".join(f"{head},{i},弹幕 {i}\n" for i in range(1, 40)), encoding="utf-8")
+    found = look("video.csv")
+    assert (found.form, found.rows, found.roles.label) == ("danmu", 39, None)
+    assert found.taken == ("read with data.format: danmu: its columns are those of raw danmu",)
     elements = [
         {"id": i, "progress": 900 * i, "midHash": "ab", "ctime": 1626077354, "content": f"弹幕 {i}"} for i in range(39)
     ]

@@ -187,7 +187,9 @@ def test_several_lists_are_named_and_one_is_chosen(tmp_path: Path) -> None:
     assert "no list of objects under data.records: worse" in fails(path, records="worse")
 
 
-@pytest.mark.parametrize("content", ['{"job": "7", "results": ["a"]}', '{"text": {"0": "a"}, "label": {"0": "x"}}'])
+@pytest.mark.parametrize(
+    "content", ['{"job": "7", "results": ["a"]}', '{\n"job": "7"\n}', '{"text": {"0": "a"}, "label": {"0": "x"}}']
+)
 def test_an_object_without_rows_gets_no_advice_that_reads_its_metadata(tmp_path: Path, content: str) -> None:
     message = fails(put(tmp_path, content, "a.json"))
     assert "jsonl" not in message and "the file is one object with the keys" in message

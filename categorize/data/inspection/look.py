@@ -35,6 +35,7 @@ _BY_COLUMNS = {
         {"p", "text"},
         {"p", "content"},
         {"p", "m"},
+        {"mode", "pool", "text"},
     ),
     "transcript": ({"start", "end", "text"},),
 }
@@ -92,7 +93,7 @@ def look(source: str, settings: Mapping[str, Any] | None = None) -> Look:
             wanted |= way
             taken.append(f"read with {said(**way)}: {refused}")
         else:
-            return replace(found, taken=tuple(taken))
+            return replace(found, taken=(*taken, *found.taken))
     raise UserError(f"{source}: cannot be read: {taken[-1]}")
 
 
@@ -101,7 +102,8 @@ def _read(wanted: Mapping[str, Any]) -> Look:
     for form, shapes in _BY_COLUMNS.items():
         if "format" not in wanted and any(names <= set(first.profiles) for names in shapes):
             try:
-                return _profiled({**wanted, "format": form})
+                told = f"read with {said(format=form)}: its columns are those of {'raw ' * (form == 'danmu')}{form}"
+                return replace(_profiled({**wanted, "format": form}), taken=(told,))
             except UserError:
                 return first  # a table that has such columns
     if not (inside := places(first.profiles.values())):
@@ -121,7 +123,10 @@ def _profiled(wanted: Mapping[str, Any], inside: list[str] | None = None) -> Loo
         form = next((_form(part) for part in stream.parts.values()), "")
         notes = tuple(note for note in stream.notes if data.format != "danmu" or f"{outputs}/" not in note)
     rows = max((one.rows for one in profiles.values()), default=0)
-    return Look(dict(wanted), data.format or form, rows, profiles, roles_of(profiles, wanted.get("columns")), notes)
+    roles = roles_of(profiles, wanted.get("columns"))
+    if data.format == "danmu" and "label" not in wanted.get("columns", {}):
+        roles = Roles(roles.text, roles.id)  # their labels stand in a table of their own
+    return Look(dict(wanted), data.format or form, rows, profiles, roles, notes)
 
 
 def _tables(parts: Mapping[str, RawStream]) -> Iterator[pa.Table]:
@@ -144,7 +149,7 @@ def lines(found: Look) -> list[str]:
     result += [*found.taken, "", *text_table(header, rows, "lrrll", width=_WIDTH, shrink=(4, 0)).splitlines()]
     if len(found.profiles) > _SHOWN:
         result.append(f"... and {len(found.profiles) - _SHOWN:,} columns more")
-    result += ["", *_about_labels(roles), *(f"note: {note}" for note in found.notes)]
+    result += ["", *_about_labels(found), *(f"note: {note}" for note in found.notes)]
     return result
 
 
@@ -158,12 +163,15 @@ def _seems(profile: Profile) -> str:
     return "time" if profile.is_time else "number" if profile.is_number else ""
 
 
-def _about_labels(roles: Roles) -> list[str]:
-    result = []
+def _about_labels(found: Look) -> list[str]:
+    result, roles = [], found.roles
     if roles.text is None:
         result.append("no column looks like a text")
     if roles.label is None and not roles.labels:
-        result.append("no column looks like a label: see docs/labeling.md for labels by a teacher")
+        way = "see docs/labeling.md for labels by a teacher"
+        if found.form == "danmu":
+            way = f"name a table with row_id and label as data.danmu.labels, or {way}"
+        result.append(f"no column looks like a label: {way}")
     elif roles.task == "regression":
         result.append(f"{roles.label!r} looks like a score")
     else:

@@ -92,7 +92,7 @@ def json_blocks(file: InputFile, options: ReadOptions) -> Iterator[Block]:
             way = {"format": "jsonl"}
             raise WayOut(f"{problem}; for one object a line, set {said(**way)}", way) from None
         raise UserError(problem) from None
-    value, note = rows_of_json(value, name, options.records)
+    value, note = rows_of_json(value, name, options.records, is_line="\n" not in text.strip())
     for number, item in enumerate(value, 1):
         if not isinstance(item, dict):
             raise UserError(f"{name}: row {number}: {quote(str(item))} is not an object {{...}}")
@@ -110,11 +110,12 @@ def _begins_with_an_object(text: str) -> bool:
         return False
 
 
-def rows_of_json(value: Any, name: str, records: str | None) -> tuple[list[Any], list[str]]:
+def rows_of_json(value: Any, name: str, records: str | None, is_line: bool = False) -> tuple[list[Any], list[str]]:
     """The rows of a JSON text: an array, or the one list of objects that an object holds, with a note.
 
     Args:
         records: key of that list, `result.items`; by default there must be one.
+        is_line: whether the text is one line, which JSON lines can be.
 
     Raises:
         UserError: there is none, or several and none is named.
@@ -141,7 +142,7 @@ def rows_of_json(value: Any, name: str, records: str | None) -> tuple[list[Any],
         return found[records], []
     keys = first_few([quote(key) for key in value])
     if not found:
-        if not any(isinstance(one, dict | list) for one in value.values()):
+        if is_line and not any(isinstance(one, dict | list) for one in value.values()):
             way = {"format": "jsonl"}
             raise WayOut(f"{name}: the file is one object with the keys {keys}; is it a row: set {said(**way)}", way)
         raise UserError(
