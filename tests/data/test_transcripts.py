@@ -233,6 +233,8 @@ def test_damaged_cues_keep_their_text_and_are_told(tmp_path: Path) -> None:
     assert "damaged places (3): a.json: segment 3: \"{'id': 2}\" has no text, left out; a.json: segment 4: " in notes
     [row], notes = read(put(tmp_path, "a.ass", ASS.replace(",0:00:06.00", ",soon")))
     assert row["text"] == "[00:00:01] Bob: first" and "a.ass: line 6: " in notes
+    whole = read(put(tmp_path, "a.ass", ASS))[0]
+    assert read(put(tmp_path, "a.ass", ASS.replace(", Text", "")))[0] == whole
 
 
 def test_transcripts_without_a_word_are_empty_rows_and_told(tmp_path: Path) -> None:

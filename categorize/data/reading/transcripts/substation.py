@@ -18,8 +18,9 @@ def read_substation(text: str) -> Heard:
     fields = [name.strip() for name in _FIELDS.split(",")]
     for number, line in enumerate(text.split("\n"), 1):
         kind, _, rest = line.partition(":")
-        if kind == "Format" and "text" in rest.lower():
-            fields = [name.strip().lower() for name in rest.split(",")]
+        if kind == "Format":
+            named = [name.strip().lower() for name in rest.split(",")]
+            fields = named if {"start", "end", "text"} <= {*named} else fields
         if kind != "Dialogue":
             continue
         values = dict(zip(fields, (value.strip() for value in rest.split(",", len(fields) - 1)), strict=False))
