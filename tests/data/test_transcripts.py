@@ -114,6 +114,9 @@ def test_byte_order_marks_line_ends_and_gzip_change_nothing(tmp_path: Path) -> N
         assert read(put(tmp_path, name, content))[0][0]["text"] == plain["text"]
     [chinese], _ = read(put(tmp_path, "b.srt", SRT.replace("Hello", "你好").encode("gb18030")), encoding="gb18030")
     assert chinese["text"] == plain["text"].replace("Hello", "你好")
+    broken = put(tmp_path, "c.srt", SRT.encode().replace(b"Hello", b"H\xffllo"))
+    [row], notes = read(broken, encoding_errors="replace")
+    assert row["text"] == plain["text"].replace("Hello", "H\ufffdllo") and "U+FFFD" in notes
 
 
 def test_lines_that_are_said_again_stay_where_captions_do_not_roll(tmp_path: Path) -> None:

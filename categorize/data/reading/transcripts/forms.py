@@ -22,7 +22,7 @@ def read_transcript(file: InputFile, options: ReadOptions) -> Transcript:
 
     Raises UserError where the file holds no transcript, is of another encoding, or broken as a whole.
     """
-    text = file.text(options.encoding).replace("\r\n", "\n").replace("\r", "\n")
+    text = file.text(options.encoding, options.replaces).replace("\r\n", "\n").replace("\r", "\n")
     return as_document(_heard(text, file))
 
 
