@@ -16,6 +16,18 @@ class GuardFailed(Exception):
     """The work is done, and what came out is worse than was allowed; the message says what."""
 
 
+class Answered(Exception):
+    """What was asked is answered, and the exit status is part of the answer.
+
+    Attributes:
+        status: of the process.
+    """
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"exit status {status}")
+        self.status = status
+
+
 class StoppedEarly(BaseException):
     """The work was asked to end before it was done and can be continued; the message is one line that says how.
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from categorize.beforehand import check_beforehand
 from categorize.data.splits import LoadedData
 from categorize.dry_run import dry_run
+from categorize.fit_on_card import fit_on_card
 from categorize.merge import merge_finished, merge_run, only_merges
 from categorize.methods.method import Method
 from categorize.methods.registry import METHODS
@@ -35,7 +36,8 @@ from categorize.training_curves import written_into
 
 
 def train(command: Command) -> None:
-    """Train what the recipe says and leave a finished run folder; with `--dry-run`, show what would happen.
+    """Train what the recipe says and leave a finished run folder; with `--dry-run`, show what would happen;
+    with `--fit`, say whether it fits on a card.
 
     Raises:
         UserError: see the parts: the recipe, the data, the model or the output folder is at fault.
@@ -45,6 +47,8 @@ def train(command: Command) -> None:
     method = METHODS.of(recipe)
     if not method.together and not is_main_process():
         return
+    if command.fit is not None:
+        fit_on_card(command.fit, recipe, method, command.trust_remote_code)
     if command.dry_run:
         dry_run(command, recipe, method)
         if recipe.search is not None:

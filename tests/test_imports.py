@@ -12,8 +12,8 @@ import pytest
 
 ORDER = (
     "errors writing text_tables processes connection launch settings recipe label_rules labels predictions "
-    "data danmu prompts metrics runs nn engines features prediction training methods loading analysis labeling reports "
-    "training_curves merge beforehand dry_run child_runs search seeds train decide baseline_runs evaluate folds "
+    "data danmu prompts metrics runs nn memory engines features prediction training methods loading analysis labeling reports "
+    "training_curves merge beforehand dry_run fit_on_card child_runs search seeds train decide baseline_runs evaluate folds "
     "compare label"
 )
 LEVELS = {name: level for level, name in enumerate(ORDER.split())}
@@ -27,10 +27,13 @@ HEAVY_BY_NATURE = {
     "categorize/training/ending.py",
     "categorize/training/progress_lines.py",
     "categorize/training/rehearsal.py",
+    "categorize/training/split_passes.py",
     "categorize/training/step_batches.py",
     "categorize/training/sft_trainer.py",
     "categorize/training/label_set_loss.py",
     "categorize/metrics/modules.py",
+    "categorize/memory/four_bit.py",
+    "categorize/memory/tally.py",
     "categorize/nn/bottleneck.py",
 }
 LEAF_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
@@ -155,6 +158,7 @@ def test_the_rooms_of_a_package_import_one_way(root: Path) -> None:
         "labeling_http",
         "long_documents",
         "many_labels",
+        "memory",
         "peers",
         "peft_breadth",
         "quality",

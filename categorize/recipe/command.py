@@ -40,13 +40,14 @@ FLAGS = {
 }
 VALUES = {  # flags with a value: what it is called, its type, what the flag does
     "--review": ("N", int, "write a sheet with N rows of the finished run, drawn at random, for people to check"),
+    "--fit": ("CARD", str, "say whether the training fits on a GPU, as 24GB or a100-80gb, and with which batch"),
     "--launcher": ("COMMAND", str, "what starts each run of a recipe with seeds, as 'python -m categorize.launch'"),
     "--reviewed": ("FILE", str, "read a filled-in sheet back: correct the labels, and say how good all of them are"),
     "--classification-report": ("NAME", str, "print a run in scikit-learn's form, of a finished report at once"),
     "--against": ("FILE", str, "end with status 3 where a run is worse than in this report.json, or is not there"),
     "--fail-below": ("X", float, "how much lower than --against the measure that runs are ranked by may be; 0.01"),
 }
-TRAINING_FLAGS = ("--resume", "--merge", "--resplit", "--validation-only", "--launcher")
+TRAINING_FLAGS = ("--resume", "--merge", "--resplit", "--validation-only", "--launcher", "--fit")
 LABELING_FLAGS = ("--probe", "--restart", "--retry-failed", "--reuse", "--review", "--reviewed")
 EVALUATION_FLAGS = ("--classification-report", "--against", "--fail-below")
 TRAINING_KINDS = ("seqcls", "sft")
@@ -74,6 +75,7 @@ class Command:
     against: str | None = None
     fail_below: float | None = None
     launcher: str | None = None
+    fit: str | None = None
 
     @property
     def looks_only(self) -> bool:

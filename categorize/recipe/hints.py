@@ -103,6 +103,8 @@ OWNED: Final = {
             "accelerator_config parallelism_config deepspeed fsdp fsdp_config local_rank": (
                 "is set by accelerate launch; choose a file of accelerate_configs/ with --config_file"
             ),
+            "auto_find_batch_size": "is not used: a batch that does not fit is halved and the accumulation doubled, by "
+            "itself; upstream would halve the step",
             "dataloader_in_order": "is always on: the rows of a step depend on the order of its batches",
             "average_tokens_across_devices": (
                 "is always so: a loss is divided by the weight of its step over all processes"

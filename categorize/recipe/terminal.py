@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from categorize.errors import GuardFailed, StoppedEarly, UserError
+from categorize.errors import Answered, GuardFailed, StoppedEarly, UserError
 from categorize.processes import another_failed, is_first_to_say, last_words, leave, leave_reason
 
 FAILED = 1
@@ -68,7 +68,7 @@ def _reader_has_left() -> bool:
 
 def exit_status(work: Callable[[], None], interrupted: str = "interrupted") -> int:
     """Do the work; 2 and `error:` lines for what the user can fix, 3 where a guard failed, 130 and `interrupted` for
-    Ctrl-C, 75 and a line where it was stopped early, else 0.
+    Ctrl-C, 75 and a line where it was stopped early, what the answer says where the status is part of it, else 0.
 
     Of several processes that were launched and end for one reason, the first says it.
     """
@@ -80,6 +80,8 @@ def exit_status(work: Callable[[], None], interrupted: str = "interrupted") -> i
     except GuardFailed as failed:
         say_why(str(failed))
         return leave(GUARD_FAILED)
+    except Answered as answered:
+        return leave(answered.status)
     except KeyboardInterrupt:
         say_why(interrupted)
         return leave(INTERRUPTED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from categorize.nn.precision import cpu_computes_bfloat16
 from categorize.processes import print0
 from categorize.recipe.sections import SftRecipe
 from categorize.recipe.training_sections import SftTrainingSection, TrainingSection
+from categorize.recipe.upstream import load_table
 from categorize.recipe.wording import did_you_mean
 
 if TYPE_CHECKING:
@@ -42,6 +43,12 @@ DEFAULTS: dict[str, Any] = {
 EVAL_ROWS, EVAL_TOKENS = 64, 16384  # most rows and, at full length, tokens of an evaluation batch by default
 ADAPTER_DEFAULTS: dict[str, Any] = {"learning_rate": 2e-4}
 HEAD_ONLY_DEFAULTS: dict[str, Any] = {"learning_rate": 1e-3}
+
+
+def written_values(section: TrainingSection | SftTrainingSection) -> dict[str, Any]:
+    """Arguments as the recipe, our defaults and upstream's have them, before this machine is looked at."""
+    upstream = {name: field["default"] for name, field in load_table()[type(section).upstream_class].items()}
+    return {**upstream, **DEFAULTS, **section.upstream()}
 
 
 @dataclass(frozen=True)
@@ -166,9 +173,7 @@ def _values(
 
     precision = choose_precision(section.upstream())
     values: dict[str, Any] = {**DEFAULTS, **defaults, **section.upstream()}
-    # Rows of an evaluation batch: fewer where inputs are long, but no fewer than training holds with its gradients.
-    most = max(int(values["per_device_train_batch_size"]), min(EVAL_ROWS, EVAL_TOKENS // max_length))
-    values = {"per_device_eval_batch_size": most, **values, "bf16": precision.bf16, "fp16": precision.fp16}
+    values = {"per_device_eval_batch_size": evaluation_rows(values, max_length), **values, "bf16": precision.bf16, "fp16": precision.fp16}
     if not has_validation:
         if section.early_stopping is not None:
             raise UserError("training.early_stopping: there are no validation rows; set data.splits.validation above 0")
@@ -195,6 +200,12 @@ def _values(
         "remove_unused_columns": False,
     }
     return values, precision
+
+
+def evaluation_rows(values: Mapping[str, Any], max_length: int) -> int:
+    """Rows of an evaluation batch by default: fewer where inputs are long, but no fewer than training holds with its
+    gradients."""
+    return max(int(values["per_device_train_batch_size"]), min(EVAL_ROWS, EVAL_TOKENS // max_length))
 
 
 def _fit_saving(values: dict[str, Any], written: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from categorize.data.splits import LoadedData
 from categorize.nn.parameters import parameter_counts
 from categorize.predictions import IntArray
+from categorize.recipe.sections import TrainedRecipe
 from categorize.training.fitting import Prepared
 
 if TYPE_CHECKING:
@@ -20,13 +21,19 @@ LONGEST_STEP = 60.0  # seconds, estimated: above, a dry run takes no step
 GIB = 2**30
 
 
-def preview_lines(data: LoadedData, prepared: Prepared, example: list[str]) -> list[str]:
-    """The dry run of a training that is prepared: lengths, what would be cut, the example, and what it costs."""
+def preview_lines(
+    data: LoadedData, prepared: Prepared, example: list[str], recipe: TrainedRecipe | None = None
+) -> list[str]:
+    """The dry run of a training that is prepared: lengths, what would be cut, the example, and what it costs.
+
+    Args:
+        recipe: of a head or a causal model, whose memory is counted from its config; None: by a rule of thumb.
+    """
     rows = prepared.trainer.rows
     return [
         *length_lines(rows.lengths, rows.truncated, prepared.max_length),
         *example,
-        *cost_lines(data, prepared.trainer),
+        *cost_lines(data, prepared.trainer, recipe),
     ]
 
 
@@ -39,7 +46,7 @@ def length_lines(lengths: IntArray, cut: int, limit: int) -> list[str]:
     ]
 
 
-def cost_lines(data: LoadedData, trainer: Any) -> list[str]:
+def cost_lines(data: LoadedData, trainer: Any, recipe: TrainedRecipe | None = None) -> list[str]:
     """Parameters, steps, memory and time: measured on a few steps where they are quick and fit, else estimated."""
     from categorize.training.rehearsal import planned_steps, rehearse
 
@@ -48,6 +55,8 @@ def cost_lines(data: LoadedData, trainer: Any) -> list[str]:
     steps = planned_steps(trainer)
     rows_a_step = trainer.args.train_batch_size * trainer.args.gradient_accumulation_steps * trainer.args.world_size
     guess = estimate(trainer.model, lengths, trainer.args)
+    if recipe is not None and (counted := counted_memory(recipe, trainer)) is not None:
+        guess = replace(guess, memory=counted)
     lines = [
         f"parameters: {trained:,} trained of {total:,} ({trained / total:.2%})",
         f"optimizer steps: {steps:,} of {rows_a_step} rows",
@@ -67,7 +76,7 @@ def cost_lines(data: LoadedData, trainer: Any) -> list[str]:
     return [
         *lines,
         f"memory, measured: {measured.memory / GIB:.2f} GiB {'on the GPU' if measured.on_gpu else 'of this process'} "
-        f"in steps on the longest batch ({rows} rows of {width} tokens){validated}",
+        f"in steps on the longest batch ({rows} rows of {width} tokens){validated}; estimated: {guess.memory / GIB:.2f} GiB",
         f"time, measured: {measured.longest_step:.2g} s for the first step, on the longest batch, "
         f"{measured.common_step:.2g} s for a common one",
         f"time, extrapolated from that: training {_duration(measured.training)}"
@@ -79,6 +88,35 @@ def cost_lines(data: LoadedData, trainer: Any) -> list[str]:
         )
         + "; loading and saving come on top",
     ]
+
+
+def counted_memory(recipe: TrainedRecipe, trainer: Any) -> int | None:
+    """Bytes of a process, from a step of the model that is counted and not taken; None where it cannot be counted.
+
+    On a CPU with what the process holds already beside the weights: libraries and data.
+    """
+    from transformers import AutoConfig
+
+    from categorize.memory.plans import plan_of
+    from categorize.memory.simulation import simulate
+
+    arguments, section = trainer.args, recipe.model
+    gpu = arguments.device.type == "cuda"
+    try:
+        options = {"revision": section.revision, "trust_remote_code": False}  # type: ignore[union-attr]
+        config = AutoConfig.from_pretrained(section.name_or_path, **options)  # type: ignore[union-attr]
+        mixed = "bfloat16" if arguments.bf16 else "float16" if arguments.fp16 else None
+        labels = int(getattr(trainer.model.config, "num_labels", 2))
+        plan = plan_of(recipe, config, vars(arguments), gpu=gpu, mixed=mixed, labels=labels)
+        evaluated = 0 if trainer.held_out is None else min(int(arguments.eval_batch_size), len(trainer.held_out))
+        step = simulate(plan, int(arguments.train_batch_size), int(trainer.rows.lengths.max()), evaluated)
+    except Exception:  # an architecture or an optimizer of which nothing is known; the rule of thumb stays
+        return None
+    if gpu:
+        return step.total
+    import psutil  # accelerate brings it
+
+    return step.total + max(int(psutil.Process().memory_info().rss) - step.weights, 0)
 
 
 @dataclass(frozen=True)
@@ -122,7 +160,7 @@ def _unmeasured(guess: Estimate) -> str | None:
     if guess.step_seconds > LONGEST_STEP:
         return f"a step would take about {_duration(guess.step_seconds)}"
     free = psutil.virtual_memory().available
-    if not torch.cuda.is_available() and 2 * guess.memory > free:  # activations in float32 take twice the rule
+    if not torch.cuda.is_available() and 2 * guess.memory > free:  # a heap may take twice what is held
         return f"steps may not fit into the {free / GIB:.1f} GiB that are free"
     return None
 

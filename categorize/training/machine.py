@@ -10,16 +10,13 @@ from typing import Any
 
 from categorize.errors import UserError
 from categorize.recipe.sections import TrainedRecipe
-from categorize.recipe.upstream import load_table
-from categorize.training.arguments import DEFAULTS, built_for, check_loggers, refuse_unknown
+from categorize.training.arguments import built_for, check_loggers, refuse_unknown, written_values
 
 
 def check_machine(recipe: TrainedRecipe) -> None:
     """Raises UserError for what the recipe asks for and this machine, or a package that is not installed, lacks."""
     _check_attention(getattr(recipe.model, "attn_implementation", None))
-    cls = type(recipe.training).upstream_class
-    upstream = {name: field["default"] for name, field in load_table()[cls].items()}
-    values: dict[str, Any] = {**upstream, **DEFAULTS, **recipe.training.upstream()}
+    cls, values = type(recipe.training).upstream_class, written_values(recipe.training)
     check_loggers(values["report_to"])
     _check_hardware(values)
     _check_compilation(values)

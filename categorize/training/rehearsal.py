@@ -21,6 +21,7 @@ from categorize.errors import UserError
 from categorize.nn.memory import peak, reset_peak
 from categorize.predictions import IntArray
 from categorize.training.sampler import StepBatchSampler
+from categorize.training.split_passes import is_out_of_memory
 from categorize.training.step_batches import StepBatches
 
 TIMED_STEPS = 2  # of a common batch; the faster one counts
@@ -73,6 +74,7 @@ def rehearse(trainer: Any) -> Rehearsal:
     arguments.max_steps = max(steps, 1 + TIMED_STEPS)  # else schedulers would be made for the few
     arguments.eval_strategy = arguments.save_strategy = arguments.logging_strategy = "no"
     arguments.eval_on_start = arguments.load_best_model_at_end = False
+    trainer.may_split = False  # what does not fit is said
     reset_peak()
     shape = (len(longest), int(trainer.rows.lengths[longest].max()))
     try:
@@ -197,7 +199,7 @@ def _common(batches: list[list[int]], costs: list[int]) -> list[int]:
 
 def _failure(error: Exception, rows: int, tokens: int) -> str:
     reason = " ".join(str(error).split())
-    if isinstance(error, torch.OutOfMemoryError) or "out of memory" in reason or "can't allocate memory" in reason:
+    if is_out_of_memory(error):
         return (
             f"training.per_device_train_batch_size: a step on the longest batch ({rows} rows of {tokens} tokens) does "
             f"not fit into memory: {reason[:200]} (fewer rows with more gradient_accumulation_steps, a smaller "

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
-from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput
 
 from categorize.nn.adapters import prompt_encoder_from, save_prompt_encoder
@@ -28,10 +28,10 @@ from categorize.training.checkpoints import Progress, mark_complete
 from categorize.training.ending import EndBehindStep, ran_out_of_patience
 from categorize.training.progress_lines import ProgressLines
 from categorize.training.sampler import StepBatchSampler
+from categorize.training.split_passes import ROWS, SplitPasses
 from categorize.training.stopping import requested
 
 WEIGHTS = "loss_weights"
-ROWS = "rows"
 
 
 class StepRows(Dataset[dict[str, Any]], ABC):
@@ -92,7 +92,7 @@ class _SetEpoch(TrainerCallback):  # type: ignore[misc]
         self.sampler.set_epoch(int(state.epoch or 0))
 
 
-class StepBatches(Trainer):  # type: ignore[misc]
+class StepBatches(SplitPasses):
     """What heads and causal models train by; a subclass says what rows lose and give, and calls `init_steps`.
 
     Attributes:
@@ -205,6 +205,7 @@ class StepBatches(Trainer):  # type: ignore[misc]
     # ------------------------------------------------------------ loss
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor:
         """Sum of the optimizer step's loss weights over all processes, which agree here whether to stop behind it."""
+        self.begin_step()
         total = torch.stack([batch[WEIGHTS].sum() for batch in batch_samples]).sum().to(device)
         if self.args.world_size > 1:
             asked = torch.tensor(float(requested() is not None), device=device)

@@ -134,7 +134,7 @@ def preview(recipe: SeqclsRecipe, data: LoadedData, options: FitOptions, kind: H
             f"example as the model reads it: {shown}{' ...' if len(first) > EXAMPLE_TOKENS else ''}",
             f"  {_target(data, prepared.inputs.train)}; the head reads every token, the loss is on that alone",
         ]
-        return preview_lines(data, prepared, example)
+        return preview_lines(data, prepared, example, recipe)
 
 
 def _target(data: LoadedData, rows: pa.Table) -> str:

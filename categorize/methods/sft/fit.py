@@ -184,7 +184,7 @@ def preview(recipe: SftRecipe, data: LoadedData, options: FitOptions) -> list[st
             *(f"  | {line}" for line in decode(rows[0].prompt_ids).splitlines()),
             *_learned(prepared.trainer, decode),
         ]
-        return preview_lines(data, prepared, example)
+        return preview_lines(data, prepared, example, recipe)
 
 
 def _learned(trainer: Any, decode: Any) -> list[str]:
