@@ -4,9 +4,10 @@
     python benchmarks/memory.py
     python benchmarks/memory.py --case "SFT, LoRA" --no-write
 
-Each case is a process of its own: the recipe's model, rows and trainer as a run prepares them, then two optimizer steps,
-and the most that the process held meanwhile, without what it held before and beside its weights (libraries, data). The
-models have random weights, of widths and vocabularies at which a step outweighs the allocator's habits. The table goes to
+Each case is a process of its own: the recipe's model, rows and trainer as a run prepares them, then two optimizer
+steps, and the most that the process held meanwhile, without what it held before and beside its weights (libraries,
+data). The models have random weights. glibc's heap is told to give back what is freed (`MALLOC_MMAP_THRESHOLD_`): what
+it would keep is its own, up to as much again, and no GPU's allocator has that habit. The table goes to
 `benchmarks/RESULTS.md`.
 """
 
@@ -18,6 +19,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,15 +27,18 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]  # the library and its neighbours, installed or not
 
+
 from results import RESULTS, how_measured, write_section  # noqa: E402
 
 from categorize.errors import UserError  # noqa: E402
 from categorize.recipe.terminal import run_command  # noqa: E402
+from categorize.runs.environment import environment  # noqa: E402
 from categorize.text_tables import markdown_table  # noqa: E402
 
 HEADING = "## Memory: estimated and measured"
 PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes")
 MIB = 2**20
+LARGEST = 0.15  # difference of an estimate
 LORA = {"adapter": {"type": "lora"}}
 FOUR_BIT = {"quantization": {"load_in_4bit": True}, **LORA}
 WIDE = {"hidden_size": 384, "num_hidden_layers": 4, "num_attention_heads": 6, "intermediate_size": 1536}
@@ -123,7 +128,7 @@ def measure(name: str, folder: Path) -> dict[str, int]:
     import transformers
 
     from categorize.memory.plans import plan_of
-    from categorize.memory.simulation import simulate
+    from categorize.memory.simulation import FRAGMENTS, simulate
     from categorize.nn.device import free_memory, trim_heap
     from categorize.nn.memory import peak, reset_peak
 
@@ -150,9 +155,30 @@ def measure(name: str, folder: Path) -> dict[str, int]:
         "really": sum(storages.values()),
         "optimizer": step.optimizer,
         "activations": step.activations,
-        "estimated": step.total,
+        "estimated": int(step.total * FRAGMENTS),
         "measured": measured,
     }
+
+
+def measured_apart(name: str) -> dict[str, int]:
+    """What `measure` gives, in a process of its own.
+
+    Raises:
+        UserError: it failed.
+    """
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "131072"}
+    command = [sys.executable, __file__, "--child", name]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise UserError(f"{name}: {done.stderr[-1500:]}")
+    found: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def row(name: str, found: dict[str, int]) -> list[str]:
+    """A case's row of the table."""
+    parts = [f"{found[key] / MIB:.0f}" for key in ("weights", "optimizer", "activations", "estimated", "measured")]
+    return [name, f"{found['rows']} x {found['tokens']}", *parts, f"{found['estimated'] / found['measured'] - 1:+.1%}"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -168,15 +194,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if unknown := set(options.case) - set(CASES):
         raise UserError(f"--case {sorted(unknown)[0]!r} is not one of: {', '.join(CASES)}")
+    rows, worst = [], 0.0
     for name in options.case:
-        environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "131072"}
-        command = [sys.executable, __file__, "--child", name]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment)
-        if done.returncode:
-            print(name, done.stderr[-1500:]); continue
-        found = json.loads(done.stdout.splitlines()[-1])
-        print(f"{name}: estimated {found['estimated']/MIB:.0f} measured {found['measured']/MIB:.0f} MiB  {found['estimated']/found['measured']-1:+.1%}", {k: round(v/MIB) for k,v in found.items()}, flush=True)
-    return 0
+        found = measured_apart(name)
+        rows.append(row(name, found))
+        worst = max(worst, abs(found["estimated"] / found["measured"] - 1))
+        print("  ".join(rows[-1]), flush=True)
+    header = ["case", "rows x tokens", "weights", "optimizer", "activations", "estimated", "measured", "off by"]
+    about = {**environment(), "finished": datetime.now(UTC).isoformat()}
+    lines = how_measured("python benchmarks/memory.py", about, PACKAGES, data=False)
+    table = markdown_table(header, rows, "llrrrrrr")
+    text = "\n".join([HEADING, "", "MiB of a training step, beside libraries and data.", "", *lines, "", table, ""])
+    if options.no_write:
+        print(text)
+    else:
+        write_section(HEADING, text)
+        print(f"written to {RESULTS.relative_to(ROOT)}")
+    return 1 if worst > LARGEST else 0
 
 
 if __name__ == "__main__":

@@ -40,8 +40,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Everything that is looked at, in order. Nothing is asked of a network, and no secret is read further than that it is
-    there."""
+    """Everything that is looked at, in order. Nothing is asked of a network, and of secrets alone that they are there."""
     return [*_versions(), *_devices(), *_hub(), *_folders()]
 
 
@@ -75,7 +74,9 @@ def _versions() -> Iterator[Finding]:
     for extra, missing in extras.items():
         if extra not in ("dev", "docs"):
             told = f"not installed: {', '.join(missing)}"
-            yield Finding("note", f"extra {extra}", told, f"pip install 'categorize[{extra}]' where a recipe asks for it")
+            yield Finding(
+                "note", f"extra {extra}", told, f"pip install 'categorize[{extra}]' where a recipe asks for it"
+            )
 
 
 def _devices() -> Iterator[Finding]:
@@ -93,8 +94,12 @@ def _devices() -> Iterator[Finding]:
     else:
         yield Finding("ok", "bfloat16 on the CPU", "yes")
     if not torch.cuda.is_available():
-        built = f"torch {torch.__version__} is built for {'CUDA ' + torch.version.cuda if torch.version.cuda else 'CPUs'}"
-        way_out = "small encoders, TF-IDF and embeddings train on a CPU; for a GPU install torch for CUDA, and its driver"
+        built = (
+            f"torch {torch.__version__} is built for {'CUDA ' + torch.version.cuda if torch.version.cuda else 'CPUs'}"
+        )
+        way_out = (
+            "small encoders, TF-IDF and embeddings train on a CPU; for a GPU install torch for CUDA, and its driver"
+        )
         yield Finding("note", "GPU", f"none that torch sees; {built}", way_out)
     for number in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(number)

@@ -43,7 +43,8 @@ class PackedLinear(torch.nn.Linear):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """As bitsandbytes: in the compute type, and back."""
-        result: torch.Tensor = _Product.apply(input.to(self.compute), self.weight, self.shape, self.compute)
+        product: Any = _Product.apply
+        result: torch.Tensor = product(input.to(self.compute), self.weight, self.shape, self.compute)
         if self.bias is not None:
             result = result + self.bias.to(self.compute)
         return result.to(input.dtype)

@@ -12,6 +12,7 @@ from categorize.nn.adapters import add_adapter
 from categorize.nn.quantization import HEAD_MODULES
 from categorize.recipe.adapter_sections import AdapterSection
 
+FRAGMENTS = 1.05  # an allocator's blocks are never filled whole
 OUTPUTS = ("classifier", "score", "classification_head")
 
 
@@ -233,7 +234,6 @@ def _loss(plan: Plan, model: Any, trunk: Any, rows: int, tokens: int) -> Any:
 
 def _answered(plan: Plan, model: Any, trunk: Any, batch: dict[str, Any]) -> Any:
     """On a GPU the head is computed on the answers' positions alone."""
-    from trl.trainer import utils
 
     base, own = trunk.base_model, trunk.base_model.forward
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from categorize.memory.cards import GIB, KNOWN, Card
 from categorize.memory.catalogue import Published, catalogue
-from categorize.memory.simulation import Plan, Step, simulate
-from categorize.memory.verdict import FRAGMENTS, ROOM
+from categorize.memory.simulation import FRAGMENTS, Plan, Step, simulate
+from categorize.memory.verdict import ROOM
 from categorize.recipe.adapter_sections import AdapterSection
 from categorize.recipe.terminal import run_command
 from categorize.text_tables import markdown_table
@@ -31,13 +31,13 @@ INTRODUCTION = f"""# Models
 What a training of published models takes, in GiB, and the smallest card that it fits. Computed by
 `python -m categorize.memory.table` from `categorize/memory/models.yaml`, which has the dimensions of each model: a step
 on tensors without storage is counted ([training.md](training.md#memory)). bfloat16 mixed precision, AdamW, gradient
-accumulation. Counts were compared with measured peaks on a CPU ([results](../benchmarks/RESULTS.md)); no GPU was at hand.
-For a recipe of yours: `--fit 24GB`.
+accumulation. Counts were compared with measured peaks of small models on a CPU
+([results](../benchmarks/RESULTS.md#memory-estimated-and-measured)), not on a GPU. For a recipe of yours: `--fit 24GB`.
 
-* **Heads**: {HEAD_BATCH[0]} rows of {HEAD_BATCH[1]} tokens a batch. Full: all weights are trained. LoRA: r 16, all linear
-  layers.
-* **SFT**: {ANSWER_BATCH[0]} rows of {ANSWER_BATCH[1]} tokens, activation checkpointing. LoRA on bfloat16 weights, QLoRA on
-  4-bit ones, full on one card, and full with everything sharded over {CARDS} cards (FSDP2, ZeRO-3), a card.
+* **Heads**: {HEAD_BATCH[0]} rows of {HEAD_BATCH[1]} tokens a batch. Full: all weights are trained. LoRA: r 16, all
+  linear layers.
+* **SFT**: {ANSWER_BATCH[0]} rows of {ANSWER_BATCH[1]} tokens, activation checkpointing. LoRA on bfloat16 weights, QLoRA
+  on 4-bit ones, full on one card, and full with everything sharded over {CARDS} cards (FSDP2, ZeRO-3): of each card.
 """
 
 _counted: dict[str, Step] = {}
@@ -46,8 +46,8 @@ _counted: dict[str, Step] = {}
 def extended(plan: Plan, rows: int, tokens: int, count: Callable[..., Step] = simulate) -> Step:
     """The step of a deep model, by that of two shallow ones: what layers take grows with their number.
 
-    Kinds of layers that alternate are kept in proportion. Gradients must be there from the beginning (`accumulation` 2),
-    else the peak of a shallow model is at another place than that of a deep one.
+    Kinds of layers that alternate are kept in proportion. Gradients must be there from the beginning (`accumulation`
+    2), else the peak of a shallow model is at another place than that of a deep one.
     """
     config = plan.config.get_text_config()
     layers, period = int(config.num_hidden_layers), _period(config)

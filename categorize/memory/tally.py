@@ -24,7 +24,7 @@ ATTENTION = (  # flash attention on a CPU, of which torch counts no operations
 )
 
 
-class Tally(TorchDispatchMode):
+class Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts what is allocated while it is entered.
 
     Attributes:
@@ -34,7 +34,7 @@ class Tally(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = self.peak = self.flops = 0
         self._seen: dict[int, Any] = {}
 
@@ -76,8 +76,8 @@ class Tally(TorchDispatchMode):
 
 def _of_values(func: Any, args: Sequence[Any]) -> Any:
     """What an operation gives that reads values, of which there are none: all tokens are real, and one of each row, the
-    first, is attended to by all (Longformer). None for any other operation."""
-    if func is torch.ops.aten._local_scalar_dense.default:
+    first, is attended to by all (Longformer). None for any other operation, and for constants, which have values."""
+    if func is torch.ops.aten._local_scalar_dense.default and getattr(args[0], "constant", None) is None:
         return args[0].dtype is torch.bool or (1.0 if args[0].is_floating_point() else 1)
     if func is torch.ops.aten.nonzero.default:
         return torch.zeros(args[0].shape[0], args[0].ndim, dtype=torch.long)

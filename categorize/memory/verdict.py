@@ -8,9 +8,8 @@ from enum import Enum
 from typing import Any
 
 from categorize.memory.cards import Card
-from categorize.memory.simulation import Plan, Step, simulate
+from categorize.memory.simulation import FRAGMENTS, Plan, Step, simulate
 
-FRAGMENTS = 1.05  # an allocator's blocks are never filled whole
 ROOM = 0.92  # of what is usable, below which a training is said to fit
 
 

@@ -173,7 +173,12 @@ def _values(
 
     precision = choose_precision(section.upstream())
     values: dict[str, Any] = {**DEFAULTS, **defaults, **section.upstream()}
-    values = {"per_device_eval_batch_size": evaluation_rows(values, max_length), **values, "bf16": precision.bf16, "fp16": precision.fp16}
+    values = {
+        "per_device_eval_batch_size": evaluation_rows(values, max_length),
+        **values,
+        "bf16": precision.bf16,
+        "fp16": precision.fp16,
+    }
     if not has_validation:
         if section.early_stopping is not None:
             raise UserError("training.early_stopping: there are no validation rows; set data.splits.validation above 0")

@@ -76,7 +76,8 @@ def cost_lines(data: LoadedData, trainer: Any, recipe: TrainedRecipe | None = No
     return [
         *lines,
         f"memory, measured: {measured.memory / GIB:.2f} GiB {'on the GPU' if measured.on_gpu else 'of this process'} "
-        f"in steps on the longest batch ({rows} rows of {width} tokens){validated}; estimated: {guess.memory / GIB:.2f} GiB",
+        f"in steps on the longest batch ({rows} rows of {width} tokens){validated}; "
+        f"estimated: {guess.memory / GIB:.2f} GiB",
         f"time, measured: {measured.longest_step:.2g} s for the first step, on the longest batch, "
         f"{measured.common_step:.2g} s for a common one",
         f"time, extrapolated from that: training {_duration(measured.training)}"
@@ -98,7 +99,7 @@ def counted_memory(recipe: TrainedRecipe, trainer: Any) -> int | None:
     from transformers import AutoConfig
 
     from categorize.memory.plans import plan_of
-    from categorize.memory.simulation import simulate
+    from categorize.memory.simulation import FRAGMENTS, simulate
 
     arguments, section = trainer.args, recipe.model
     gpu = arguments.device.type == "cuda"
@@ -113,10 +114,10 @@ def counted_memory(recipe: TrainedRecipe, trainer: Any) -> int | None:
     except Exception:  # an architecture or an optimizer of which nothing is known; the rule of thumb stays
         return None
     if gpu:
-        return step.total
+        return int(step.total * FRAGMENTS)
     import psutil  # accelerate brings it
 
-    return step.total + max(int(psutil.Process().memory_info().rss) - step.weights, 0)
+    return int(step.total * FRAGMENTS) + max(int(psutil.Process().memory_info().rss) - step.weights, 0)
 
 
 @dataclass(frozen=True)

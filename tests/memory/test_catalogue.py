@@ -40,14 +40,19 @@ OF_TYPE: dict[str, dict[str, Any]] = {
     "longformer": {"attention_window": 8, "sep_token_id": 3, "max_position_embeddings": 514},
     "modernbert": {"local_attention": 16, "cls_token_id": 2, "sep_token_id": 3},
     "gemma3_text": {"sliding_window": 16},
-    "gemma4_text": {"sliding_window": 16, "num_kv_shared_layers": 1, "hidden_size_per_layer_input": 8, "global_head_dim": 16},
+    "gemma4_text": {
+        "sliding_window": 16,
+        "num_kv_shared_layers": 1,
+        "hidden_size_per_layer_input": 8,
+        "global_head_dim": 16,
+    },
     "qwen3_5_text": {
         "linear_num_key_heads": 2,
         "linear_num_value_heads": 2,
         "linear_key_head_dim": 8,
         "linear_value_head_dim": 8,
     },
-}  # fmt: skip
+}
 
 
 def tiny_of(model: Published, folder: Path) -> Path:
@@ -83,7 +88,9 @@ def test_architectures_are_in_the_libraries() -> None:
     assert len({one.id for one in MODELS}) == len(MODELS)
 
 
-@pytest.mark.parametrize("model", [ARCHITECTURES[0], *(one for one in MODELS if one.name in ("Qwen3 0.6B", "Gemma 4 E2B"))])
+@pytest.mark.parametrize(
+    "model", [ARCHITECTURES[0], *(one for one in MODELS if one.name in ("Qwen3 0.6B", "Gemma 4 E2B"))]
+)
 def test_dimensions_give_the_published_number_of_parameters(model: Published) -> None:
     with torch.device("meta"):
         built = build(Plan(model.config(), causal=model.is_causal))

@@ -47,7 +47,9 @@ def test_a_halved_batch_gives_the_same_steps(
     for mine, theirs in zip(halved["gradients"], whole["gradients"], strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
     assert halved["losses"] == pytest.approx(whole["losses"], rel=1e-5)
-    said = re.findall(r"per_device_train_batch_size=(\d+) training.gradient_accumulation_steps=(\d+)", capsys.readouterr().out)
+    said = re.findall(
+        r"per_device_train_batch_size=(\d+) training.gradient_accumulation_steps=(\d+)", capsys.readouterr().out
+    )
     assert [int(rows) * int(times) for rows, times in said] == [8] * len(said) and int(said[-1][0]) == room
 
 
@@ -61,7 +63,9 @@ def test_answers_are_learned_in_halves_too(tiny: Tiny, tmp_path: Path) -> None:
 
 def test_a_row_that_does_not_fit_ends_in_one_line_and_other_errors_stay(tiny: Tiny, tmp_path: Path) -> None:
     trainer = with_room_for(build_trainer(str(tiny("bert")), str(tmp_path), 4, 1), 0)
-    with pytest.raises(UserError, match=r"^training\.per_device_train_batch_size: not even one row fits .*--fit") as caught:
+    with pytest.raises(
+        UserError, match=r"^training\.per_device_train_batch_size: not even one row fits .*--fit"
+    ) as caught:
         trainer.train()
     assert "\n" not in str(caught.value)
     broken = build_trainer(str(tiny("bert")), str(tmp_path), 4, 1)
