@@ -40,7 +40,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Everything that is looked at, in order. Nothing is asked of a network, and of secrets alone that they are there."""
+    """Everything that is looked at, in order. No network is asked, and of secrets alone whether they are there."""
     return [*_versions(), *_devices(), *_hub(), *_folders()]
 
 

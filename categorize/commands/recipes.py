@@ -90,7 +90,7 @@ def _print(argv: Sequence[str] | None) -> None:
     ]
     if not rows:
         raise UserError(f"--word {options.word}: no recipe has it; without options all of them are listed")
-    print(text_table(["recipe", "kind", "model or method", "needs"], rows, "llll"))
+    print(text_table(["recipe", "kind", "model or method", "needs"], rows, "llll", width=160, shrink=(3,)))
     print(f"\n{len(rows)} in {SHIPPED}; --fit 24GB behind run_seqcls.py or run_sft.py says whether one fits on a card")
 
 

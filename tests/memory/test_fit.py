@@ -92,7 +92,7 @@ def fit(recipe: Path, card: str, *overrides: str) -> int:
 
 @pytest.mark.parametrize(
     ("width", "card", "status", "said"),
-    [(64, "24GB", 0, "FITS:"), (4096, "8GB", 11, "TOO LARGE:"), (64, "t4", 0, "usable on T4")],
+    [(64, "24GB", 0, "FITS:"), (4096, "4GB", 11, "TOO LARGE:"), (64, "t4", 0, "usable on T4")],
 )
 def test_the_status_is_the_answer_and_neither_data_nor_weights_are_read(
     folder: Path, capsys: pytest.CaptureFixture[str], width: int, card: str, status: int, said: str
