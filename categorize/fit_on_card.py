@@ -36,7 +36,13 @@ def fit_on_card(text: str, recipe: TrainedRecipe, method: Method, trust_remote_c
             raise UserError(f"method {method.name} is not estimated; {join(ESTIMATED, 'and')} are")
         config, source = model_config(recipe, trust_remote_code)
         plan, batch = planned(recipe, config)
-        verdict = judge(plan, batch, card)
+        try:
+            verdict = judge(plan, batch, card)
+        except UserError:
+            raise
+        except Exception as error:  # whatever an architecture does with values, of which there are none
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"a step of {config.model_type} cannot be counted: {reason}") from error
     except UserError as error:
         print0(f"{Answer.UNKNOWN}: {error}")
         raise Answered(Answer.UNKNOWN.value) from None
@@ -63,6 +69,8 @@ def _told(verdict: Any) -> str:
     from categorize.memory.verdict import Answer
 
     fits = verdict.answer is Answer.FITS
+    if verdict.proposal is None and verdict.answer is Answer.TIGHT:
+        return "it may run out of memory, and nothing here makes it smaller; choose a shorter model.max_length"
     if verdict.proposal is None:
         return "not even one row a batch fits; choose a smaller model, a shorter model.max_length, or an adapter"
     if not verdict.proposal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from categorize.memory.cards import Card
@@ -62,6 +63,9 @@ def judge(plan: Plan, batch: Batch, card: Card, count: Callable[..., Step] = sim
     def step(plan: Plan, batch: Batch) -> Step:
         return count(replace(plan, accumulation=batch.accumulation), batch.rows, batch.tokens, batch.evaluated)
 
+    def fits(plan: Plan, batch: Batch) -> bool:
+        return int(step(plan, batch).total * FRAGMENTS) <= ROOM * card.usable
+
     def answer(needed: int) -> Answer:
         return Answer.FITS if needed <= ROOM * card.usable else Answer.TIGHT if needed <= card.usable else (
             Answer.TOO_LARGE
@@ -75,9 +79,7 @@ def judge(plan: Plan, batch: Batch, card: Card, count: Callable[..., Step] = sim
         sizes = [n for n in range(effective, 0, -1) if effective % n == 0]
         if answer(needed) is Answer.FITS and not changes:
             sizes = [n for n in sizes if n > batch.rows]
-        found = _largest(
-            sizes, batch, lambda one, changed=changed: int(step(changed, one).total * FRAGMENTS) <= ROOM * card.usable
-        )
+        found = _largest(sizes, batch, partial(fits, changed))
         if found is not None:
             return Verdict(answer(needed), asked, needed, {**_overrides(batch, found), **changes})
         if answer(needed) is Answer.FITS:
