@@ -87,7 +87,7 @@ def model_config(recipe: TrainedRecipe, trust_remote_code: bool = False) -> tupl
     """
     from transformers import AutoConfig
 
-    from categorize.memory.catalogue import catalogue
+    from categorize.memory.catalogue import published
 
     section: Any = recipe.model
     name = getattr(section, "name_or_path", None)
@@ -98,9 +98,9 @@ def model_config(recipe: TrainedRecipe, trust_remote_code: bool = False) -> tupl
             options = {"revision": section.revision, "trust_remote_code": trust_remote_code}
             return AutoConfig.from_pretrained(name, **options), "its own config"
     except UserError:
-        if (published := catalogue().get(name)) is None:
+        if (known := published(name)) is None:
             raise
-        return published.config(), "its config in categorize/memory/models.yaml"
+        return known.config(), "its config in categorize/memory/models.yaml"
 
 
 def planned(recipe: TrainedRecipe, config: Any) -> tuple[Any, Any]:

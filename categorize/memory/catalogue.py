@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import yaml
 
+SUFFIX = re.compile(r"-(Instruct|Base|it|pt)$", re.IGNORECASE)
 MODELS = Path(__file__).with_name("models.yaml")
 
 
@@ -55,6 +57,12 @@ class Published:
         from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES as heads
 
         return self.type in heads
+
+
+def published(name: str) -> Published | None:
+    """The model of a Hub id; a base and what was tuned to chat of it have one shape. None where it is not known."""
+    plain = SUFFIX.sub("", name)
+    return next((one for one in catalogue().values() if SUFFIX.sub("", one.id) == plain), None)
 
 
 @cache

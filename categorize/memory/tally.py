@@ -45,8 +45,8 @@ class Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if (known := _of_values(func, args)) is not None:
-            return known
+        if _is_asked_for_truth(func, args):
+            return False  # no mask is all ones, and no token is attended to by all (Longformer, where one a row is)
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, torch.Tensor):
@@ -74,14 +74,13 @@ class Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._seen[key] = weakref.ref(storage, drop)
 
 
-def _of_values(func: Any, args: Sequence[Any]) -> Any:
-    """What an operation gives that reads values, of which there are none: all tokens are real, and one of each row, the
-    first, is attended to by all (Longformer). None for any other operation, and for constants, which have values."""
-    if func is torch.ops.aten._local_scalar_dense.default and getattr(args[0], "constant", None) is None:
-        return args[0].dtype is torch.bool or (1.0 if args[0].is_floating_point() else 1)
-    if func is torch.ops.aten.nonzero.default:
-        return torch.zeros(args[0].shape[0], args[0].ndim, dtype=torch.long)
-    return None
+def _is_asked_for_truth(func: Any, args: Sequence[Any]) -> bool:
+    """Whether an operation asks for a truth value that is in no tensor here."""
+    return (
+        func is torch.ops.aten._local_scalar_dense.default
+        and args[0].dtype is torch.bool
+        and getattr(args[0], "constant", None) is None
+    )
 
 
 def _attention_flops(packet: Any, args: Sequence[Any]) -> int:

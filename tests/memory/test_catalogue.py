@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,16 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
 )
 
-from categorize.memory.catalogue import Published, catalogue
-from categorize.memory.simulation import Plan, build
-from categorize.memory.table import LORA, cells
+from categorize.commands.recipes import Shipped, shipped
+from categorize.fit_on_card import ESTIMATED, planned
+from categorize.memory.cards import GIB, parse_card
+from categorize.memory.catalogue import Published, catalogue, published
+from categorize.memory.simulation import FRAGMENTS, Plan, build
+from categorize.memory.table import LORA, cells, extended
 from categorize.methods.registry import METHODS
 from categorize.recipe.command import main
 from categorize.train import train
+from tests.recipes import load_recipe
 from tests.session.collections import write_collection, write_recipe
 from tests.tiny_models import build_byte_level, build_wordpiece
 
@@ -163,23 +167,41 @@ def test_the_whole_page_is_what_is_computed(root: Path) -> None:
     assert (root / "docs/models.md").read_text(encoding="utf-8").rstrip("\n") == page().rstrip("\n")
 
 
-def test_recipes_name_layers_that_their_models_have(root: Path, tiny: Callable[..., Path]) -> None:
-    """Recipes of catalogued models with named target modules; `all-linear` needs no names."""
-    from tests.recipes import load_recipe
+def recipes_of_known_models(root: Path) -> list[tuple[Shipped, Any]]:
+    found = []
+    for one in shipped():
+        if one.kind in ("seqcls", "sft") and published(one.model) is not None:
+            found.append((one, load_recipe(one.path).recipe))
+    return found
 
-    checked = 0
-    for path in sorted((root / "recipes").glob("*.yaml")):
-        text = path.read_text(encoding="utf-8")
-        if "name_or_path:" not in text:
-            continue
-        recipe: Any = load_recipe(path).recipe
-        model = catalogue().get(getattr(recipe.model, "name_or_path", None) or "") if hasattr(recipe, "model") else None
-        adapter = getattr(recipe, "adapter", None)
-        if model is None or adapter is None:
-            continue
-        config = model.config()
+
+def test_recipes_name_layers_that_their_models_have(root: Path) -> None:
+    """Adapters of shipped recipes on catalogued models; names that no layer has are refused."""
+    adapted = [(one, recipe) for one, recipe in recipes_of_known_models(root) if recipe.adapter is not None]
+    assert len(adapted) > 8
+    for one, recipe in adapted:
+        known = published(one.model)
+        assert known is not None
+        config = known.config()
         config.num_hidden_layers = 1
         with torch.device("meta"):
-            build(Plan(config, causal=recipe.kind == "sft", adapter=adapter))  # refuses names without a layer
+            build(Plan(config, causal=recipe.kind == "sft", adapter=recipe.adapter))
+
+
+@pytest.mark.slow
+def test_shipped_recipes_fit_on_the_card_that_they_name(root: Path) -> None:
+    checked, wrong = 0, []
+    for one, recipe in recipes_of_known_models(root):
+        known, size = published(one.model), re.search(r"(\d+) GB", one.needs)
+        if "bound" in one.needs:  # rows are far shorter than max_length, and the header says so
+            continue
+        if known is None or size is None or METHODS.of(recipe).name not in ESTIMATED:
+            continue
+        plan, batch = planned(recipe, known.config())
+        step = extended(replace(plan, accumulation=2), batch.rows, batch.tokens)
+        needed, usable = step.total * FRAGMENTS / GIB, parse_card(size[0]).usable / GIB
         checked += 1
-    assert checked >= 5
+        print(f"{one.path.name}: {needed:.1f} of {usable:.1f}", flush=True)
+        if needed > usable:
+            wrong.append(f"{one.path.name}: {needed:.1f} GiB of {usable:.1f} usable on {size[0]}")
+    assert checked > 12 and not wrong, wrong
