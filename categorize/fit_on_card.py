@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from categorize.errors import Answered, UserError
 from categorize.memory.cards import GIB, parse_card
@@ -46,14 +46,14 @@ def fit_on_card(text: str, recipe: TrainedRecipe, method: Method, trust_remote_c
     except UserError as error:
         print0(f"{Answer.UNKNOWN}: {error}")
         raise Answered(Answer.UNKNOWN.value) from None
-    step = verdict.step
+    step, section = verdict.step, cast(Any, recipe.model)
     parts = (
         ("weights", step.weights),
         ("optimizer", step.optimizer),
         ("gradients and activations", max(step.activations, step.gradients)),
         ("evaluation", step.evaluation),
     )
-    print0(f"{recipe.model.name_or_path} ({source}): {step.trained:,} of {step.parameters:,} parameters trained")
+    print0(f"{section.name_or_path} ({source}): {step.trained:,} of {step.parameters:,} parameters trained")
     print0(f"  {', '.join(f'{name} {size / GIB:.2f}' for name, size in parts)} GiB")
     print0(
         f"  {batch.rows} rows of {batch.tokens} tokens (model.max_length) a batch, accumulation {batch.accumulation}; "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -101,11 +101,11 @@ def counted_memory(recipe: TrainedRecipe, trainer: Any) -> int | None:
     from categorize.memory.plans import plan_of
     from categorize.memory.simulation import FRAGMENTS, simulate
 
-    arguments, section = trainer.args, recipe.model
+    arguments, section = trainer.args, cast(Any, recipe.model)
     gpu = arguments.device.type == "cuda"
     try:
-        options = {"revision": section.revision, "trust_remote_code": False}  # type: ignore[union-attr]
-        config = AutoConfig.from_pretrained(section.name_or_path, **options)  # type: ignore[union-attr]
+        options = {"revision": section.revision, "trust_remote_code": False}
+        config = AutoConfig.from_pretrained(section.name_or_path, **options)
         mixed = "bfloat16" if arguments.bf16 else "float16" if arguments.fp16 else None
         labels = int(getattr(trainer.model.config, "num_labels", 2))
         plan = plan_of(recipe, config, vars(arguments), gpu=gpu, mixed=mixed, labels=labels)
