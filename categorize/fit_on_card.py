@@ -110,7 +110,7 @@ def planned(recipe: TrainedRecipe, config: Any) -> tuple[Any, Any]:
         UserError: it is not known what such a training takes.
     """
     from categorize.memory.optimizers import is_known
-    from categorize.memory.plans import plan_of
+    from categorize.memory.plans import is_countable, plan_of
     from categorize.memory.verdict import Batch
 
     section: Any = recipe.model
@@ -120,6 +120,8 @@ def planned(recipe: TrainedRecipe, config: Any) -> tuple[Any, Any]:
     if not is_known(optimizer := str(values["optim"])):
         raise UserError(f"training.optim: it is not known here what {optimizer} keeps of a weight")
     mixed = "float16" if values.get("fp16") else None if values.get("bf16") is False else "bfloat16"
+    if not is_countable(config):
+        raise UserError(f"{config.model_type}: what the kernels of its linear attention keep is not known here")
     names = getattr(recipe.labels, "names", None) or ()
     plan = plan_of(recipe, config, values, gpu=True, mixed=mixed, labels=max(len(names), 2))
     longest = getattr(config.get_text_config(), "max_position_embeddings", None) or section.max_length

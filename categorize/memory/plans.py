@@ -50,5 +50,13 @@ def plan_of(
     )
 
 
+def is_countable(config: Any) -> bool:
+    """Whether what its layers keep can be counted: what the kernels of linear attention and state-space models keep is
+    in none of torch's own operations."""
+    text = config.get_text_config()
+    kinds = set(getattr(text, "layer_types", None) or ())
+    return "linear_attention" not in kinds and not hasattr(text, "state_size")
+
+
 def _asks_about_each(recipe: TrainedRecipe) -> bool:
     return recipe.kind == "sft" and getattr(recipe.prompt, "completion", None) == "yes_no"

@@ -14,6 +14,7 @@ from typing import Any
 
 from categorize.memory.cards import GIB, KNOWN, Card
 from categorize.memory.catalogue import Published, catalogue
+from categorize.memory.plans import is_countable
 from categorize.memory.simulation import FRAGMENTS, Plan, Step, simulate
 from categorize.memory.verdict import ROOM
 from categorize.recipe.adapter_sections import AdapterSection
@@ -95,6 +96,8 @@ def cells(model: Published) -> list[str]:
     context = getattr(config.get_text_config(), "max_position_embeddings", None)
     facts = [f"[{model.name}](https://huggingface.co/{model.id})", f"{model.parameters:,.0f}M"]
     about = [f"{context:,}" if context else "", model.languages, model.licence]
+    if not is_countable(config):
+        return [*facts, *["not counted"] * (5 if model.is_causal else 2), *about]
     if not model.is_causal:
         full = Plan(config, gpu=True, mixed="bfloat16", accumulation=2)
         return [*facts, *(_cell(_step(one, model, HEAD_BATCH).total) for one in (full, _lora(full))), *about]
@@ -151,7 +154,8 @@ def page(progress: Callable[[str], None] = lambda line: None) -> str:
             "\n## Decoders\n",
             markdown_table(["model", "size", *kinds, *about], decoders, "lrrrrrrrll"),
             "\nLanguages are a code, or how many. A `none` has no card in this list; shard it, or choose QLoRA. "
-            "Models that read pictures too (Gemma 4, Qwen3.5) are counted by their text part.\n",
+            "Models that read pictures too (Gemma 4, Qwen3.5) stand with their text part; what the kernels of linear "
+            "attention keep (Qwen3.5) is not counted.\n",
             f"Cards that `--fit` knows by name, in GB: {known}.",
         ]
     )

@@ -98,7 +98,7 @@ def counted_memory(recipe: TrainedRecipe, trainer: Any) -> int | None:
     """
     from transformers import AutoConfig
 
-    from categorize.memory.plans import plan_of
+    from categorize.memory.plans import is_countable, plan_of
     from categorize.memory.simulation import FRAGMENTS, simulate
 
     arguments, section = trainer.args, cast(Any, recipe.model)
@@ -106,6 +106,8 @@ def counted_memory(recipe: TrainedRecipe, trainer: Any) -> int | None:
     try:
         options = {"revision": section.revision, "trust_remote_code": False}
         config = AutoConfig.from_pretrained(section.name_or_path, **options)
+        if not is_countable(config):
+            return None
         mixed = "bfloat16" if arguments.bf16 else "float16" if arguments.fp16 else None
         labels = int(getattr(trainer.model.config, "num_labels", 2))
         plan = plan_of(recipe, config, vars(arguments), gpu=gpu, mixed=mixed, labels=labels)

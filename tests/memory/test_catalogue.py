@@ -93,7 +93,7 @@ def test_architectures_are_in_the_libraries() -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [ARCHITECTURES[0], *(one for one in MODELS if one.name in ("Qwen3 0.6B", "Gemma 4 E2B"))]
+    "model", [ARCHITECTURES[0], *(one for one in MODELS if one.name in ("Qwen3 0.6B", "Qwen3.5 0.8B"))]
 )
 def test_dimensions_give_the_published_number_of_parameters(model: Published) -> None:
     with torch.device("meta"):
