@@ -233,19 +233,3 @@ def test_what_upstream_adds_to_a_training_works_here_too(tiny: Tiny, tmp_path: P
     assert any("train_mem_cpu_peaked_delta" in entry for entry in log)
     assert log[0]["step"] == 1 and "loss" in log[0]
     assert noisy.state.num_input_tokens_seen == noisy.rows.lengths.sum()
-
-
-def test_a_batch_that_does_not_fit_is_made_smaller_where_asked(tiny: Tiny, tmp_path: Path) -> None:
-    trainer = build_trainer(
-        str(tiny("bert")), str(tmp_path), 8, 1, rows=9, num_train_epochs=1, auto_find_batch_size=True
-    )
-
-    def refuse(module: Any, given: Any, kwargs: dict[str, Any]) -> None:
-        if len(kwargs["input_ids"]) > 7:
-            raise RuntimeError("CUDA out of memory.")
-
-    trainer.model.register_forward_pre_hook(refuse, with_kwargs=True)
-    trainer.seen_rows = []
-    trainer.train()
-    assert trainer._train_batch_size == 7
-    assert set(trainer.seen_rows[-9:]) == set(range(9))
