@@ -84,7 +84,7 @@ def test_both_images_hold_the_same_files_and_install_the_pinned_versions(root: P
     assert set(re.search(r"\.\[([^\]]*)\]", install)[1].split(",")) <= set(extras)  # type: ignore[index]
 
 
-@pytest.mark.parametrize(("status", "requeued"), [("0", False), ("2", False), ("75", True)])
+@pytest.mark.parametrize(("status", "requeued"), [("0", False), ("2", False), ("75", True), ("138", True)])
 def test_a_job_that_was_told_to_stop_is_queued_again_and_no_other(
     cluster: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, status: str, requeued: bool
 ) -> None:
