@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from categorize.connection import check_model
-from categorize.merge import check_merge, only_merges
+from categorize.merge import check_merge, merges, only_merges, only_pushes
 from categorize.methods.method import Method
 from categorize.nn.console import quiet_loggers
 from categorize.nn.device import settle_device
@@ -11,7 +11,8 @@ from categorize.nn.tokenizer import check_folder
 from categorize.processes import is_main_process, print0
 from categorize.recipe.command import Command
 from categorize.recipe.sections import TrainedRecipe
-from categorize.runs.hub import check_push, is_hub_model
+from categorize.runs.hub import is_hub_model
+from categorize.runs.pushing import check_push
 from categorize.training.machine import check_machine
 
 
@@ -31,9 +32,9 @@ def check_beforehand(command: Command, recipe: TrainedRecipe, method: Method) ->
     if recipe.hub is not None and is_main_process():
         for line in check_push(recipe):
             print0(line)
-    if command.merge:
+    if command.merge or (merges(command, recipe) and not only_pushes(command, recipe)):
         check_merge(command, recipe, method)
-    if "training" in method.uses and not only_merges(command, recipe):
+    if "training" in method.uses and not (only_merges(command, recipe) or only_pushes(command, recipe)):
         check_machine(recipe)
 
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 
 from categorize.data.splits import LoadedData
+from categorize.description import describe
 from categorize.errors import UserError
 from categorize.methods.registry import METHODS
 from categorize.metrics.decision import DecisionRule
@@ -38,7 +39,6 @@ from categorize.recipe.load import LoadedRecipe, load_recipe
 from categorize.recipe.overrides import split
 from categorize.recipe.sections import TrainedRecipe
 from categorize.recipe.terminal import CommandParser, exit_status, run_command
-from categorize.runs.card import card, card_facts
 from categorize.runs.contents import MEMBERS, is_made_of_others
 from categorize.runs.folder import DECISION_RULE, MANIFEST, METRICS, RECIPE, Run, RunWriter, incomplete_path, is_run
 from categorize.runs.holding import release
@@ -269,8 +269,6 @@ def _commit(
     if "merge" in manifest["details"]:  # its recipe is that of the run which it was merged from
         whole = {"name": manifest["name"], "output_dir": str(writer.final), "adapter": None, "quantization": None}
         described = recipe.model_copy(update=whole)
-    facts = card_facts(described, method.card)
-    writer.write_text("README.md", card(described, data.label_set, manifest, metrics, facts=facts))
 
     def written(folder: str, names: list[str]) -> set[str]:
         inside = Path(folder).relative_to(run.path)
@@ -286,6 +284,7 @@ def _commit(
             copy_function=shutil.copy2 if copies else _link,
             dirs_exist_ok=True,
         )
+    describe(described, data, method, manifest, metrics, writer)
     return writer.commit(manifest)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from categorize.data.splits import LoadedData
+from categorize.description import describe
 from categorize.errors import UserError
 from categorize.methods.method import Method
 from categorize.nn.parameters import parameter_counts
@@ -26,7 +27,7 @@ from categorize.recipe.command import Command
 from categorize.recipe.compatibility import PROMPT_LEARNING
 from categorize.recipe.resuming import changes
 from categorize.recipe.sections import TrainedRecipe
-from categorize.runs.card import card, card_facts
+from categorize.runs.contents import merged_folder
 from categorize.runs.folder import DECISION_RULE, INPUT, LABEL_SET, METRICS, PROMPT, RECIPE, Run, RunWriter, is_run
 from categorize.training.manifest import prediction_facts
 from categorize.writing import disk_errors
@@ -89,13 +90,27 @@ class MergeComparison:
 
 def merged_path(recipe: TrainedRecipe) -> Path:
     """Folder of the merged run, beside the run."""
-    output = Path(recipe.output_path)
-    return output.with_name(f"{output.name}_merged")
+    return merged_folder(Path(recipe.output_path))
+
+
+def merges(command: Command, recipe: TrainedRecipe) -> bool:
+    """Whether a merged run is wanted, beside the run or on the Hub."""
+    return command.merge or (recipe.hub is not None and recipe.hub.weights == "merged")
 
 
 def only_merges(command: Command, recipe: TrainedRecipe) -> bool:
     """Whether a finished run is there already that is merged as it is."""
-    return command.merge and is_run(Path(recipe.output_path)) and not command.overwrite
+    return command.merge and is_finished(command, recipe)
+
+
+def only_pushes(command: Command, recipe: TrainedRecipe) -> bool:
+    """Whether a finished run is there already that is pushed as it is."""
+    return command.push and is_finished(command, recipe)
+
+
+def is_finished(command: Command, recipe: TrainedRecipe) -> bool:
+    """Whether a finished run is there, which stays."""
+    return is_run(Path(recipe.output_path)) and not command.overwrite
 
 
 def check_merge(command: Command, recipe: TrainedRecipe, method: Method) -> None:
@@ -123,9 +138,9 @@ def _begins_anew(interrupted: Path) -> bool:
     return False
 
 
-def merge_finished(command: Command, recipe: TrainedRecipe, method: Method) -> None:
+def merge_finished(command: Command, recipe: TrainedRecipe, method: Method, dtype: str | None = None) -> None:
     """Merge the finished run that is in the output folder. Its base may have moved: the recipe's `model.name_or_path`
-    says where it is now.
+    says where it is now. `dtype`: see `merge_run`.
 
     Raises:
         UserError: that run came from another recipe, or from other data.
@@ -144,20 +159,23 @@ def merge_finished(command: Command, recipe: TrainedRecipe, method: Method) -> N
             f"one, or train anew with --overwrite"
         )
     print0("the run is finished: merging its adapter, nothing is trained")
-    merge_run(command, recipe, method, run, load_recipe_data(recipe, write=False))
+    merge_run(command, recipe, method, run, load_recipe_data(recipe, write=False), dtype)
 
 
-def merge_run(command: Command, recipe: TrainedRecipe, method: Method, run: Run, data: LoadedData) -> Run:
+def merge_run(
+    command: Command, recipe: TrainedRecipe, method: Method, run: Run, data: LoadedData, dtype: str | None = None
+) -> Run:
     """Write the merged run beside the run, compare what both predict, and say so.
 
-    The weights are in `model.dtype`, where it is `auto` bfloat16, and float32 on a machine without a GPU.
+    The weights are in `dtype`; by default in `model.dtype`, where it is `auto` bfloat16, and float32 on a machine
+    without a GPU.
     """
     fingerprints = data.splits.fingerprints
     if run.manifest["split_fingerprints"] != fingerprints:
         raise UserError(f"{run.path}: its splits are not those of the data now; train it anew with --overwrite")
     path = merged_path(recipe)
     writer = RunWriter(path, command.recipe.text, overwrite=command.overwrite, holds_work=_begins_anew)
-    dtype = merged_dtype(recipe)
+    dtype = dtype or merged_dtype(recipe)
     with disk_errors(writer.path):
         given = method.merge(run, data.label_set, dtype, base_of(recipe, run), command.trust_remote_code)
         given.model.save_pretrained(str(writer.path))
@@ -179,8 +197,7 @@ def merge_run(command: Command, recipe: TrainedRecipe, method: Method, run: Run,
     }
     whole = {"name": manifest["name"], "output_dir": str(path), "adapter": None, "quantization": None}
     whole_recipe = recipe.model_copy(update=whole)
-    text = card(whole_recipe, data.label_set, manifest, metrics, facts=card_facts(whole_recipe, method.card))
-    writer.write_text("README.md", text)
+    describe(whole_recipe, data, method, manifest, metrics, writer)
     merged = writer.commit(manifest)
     for line in comparison.lines():
         print0(line)

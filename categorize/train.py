@@ -8,9 +8,11 @@ from dataclasses import replace
 
 from categorize.beforehand import check_beforehand
 from categorize.data.splits import LoadedData
+from categorize.description import describe
 from categorize.dry_run import dry_run
+from categorize.errors import UserError
 from categorize.fit_on_card import fit_on_card
-from categorize.merge import merge_finished, merge_run, only_merges
+from categorize.merge import merge_finished, merge_run, merges, only_merges, only_pushes
 from categorize.methods.method import Method
 from categorize.methods.registry import METHODS
 from categorize.metrics.decision import DecisionRule
@@ -21,9 +23,8 @@ from categorize.processes import is_main_process, print0
 from categorize.recipe.command import Command
 from categorize.recipe.sections import SeqclsRecipe, TrainedRecipe
 from categorize.reports.seed_groups import seeds_folder
-from categorize.runs.card import card, card_facts
 from categorize.runs.folder import CHECKPOINTS, DECISION_RULE, Run, RunWriter
-from categorize.runs.hub import describe_push, push_run
+from categorize.runs.pushing import push
 from categorize.runs.summary import summary_lines
 from categorize.search import search_line, with_best_values
 from categorize.seeds import train_seeds
@@ -49,6 +50,9 @@ def train(command: Command) -> None:
         return
     if command.fit is not None:
         fit_on_card(command.fit, recipe, method, command.trust_remote_code)
+    if command.push and recipe.hub is None:
+        raise UserError("--push: the recipe has no hub section; add one, or write hub.repo_id=owner/name")
+    trains = not (only_merges(command, recipe) or only_pushes(command, recipe))
     if command.dry_run:
         dry_run(command, recipe, method)
         if recipe.search is not None:
@@ -56,27 +60,29 @@ def train(command: Command) -> None:
         if recipe.seeds is not None:
             print0(f"seeds: {len(recipe.seeds)} runs, in {seeds_folder(recipe.output_path)}")
         return
-    if recipe.search is not None and not only_merges(command, recipe):
+    if recipe.search is not None and trains:
         command = with_best_values(command, METHODS)
         recipe = command.recipe.recipe
         assert isinstance(recipe, TrainedRecipe)
-    if recipe.seeds is not None and not only_merges(command, recipe):
+    if recipe.seeds is not None and trains:
         train_seeds(command, METHODS)
         return
     with stop_on_signals():
         check_beforehand(command, recipe, method)
         if only_merges(command, recipe):
             merge_finished(command, recipe, method)
+        if only_pushes(command, recipe) and recipe.hub is not None:
+            push(Run.open(recipe.output_path), recipe.hub, METHODS.files)
+        if not trains:
             return
         done = _run(command, recipe, method)
     if done is None:
         return
     run, data = done
-    if recipe.hub is not None:
-        print0(describe_push(run, recipe.hub))
-        print0(f"pushed: {push_run(run, recipe.hub, METHODS.files)}")
-    if command.merge:
+    if merges(command, recipe):
         merge_run(command, recipe, method, run, data)
+    if recipe.hub is not None:
+        push(run, recipe.hub, METHODS.files)
 
 
 def _run(command: Command, recipe: TrainedRecipe, method: Method) -> tuple[Run, LoadedData] | None:
@@ -140,8 +146,7 @@ def _finish(
         print0(f"warning: {note}")
     metrics = write_predicted(recipe, data, rule, undecided, writer)
     manifest = build_manifest(recipe, data, method.name, summary, undecided, time.perf_counter() - start)
-    text = card(recipe, data.label_set, manifest, metrics, facts=card_facts(recipe, method.card))
-    writer.write_text("README.md", text)
+    describe(recipe, data, method, manifest, metrics, writer)
     if (why := written_into(writer.path)) is not None:
         print0(why)
     run = writer.commit(manifest)

@@ -13,6 +13,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("categorize.compare", "climb a ladder of recipes and recommend one"),
     "folds": ("categorize.folds", "train every fold and average them"),
     "decide": ("categorize.decide", "fit the decision rule of a finished run anew"),
+    "export": ("categorize.export", "export a finished run: merged weights, or a graph for ONNX Runtime"),
+    "hub": ("categorize.hub", "push a finished run to the Hugging Face Hub"),
     "curves": ("categorize.training_curves", "draw the curves of trainings"),
     "check": ("categorize.recipe.check", "check all recipes under a folder"),
     "completion": ("categorize.commands.completion", "print a script that completes these commands in a shell"),

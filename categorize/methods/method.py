@@ -9,11 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from categorize.errors import UserError
 from categorize.recipe.written import RecipeMethod
 from categorize.runs.card import CardFacts
+from categorize.runs.elsewhere import Elsewhere
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -93,6 +95,14 @@ class Method(RecipeMethod, ABC):
         """Whether its probabilities are made of margins that no probability stands behind: these are calibrated unless
         the recipe says otherwise."""
         return False
+
+    def elsewhere(self, run: Run, label_set: LabelSet, section: PredictionSection) -> Elsewhere:
+        """How other tools use a run, whose decision rule is there already; its manifest may still lack."""
+        return Elsewhere()
+
+    def onnx(self, run: Run, base: str | None, trust_remote_code: bool, overwrite: bool) -> Path:
+        """Write the run as a graph for ONNX Runtime into a folder beside it. Raises UserError where it cannot be."""
+        raise UserError(f"{run.path}: method {self.name} is not exported to ONNX; heads on encoders and decoders are")
 
     # ------------------------------------------------------------ models that are not runs of this project
     def reads(self, model: ExternalModel) -> bool:

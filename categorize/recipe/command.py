@@ -31,6 +31,7 @@ FLAGS = {
     "--trust-remote-code": "run Python code that comes with a model of the Hub; never a recipe key",
     "--resume": "continue the interrupted run from its last complete checkpoint",
     "--merge": "also leave the adapter merged into its base, as OUTPUT_merged; a finished run is merged as it is",
+    "--push": "push the run to the Hub, where its hub section says; a finished run is pushed as it is",
     "--resplit": "draw the splits anew, instead of keeping the stored assignment of rows to splits",
     "--validation-only": "leave the test split alone: predict and measure validation, as while values are tried",
     "--probe": "ask a few requests for real (their answers are kept), and tell from them what the job will take",
@@ -47,7 +48,7 @@ VALUES = {  # flags with a value: what it is called, its type, what the flag doe
     "--against": ("FILE", str, "end with status 3 where a run is worse than in this report.json, or is not there"),
     "--fail-below": ("X", float, "how much lower than --against the measure that runs are ranked by may be; 0.01"),
 }
-TRAINING_FLAGS = ("--resume", "--merge", "--resplit", "--validation-only", "--launcher", "--fit")
+TRAINING_FLAGS = ("--resume", "--merge", "--push", "--resplit", "--validation-only", "--launcher", "--fit")
 LABELING_FLAGS = ("--probe", "--restart", "--retry-failed", "--reuse", "--review", "--reviewed")
 EVALUATION_FLAGS = ("--classification-report", "--against", "--fail-below")
 TRAINING_KINDS = ("seqcls", "sft")
@@ -63,6 +64,7 @@ class Command:
     overwrite: bool = False
     resplit: bool = False
     merge: bool = False
+    push: bool = False
     validation_only: bool = False
     trust_remote_code: bool = False
     probe: bool = False

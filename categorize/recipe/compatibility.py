@@ -192,6 +192,16 @@ def _seeds(recipe: WrittenRecipe) -> None:
         recipe.refuse("hub", "cannot go with seeds, whose runs would be pushed over each other; push one of them later")
 
 
+def _hub(recipe: WrittenRecipe) -> None:
+    if recipe.value("hub.weights") == "merged" and not recipe.holds("adapter"):
+        recipe.refuse("hub.weights", "merged, but the recipe has no adapter that could be; remove it")
+    if recipe.value("hub.checkpoints") is True and recipe.value("training.keep_checkpoints") is not True:
+        recipe.refuse(
+            "hub.checkpoints",
+            "they are deleted when the run is finished, unless training.keep_checkpoints: true keeps them",
+        )
+
+
 def _unused(recipe: WrittenRecipe) -> None:
     """Sections and keys that the recipe's method does not read."""
     method = recipe.method
@@ -296,6 +306,7 @@ CHECKS: tuple[Callable[[WrittenRecipe], None], ...] = (
     _without_effect,
     _early_stopping,
     _seeds,
+    _hub,
     _unused,
     _cleaning,
     _source,

@@ -127,6 +127,21 @@ class HubSection(Section):
 
     repo_id: Annotated[str, AfterValidator(_repository)] = Field(description="Where to push: owner/name.")
     private: bool = Field(True, description="Make a new repository private; an existing public one is refused.")
+    revision: str | None = Field(None, description="Branch to push to, made where it does not exist; by default main.")
+    weights: Literal["run", "merged"] = Field(
+        "run",
+        description="run: as it was trained, an adapter without its base; merged: the adapter in whole weights, which "
+        "stock tools load by the id alone (as --merge makes them), and the adapter itself in adapter/.",
+    )
+    checkpoints: bool = Field(False, description="Push what training saved on its way too, without the optimizer.")
+    license: str | None = Field(None, description="Of the model, as the Hub spells it (apache-2.0); for the card.")
+    language: str | None = Field(None, description="Of the texts, ISO 639 (en, zh); by default told from the script.")
+    examples: bool = Field(False, description="Show a training text of each label in the card.")
+    personal_data: Literal["refuse", "allow"] = Field(
+        "refuse",
+        description="What becomes of a push whose card, prompt or predictions hold secrets or personal data (keys, "
+        "addresses, phone numbers, ids).",
+    )
     predictions: bool = Field(False, description="Push the predictions too; they hold the texts of the held-out rows.")
 
 

@@ -1,4 +1,4 @@
-"""The README.md of a run: a short model card that the Hub reads too. Its text is `card.md.jinja`."""
+"""The README.md of a run: a model card, which the Hub reads too. Its text is `card.md.jinja`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from categorize.labels import LabelSet
 from categorize.recipe.adapter_sections import ADAPTER_CLASSES
 from categorize.recipe.sections import TrainedRecipe
-from categorize.recipe.wording import counted
 from categorize.runs.hub import is_hub_model
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
+# As `evaluate` and the Hub call the measures that both have.
+METRIC_TYPES = {
+    "accuracy": "accuracy", "macro_f1": "f1", "weighted_f1": "f1", "pearson": "pearsonr", "spearman": "spearmanr",
+    "mae": "mae", "rmse": "rmse",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,53 +39,66 @@ def card_facts(recipe: TrainedRecipe, of_method: CardFacts) -> CardFacts:
     return CardFacts(library, (recipe.adapter.type.replace("_", "-"), *of_method.tags))
 
 
-def card(
-    recipe: TrainedRecipe, label_set: LabelSet, manifest: dict[str, Any], metrics: dict[str, Any], *, facts: CardFacts
-) -> str:
-    """What was trained, on what, how well, and how to predict with it, below the metadata of `front_matter`."""
-    import yaml
+def card(metadata: str, sections: dict[str, Any]) -> str:
+    """The card's text: the Hub's metadata, and below it what the template reads."""
     from jinja2 import Environment, StrictUndefined
 
-    from categorize.metrics.progress import flat, spoken
-
-    environment = Environment(
+    environment = Environment(  # Markdown: nothing to escape
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    environment.filters["cell"] = _cell
-    measured = flat(metrics.get("test") or metrics.get("validation") or {})
-    metadata = front_matter(manifest, facts)
-    text: str = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        front_matter=yaml.safe_dump(metadata, allow_unicode=True, sort_keys=False).rstrip("\n"),
-        name=recipe.name,
-        task=manifest["task"].replace("_", "-"),
-        method=manifest["method"],
-        model=manifest["model"],
-        outputs=counted(len(label_set), "output"),
-        rows=counted(manifest["rows"]["train"], "row"),
-        segments=manifest["details"].get("segments", {}).get("train"),
-        aggregation=recipe.data.segments.aggregation,
-        split="test" if "test" in metrics else "validation",
-        measures={spoken(name, manifest["task"]): value for name, value in measured.items()},
-        labels=label_set.labels,
-        path=recipe.output_path,
-    )
-    return text
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return str(template.render(front_matter=metadata, **sections))
 
 
-def front_matter(manifest: dict[str, Any], facts: CardFacts) -> dict[str, Any]:
-    """The metadata that the Hub reads at the top of a card: library, task, base model and tags.
+def front_matter(
+    recipe: TrainedRecipe,
+    manifest: dict[str, Any],
+    facts: CardFacts,
+    measures: dict[str, float],
+    *,
+    split: str = "test",
+    dataset: str | None = None,
+    language: str | None = None,
+) -> str:
+    """The metadata that the Hub reads at the top of a card, checked by its client's own classes.
 
-    The base is named only where it is a model of the Hub; a folder of this machine says nothing there.
+    The base is named only where it is a model of the Hub; a folder of this machine says nothing there. The same holds
+    for the data.
     Source: https://huggingface.co/docs/hub/model-cards.
+
+    Args:
+        measures: of the split, as `metrics.progress.flat` names them.
+        dataset: id of the data on the Hub.
+        language: ISO 639, of the texts.
     """
-    base = manifest["model"]
-    return {
-        "library_name": facts.library,
-        "pipeline_tag": "text-classification",
-        **({"base_model": base} if base is not None and is_hub_model(base) else {}),
-        "tags": ["categorize", manifest["method"], manifest["task"].replace("_", "-"), *facts.tags],
-    }
+    from huggingface_hub import EvalResult, ModelCardData
 
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    base, hub = manifest["model"], recipe.hub
+    results = [
+        EvalResult(
+            task_type="text-classification",
+            dataset_type=dataset or "private",
+            dataset_name=dataset or "rows of the training recipe",
+            dataset_split=split,
+            metric_type=kind,
+            metric_name=name,
+            metric_value=round(measures[name], 4),
+        )
+        for name, kind in METRIC_TYPES.items()
+        if name in measures
+    ]
+    named: dict[str, Any] = {"base_model": base} if base is not None and is_hub_model(base) else {}
+    if named and recipe.adapter is not None:
+        named["base_model_relation"] = "adapter"
+    found = {"license": hub.license if hub is not None else None, "language": language, "datasets": dataset}
+    data = ModelCardData(
+        **{name: value for name, value in found.items() if value is not None},
+        library_name=facts.library,
+        pipeline_tag="text-classification",
+        **named,
+        tags=["categorize", manifest["method"], manifest["task"].replace("_", "-"), *facts.tags],
+        metrics=list(dict.fromkeys(one.metric_type for one in results)) or None,
+        model_name=manifest["name"] if results else None,
+        eval_results=results or None,
+    )
+    return str(data.to_yaml()).rstrip("\n")

@@ -19,7 +19,7 @@ from typing import Any
 
 from categorize.errors import UserError
 from categorize.runs.fingerprint import folder_fingerprint
-from categorize.runs.folder import MANIFEST, RECIPE, Run, RunWriter
+from categorize.runs.folder import CHECKPOINTS, MANIFEST, MARK, RECIPE, Run, RunWriter
 from categorize.writing import disk_errors
 
 README = "README.md"
@@ -28,6 +28,7 @@ NAMES = (RECIPE, README, "vocab.txt", "merges.txt", "dict.txt")
 ENDINGS = (".json", ".safetensors", ".model", ".spm", ".codes", ".tiktoken", ".jinja", ".py")
 FOLDERS = ("additional_chat_templates", "1_Pooling", "2_Dense", "2_Normalize", "3_Normalize")  # of sentence encoders
 MEMBERS, ENCODERS = "members", "encoders"
+ADAPTER = "adapter"  # beside a merged run: the adapter by itself
 ADAPTER_CONFIG = "adapter_config.json"
 OTHER_FORMATS = ("onnx", "openvino")  # of an encoder's weights
 
@@ -56,6 +57,32 @@ def files_of(folder: Path, predictions: bool = False) -> dict[str, Path]:
             check_stands_alone(run)
             files |= {f"{MEMBERS}/{member}/{name}": source for name, source in files_of(run.path).items()}
     return dict(sorted(files.items()))
+
+
+def merged_folder(run: Path) -> Path:
+    """Where the merged run of a run lies, beside it."""
+    return run.with_name(f"{run.name}_merged")
+
+
+def adapter_files(run: Path) -> dict[str, Path]:
+    """The adapter of a run as peft reads it, by their names beside the merged weights."""
+    return {f"{ADAPTER}/{path.name}": path for path in run.glob("adapter_*") if path.suffix in ENDINGS}
+
+
+def checkpoint_files(run: Path) -> dict[str, Path]:
+    """What training saved on its way and another can load: no optimizer, no random states.
+
+    Raises:
+        UserError: there is none any more.
+    """
+    found = {
+        path.relative_to(run).as_posix(): path
+        for path in sorted((run / CHECKPOINTS).glob("*/*"))
+        if path.is_file() and path.suffix in ENDINGS and path.name != MARK
+    }
+    if not found:
+        raise UserError(f"{run} has no checkpoints any more; train it with training.keep_checkpoints: true")
+    return found
 
 
 # ---------------------------------------------------------------- members

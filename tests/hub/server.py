@@ -1,7 +1,7 @@
 """A small Hub on 127.0.0.1 that speaks the real one's HTTP API: what huggingface_hub, transformers and peft ask of it.
 
-Repositories live in memory, every commit a whole set of files. Endings in LFS go by the LFS protocol and are served by
-a redirect to another host, as the Hub does; the rest travels in the commit itself.
+Repositories live in memory, every commit of a branch a whole set of files. Endings in LFS go by the LFS protocol and
+are served by a redirect to another host, as the Hub does; the rest travels in the commit itself.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -35,6 +35,7 @@ class Commit:
 class Repository:
     private: bool
     commits: list[Commit] = field(default_factory=lambda: [Commit("0" * 40, "initial commit", {})])
+    branches: dict[str, list[Commit]] = field(default_factory=dict)  # beside main
 
     @property
     def files(self) -> dict[str, bytes]:
@@ -42,18 +43,35 @@ class Repository:
         return self.commits[-1].files
 
     def at(self, revision: str) -> Commit | None:
-        if revision == "main":
-            return self.commits[-1]
-        return next((one for one in self.commits if one.oid == revision), None)
+        if (branch := self.branch(revision)) is not None:
+            return branch[-1]
+        everything = [*self.commits, *(one for branch in self.branches.values() for one in branch)]
+        return next((one for one in everything if one.oid == revision), None)
 
-    def commit(self, title: str, files: dict[str, bytes]) -> Commit:
-        oid = hashlib.sha1(f"{len(self.commits)}{title}".encode()).hexdigest()
-        self.commits.append(Commit(oid, title, files))
-        return self.commits[-1]
+    def branch(self, name: str) -> list[Commit] | None:
+        return self.commits if name == "main" else self.branches.get(name)
+
+    def commit(self, title: str, files: dict[str, bytes], branch: str = "main") -> Commit:
+        commits = self.branch(branch)
+        assert commits is not None
+        commits.append(Commit(hashlib.sha1(f"{branch}{len(commits)}{title}".encode()).hexdigest(), title, files))
+        return commits[-1]
+
+
+@dataclass
+class Fault:
+    """What happens to the first `times` requests whose method and path hold `request`: a status, or a connection that
+    is closed after `bytes` of the body."""
+
+    request: str
+    status: int | None = None
+    times: int = 1
+    bytes: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 class Hub(ThreadingHTTPServer):
-    """The server; tests read and set `repositories`; requests whose path holds `drop` get no answer."""
+    """The server; tests read and set `repositories` and `fault`; requests whose path holds `drop` get no answer."""
 
     daemon_threads = True
 
@@ -63,6 +81,16 @@ class Hub(ThreadingHTTPServer):
         self.blobs: dict[str, bytes] = {}
         self.requests: list[str] = []
         self.drop: str | None = None
+        self.fault: Fault | None = None
+        self.between: Callable[[], object] | None = None  # what somebody else does just before a commit
+
+    def fault_of(self, request: str) -> Fault | None:
+        """The fault that this request has; counted off."""
+        fault = self.fault
+        if fault is None or fault.request not in request or not fault.times:
+            return None
+        fault.times -= 1
+        return fault
 
     @property
     def url(self) -> str:
@@ -91,12 +119,20 @@ class Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         path = unquote(parts.path)
         self.server.requests.append(f"{self.command} {path}")
+        if (fault := self.server.fault_of(f"{self.command} {path}")) is not None and fault.status is None:
+            self.rfile.read(fault.bytes)
+            self.close_connection = True
+            self.connection.close()
+            return
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.headers.get("Transfer-Encoding") == "chunked":
             self.body = self._chunks()
         if self.server.drop is not None and self.server.drop in path:
             self.close_connection = True
             self.connection.close()
+            return
+        if fault is not None and fault.status is not None:
+            self._fail(fault.status, message="as the test wishes", **fault.headers)
             return
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         if token and token not in ROLES:
@@ -208,21 +244,38 @@ class Handler(BaseHTTPRequestHandler):
     def commit(self, repo_id: str, revision: str) -> None:
         if (repository := self._repository(repo_id)) is None or not self._may_write(repo_id.split("/")[0]):
             return
-        files, title = dict(repository.files), ""
+        if (commits := repository.branch(revision)) is None:
+            self._fail(404, "RevisionNotFound", "Invalid rev id")
+            return
+        if self.server.between is not None:
+            self.server.between()
+        files, title = dict(commits[-1].files), ""
         for line in self.body.splitlines():
             item = json.loads(line)
             value = item["value"]
             if item["key"] == "header":
                 title = value["summary"]
+                if value.get("parentCommit") not in (None, commits[-1].oid):
+                    self._fail(412, message="A commit has happened since. Please refresh and try again.")
+                    return
             elif item["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
             elif item["key"] == "lfsFile":
                 files[value["path"]] = self.server.blobs[value["oid"]]
             elif item["key"] == "deletedFile":
                 del files[value["path"]]
-        done = repository.commit(title, files)
+        done = repository.commit(title, files, revision)
         url = f"{self.server.url}/{repo_id}/commit/{done.oid}"
         self._answer(200, {"success": True, "commitOid": done.oid, "commitUrl": url})
+
+    def make_branch(self, repo_id: str, revision: str) -> None:
+        if (repository := self._repository(repo_id)) is None or not self._may_write(repo_id.split("/")[0]):
+            return
+        if there := repository.branch(revision):
+            self._fail(409, message=f"Reference already exists: {there[-1].oid}")
+            return
+        repository.branches[revision] = list(repository.commits)
+        self._answer(200, {})
 
     def info(self, repo_id: str, revision: str = "main") -> None:
         if (repository := self._repository(repo_id)) is None:
@@ -268,6 +321,7 @@ ROUTES = (
     (r"/api/repos/create", Handler.create),
     (r"/api/validate-yaml", Handler.validate_yaml),
     (rf"/api/models/{REPO}/preupload/(?P<revision>[^/]+)", Handler.preupload),
+    (rf"/api/models/{REPO}/branch/(?P<revision>[^/]+)", Handler.make_branch),
     (rf"/api/models/{REPO}/commit/(?P<revision>[^/]+)", Handler.commit),
     (rf"/api/models/{REPO}/revision/(?P<revision>[^/]+)", Handler.info),
     (rf"/api/models/{REPO}/tree/(?P<revision>[^/]+)(?:/(?P<folder>.+))?", Handler.tree),

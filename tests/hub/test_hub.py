@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import yaml
 
 from categorize.runs.contents import files_of
 from categorize.runs.hub import HubId
-from tests.hub.server import READ, WRITE, Hub, Repository, running_hub
+from tests.hub.server import READ, WRITE, Fault, Hub, Repository, running_hub
 from tests.session.collections import write_collection, write_recipe
 
 TEXTS = ["good movie 1", "讨厌 这个 视频", "bad text bad", ""]
@@ -80,7 +81,7 @@ class Machine:
         return self.run(str(self.root / script), *argv, **options)
 
     def push(self, *argv: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        return self.run("-m", "categorize.runs.hub", *argv, **options)
+        return self.run("-m", "categorize.hub", "push", *argv, **options)
 
     def predict(self, *names: str, texts: Sequence[str] = TEXTS, **environment: str) -> list[dict[str, Any]]:
         """What runs predict, or the error of each that cannot be loaded, one after the other in one process."""
@@ -159,11 +160,16 @@ def test_the_card_has_the_metadata_of_the_hub_and_the_id_to_load(author: Machine
     local = (author.folder / "outputs/linear/README.md").read_text()
     pushed = author.hub.repositories["owner/linear"].files["README.md"].decode()
     assert 'load_predictor("outputs/linear")' in local and 'load_predictor("owner/linear")' in pushed
-    assert yaml.safe_load(pushed.split("---\n")[1]) == {
+    metadata = yaml.safe_load(pushed.split("---\n")[1])
+    results = metadata.pop("model-index")[0]["results"][0]
+    assert metadata == {
         "library_name": "categorize",
         "pipeline_tag": "text-classification",
         "tags": ["categorize", "tfidf", "single-label"],
+        "metrics": ["accuracy", "f1"],
     }
+    measured = json.loads((author.folder / "outputs/linear/metrics.json").read_text())["test"]["accuracy"]
+    assert results["metrics"][0] == {"type": "accuracy", "value": round(measured, 4), "name": "accuracy"}
 
 
 @pytest.fixture(scope="module")
@@ -310,7 +316,7 @@ def test_a_failed_push_is_one_line_and_the_run_is_whole(
     finally:
         author.hub.drop = None
     assert error.startswith(f"error: {repo_id}: not pushed: {reason}")
-    again = f"python -m categorize.runs.hub outputs/linear {repo_id}"
+    again = f"python -m categorize.hub push outputs/linear {repo_id}"
     assert error.endswith(f"; the run itself is finished at outputs/linear; push it again with: {again}\n")
     assert contents(author.folder / "outputs/linear") == before
     if (half := author.hub.repositories.pop(repo_id, None)) is not None:
@@ -332,11 +338,95 @@ def test_a_training_without_a_hub_in_reach_leaves_the_finished_run_and_the_way_t
     assert "hub: cannot ask the Hub now (no connection to http://127.0.0.1" in done.stdout
     error = one_line(done)
     command = error.rpartition("push it again with: python ")[2].split()
-    assert command == ["-m", "categorize.runs.hub", "outputs/linear", "owner/late", "--public", "--predictions"]
+    flags = ["--public", "--predictions"]
+    assert command == ["-m", "categorize.hub", "push", "outputs/linear", "owner/late", *flags]
     finished, trained = (one.folder / "outputs/linear/predictions/test.parquet" for one in (owner, author))
     assert pq.read_table(finished) == pq.read_table(trained)
     assert owner.run(*command).returncode == 0
     assert "predictions/test.parquet" in owner.hub.repositories["owner/late"].files
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (Fault("/preupload/", 401, 99), "the Hugging Face token is not valid (401)"),
+        (Fault("/commit/", 409, 99), "the Hub answered 409: as the test wishes"),
+        pytest.param(Fault("/commit/", 429, 99), "the Hub answered 429: as the test wishes", marks=pytest.mark.slow),
+        pytest.param(Fault("PUT /lfs/", times=99, bytes=20), "no connection to", marks=pytest.mark.slow),
+    ],
+)
+def test_a_fault_that_stays_leaves_the_repository_as_it_was(author: Machine, fault: Fault, reason: str) -> None:
+    author.hub.fault, author.hub.blobs = replace(fault), {}
+    try:
+        error = one_line(author.push("outputs/linear", "owner/faulty"))
+    finally:
+        author.hub.fault = None
+    assert f"owner/faulty: not pushed: {reason}" in error
+    assert author.hub.repositories["owner/faulty"].files == {}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("/commit/", 429, headers={"Retry-After": "1"}),
+        pytest.param(Fault("PUT /lfs/", bytes=20), marks=pytest.mark.slow),
+    ],
+)
+def test_a_fault_that_passes_does_not_end_a_push(author: Machine, fault: Fault) -> None:
+    """Asked to wait, or cut in the middle of a file."""
+    author.hub.fault, author.hub.blobs = replace(fault), {}
+    done = author.push("outputs/linear", "owner/shaky")
+    assert author.hub.fault.times == 0
+    author.hub.fault = None
+    assert done.returncode == 0, done.stderr
+    repository = author.hub.repositories.pop("owner/shaky")
+    assert len(repository.commits) == 2 and "model.safetensors" in repository.files
+
+
+def test_a_push_that_another_push_came_before_changes_nothing(author: Machine) -> None:
+    author.hub.fault = None
+    assert author.push("outputs/linear", "owner/busy").returncode == 0
+    repository = author.hub.repositories["owner/busy"]
+    seen = repository.commits[-1].oid
+    author.hub.between = lambda: repository.commit("theirs", {**repository.files, "LICENSE": b"mine"})
+    try:
+        error = one_line(author.push("outputs/linear", "owner/busy"))
+    finally:
+        author.hub.between = None
+    assert "owner/busy: not pushed: the Hub answered 412: A commit has happened since" in error
+    assert repository.commits[-1].title == "theirs" and repository.commits[-2].oid == seen
+
+
+def test_a_branch_is_pushed_to_and_read_by_its_name(
+    author: Machine, machine: MakeMachine, here: dict[str, Any]
+) -> None:
+    for _ in range(2):
+        done = author.push("outputs/linear", "owner/branches", "--revision", "v2")
+        assert done.returncode == 0, done.stderr
+    repository = author.hub.repositories["owner/branches"]
+    assert repository.files == {} and len(repository.branches["v2"]) == 3
+    (there,) = machine("branches").predict("owner/branches@v2")
+    assert there == here
+
+
+# ---------------------------------------------------------------- secrets and personal data
+def test_personal_data_stop_a_push_by_place_and_kind_unless_it_is_allowed(
+    author: Machine, machine: MakeMachine
+) -> None:
+    owner = machine("personal")
+    rows = (author.folder / "rows.csv").read_text().replace("good movie", "call 13812345678, good movie")
+    (owner.folder / "rows.csv").write_text(rows)
+    hub = {"repo_id": "owner/personal", "examples": True}
+    write_recipe(owner.folder / "linear.yaml", model={"method": "tfidf"}, training=None, hub=hub)
+    error = one_line(owner.train("linear.yaml", "data.cleaning=[]"))
+    places = error.partition("secrets or personal data in ")[2]
+    assert "not pushed" in error and "phone number (13...78)" in places and "13812345678" not in error
+    assert error.endswith("push outputs/linear owner/personal\n") or "--allow-personal-data" in error
+    assert "owner/personal" not in owner.hub.repositories
+    done = owner.push("outputs/linear", "--allow-personal-data", "--predictions")
+    assert done.returncode == 0, done.stderr
+    assert "texts of the data go with it:" in done.stdout and "predictions: the texts of 34 rows" in done.stdout
+    assert "owner/personal" in owner.hub.repositories
 
 
 # ---------------------------------------------------------------- before training

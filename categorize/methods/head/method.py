@@ -4,6 +4,7 @@ head alone."""
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from categorize.methods.head.section import HeadModel, check_head_init
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from categorize.prediction.predictor import Predictor
     from categorize.recipe.decision_sections import PredictionSection
     from categorize.recipe.sections import SeqclsRecipe, TrainedRecipe
+    from categorize.runs.elsewhere import Elsewhere
     from categorize.runs.folder import Run, RunWriter
     from categorize.training.fit_summary import FitOptions, FitSummary
 
@@ -81,6 +83,18 @@ class HeadMethod(Method):
         if run.has(PROMPT):
             head.prompt = PromptFormat.from_dict(run.read_json(PROMPT), label_set, head.tokenizer)
         return HeadPredictor(head, label_set, section)
+
+    def elsewhere(self, run: Run, label_set: LabelSet, section: PredictionSection) -> Elsewhere:
+        """Stock transformers, and peft for an adapter."""
+        from categorize.methods.head.elsewhere import elsewhere
+
+        return elsewhere(run, label_set, self.kind_of_head())
+
+    def onnx(self, run: Run, base: str | None, trust_remote_code: bool, overwrite: bool) -> Path:
+        """Model, adapter and pooling in one graph, compared with the run."""
+        from categorize.methods.head.onnx import export_onnx
+
+        return export_onnx(run, self.kind_of_head(), base, trust_remote_code, overwrite)
 
     def reads(self, model: ExternalModel) -> bool:
         """Any model but a causal one, which is asked instead."""

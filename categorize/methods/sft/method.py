@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from categorize.prediction.predictor import Predictor
     from categorize.recipe.decision_sections import PredictionSection
     from categorize.recipe.sections import TrainedRecipe
+    from categorize.runs.elsewhere import Elsewhere
     from categorize.runs.folder import Run
 
 
@@ -29,7 +30,10 @@ class SftMethod(RoomMethod):
     section = CausalModel
     uses = ("adapter", "prompt", "quantization", "training")
     checks = (check_answers,)
-    files = ("causal.json", "prompt.json", "shots.json", "shots_features.json", "shots_features.vocabulary.json")
+    files = (
+        "causal.json", "prompt.json", "decision.json", "shots.json", "shots_features.json",
+        "shots_features.vocabulary.json",
+    )  # fmt: skip
     card = CardFacts("transformers", ("text-generation",))
 
     def predictor(
@@ -52,6 +56,13 @@ class SftMethod(RoomMethod):
         causal_section = section if isinstance(section, CausalPredictionSection) else None
         shots = ShotSets.load(run) if run.has(SHOTS) else None
         return asked(causal, prompt.settings, prompt.max_length, label_set, causal_section, shots)
+
+    def elsewhere(self, run: Run, label_set: LabelSet, section: PredictionSection) -> Elsewhere:
+        """The decision or the text-generation pipeline of transformers, with peft for an adapter."""
+        from categorize.methods.sft.elsewhere import elsewhere
+
+        assert isinstance(section, CausalPredictionSection)
+        return elsewhere(run, label_set, section)
 
     def check_labels(
         self,
