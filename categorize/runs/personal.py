@@ -26,16 +26,16 @@ LONGEST = 100  # characters that are shown of a text
 NAMED = 5  # findings that one line names
 
 # A number of more digits, or a part of a word or of a hash, is none of these.
-_ALONE, _END = r"(?<![\w.+-])", r"(?![\w-])"
+_ALONE, _END = r"(?<![A-Za-z0-9_+-])(?<!\d\.)", r"(?![A-Za-z0-9_-])"
 _ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 KINDS: dict[str, re.Pattern[str]] = {
     name: re.compile(pattern, re.IGNORECASE if name == "postal address" else 0)
     for name, pattern in {
-        "key or token": r"\b(?:hf_[A-Za-z]{20,}|sk-[\w-]{20,}|gh[pousr]_\w{30,}|github_pat_\w{30,}|glpat-[\w-]{18,}"
+        "key or token": _ALONE + r"(?:hf_[A-Za-z]{20,}|sk-[\w-]{20,}|gh[pousr]_\w{30,}|github_pat_\w{30,}|glpat-[\w-]{18,}"
         r"|AKIA[A-Z0-9]{16}|AIza[\w-]{30,}|xox[abprs]-[\w-]{10,}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{5,})"
         r"|-----BEGIN [A-Z ]*PRIVATE KEY-----",
         "password": r"(?i:\b(?:password|passwd|api[_-]?key|secret)|密码)\s*[:：=]\s*[^\s\"',]{6,}",
-        "e-mail address": r"[\w.+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}",
+        "e-mail address": r"[A-Za-z0-9_.+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}",
         "Chinese ID number": _ALONE + r"[1-9]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01])\d{3}[\dXx]" + _END,
         "phone number": _ALONE
         + r"(?:(?:\+?86[- ]?)?1[3-9]\d(?:[- ]?\d{4}){2}"  # Chinese, mobile

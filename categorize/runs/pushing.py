@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ STALE = (
 )
 INSIDE = tuple(f"{folder}/" for folder in (MEMBERS, ENCODERS, ADAPTER, CHECKPOINTS))  # of a run alone
 SECONDS_TO_ANSWER = 20.0
+TRIES, WAIT, LONGEST_WAIT = 3, 10.0, 300.0  # of a push that the Hub asks to wait with, and seconds
 ALLOW = "take it out, or let it be pushed with hub.personal_data: allow (--allow-personal-data)"
 
 
@@ -208,9 +210,7 @@ def push_run(run: Run, section: HubSection, method_files: Collection[str]) -> st
         UserError: no token, no network, no permission, a public repository where a private one was asked for, or
             personal data. The message says why and how to push again; the run folder is never changed.
     """
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
-
-    from categorize import __version__
+    from huggingface_hub import get_token
 
     with _failures(run, section), quiet():
         going = Push.of(run, section)
@@ -218,22 +218,47 @@ def push_run(run: Run, section: HubSection, method_files: Collection[str]) -> st
             raise UserError(f"{told(found)}; {ALLOW}")
         if get_token() is None:
             raise PermissionError(f"no Hugging Face token is set; {LOGIN}")
-        api: HfApi = HfApi(library_name="categorize", library_version=__version__)
-        url = api.create_repo(section.repo_id, private=section.private, exist_ok=True)
-        if section.revision is not None:
-            api.create_branch(section.repo_id, branch=section.revision, exist_ok=True)
-        there = api.model_info(section.repo_id, revision=section.revision)
-        if section.private and there.private is False:
-            raise PermissionError("it is public and the recipe says private; make it private, or say private: false")
-        operations: list[Any] = [CommitOperationDelete(name) for name in _stale(there, going.files, method_files)]
-        for name, path in going.files.items():
-            source: Any = _readme(going.run, section.repo_id) if name == README else path
-            operations.append(CommitOperationAdd(name, source))
-        title = f"{going.run.manifest['name']}: {run.method}, {run.manifest['task'].replace('_', '-')}"
-        api.create_commit(
-            section.repo_id, operations, commit_message=title, revision=section.revision, parent_commit=there.sha
-        )
+        for _ in range(TRIES - 1):
+            try:
+                return _commit(going, run.method, section, method_files)
+            except Exception as error:  # of any HTTP client
+                if (seconds := _asked_to_wait(error)) is None:
+                    raise
+                print0(f"the Hub asks to wait: pushing again in {seconds:.0f} s")
+                time.sleep(seconds)
+        return _commit(going, run.method, section, method_files)
+
+
+def _commit(going: Push, method: str, section: HubSection, method_files: Collection[str]) -> str:
+    """Repository, branch and commit, of which what is there already is not sent again."""
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+
+    from categorize import __version__
+
+    api: HfApi = HfApi(library_name="categorize", library_version=__version__)
+    url = api.create_repo(section.repo_id, private=section.private, exist_ok=True)
+    if section.revision is not None:
+        api.create_branch(section.repo_id, branch=section.revision, exist_ok=True)
+    there = api.model_info(section.repo_id, revision=section.revision)
+    if section.private and there.private is False:
+        raise PermissionError("it is public and the recipe says private; make it private, or say private: false")
+    operations: list[Any] = [CommitOperationDelete(name) for name in _stale(there, going.files, method_files)]
+    for name, path in going.files.items():
+        source: Any = _readme(going.run, section.repo_id) if name == README else path
+        operations.append(CommitOperationAdd(name, source))
+    title = f"{going.run.manifest['name']}: {method}, {going.run.manifest['task'].replace('_', '-')}"
+    # Somebody else's commit in between is refused by the Hub, not pushed over.
+    told_of = {"revision": section.revision, "parent_commit": there.sha}
+    api.create_commit(section.repo_id, operations, commit_message=title, **told_of)
     return str(url)
+
+
+def _asked_to_wait(error: Exception) -> float | None:
+    """For how long a Hub that was asked too often (429) wants to be left alone, in seconds; None: another error."""
+    if status(error) != 429:
+        return None
+    asked = error.response.headers.get("Retry-After", "")  # type: ignore[attr-defined]
+    return min(float(asked), LONGEST_WAIT) if asked.isdecimal() else WAIT
 
 
 def describe_push(run: Run, section: HubSection) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -409,19 +410,90 @@ def test_a_branch_is_pushed_to_and_read_by_its_name(
     assert there == here
 
 
+STOCK = """
+import json, sys
+sys.modules["categorize"] = None
+from huggingface_hub import ModelCard
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification, pipeline
+repo, base, texts = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+ModelCard.load(repo).validate()
+classify = pipeline("text-classification", repo)
+found = [{one["label"]: one["score"] for one in classify(text, top_k=None)} for text in texts]
+adapted = PeftModel.from_pretrained(
+    AutoModelForSequenceClassification.from_pretrained(base, num_labels=2), repo, subfolder="adapter"
+).eval()
+again = [adapted(**classify.tokenizer(text, return_tensors="pt")).logits.softmax(-1)[0].tolist() for text in texts]
+print(json.dumps([found, again]))
+"""
+
+
+@pytest.mark.slow
+def test_merged_weights_are_loaded_by_the_id_alone_with_stock_tools(author: Machine, lora: Repository) -> None:
+    """By the pipeline without a word of labels; and the adapter that lies beside them, by peft."""
+    refused = one_line(author.push("outputs/lora", "owner/whole", "--merged"))
+    assert "make it with python -m categorize.export outputs/lora --to merged" in refused
+    done = author.run("-m", "categorize.export", "outputs/lora", "--to", "merged")
+    assert done.returncode == 0, done.stderr
+    done = author.push("outputs/lora", "owner/whole", "--merged")
+    assert done.returncode == 0, done.stderr
+    files = set(author.hub.repositories["owner/whole"].files)
+    assert {
+        "config.json",
+        "model.safetensors",
+        "adapter/adapter_config.json",
+        "adapter/adapter_model.safetensors",
+    } <= files
+    assert "adapter_config.json" not in files
+    done = author.run("-c", STOCK, "owner/whole", "someone/tiny-bert", json.dumps(TEXTS[:3]))
+    assert done.returncode == 0, done.stderr
+    found, again = json.loads(done.stdout.splitlines()[-1])
+    ours, whole = author.predict("outputs/lora", "owner/whole", texts=TEXTS[:3])
+    for predicted in (whole["probabilities"], again, [[one["good"], one["bad"]] for one in found]):
+        np.testing.assert_allclose(predicted, ours["probabilities"], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_checkpoints_are_pushed_without_their_optimizer_and_leave_with_the_next_push(
+    author: Machine, lora: Repository
+) -> None:
+    overrides = ["name=history", "hub.repo_id=owner/history", "hub.checkpoints=true", "training.save_strategy=epoch"]
+    done = author.train("lora.yaml", *overrides, "training.keep_checkpoints=true", "training.save_total_limit=5")
+    assert done.returncode == 0, done.stderr
+    repository = author.hub.repositories["owner/history"]
+    kept = {name for name in repository.files if name.startswith("checkpoints/")}
+    assert len({name.split("/")[1] for name in kept}) == 2
+    assert not any(
+        "optimizer" in name or "rng" in name or not name.endswith((".json", ".safetensors")) for name in kept
+    )
+    assert len(repository.commits) == 2
+    again = author.push("outputs/lora", "owner/history", "--public")
+    assert again.returncode == 0, again.stderr
+    assert not any(name.startswith("checkpoints/") for name in repository.files)
+
+
+def test_a_finished_run_is_pushed_by_its_recipe_without_training(author: Machine) -> None:
+    done = author.train("linear.yaml", "--push", "hub.repo_id=owner/by_recipe")
+    assert done.returncode == 0, done.stderr
+    assert "pushed: " in done.stdout and "predicting" not in done.stdout
+    assert "model.safetensors" in author.hub.repositories["owner/by_recipe"].files
+    refused = one_line(author.train("linear.yaml", "--push", "hub=null"))
+    assert refused.startswith("error: --push: the recipe has no hub section")
+
+
 # ---------------------------------------------------------------- secrets and personal data
 def test_personal_data_stop_a_push_by_place_and_kind_unless_it_is_allowed(
     author: Machine, machine: MakeMachine
 ) -> None:
     owner = machine("personal")
-    rows = (author.folder / "rows.csv").read_text().replace("good movie", "call 13812345678, good movie")
-    (owner.folder / "rows.csv").write_text(rows)
+    rows = (author.folder / "rows.csv").read_text()
+    (owner.folder / "rows.csv").write_text(re.sub(r"^(r\d+,)", r"\1call 13812345678 ", rows, flags=re.MULTILINE))
     hub = {"repo_id": "owner/personal", "examples": True}
     write_recipe(owner.folder / "linear.yaml", model={"method": "tfidf"}, training=None, hub=hub)
-    error = one_line(owner.train("linear.yaml", "data.cleaning=[]"))
+    error = one_line(owner.train("linear.yaml"))
     places = error.partition("secrets or personal data in ")[2]
     assert "not pushed" in error and "phone number (13...78)" in places and "13812345678" not in error
-    assert error.endswith("push outputs/linear owner/personal\n") or "--allow-personal-data" in error
+    assert error.endswith("python -m categorize.hub push outputs/linear owner/personal\n")
     assert "owner/personal" not in owner.hub.repositories
     done = owner.push("outputs/linear", "--allow-personal-data", "--predictions")
     assert done.returncode == 0, done.stderr

@@ -136,8 +136,11 @@ def _compare(run: Run, head: Head, label_set: LabelSet, graph: Path) -> str:
         return _told(run, len(texts), apart, None)
     assert ours.probabilities is not None and theirs.probabilities is not None
     apart = float(np.abs(ours.probabilities - theirs.probabilities).max())
-    decide = (lambda p: p >= 0.5) if label_set.is_multi_label else (lambda p: p.argmax(axis=1)[:, None])
-    otherwise = float((decide(ours.probabilities) != decide(theirs.probabilities)).any(axis=1).mean())
+    decided = [
+        one >= 0.5 if label_set.is_multi_label else one.argmax(axis=1)[:, None]
+        for one in (ours.probabilities, theirs.probabilities)
+    ]
+    otherwise = float((decided[0] != decided[1]).any(axis=1).mean())
     return _told(run, len(texts), apart, otherwise)
 
 
