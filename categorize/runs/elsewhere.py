@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from categorize.data.columns import text_columns
-from categorize.data.input_spec import InputSpec
-from categorize.metrics.decision import DecisionRule
 from categorize.runs.folder import DECISION_RULE, INPUT, Run
 
 PLACE = "PLACE"  # in code and commands: where the run lies, a folder or an id of the Hub
@@ -32,6 +29,9 @@ class Elsewhere:
 
 def limits_of_texts(run: Run) -> list[str]:
     """What has to be done to a text before another tool reads it, and with what comes back for a document."""
+    from categorize.data.columns import text_columns
+    from categorize.data.input_spec import InputSpec
+
     spec = InputSpec.load(run.path / INPUT)
     limits = []
     if len(columns := text_columns(spec.columns)) > 1 or spec.template is not None:
@@ -52,6 +52,8 @@ def limits_of_rule(run: Run, calibrated: bool = False) -> list[str]:
     Args:
         calibrated: they divide by its temperature.
     """
+    from categorize.metrics.decision import DecisionRule
+
     rule = DecisionRule.load(run.path / DECISION_RULE)
     limits = []
     if rule.curves is not None or (rule.temperature != 1 and not calibrated):

@@ -31,7 +31,8 @@ _ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 KINDS: dict[str, re.Pattern[str]] = {
     name: re.compile(pattern, re.IGNORECASE if name == "postal address" else 0)
     for name, pattern in {
-        "key or token": _ALONE + r"(?:hf_[A-Za-z]{20,}|sk-[\w-]{20,}|gh[pousr]_\w{30,}|github_pat_\w{30,}|glpat-[\w-]{18,}"
+        "key or token": _ALONE
+        + r"(?:hf_[A-Za-z]{20,}|sk-[\w-]{20,}|gh[pousr]_\w{30,}|github_pat_\w{30,}|glpat-[\w-]{18,}"
         r"|AKIA[A-Z0-9]{16}|AIza[\w-]{30,}|xox[abprs]-[\w-]{10,}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{5,})"
         r"|-----BEGIN [A-Z ]*PRIVATE KEY-----",
         "password": r"(?i:\b(?:password|passwd|api[_-]?key|secret)|密码)\s*[:：=]\s*[^\s\"',]{6,}",

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -132,7 +136,11 @@ model(**tokenizer("...", return_tensors="pt")).logits[0].sigmoid().tolist()
     ("sections", "reason"),
     [
         ({"model": {"pooling": "mean"}}, "its head reads the mean pooling of all tokens"),
-        ({"adapter": {"type": "bottleneck"}}, "its adapter (bottleneck) is not one that transformers loads"),
+        pytest.param(
+            {"adapter": {"type": "bottleneck"}},
+            "its adapter (bottleneck) is not one that transformers loads",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             {"training": {"loss": "corn"}, "labels": {"task": "ordinal", "names": ["good", "bad"]}},
             "its outputs are not the labels",
@@ -198,6 +206,37 @@ def test_a_tuned_model_decides_the_same_in_the_stock_pipeline(
     got = [[one["probabilities"][name] for name in ("good", "bad")] for one in found]
     np.testing.assert_allclose(got, expected.probabilities, atol=1e-5)
     assert [[one["choice"]] for one in found] == expected.decided
+
+
+@pytest.mark.slow
+def test_a_server_answers_as_the_run_does(folder: Path, tiny: Tiny, tmp_path: Path) -> None:
+    """`transformers serve` and the request, as the card writes them."""
+    run = trained(folder, tiny("qwen2", chat=True, scale=3), "sft", "model.max_length=256", **CODES)
+    (block,) = re.findall(r"```bash\n(transformers serve.*?)```", (run / "README.md").read_text(), re.DOTALL)
+    serve, curl = map(shlex.split, block.strip().splitlines())
+    body = json.loads(curl[curl.index("-d") + 1])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = curl[1].replace("localhost:8000", f"127.0.0.1:{port}")
+    command = [str(Path(sys.executable).parent / serve[0]), *serve[1:], "--port", str(port), "--device", "cpu"]
+    expected = ours(run)
+    assert expected.probabilities is not None
+    with (tmp_path / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            while True:
+                assert process.poll() is None, (tmp_path / "log").read_text()
+                try:
+                    httpx.get(f"http://127.0.0.1:{port}/health")
+                    break
+                except httpx.HTTPError:
+                    time.sleep(0.5)
+            for text, probabilities in zip(TEXTS, expected.probabilities, strict=True):
+                answer = httpx.post(url, json={**body, "state": text}, timeout=120).json()["answers"]["label"]
+                got = [answer["probabilities"][name] for name in ("good", "bad")]
+                np.testing.assert_allclose(got, probabilities, atol=1e-5)
+        finally:
+            process.terminate()
 
 
 @pytest.mark.slow

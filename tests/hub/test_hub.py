@@ -351,7 +351,7 @@ def test_a_training_without_a_hub_in_reach_leaves_the_finished_run_and_the_way_t
     ("fault", "reason"),
     [
         (Fault("/preupload/", 401, 99), "the Hugging Face token is not valid (401)"),
-        (Fault("/commit/", 409, 99), "the Hub answered 409: as the test wishes"),
+        pytest.param(Fault("/commit/", 409, 99), "the Hub answered 409: as the test wishes", marks=pytest.mark.slow),
         pytest.param(Fault("/commit/", 429, 99), "the Hub answered 429: as the test wishes", marks=pytest.mark.slow),
         pytest.param(Fault("PUT /lfs/", times=99, bytes=20), "no connection to", marks=pytest.mark.slow),
     ],
@@ -384,6 +384,7 @@ def test_a_fault_that_passes_does_not_end_a_push(author: Machine, fault: Fault) 
     assert len(repository.commits) == 2 and "model.safetensors" in repository.files
 
 
+@pytest.mark.slow
 def test_a_push_that_another_push_came_before_changes_nothing(author: Machine) -> None:
     author.hub.fault = None
     assert author.push("outputs/linear", "owner/busy").returncode == 0
@@ -398,6 +399,7 @@ def test_a_push_that_another_push_came_before_changes_nothing(author: Machine) -
     assert repository.commits[-1].title == "theirs" and repository.commits[-2].oid == seen
 
 
+@pytest.mark.slow
 def test_a_branch_is_pushed_to_and_read_by_its_name(
     author: Machine, machine: MakeMachine, here: dict[str, Any]
 ) -> None:
@@ -472,6 +474,7 @@ def test_checkpoints_are_pushed_without_their_optimizer_and_leave_with_the_next_
     assert not any(name.startswith("checkpoints/") for name in repository.files)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_pushed_by_its_recipe_without_training(author: Machine) -> None:
     done = author.train("linear.yaml", "--push", "hub.repo_id=owner/by_recipe")
     assert done.returncode == 0, done.stderr

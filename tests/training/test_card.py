@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -86,6 +88,15 @@ def test_the_card_tells_labels_data_settings_and_machine(run: Path) -> None:
     facts = dict(table_below(text, "## Training\n")[2:])
     assert facts["seed"] == "42" and f"categorize {manifest['versions']['categorize']}" in facts["versions"]
     assert "method: tfidf" in text and "good movie" not in text  # no text of the data
+
+
+def test_the_code_of_the_card_loads_the_run(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run.parent.parent)
+    (code,) = re.findall(r"```python\n(.*?)```", (run / "README.md").read_text(), re.DOTALL)
+    *first, last = ast.parse(code.replace("...", "good movie")).body
+    names: dict[str, Any] = {}
+    exec(compile(ast.Module(first, []), "card", "exec"), names)
+    assert eval(ast.unparse(last), names) == [["good"]]
 
 
 def test_a_recipe_lets_the_card_show_a_text_of_each_label(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
