@@ -94,5 +94,6 @@ def _generation(prompt: PromptFormat, adapter: bool) -> str | None:
         "from transformers import pipeline\n\n"
         f"answer = pipeline({json.dumps('text-generation')}, {json.dumps(PLACE)}{tokenizer})\n"
         f"messages = {json.dumps(messages, ensure_ascii=False)}\n"
-        f'answer(messages, max_new_tokens={NEW_TOKENS}, do_sample=False)[0]["generated_text"][-1]["content"]'
+        f"answer(messages, max_new_tokens={NEW_TOKENS}, do_sample=False, eos_token_id={prompt.end_id})"
+        '[0]["generated_text"][-1]["content"]'
     )
