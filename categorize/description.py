@@ -218,13 +218,13 @@ def facts_table(manifest: dict[str, Any]) -> str:
     )
     found = {
         "parameters": f"{manifest['parameters']:,}, {manifest['parameters_trained']:,} of them trained",
-        "steps": f"{details['steps']:,} ({details['epochs']:.3g} epochs)" if "steps" in details else None,
+        "steps": f"{details['steps']:,}" if "steps" in details else None,
+        "epochs": f"{details['epochs']:.3g}" if "epochs" in details else None,
         "time": f"{training['seconds']:,.0f} s",
         "peak memory": f"{training['memory'] / 2**30:.2f} GiB" if training.get("memory") else None,
         "precision": details.get("precision"),
         "machine": machine + (f", {hardware['processes']} processes" if hardware.get("processes", 1) > 1 else ""),
         "seed": str(manifest["seed"]),
-        "finished": str(manifest["finished"]) if "finished" in manifest else None,
         "versions": ", ".join(f"{name} {version}" for name, version in manifest["versions"].items()),
     }
     return markdown_table(["", ""], [[name, value] for name, value in found.items() if value is not None], "ll")
