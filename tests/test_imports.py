@@ -13,8 +13,8 @@ import pytest
 ORDER = (
     "errors writing text_tables processes connection launch settings recipe label_rules labels predictions "
     "data danmu prompts metrics runs nn memory engines features prediction training methods loading analysis labeling "
-    "reports training_curves limitations description merge beforehand dry_run fit_on_card child_runs search seeds train "
-    "decide baseline_runs evaluate folds compare label export hub commands __main__"
+    "reports training_curves limitations description merge beforehand dry_run fit_on_card child_runs search seeds "
+    "train decide baseline_runs evaluate folds compare label export hub commands __main__"
 )
 LEVELS = {name: level for level, name in enumerate(ORDER.split())}
 HEAVY = ("torch", "transformers", "datasets", "peft", "trl", "sklearn", "evaluate", "accelerate")
