@@ -209,10 +209,10 @@ def after_readme(folder: Callable[[], Folder]) -> Folder:
     return read
 
 
-def test_most_commands_are_run_and_each_of_the_others_says_why() -> None:
+def test_the_main_pages_are_run_and_each_other_command_says_why_it_is_not() -> None:
     found = [one for page in page_names() for one in to_run(page)]
-    run, left = sum(len(commands) for _, commands, _ in found), sum(len(others) for _, _, others in found)
-    assert run > 35 and left < 70
+    assert sum(len(commands) for _, commands, _ in found) > 35
+    assert all(why for _, _, others in found for _, why in others)
     assert {"docs/tutorial.md", "docs/quickstart.zh.md", README} <= set(filter(runs_something, page_names()))
 
 
