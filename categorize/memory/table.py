@@ -39,6 +39,8 @@ accumulation. Counts were compared with measured peaks of small models on a CPU
   linear layers.
 * **SFT**: {ANSWER_BATCH[0]} rows of {ANSWER_BATCH[1]} tokens, activation checkpointing. LoRA on bfloat16 weights, QLoRA
   on 4-bit ones, full on one card, and full with everything sharded over {CARDS} cards (FSDP2, ZeRO-3): of each card.
+  Beside 4-bit weights peft holds the others in float32, embeddings above all: small models of large vocabularies gain
+  nothing by QLoRA.
 """
 
 _counted: dict[str, Step] = {}
