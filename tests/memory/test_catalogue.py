@@ -37,7 +37,6 @@ NARROW: dict[str, Any] = {
     "num_attention_heads": 4,
     "intermediate_size": 48,
     "max_position_embeddings": 512,
-    "layer_types": None,
 }
 OF_TYPE: dict[str, dict[str, Any]] = {
     "deberta-v2": {"pooler_hidden_size": 32, "position_buckets": 16},
@@ -46,7 +45,8 @@ OF_TYPE: dict[str, dict[str, Any]] = {
     "gemma3_text": {"sliding_window": 16},
     "gemma4_text": {
         "sliding_window": 16,
-        "num_kv_shared_layers": 1,
+        "num_kv_shared_layers": 0,
+        "layer_types": None,
         "hidden_size_per_layer_input": 8,
         "global_head_dim": 16,
     },
