@@ -203,8 +203,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_dry_run_refuses_what_the_run_would_refuse_in_the_same_words(
     folder: Path, asked: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The model is missing: neither gets as far as to look for it."""
-    recipe = str(write_recipe(folder / "one.yaml", model={"name_or_path": "./no-such-model"}))
+    """The model's folder is empty: neither gets as far as to load it."""
+    (folder / "empty").mkdir()
+    recipe = str(write_recipe(folder / "one.yaml", model={"name_or_path": "./empty"}))
     before = sorted(folder.iterdir())
     said = []
     for flags in (["--dry-run"], []):
