@@ -87,7 +87,7 @@ class Hierarchy:
 
     def settled(self, chosen: BoolArray, probabilities: FloatArray) -> BoolArray:
         """What is chosen, as the rules have it. Of a label that stands alone and others, the more probable side stays;
-        a parent that is not valid alone gets the most probable of its labels."""
+        a parent that is not valid alone gets the most probable of its labels that may stand there, or goes."""
         index = self.index
         likely = np.nan_to_num(probabilities, nan=-np.inf)
         for name in self.rules.alone:
@@ -100,8 +100,16 @@ class Hierarchy:
         for rule in self.rules.parents:
             parent, members = index[rule.label], self._members(rule)
             if not rule.alone:
-                bare = chosen[:, parent] & ~chosen[:, members].any(axis=1)
-                chosen[bare, np.array(members)[likely[bare][:, members].argmax(axis=1)]] = True
+                bare = np.flatnonzero(chosen[:, parent] & ~chosen[:, members].any(axis=1))
+                worth = np.maximum(likely[bare][:, members], -1)  # scored or not
+                for at, name in enumerate(rule.members):
+                    if name in self.rules.alone:  # not beside what was chosen already
+                        others = chosen[bare]
+                        others[:, [index[one] for one in self.rules.parents_of(name)]] = False
+                        worth[others.any(axis=1), at] = -np.inf
+                fits = worth.max(axis=1) > -np.inf
+                chosen[bare[fits], np.array(members)[worth.argmax(axis=1)[fits]]] = True
+                chosen[bare[~fits], parent] = False
             if rule.brought is not None:
                 held = chosen[:, members].any(axis=1)
                 chosen[:, parent] = (chosen[:, parent] | held) if rule.brought else (chosen[:, parent] & ~held)

@@ -100,6 +100,20 @@ def test_what_is_decided_keeps_to_the_levels(rules: RulesSection, way: str, fall
     assert [kept(label_set, set(names), pairs_of(label_set)) for names in decided] == [True] * len(p)
 
 
+def test_a_parent_gets_no_label_that_stands_alone_where_others_were_chosen() -> None:
+    label_set = two_levels(RulesSection(brings_parent=True, stands_alone=["ask"]))
+    tree = Hierarchy(tuple(label_set.names), pairs_of(label_set), label_set.row_rules)
+    p = np.array(
+        [
+            [{"social": 0.5, "ask": 0.03, "other": beside}.get(name, 0) for name in label_set.names]
+            for beside in (0.5, 0)
+        ]
+    )
+    decided = tree.settled(p >= 0.5, p)
+    assert tree.consistent(decided).all()
+    assert [[n for n, one in zip(label_set.names, row, strict=True) if one] for row in decided][1] == ["social", "ask"]
+
+
 def test_ways_differ_in_what_an_improbable_parent_does() -> None:
     """A sure label of an improbable group: it brings the group, falls with it, or is weighed against it."""
     label_set = two_levels()
