@@ -24,17 +24,18 @@ PASSED_ON = (signal.SIGTERM, signal.SIGUSR1) if hasattr(signal, "SIGUSR1") else 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Launch, wait and return the exit status: of the process that failed first, 128 + n where signal n ended it."""
-    for number in PASSED_ON:
-        signal.signal(number, _pass_on)
     from accelerate.commands.launch import launch_command, launch_command_parser
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+    options = launch_command_parser().parse_args(argv)  # before anything is changed: --help leaves here
+    for number in PASSED_ON:
+        signal.signal(number, _pass_on)
     os.environ[LAUNCHED] = "1"
     os.environ.setdefault("PET_SIGNALS_TO_HANDLE", "SIGINT,SIGHUP,SIGQUIT")  # torchrun's options; those below are ours
     for name in ("accelerate.commands.launch", "torch.distributed.elastic.multiprocessing.api"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        launch_command(launch_command_parser().parse_args(argv))
+        launch_command(options)
     except CalledProcessError as error:
         return _status(error.returncode)
     except ChildFailedError as error:

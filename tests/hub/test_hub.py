@@ -242,6 +242,7 @@ def test_runs_of_every_method_predict_elsewhere_and_are_compared_by_their_ids(
         )
 
 
+@pytest.mark.slow
 def test_a_fusion_is_pushed_with_its_members_and_their_encoders(
     author: Machine, machine: MakeMachine, tiny: Callable[..., Path]
 ) -> None:

@@ -38,7 +38,7 @@ def names() -> list[str]:
     return [one.name for one in load_report("outputs/table/report.json").comparison.runs]
 
 
-@pytest.mark.parametrize("task", ["single_label", "multi_label"])
+@pytest.mark.parametrize("task", ["single_label", pytest.param("multi_label", marks=pytest.mark.slow)])
 def test_the_baseline_is_the_tfidf_run_of_the_same_rows_and_is_trained_once(
     folder: Path, task: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

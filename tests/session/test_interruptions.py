@@ -89,6 +89,7 @@ def test_a_killed_run_is_resumed_to_the_weights_of_the_uninterrupted_one(
     assert manifest["details"]["resumed_from"].startswith("checkpoint-")
 
 
+@pytest.mark.slow
 def test_a_recipe_may_resume_by_itself(tiny: Tiny, tmp_path: Path) -> None:
     write_collection(tmp_path / "rows.csv", 60)
     training = {**TRAINING, "num_train_epochs": 2, "save_steps": 5, "eval_steps": 5, "resume": "auto"}

@@ -30,6 +30,7 @@ def recipe(folder: Path, **sections: Any) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_each_seed_is_a_run_and_an_evaluation_compares_their_mean(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,6 +88,7 @@ def test_runs_that_differ_in_their_seed_alone_are_compared_by_their_mean(
     assert "Mean ± standard deviation over seeds" in " ".join(capfd.readouterr().out.split())
 
 
+@pytest.mark.slow
 def test_finished_seeds_are_kept_and_another_recipe_is_refused(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = recipe(folder)
     assert run(path, "seeds=[1, 2]") == 0

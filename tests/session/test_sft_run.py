@@ -261,6 +261,7 @@ def test_a_dry_run_shows_what_is_learned(folder: Path, tiny: Tiny, capsys: pytes
     assert not (folder / "outputs").exists()
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_on_activations_that_are_computed_again(
     folder: Path, tiny: Tiny, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
