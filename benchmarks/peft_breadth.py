@@ -125,7 +125,8 @@ def measure(part: str, kinds: Sequence[str], retrain: bool, command: str) -> tup
         heading,
         "",
         f"One seed, {first['details']['steps']} steps of 32 rows, the same for each kind; weights trained "
-        f"count the new head. Precision: {first['details']['precision']}.",
+        f"count the head{', which begins as a linear model of the training rows (`head_init: probe`)' * (part == 'head')}. "
+        f"Precision: {first['details']['precision']}.",
         "",
         markdown_table(header, rows, "l" + "r" * (len(header) - 1)),
         "",
