@@ -35,6 +35,7 @@ from categorize.text_tables import markdown_table  # noqa: E402
 
 PACKAGES = ("torch", "transformers", "peft")
 TOKENS = {"num_virtual_tokens": 20}
+BEGINS = ", which begins as a linear model of the training rows (`head_init: probe`)"
 # Kind -> the adapter section, and the learning rate; None: no adapter.
 KINDS: dict[str, tuple[dict[str, Any] | None, float]] = {
     "full": (None, 2e-4),
@@ -125,7 +126,7 @@ def measure(part: str, kinds: Sequence[str], retrain: bool, command: str) -> tup
         heading,
         "",
         f"One seed, {first['details']['steps']} steps of 32 rows, the same for each kind; weights trained "
-        f"count the head{', which begins as a linear model of the training rows (`head_init: probe`)' * (part == 'head')}. "
+        f"count the head{BEGINS if part == 'head' else ''}. "
         f"Precision: {first['details']['precision']}.",
         "",
         markdown_table(header, rows, "l" + "r" * (len(header) - 1)),
