@@ -43,7 +43,7 @@ class ElementReader:
         self.source = source
         self.found = 0  # elements that began
         self.header: dict[str, str] = {}  # what stands before the first one: chatid, maxlimit
-        self.others: Counter[str] = Counter()  # elements that are no comments, by name
+        self.others: Counter[str] = Counter()  # elements that are not comments, by name
         self._root: str | None = None
 
     def batches(self) -> Iterator[Comments]:

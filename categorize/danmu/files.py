@@ -97,7 +97,7 @@ def _of_xml(source: TextFile) -> Iterator[Chunk]:
         chunk.chat_id = names.get("chatid") or names.get("cid") or names.get("oid")
         chunk.maxlimit = int(limit) if limit.isascii() and limit.isdigit() else None
         chunk.notes.update(
-            {f"<{name}> elements, which are no comments: not read": n for name, n in reader.others.items()}
+            {f"<{name}> elements, which are not comments: not read": n for name, n in reader.others.items()}
         )
         reader.others.clear()
         yield chunk

@@ -199,7 +199,7 @@ def test_other_elements_are_counted_and_a_file_that_is_cut_is_said_to_be(tmp_pat
     done, rows = read(put(tmp_path, "whole.xml", whole + "</i>\n"))
     assert texts_of(rows) == ["a"] and not done.counts.remarks
     assert done.counts.notes == {
-        f"<{name}> elements, which are no comments: not read": n for name, n in (("D", 1), ("sc", 2), ("gift", 1))
+        f"<{name}> elements, which are not comments: not read": n for name, n in (("D", 1), ("sc", 2), ("gift", 1))
     }
     done, rows = read(put(tmp_path, "cut.xml", whole))
     assert texts_of(rows) == ["a"]

@@ -21,7 +21,7 @@ _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)
 
 @dataclass
 class Odd:
-    """What was met and is no row."""
+    """What was met and is not a row."""
 
     blank: int = 0  # records of separators alone
     headers: int = 0  # the header again
