@@ -110,7 +110,7 @@ class Method(RecipeMethod, ABC):
         return False
 
     def external(self, model: ExternalModel) -> External:
-        """The predictor of a model that it reads."""
+        """The predictor of a model that it reads; asked only where `reads` says so, which here it never does."""
         raise NotImplementedError
 
     def check_external(self, model: ExternalModel) -> None:
@@ -125,7 +125,8 @@ class Method(RecipeMethod, ABC):
     def merge(
         self, run: Run, label_set: LabelSet, dtype: str, base: str | None = None, trust_remote_code: bool = False
     ) -> Merged:
-        """The run's model on its base, loaded whole in `dtype`, with the adapter in its weights."""
+        """The run's model on its base, loaded whole in `dtype`, with the adapter in its weights; asked only where
+        `check_merge` let it pass, which here it never does."""
         raise NotImplementedError
 
 

@@ -49,7 +49,7 @@ def _timed(lines: list[str], is_vtt: bool, heard: Heard) -> Iterator[tuple[float
         start, end = (seconds(clock) for clock in match.groups()) if match else (None, None)
         if start is None or end is None:
             heard.damaged.append(
-                f"line {number + 1}: {lines[number].strip()[:60]!r} is no pair of times; its text is kept"
+                f"line {number + 1}: {lines[number].strip()[:60]!r} is not a pair of times; its text is kept"
             )
         elif end < start:
             heard.damaged.append(f"line {number + 1}: {lines[number].strip()[:60]!r} ends before it begins")
