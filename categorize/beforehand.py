@@ -11,8 +11,8 @@ from categorize.nn.tokenizer import check_folder
 from categorize.processes import is_main_process, print0
 from categorize.recipe.command import Command
 from categorize.recipe.sections import TrainedRecipe
+from categorize.runs.before_push import check_push
 from categorize.runs.hub import is_hub_model
-from categorize.runs.pushing import check_push
 from categorize.training.machine import check_machine
 
 

@@ -1,4 +1,4 @@
-"""Push a finished run to the Hugging Face Hub.
+"""Push a finished run to the Hugging Face Hub: a model, or the table of a labelling run as a dataset.
 
 python -m categorize.hub push outputs/mine                            # as its recipe's hub section says
 python -m categorize.hub push outputs/mine owner/name [--public] [--merged] [--predictions] [--checkpoints]
@@ -15,12 +15,18 @@ import yaml
 from pydantic import ValidationError
 
 from categorize.errors import UserError
+from categorize.labeling.dataset_card import write_card
+from categorize.labeling.place import KIND
+from categorize.labeling.review.labelled import label_sets_of_run
 from categorize.methods.registry import METHODS
-from categorize.recipe.sections import HubSection
+from categorize.recipe.hub_sections import DatasetHubSection, HubSection, PushSection
 from categorize.recipe.terminal import CommandParser, exit_status, run_command
+from categorize.runs.contents import README
 from categorize.runs.folder import RECIPE, Run
 from categorize.runs.hub import HubId
 from categorize.runs.pushing import push
+
+_LACKS = {"merged": "adapter", "checkpoints": "checkpoints", "predictions": "predictions beside its table"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,10 +54,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _push(options: argparse.Namespace) -> None:
     run = Run.open(options.run)
-    push(run, section_of(run, options), METHODS.files)
+    section = section_of(run, options)
+    if not isinstance(section, HubSection) and not run.has(README):  # labelled before runs had cards
+        write_card(run.path, run.manifest, label_sets_of_run(run.path), str(run.path))
+    push(run, section, METHODS.files)
 
 
-def section_of(run: Run, options: argparse.Namespace) -> HubSection:
+def section_of(run: Run, options: argparse.Namespace) -> PushSection:
     """The `hub` section of the run's recipe, with the flags over it; another repository has none of it.
 
     Raises:
@@ -68,13 +77,21 @@ def section_of(run: Run, options: argparse.Namespace) -> HubSection:
     given: dict[str, Any] = {
         "private": False if options.public else None,
         "revision": options.revision,
-        "weights": "merged" if options.merged else None,
-        "checkpoints": options.checkpoints or None,
-        "predictions": options.predictions or None,
         "personal_data": "allow" if options.allow_personal_data else None,
     }
+    cls: type[PushSection] = HubSection
+    if run.manifest.get("kind") == KIND:
+        cls = DatasetHubSection
+        if wrong := next((flag for flag in ("merged", "checkpoints", "predictions") if getattr(options, flag)), None):
+            raise UserError(f"--{wrong}: {run.path} is a labelling run, which has no {_LACKS[wrong]}; leave it out")
+    else:
+        given |= {
+            "weights": "merged" if options.merged else None,
+            "checkpoints": options.checkpoints or None,
+            "predictions": options.predictions or None,
+        }
     try:
-        return HubSection(**{**written, **{name: value for name, value in given.items() if value is not None}})
+        return cls(**{**written, **{name: value for name, value in given.items() if value is not None}})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))

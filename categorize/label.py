@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,8 @@ from categorize.labeling.batches.story import read_and_ask, set_batches_aside
 from categorize.labeling.budget import OutOfBudget
 from categorize.labeling.finish import finish
 from categorize.labeling.job import Job, prepare
-from categorize.labeling.label_sets import validity
+from categorize.labeling.label_sets import LABEL, validity
+from categorize.labeling.live_card import LiveCard
 from categorize.labeling.locks import leave_mark, wait_for_others
 from categorize.labeling.place import open_ledger, run_writer
 from categorize.labeling.preview import preview
@@ -29,9 +30,13 @@ from categorize.labeling.student import is_student
 from categorize.labeling.student_vote import StudentTeacher, predict_votes
 from categorize.labeling.teachers.registry import MakesTeacher, make_teacher, pace_of, workers_of
 from categorize.labeling.votes import Vote, answered_elsewhere, named, teachers_named, to_answer, unanswered
+from categorize.labels import LabelSet
 from categorize.processes import is_main_process, print0, rank, world_size
 from categorize.recipe.labeling_sections import BatchFileTeacher
 from categorize.recipe.sections import LabelRecipe
+from categorize.runs.before_push import check_push
+from categorize.runs.folder import Run
+from categorize.runs.pushing import push
 
 if TYPE_CHECKING:
     from categorize.recipe.command import Command
@@ -56,6 +61,9 @@ def label(command: Command, make: MakesTeacher = make_teacher) -> None:
             print0(line)
         return
     started = time.monotonic()
+    if recipe.hub is not None and is_main_process():
+        for line in check_push(recipe):
+            print0(line)
     if is_student(recipe.labeling.teacher):
         label_by_student(command, recipe)
         return
@@ -74,6 +82,8 @@ def label(command: Command, make: MakesTeacher = make_teacher) -> None:
                 if command.looks_only:
                     show_preview(job, command, stop, loop)
                     return
+                live = live_card(recipe, job.label_sets)
+                job.progress.watch = live
                 answered = [get_answers(job, vote, command, stop, loop) for vote in job.votes]
             if not all(answered):
                 return
@@ -90,6 +100,22 @@ def label(command: Command, make: MakesTeacher = make_teacher) -> None:
                 raise
             for line in (*lines, *reapply(Path(recipe.output_path))):
                 print0(line)
+    push_labels(recipe, live)
+
+
+def live_card(recipe: LabelRecipe, label_sets: Mapping[str, LabelSet]) -> LiveCard | None:
+    """What tells the Hub how far the job is, where the recipe asks for it."""
+    if recipe.hub is None or recipe.hub.progress_minutes is None or not is_main_process():
+        return None
+    return LiveCard(recipe.hub, recipe.name, [one.task for one in label_sets.values()], print0)
+
+
+def push_labels(recipe: LabelRecipe, live: LiveCard | None) -> None:
+    """Push the finished table, where the recipe says so."""
+    if live is not None:
+        live.close()
+    if recipe.hub is not None and is_main_process():
+        push(Run.open(recipe.output_path), recipe.hub, ())
 
 
 def label_by_student(command: Command, recipe: LabelRecipe) -> None:
@@ -101,15 +127,18 @@ def label_by_student(command: Command, recipe: LabelRecipe) -> None:
     for note in predictor.notes:
         print0(f"{predictor.name}: {note}")
     if command.looks_only:
-        lines = preview_student(recipe, predictor) if is_main_process() else []
+        lines, live = preview_student(recipe, predictor) if is_main_process() else [], None
     else:
         print0(f"{recipe.name}: {predictor.name} -> {recipe.output_path}")
+        live = live_card(recipe, {LABEL: predictor.label_set})
         lines = label_in_bulk(
-            recipe, command.recipe.text, predictor, overwrite=command.overwrite, restart=command.restart
+            recipe, command.recipe.text, predictor, overwrite=command.overwrite, restart=command.restart, watch=live
         )
         lines += reapply(Path(recipe.output_path)) if is_main_process() else []
     for line in lines:
         print0(line)
+    if not command.looks_only:
+        push_labels(recipe, live)
 
 
 def review(command: Command, recipe: LabelRecipe) -> list[str]:

@@ -11,8 +11,7 @@ import hashlib
 import json
 import os
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from itertools import groupby
@@ -21,14 +20,16 @@ from typing import TYPE_CHECKING, Any
 
 from categorize.data.stream import Piece, RowStream
 from categorize.errors import UserError
+from categorize.labeling.dataset_card import Counted, write_card
 from categorize.labeling.place import KIND, is_another_kind
 from categorize.labeling.progress import EVERY, duration
 from categorize.labeling.student import answer, identity_of
 from categorize.labeling.student_table import LABEL, gold_table, student_table
-from categorize.labeling.table import ABOUT, LABELS
+from categorize.labeling.table import ABOUT
 from categorize.labels import LabelSet
 from categorize.processes import is_main_process, print0, rank, world_size
 from categorize.recipe.sections import LabelRecipe
+from categorize.runs.contents import LABELS, STATUS
 from categorize.runs.folder import LABEL_SET, RECIPE, Run, RunWriter, disk_errors, incomplete_path, is_run
 from categorize.writing import json_text, whole_file
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from categorize.prediction.predictor import TrainedPredictor
+
+Watch = Callable[[dict[str, Any]], None]
 
 STATE = "student.json"  # what the shards of an interrupted run were made of
 RESTART = "--restart begins anew"
@@ -51,6 +54,7 @@ def label_in_bulk(
     *,
     overwrite: bool = False,
     restart: bool = False,
+    watch: Watch | None = None,
 ) -> list[str]:
     """Label all rows of a recipe by a student and leave a finished run; gives what to say at the end.
 
@@ -61,6 +65,7 @@ def label_in_bulk(
         predictor: see `student.load_student`.
         overwrite: replace a finished run.
         restart: make all shards anew.
+        watch: is told how far the work is, every few seconds.
 
     Raises:
         UserError: the data or the output folder is at fault, or an interrupted run there was made by another student,
@@ -77,9 +82,13 @@ def label_in_bulk(
             return [f"{final}: labelled before: {known:,} rows in {final / LABELS}; {RESTART}"]
         writer = _begin(final, recipe_text, identity, overwrite or restart, restart)
     _meet()
-    work = _Work(recipe, stream, predictor, staged / LABELS)
-    with _little_collecting():
-        shards = work.run()
+    work = _Work(recipe, stream, predictor, staged / LABELS, watch)
+    try:
+        with _little_collecting():
+            shards = work.run()
+    except BaseException as error:
+        work.show("failed" if isinstance(error, Exception) else "stopped")
+        raise
     if writer is None:
         return []
     while missing := [i for i in range(shards) if not part(staged / LABELS, i).exists()]:
@@ -207,7 +216,15 @@ def _little_collecting() -> Iterator[None]:
 class _Work:
     """The shards of one process, and how far it is."""
 
-    def __init__(self, recipe: LabelRecipe, stream: RowStream, predictor: TrainedPredictor, folder: Path) -> None:
+    def __init__(
+        self,
+        recipe: LabelRecipe,
+        stream: RowStream,
+        predictor: TrainedPredictor,
+        folder: Path,
+        watch: Watch | None = None,
+    ) -> None:
+        self.watch = watch
         self.recipe, self.stream, self.predictor = recipe, stream, predictor
         self.folder, self.teacher = folder, recipe.labeling.all_teachers[0].name or predictor.name
         self.passed = self.kept = self.made = 0  # rows: all so far, of shards that were there, of shards made here
@@ -297,7 +314,7 @@ class _Work:
         found = pa.compute.is_in(rows["document_id"], value_set=documents)
         return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
 
-    def show(self) -> None:
+    def show(self, state: str = "labelling") -> None:
         """Say how far the work is; of several processes, the first says it of all."""
         self._shown = time.monotonic()
         if not is_main_process() or not self.made:
@@ -310,15 +327,17 @@ class _Work:
         line = f"{self.passed:,} rows ({share:.1%}), {rate:,.0f} rows/s{several}, {duration(left)} left"
         print0(line)
         status = {
-            "state": "labelling" if share < 1 else "finished",
+            "state": "finished" if share == 1 and state == "labelling" else state,
             "rows": self.passed,
             "share": round(share, 4),
             "rows_per_second": round(rate, 1),
             "seconds": round(seconds, 1),
             "seconds_left": round(left),
         }
-        with whole_file(self.folder.parent / "status.json") as file:
+        with whole_file(self.folder.parent / STATUS) as file:
             file.write_text(json_text(status), encoding="utf-8")
+        if self.watch is not None:
+            self.watch(status)
 
 
 # ---------------------------------------------------------------- the end
@@ -331,7 +350,8 @@ def _finish(
     seconds: float,
 ) -> list[str]:
     """Count what the shards hold, put the run in place, and say what there is."""
-    sources, labels, rows = _count(writer.path / LABELS, predictor.label_set)
+    counts = Counted.of(writer.path / LABELS, [LABEL])
+    sources, labels, rows = counts.sources, counts.labels[LABEL], counts.rows
     with disk_errors(writer.path):
         predictor.label_set.save(writer.stage(LABEL_SET))
         (writer.path / STATE).unlink()
@@ -351,6 +371,8 @@ def _finish(
         "seconds": round(seconds, 2),
         "rows_per_second": round((rows - work.kept) / max(work.seconds, 1e-9), 1),
     }
+    with disk_errors(writer.path):
+        write_card(writer.path, manifest, {LABEL: predictor.label_set}, str(writer.final))
     run = writer.commit(manifest)
     lines = [*work.stream.notes, f"{rows:,} rows: " + ", ".join(f"{name} {n:,}" for name, n in sources.most_common())]
     if labels:
@@ -362,24 +384,3 @@ def _finish(
         lines.append(f"{work.kept:,} rows were labelled by an earlier start")
     lines.append(f"{seconds:.1f} s, {manifest['rows_per_second']:,} rows/s   table: {run.path / LABELS}")
     return lines
-
-
-def _count(folder: Path, label_set: LabelSet) -> tuple[Counter[str], Counter[str], int]:
-    """Rows by source and by label, and all rows."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    sources: Counter[str] = Counter()
-    labels: Counter[str] = Counter()
-    rows = 0
-    for path in sorted(folder.glob("part-*.parquet")):
-        for batch in pq.ParquetFile(path).iter_batches(columns=["source", LABEL]):
-            rows += batch.num_rows
-            for counts, name in ((sources, "source"), (labels, LABEL)):
-                values = batch.column(name)
-                if pa.types.is_floating(values.type):
-                    continue
-                values = values.flatten() if pa.types.is_list(values.type) else values
-                for pair in pa.compute.value_counts(values.drop_null()).to_pylist():
-                    counts[pair["values"]] += pair["counts"]
-    return sources, labels, rows

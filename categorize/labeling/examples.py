@@ -18,11 +18,11 @@ from categorize.labeling.exchange import Item
 from categorize.labeling.rows import SpooledRows, known_gold
 from categorize.labels import LabelSet
 from categorize.recipe.sections import LabelRecipe
+from categorize.runs.contents import EXAMPLES
 from categorize.runs.folder import RunWriter
 
 MOST = 20_000  # labelled rows that examples are chosen from
 READ = ("text", "fields", "gold", "gold_score")
-EXAMPLES = "examples.json"
 
 
 def examples_of(recipe: LabelRecipe, rows: SpooledRows, source: str, label_set: LabelSet, most: int = MOST) -> ShotSets:

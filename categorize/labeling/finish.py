@@ -8,6 +8,7 @@ from typing import Any
 
 from categorize.errors import UserError
 from categorize.labeling.budget import Spent
+from categorize.labeling.dataset_card import write_card
 from categorize.labeling.examples import write_examples
 from categorize.labeling.exchange import Tokens
 from categorize.labeling.gold import against_gold, gold_lines
@@ -15,9 +16,11 @@ from categorize.labeling.job import Job
 from categorize.labeling.joining import flips, join, report_lines
 from categorize.labeling.place import KIND
 from categorize.labeling.spreadsheet import write_spreadsheets
-from categorize.labeling.table import EMPTY, LABELS, Decides, Verdict, Written, write_labels
+from categorize.labeling.student_vote import StudentTeacher
+from categorize.labeling.table import EMPTY, Decides, Verdict, Written, write_labels
 from categorize.labeling.votes import Vote
-from categorize.runs.folder import LABEL_SET, METRICS, RunWriter
+from categorize.runs.contents import LABELS
+from categorize.runs.folder import LABEL_SET, METRICS, PROMPT, RunWriter
 from categorize.writing import disk_errors
 
 REASONS = 10  # that are shown
@@ -43,13 +46,18 @@ def finish(job: Job, writer: RunWriter, seconds: float) -> list[str]:
             label_set.save(writer.stage(LABEL_SET if job.recipe.label_sets is None else f"label_sets/{name}.json"))
         if job.examples is not None:
             write_examples(writer, job.examples.sets)
+        if any(not isinstance(vote.teacher, StudentTeacher) for vote in job.votes):
+            writer.write_json(PROMPT, {"messages": job.prompt.shortest().messages[:-1]})
         sheets = _spreadsheets(job, writer) if not written.unanswered else []
     if written.unanswered:
         raise UserError(
             f"{job.ledger.folder}: {written.unanswered:,} rows have no answer after all; run again to ask about them"
         )
     spent = job.ledger.spent()
-    run = writer.commit(manifest(job, written, spent, seconds))
+    found = manifest(job, written, spent, seconds)
+    with disk_errors(writer.path):
+        write_card(writer.path, found, job.label_sets, str(writer.final))
+    run = writer.commit(found)
     job.progress.write("finished")
     lines = [
         *report_lines(agreement, flipped),

@@ -15,7 +15,7 @@ from categorize.labeling.examples import examples_of
 from categorize.labeling.exchange import Item, Teacher
 from categorize.labeling.label_sets import gold_label_set, label_sets_of
 from categorize.labeling.ledger import Ledger
-from categorize.labeling.place import STATUS, spool_of
+from categorize.labeling.place import spool_of
 from categorize.labeling.progress import Progress
 from categorize.labeling.prompt import LabelingPrompt
 from categorize.labeling.rows import SpooledRows, Survey, items_at, job_rows, survey
@@ -28,6 +28,7 @@ from categorize.processes import print0, rank, world_size
 from categorize.recipe.labeling_sections import AskedTeacher, LocalTeacher
 from categorize.recipe.labeling_sections import Budget as BudgetSection
 from categorize.recipe.sections import LabelRecipe
+from categorize.runs.contents import STATUS
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def prepare(recipe: LabelRecipe, ledger: Ledger, make: MakesTeacher, trust_remot
         spent=lambda: budget.spent,
         file=ledger.folder / name,
         say=print0,
-        facts={"name": recipe.name, "output": recipe.output_path, "rows": looked.rows, "distinct": looked.distinct},
+        facts={"name": recipe.name, "output": recipe.output_path, "rows": looked.rows, "distinct": looked.distinct}
+        | ({"processes": world_size()} if world_size() > 1 else {}),
     )
     return Job(recipe, label_sets, prompt, ledger, kept, looked, budget, progress, votes, before, examples)
 

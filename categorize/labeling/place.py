@@ -16,7 +16,6 @@ from categorize.recipe.sections import LabelRecipe
 from categorize.runs.folder import RECIPE, Run, RunWriter, is_run
 
 KIND = "label"
-STATUS = "status.json"
 
 
 def ledger_folder(recipe: LabelRecipe) -> Path:

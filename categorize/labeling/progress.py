@@ -31,6 +31,7 @@ class Progress:
         file: `status.json`.
         say: shows a line to the user.
         facts: of the job, for the file.
+        watch: is told what the file says, each time.
         trouble: says why no answers come just now; empty where they do.
     """
 
@@ -40,6 +41,7 @@ class Progress:
     file: Path | None = None
     say: Callable[[str], None] = print
     facts: dict[str, Any] = field(default_factory=dict)
+    watch: Callable[[dict[str, Any]], None] | None = None
     trouble: Callable[[], str] = str
     labelled: int = 0
     failed: int = 0
@@ -166,6 +168,8 @@ class Progress:
                 file.write_text(json_text(status), encoding="utf-8")
         except OSError as error:
             raise UserError(f"{self.file}: cannot be written ({error.strerror})") from error
+        if self.watch is not None:
+            self.watch(status)
 
 
 def duration(seconds: float) -> str:

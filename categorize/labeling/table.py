@@ -20,7 +20,6 @@ from categorize.labeling.rows import SpooledRows, Survey
 from categorize.labels import LabelSet
 from categorize.writing import whole_file
 
-LABELS = "labels"  # folder of the parts
 ROW_COLUMNS = ("id", "document_id", "text")
 ABOUT = pa.schema(
     [

@@ -24,6 +24,7 @@ from categorize.recipe.decision_sections import (
     PredictionSection,
 )
 from categorize.recipe.feature_sections import FeatureSection, TfidfFeatures
+from categorize.recipe.hub_sections import DatasetHubSection, HubSection
 from categorize.recipe.label_sections import LabelsSection
 from categorize.recipe.labeling_sections import LabelingSection
 from categorize.recipe.search_sections import SearchSection
@@ -71,12 +72,6 @@ def _path(text: str) -> str:
     return text
 
 
-def _repository(text: str) -> str:
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", text):
-        raise ValueError(f"{quote(text)} is not the name of a repository; write owner/name")
-    return text
-
-
 # ---------------------------------------------------------------- prompt
 class RetrievalSection(Section):
     """Worked examples that are like the row, one set for all rows of a cluster."""
@@ -120,29 +115,6 @@ class PromptSection(Section):
         description="Worked examples chosen by similarity, instead of shots: from training rows, or from rows of a "
         "labelling job that have a label already.",
     )
-
-
-class HubSection(Section):
-    """What is pushed to the Hugging Face Hub when training is done."""
-
-    repo_id: Annotated[str, AfterValidator(_repository)] = Field(description="Where to push: owner/name.")
-    private: bool = Field(True, description="Make a new repository private; an existing public one is refused.")
-    revision: str | None = Field(None, description="Branch to push to, made where it does not exist; by default main.")
-    weights: Literal["run", "merged"] = Field(
-        "run",
-        description="run: as it was trained, an adapter without its base; merged: the adapter in whole weights, which "
-        "stock tools load by the id alone (as --merge makes them), and the adapter itself in adapter/.",
-    )
-    checkpoints: bool = Field(False, description="Push what training saved on its way too, without the optimizer.")
-    license: str | None = Field(None, description="Of the model, as the Hub spells it (apache-2.0); for the card.")
-    language: str | None = Field(None, description="Of the texts, ISO 639 (en, zh); by default told from the script.")
-    examples: bool = Field(False, description="Show a training text of each label in the card.")
-    personal_data: Literal["refuse", "allow"] = Field(
-        "refuse",
-        description="What becomes of a push whose card, prompt or predictions hold secrets or personal data (keys, "
-        "addresses, phone numbers, ids).",
-    )
-    predictions: bool = Field(False, description="Push the predictions too; they hold the texts of the held-out rows.")
 
 
 # ---------------------------------------------------------------- recipes
@@ -227,6 +199,7 @@ class LabelRecipe(RecipeBase):
     prompt: PromptSection = Field(default_factory=lambda: PromptSection())
     prediction: CausalPredictionSection = Field(default_factory=lambda: CausalPredictionSection())
     labeling: LabelingSection
+    hub: DatasetHubSection | None = Field(None, description="Push the table of labels to the Hub, as a dataset.")
 
 
 Recipe = SeqclsRecipe | SftRecipe | EvalRecipe | LabelRecipe

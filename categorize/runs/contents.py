@@ -23,7 +23,10 @@ from categorize.runs.folder import CHECKPOINTS, MANIFEST, MARK, RECIPE, Run, Run
 from categorize.writing import disk_errors
 
 README = "README.md"
+STATUS = "status.json"  # how far a labelling job is
+EXAMPLES = "examples.json"  # of the prompt of a labelling run, where they were chosen
 PREDICTIONS = "predictions"
+LABELS, LABEL_SETS = "labels", "label_sets"  # of a labelling run: the parts of its table; label sets, where several
 NAMES = (RECIPE, README, "vocab.txt", "merges.txt", "dict.txt")
 ENDINGS = (".json", ".safetensors", ".model", ".spm", ".codes", ".tiktoken", ".jinja", ".py")
 FOLDERS = ("additional_chat_templates", "1_Pooling", "2_Dense", "2_Normalize", "3_Normalize")  # of sentence encoders
@@ -57,6 +60,18 @@ def files_of(folder: Path, predictions: bool = False) -> dict[str, Path]:
             check_stands_alone(run)
             files |= {f"{MEMBERS}/{member}/{name}": source for name, source in files_of(run.path).items()}
     return dict(sorted(files.items()))
+
+
+def labelled_files(folder: Path) -> dict[str, Path]:
+    """The files of a labelling run that are pushed, each by its name there: the table, and how it came about."""
+    files = [
+        folder / RECIPE,
+        folder / README,
+        *folder.glob(f"{LABELS}/*.parquet"),
+        *folder.glob(f"{LABEL_SETS}/*.json"),
+    ]
+    files += [path for path in folder.glob("[!.]*.json") if path.is_file() and path.name != STATUS]
+    return {path.relative_to(folder).as_posix(): path for path in sorted(files)}
 
 
 def merged_folder(run: Path) -> Path:

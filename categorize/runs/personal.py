@@ -8,25 +8,28 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from categorize.recipe.wording import counted
-from categorize.runs.contents import README
+from categorize.runs.contents import EXAMPLES, LABEL_SETS, README
 from categorize.runs.folder import LABEL_SET, PROMPT
 from categorize.text_tables import one_line
 
 SHOTS = "shots.json"
+IDS = ("id", "document_id", "duplicate_of")  # columns of names that the data gave, which may be long numbers
 NOT_TEXT = ("max_length", "braces", "completion", "separator", "codes")  # keys of `prompt.json`
-CHECKED_FILES = (README, PROMPT, SHOTS, LABEL_SET, "recipe.yaml")
+CHECKED_FILES = (README, PROMPT, SHOTS, EXAMPLES, LABEL_SET, "recipe.yaml")
 SHOWN = 20
 LONGEST = 100  # characters that are shown of a text
 NAMED = 5  # findings that one line names
 
 # A number of more digits, or a part of a word or of a hash, is none of these.
 _ALONE, _END = r"(?<![A-Za-z0-9_+-])(?<!\d\.)", r"(?![A-Za-z0-9_-])"
+_SHOTS_OF_PROMPT = ("shots", "messages[")  # keys
 _ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 KINDS: dict[str, re.Pattern[str]] = {
     name: re.compile(pattern, re.IGNORECASE if name == "postal address" else 0)
@@ -65,8 +68,8 @@ class Finding:
     masked: str
 
 
-def findings(texts: Mapping[str, str]) -> list[Finding]:
-    """What the texts hold, by their places.
+def findings(texts: Mapping[str, str] | Iterable[tuple[str, str]]) -> list[Finding]:
+    """What the texts hold, by their places; of any number of texts, which may come one by one.
 
     >>> findings({"shot 1": "call 13812345678 or ann@example.com"})[0]
     Finding(place='shot 1', kind='e-mail address', masked='an...om')
@@ -74,7 +77,7 @@ def findings(texts: Mapping[str, str]) -> list[Finding]:
     []
     """
     found = []
-    for place, text in texts.items():
+    for place, text in texts.items() if isinstance(texts, Mapping) else texts:
         taken: list[tuple[int, int]] = []
         for kind, pattern in KINDS.items():
             for match in pattern.finditer(text):
@@ -105,30 +108,31 @@ def told(found: list[Finding]) -> str:
 
 
 # ---------------------------------------------------------------- which texts go along
-def shown(files: Mapping[str, Path]) -> dict[str, str]:
-    """Every text of the data, or of the user, that is in the files of a push, by its place: lines of the card and the
-    recipe, examples of the prompt, descriptions of labels, words of a vocabulary, texts of predictions."""
-    texts: dict[str, str] = {}
+def shown(files: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
+    """Every text of the data, or of the user, that is in the files of a push, with its place: lines of the card and the
+    recipe, examples and messages of the prompt, descriptions of labels, words of a vocabulary, rows of tables."""
     for name, path in files.items():
         last = name.rpartition("/")[2]
         if last in (README, "recipe.yaml"):
-            lines = path.read_text(encoding="utf-8").splitlines()
-            texts |= {f"{name}:{number}": line for number, line in enumerate(lines, start=1)}
-        elif last in CHECKED_FILES:
-            texts |= {f"{name} {key}": value for key, value in _strings(json.loads(path.read_text(encoding="utf-8")))}
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+                yield f"{name}:{number}", line
+        elif last in CHECKED_FILES or name.startswith(f"{LABEL_SETS}/"):
+            for key, value in _strings(json.loads(path.read_text(encoding="utf-8"))):
+                yield f"{name} {key}", value
         elif last.endswith("vocabulary.json"):
             held = json.loads(path.read_text(encoding="utf-8"))
             words = [*(held if isinstance(held, dict) else ()), *(value for _, value in _strings(held))]
-            texts |= {f"{name} {word[:2]}...": word for word in words if any(map(str.isdigit, word)) or "@" in word}
+            yield from ((f"{name} {word[:2]}...", word) for word in words if any(map(str.isdigit, word)) or "@" in word)
         elif last.endswith(".parquet"):
-            texts |= {f"{name} row {row}": text for row, text in _rows(path)}
-    return texts
+            yield from ((f"{name} row {row}", text) for row, text in _rows(path))
 
 
 def texts_lines(files: Mapping[str, Path]) -> list[str]:
     """Lines for the terminal: the texts of the data that a push shows to others, in the card and in the prompt."""
+    import pyarrow.parquet as pq
+
     found: list[tuple[str, str]] = []
-    rows = 0
+    rows: Counter[str] = Counter()  # of tables, by folder
     for name, path in files.items():
         last = name.rpartition("/")[2]
         if last == README:
@@ -136,15 +140,15 @@ def texts_lines(files: Mapping[str, Path]) -> list[str]:
             table = [line for line in labels.splitlines() if line.startswith("|")]
             if table and table[0].endswith("| example |"):
                 found += [(f"{name}, an example", line) for line in table[2:]]
-        elif last in (PROMPT, SHOTS):
+        elif last in (PROMPT, SHOTS, EXAMPLES):
             strings = _strings(json.loads(path.read_text(encoding="utf-8")))
-            of_shots = ((key, value) for key, value in strings if last == SHOTS or key.startswith("shots"))
-            found += [(f"{name} {key}", value) for key, value in of_shots if not key.endswith(".label")]
+            of_shots = ((key, value) for key, value in strings if last != PROMPT or key.startswith(_SHOTS_OF_PROMPT))
+            found += [(f"{name} {key}", value) for key, value in of_shots if not key.endswith((".label", ".role"))]
         elif last.endswith(".parquet"):
-            rows += sum(1 for _ in _rows(path))
+            rows[name.split("/")[0]] += pq.read_metadata(path).num_rows
     lines = [f"  {place}: {_cut(text)}" for place, text in found[:SHOWN]]
     lines += [f"  ... and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
-    lines += [f"  predictions: the texts of {counted(rows, 'row')}"] if rows else []
+    lines += [f"  {folder}: the texts of {counted(number, 'row')}" for folder, number in rows.items()]
     return ["texts of the data go with it:", *lines] if lines else []
 
 
@@ -167,9 +171,14 @@ def _strings(data: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str]]:
+    """Each row's id, and its text with what else it says."""
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path)
-    columns = [name for name in table.column_names if table.schema.field(name).type in ("string", "large_string")]
-    for i, row in enumerate(table.select(columns).to_pylist()):
-        yield str(row.get("id", i)), "\n".join(value for name, value in row.items() if value and name != "id")
+    file = pq.ParquetFile(path)
+    columns = [one.name for one in file.schema_arrow if one.type in ("string", "large_string")]
+    start = 0
+    for batch in file.iter_batches(columns=columns):
+        for i, row in enumerate(batch.to_pylist(), start=start):
+            said = (value for name, value in row.items() if value and name not in IDS)
+            yield str(row.get("id", i)), "\n".join(said)
+        start += batch.num_rows

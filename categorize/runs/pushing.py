@@ -1,7 +1,8 @@
-"""A finished run becomes a repository of the Hugging Face Hub: checked before training, pushed as one commit.
+"""A finished run becomes a repository of the Hugging Face Hub, pushed as one commit: of a trained run a model, of a
+labelling run a dataset.
 
 The repository then holds the whole run or what it held before, with the members and encoders that it reads
-(`runs.contents`). `categorize.hub` is the command that pushes.
+(`runs.contents`). `categorize.hub` is the command that pushes; `runs.before_push` is what is checked before the work.
 """
 
 from __future__ import annotations
@@ -10,35 +11,38 @@ import re
 import shlex
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from categorize.connection import one_line, reason, status
+from categorize.connection import reason, status
 from categorize.errors import UserError
 from categorize.processes import print0
-from categorize.recipe.sections import HubSection, TrainedRecipe
+from categorize.recipe.hub_sections import HubSection, PushSection
 from categorize.runs.contents import (
     ADAPTER,
     ADAPTER_CONFIG,
     ENCODERS,
+    LABEL_SETS,
+    LABELS,
     MEMBERS,
     PREDICTIONS,
     README,
     adapter_files,
     checkpoint_files,
     files_of,
+    labelled_files,
     merged_folder,
 )
-from categorize.runs.folder import CHECKPOINTS, Run
-from categorize.runs.hub import LOGIN, is_hub_model, quiet
+from categorize.runs.folder import CHECKPOINTS, METRICS, PROMPT, Run
+from categorize.runs.hub import LOGIN, quiet
 from categorize.runs.personal import Finding, findings, shown, texts_lines, told
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-    from huggingface_hub.hf_api import ModelInfo
+    from huggingface_hub.hf_api import DatasetInfo, ModelInfo
 
 # Of an earlier push to the same repository: files that would be read beside the new run, or instead of its own; those
 # of the methods come to them.
@@ -51,100 +55,10 @@ STALE = (
     "scope*.json",
     f"{PREDICTIONS}/*.parquet",
 )
+STALE_LABELS = (f"{LABELS}/*.parquet", f"{LABEL_SETS}/*.json", "label_set.json", "examples.json", METRICS, PROMPT)
 INSIDE = tuple(f"{folder}/" for folder in (MEMBERS, ENCODERS, ADAPTER, CHECKPOINTS))  # of a run alone
-SECONDS_TO_ANSWER = 20.0
 TRIES, WAIT, LONGEST_WAIT = 3, 10.0, 300.0  # of a push that the Hub asks to wait with, and seconds
 ALLOW = "take it out, or let it be pushed with hub.personal_data: allow (--allow-personal-data)"
-
-
-# ---------------------------------------------------------------- before training
-def check_push(recipe: TrainedRecipe) -> list[str]:
-    """Refuse before training what would fail after it, and say what will be pushed, and where.
-
-    Returns:
-        Lines for the user; one of them says so where the Hub cannot be reached now.
-
-    Raises:
-        UserError: the Hub cannot have such a name, there is no token, the Hub refuses it or it may only read, or the
-            repository is public where the recipe says private.
-    """
-    from huggingface_hub import constants, get_token
-    from huggingface_hub.utils import HFValidationError, validate_repo_id
-
-    section = recipe.hub
-    assert section is not None
-    try:
-        validate_repo_id(section.repo_id)
-    except HFValidationError as error:
-        raise UserError(f"hub.repo_id: {section.repo_id}: {one_line(error)}") from None
-    way_out = "or remove the hub section and push the finished run later with python -m categorize.hub push"
-    if constants.is_offline_mode():
-        raise UserError(
-            f"hub.repo_id: {section.repo_id}: nothing can be pushed with HF_HUB_OFFLINE; unset it, {way_out}"
-        )
-    if get_token() is None:
-        raise UserError(f"hub.repo_id: {section.repo_id}: no Hugging Face token is set; {LOGIN}, {way_out}")
-    _refuse_personal_shots(recipe, section)
-    found, trouble = _ask(section)
-    private = section.private if found is None else found.private
-    state = ("new, " if found is None and trouble is None else "") + ("private" if private else "public")
-    branch = f", branch {section.revision}" if section.revision is not None else ""
-    lines = [
-        f"hub: when it is done, the run goes to {constants.ENDPOINT}/{section.repo_id} ({state}{branch}): model or "
-        f"adapter, tokenizer, label set, prompt, input spec, decision rule, measures, recipe, members and encoders "
-        f"that it reads"
-        + (", checkpoints" if section.checkpoints else "")
-        + (", predictions with their texts" if section.predictions else "; no predictions")
-        + ("" if section.checkpoints else ", no checkpoints")
-    ]
-    base = getattr(recipe.model, "name_or_path", None)
-    if recipe.adapter is not None and section.weights == "run" and base is not None and not is_hub_model(base):
-        lines.append(
-            f"hub: the adapter's base {base} is a folder of this machine; elsewhere the run loads only with "
-            f'load_predictor("{section.repo_id}", base=...)'
-        )
-    if trouble is not None:
-        lines.append(f"hub: cannot ask the Hub now ({trouble}); the run is pushed when it is done all the same")
-    return lines
-
-
-def _ask(section: HubSection) -> tuple[ModelInfo | None, str | None]:
-    """What the Hub knows of the repository (None: nothing yet), and why it could not be asked."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import RepositoryNotFoundError
-
-    found: ModelInfo | None = None
-    api = HfApi()
-    with quiet():
-        try:
-            with suppress(RepositoryNotFoundError):
-                found = api.model_info(section.repo_id, timeout=SECONDS_TO_ANSWER)
-            token = (api.whoami().get("auth") or {}).get("accessToken") or {}
-        except Exception as error:  # of any HTTP client; the reason is returned, and said before training starts
-            if status(error) == 401:
-                raise UserError(f"hub.repo_id: {section.repo_id}: {reason(error)}; {LOGIN}") from None
-            return None, reason(error)
-    if token.get("role") == "read":
-        raise UserError(
-            f"hub.repo_id: {section.repo_id}: the Hugging Face token may only read; {LOGIN} with one that writes"
-        )
-    if found is not None and section.private and found.private is False:
-        raise UserError(
-            f"hub.private: {section.repo_id} is public; say private: false, name another repo_id, or make it "
-            f"private on "
-            f"the Hub"
-        )
-    return found, None
-
-
-def _refuse_personal_shots(recipe: TrainedRecipe, section: HubSection) -> None:
-    """Before hours of training: what the recipe itself puts into the prompt is pushed with it."""
-    prompt = getattr(recipe, "prompt", None)
-    if prompt is None or section.personal_data == "allow":
-        return
-    texts = {f"prompt.shots[{i}]": " ".join(shot.values()) for i, shot in enumerate(prompt.shots)}
-    if found := findings({"prompt.system": prompt.system or "", **texts}):
-        raise UserError(f"{told(found)}; it would go to {section.repo_id}: {ALLOW}")
 
 
 # ---------------------------------------------------------------- push
@@ -155,18 +69,22 @@ class Push:
     Attributes:
         run: whose manifest and card it has.
         files: of the repository, each by its name there.
+        repo_type: as the Hub calls it.
     """
 
     run: Run
     files: dict[str, Path]
+    repo_type: Literal["model", "dataset"] = "model"
 
     @classmethod
-    def of(cls, run: Run, section: HubSection) -> Push:
+    def of(cls, run: Run, section: PushSection) -> Push:
         """What the section asks for of a run.
 
         Raises:
             UserError: there is no merged run, or nothing that could be merged.
         """
+        if not isinstance(section, HubSection):
+            return cls(run, labelled_files(run.path), "dataset")
         whole = run
         if section.weights == "merged":
             if not run.has(ADAPTER_CONFIG):
@@ -189,14 +107,14 @@ class Push:
         return findings(shown(self.files))
 
 
-def push(run: Run, section: HubSection, method_files: Collection[str]) -> None:
+def push(run: Run, section: PushSection, method_files: Collection[str]) -> None:
     """Say what will be pushed, push it as `push_run`, and say where it is."""
     for line in describe_push(run, section):
         print0(line)
     print0(f"pushed: {push_run(run, section, method_files)}")
 
 
-def push_run(run: Run, section: HubSection, method_files: Collection[str]) -> str:
+def push_run(run: Run, section: PushSection, method_files: Collection[str]) -> str:
     """Push a finished run as one commit and return the address of its repository.
 
     The repository, and the branch that the section names, are made where there are none. What an earlier push left
@@ -229,28 +147,42 @@ def push_run(run: Run, section: HubSection, method_files: Collection[str]) -> st
         return _commit(going, run.method, section, method_files)
 
 
-def _commit(going: Push, method: str, section: HubSection, method_files: Collection[str]) -> str:
+def _commit(going: Push, method: str, section: PushSection, method_files: Collection[str]) -> str:
     """Repository, branch and commit, of which what is there already is not sent again."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
     from categorize import __version__
 
     api: HfApi = HfApi(library_name="categorize", library_version=__version__)
-    url = api.create_repo(section.repo_id, private=section.private, exist_ok=True)
-    if section.revision is not None:
-        api.create_branch(section.repo_id, branch=section.revision, exist_ok=True)
-    there = api.model_info(section.repo_id, revision=section.revision)
-    if section.private and there.private is False:
-        raise PermissionError("it is public and the recipe says private; make it private, or say private: false")
-    operations: list[Any] = [CommitOperationDelete(name) for name in _stale(there, going.files, method_files)]
+    url, there = made(api, section, going.repo_type)
+    replaced = (*STALE, *method_files) if going.repo_type == "model" else STALE_LABELS
+    inside = INSIDE if going.repo_type == "model" else ()
+    operations: list[Any] = [CommitOperationDelete(name) for name in _stale(there, going.files, replaced, inside)]
     for name, path in going.files.items():
         source: Any = _readme(going.run, section.repo_id) if name == README else path
         operations.append(CommitOperationAdd(name, source))
-    title = f"{going.run.manifest['name']}: {method}, {going.run.manifest['task'].replace('_', '-')}"
+    title = f"{going.run.manifest['name']}: {method}"
+    if "task" in going.run.manifest:
+        title += f", {going.run.manifest['task'].replace('_', '-')}"
     # Somebody else's commit in between is refused by the Hub, not pushed over.
-    told_of = {"revision": section.revision, "parent_commit": there.sha}
+    told_of: dict[str, Any] = {"revision": section.revision, "parent_commit": there.sha, "repo_type": going.repo_type}
     api.create_commit(section.repo_id, operations, commit_message=title, **told_of)
-    return str(url)
+    return url
+
+
+def made(api: HfApi, section: PushSection, repo_type: str) -> tuple[str, ModelInfo | DatasetInfo]:
+    """The repository and the branch of a section, made where there are none: its address, and what is there.
+
+    Raises:
+        PermissionError: it is public where the section says private.
+    """
+    url = api.create_repo(section.repo_id, private=section.private, exist_ok=True, repo_type=repo_type)
+    if section.revision is not None:
+        api.create_branch(section.repo_id, branch=section.revision, exist_ok=True, repo_type=repo_type)
+    there: Any = api.repo_info(section.repo_id, revision=section.revision, repo_type=repo_type)
+    if section.private and there.private is False:
+        raise PermissionError("it is public and the recipe says private; make it private, or say private: false")
+    return str(url), there
 
 
 def _asked_to_wait(error: Exception) -> float | None:
@@ -261,7 +193,7 @@ def _asked_to_wait(error: Exception) -> float | None:
     return min(float(asked), LONGEST_WAIT) if asked.isdecimal() else WAIT
 
 
-def describe_push(run: Run, section: HubSection) -> list[str]:
+def describe_push(run: Run, section: PushSection) -> list[str]:
     """Lines: how much will be pushed, what stays here, and the texts of the data that go with it."""
     with _failures(run, section):
         push = Push.of(run, section)
@@ -275,7 +207,10 @@ def describe_push(run: Run, section: HubSection) -> list[str]:
     return lines + texts_lines(push.files)
 
 
-def _stale(there: ModelInfo, names: Collection[str], method_files: Collection[str]) -> list[str]:
+def _stale(
+    there: ModelInfo | DatasetInfo, names: Collection[str], patterns: Collection[str], inside: tuple[str, ...]
+) -> list[str]:
+    """Files of an earlier push that this one does not have: those of a pattern, and all in folders of a run alone."""
     found = [sibling.rfilename for sibling in there.siblings or ()]
     return [
         name
@@ -283,11 +218,8 @@ def _stale(there: ModelInfo, names: Collection[str], method_files: Collection[st
         if name not in names
         # A pattern's `*` would match a slash too, and the weights in a folder of somebody's own are not ours.
         and (
-            name.startswith(INSIDE)
-            or any(
-                fnmatchcase(name, pattern) and name.count("/") == pattern.count("/")
-                for pattern in (*STALE, *method_files)
-            )
+            name.startswith(inside)
+            or any(fnmatchcase(name, one) and name.count("/") == one.count("/") for one in patterns)
         )
     ]
 
@@ -295,11 +227,11 @@ def _stale(there: ModelInfo, names: Collection[str], method_files: Collection[st
 def _readme(run: Run, repo_id: str) -> bytes:
     """The run's card, in which the Hub id stands where the path of this machine stood."""
     text = (run.path / README).read_text(encoding="utf-8")
-    return re.sub(r'(load_predictor\()"[^"\n]*"', rf'\1"{repo_id}"', text).encode()
+    return re.sub(r'(load_(?:predictor|dataset)\()"[^"\n]*"', rf'\1"{repo_id}"', text).encode()
 
 
 @contextmanager
-def _failures(run: Run, section: HubSection) -> Iterator[None]:
+def _failures(run: Run, section: PushSection) -> Iterator[None]:
     """Whatever ends a push becomes one line that says that the run is whole, and how to push it again."""
     again = f"python -m categorize.hub push {shlex.quote(str(run.path))} {section.repo_id}{_flags(section)}"
     try:
@@ -312,14 +244,14 @@ def _failures(run: Run, section: HubSection) -> Iterator[None]:
         ) from error
 
 
-def _flags(section: HubSection) -> str:
+def _flags(section: PushSection) -> str:
     """The section as flags of the command that pushes."""
-    flags = {
-        "--public": not section.private,
-        "--merged": section.weights == "merged",
-        "--checkpoints": section.checkpoints,
-        "--predictions": section.predictions,
-        f"--revision {section.revision}": section.revision is not None,
-        "--allow-personal-data": section.personal_data == "allow",
-    }
+    flags = {"--public": not section.private, f"--revision {section.revision}": section.revision is not None}
+    if isinstance(section, HubSection):
+        flags |= {
+            "--merged": section.weights == "merged",
+            "--checkpoints": section.checkpoints,
+            "--predictions": section.predictions,
+        }
+    flags["--allow-personal-data"] = section.personal_data == "allow"
     return "".join(f" {flag}" for flag, given in flags.items() if given)

@@ -1,7 +1,8 @@
 """A small Hub on 127.0.0.1 that speaks the real one's HTTP API: what huggingface_hub, transformers and peft ask of it.
 
-Repositories live in memory, every commit of a branch a whole set of files. Endings in LFS go by the LFS protocol and
-are served by a redirect to another host, as the Hub does; the rest travels in the commit itself.
+Repositories live in memory, those of datasets under `datasets/owner/name`; every commit of a branch is a whole set of
+files. Endings in LFS go by the LFS protocol and are served by a redirect to another host, as the Hub does; the rest
+travels in the commit itself.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 LFS = (".safetensors", ".parquet", ".bin")
 WRITE, READ = "hf_write", "hf_read"
@@ -141,7 +142,9 @@ class Handler(BaseHTTPRequestHandler):
         self.role = ROLES.get(token)
         for pattern, handle in ROUTES:
             if (match := re.fullmatch(pattern, path)) is not None:
-                handle(self, **match.groupdict())
+                named = match.groupdict()
+                self.folder = "datasets/" if (named.pop("kind", None) or "").startswith("datasets") else ""
+                handle(self, **named)
                 return
         self._fail(404, message=f"the test's Hub has no {path}")
 
@@ -169,7 +172,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _repository(self, repo_id: str) -> Repository | None:
         """The repository, if this token may see it; else it is answered that there is none."""
-        found = self.server.repositories.get(repo_id)
+        found = self.server.repositories.get(self.folder + repo_id)
         if found is None or (found.private and self.role is None):
             self._fail(404 if self.role else 401, "RepoNotFound", "Repository not found")
             return None
@@ -192,7 +195,8 @@ class Handler(BaseHTTPRequestHandler):
         asked = json.loads(self.body)
         if not self._may_write(asked["organization"]):
             return
-        repo_id = f"{asked['organization']}/{asked['name']}"
+        folder = {"model": "", "dataset": "datasets/"}[asked.get("type", "model")]
+        repo_id = f"{folder}{asked['organization']}/{asked['name']}"
         there = repo_id in self.server.repositories
         if not there:
             self.server.repositories[repo_id] = Repository(private=asked.get("visibility") == "private")
@@ -201,11 +205,13 @@ class Handler(BaseHTTPRequestHandler):
     def validate_yaml(self) -> None:
         import yaml
 
-        text = json.loads(self.body)["content"]
+        asked = json.loads(self.body)
+        text = asked["content"]
         block = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
         metadata = yaml.safe_load(block.group(1)) if block else None
+        lists, texts = CARD_KEYS[asked["repoType"]]
         known = isinstance(metadata, dict) and all(
-            isinstance(metadata.get(key, ""), str) for key in ("library_name", "pipeline_tag", "base_model")
+            isinstance(metadata.get(key, kind()), kind) for keys, kind in ((texts, str), (lists, list)) for key in keys
         )
         errors = [] if known and isinstance(metadata.get("tags"), list) else [{"message": "empty or invalid metadata"}]
         self._answer(400 if errors else 200, {"errors": errors, "warnings": []})
@@ -265,7 +271,7 @@ class Handler(BaseHTTPRequestHandler):
             elif item["key"] == "deletedFile":
                 del files[value["path"]]
         done = repository.commit(title, files, revision)
-        url = f"{self.server.url}/{repo_id}/commit/{done.oid}"
+        url = f"{self.server.url}/{self.folder}{repo_id}/commit/{done.oid}"
         self._answer(200, {"success": True, "commitOid": done.oid, "commitUrl": url})
 
     def make_branch(self, repo_id: str, revision: str) -> None:
@@ -295,7 +301,14 @@ class Handler(BaseHTTPRequestHandler):
         if found is None or (prefix and not any(path.startswith(prefix) for path in found.files)):
             self._fail(404, "RevisionNotFound" if found is None else "EntryNotFound", "not there")
             return
-        self._answer(200, [tree_entry(p, c) for p, c in sorted(found.files.items()) if p.startswith(prefix)])
+        inside = [(path, content) for path, content in sorted(found.files.items()) if path.startswith(prefix)]
+        if parse_qs(urlsplit(self.path).query).get("recursive", ["false"])[0].lower() == "true":
+            self._answer(200, [tree_entry(path, content) for path, content in inside])
+            return
+        rest = {path: path.removeprefix(prefix) for path, _ in inside}
+        folders = sorted({prefix + name.split("/")[0] for name in rest.values() if "/" in name})
+        entries = [tree_entry(path, content) for path, content in inside if "/" not in rest[path]]
+        self._answer(200, [*map(folder_entry, folders), *entries])
 
     def resolve(self, repo_id: str, revision: str, file: str) -> None:
         if (repository := self._repository(repo_id)) is None:
@@ -316,19 +329,28 @@ class Handler(BaseHTTPRequestHandler):
 
 
 REPO = r"(?P<repo_id>[\w.-]+(?:/[\w.-]+)?)"
+API = rf"/api/(?P<kind>models|datasets)/{REPO}"
+# Keys of a card's metadata: lists, and texts.
+CARD_KEYS = {
+    "model": (("tags",), ("library_name", "pipeline_tag", "base_model")),
+    "dataset": (
+        ("tags", "task_categories", "size_categories", "annotations_creators", "configs"),
+        ("license", "language", "pretty_name"),
+    ),
+}
 ROUTES = (
     (r"/api/whoami-v2", Handler.whoami),
     (r"/api/repos/create", Handler.create),
     (r"/api/validate-yaml", Handler.validate_yaml),
-    (rf"/api/models/{REPO}/preupload/(?P<revision>[^/]+)", Handler.preupload),
-    (rf"/api/models/{REPO}/branch/(?P<revision>[^/]+)", Handler.make_branch),
-    (rf"/api/models/{REPO}/commit/(?P<revision>[^/]+)", Handler.commit),
-    (rf"/api/models/{REPO}/revision/(?P<revision>[^/]+)", Handler.info),
-    (rf"/api/models/{REPO}/tree/(?P<revision>[^/]+)(?:/(?P<folder>.+))?", Handler.tree),
-    (rf"/api/models/{REPO}", Handler.info),
-    (rf"/{REPO}\.git/info/lfs/objects/batch", Handler.lfs_batch),
+    (rf"{API}/preupload/(?P<revision>[^/]+)", Handler.preupload),
+    (rf"{API}/branch/(?P<revision>[^/]+)", Handler.make_branch),
+    (rf"{API}/commit/(?P<revision>[^/]+)", Handler.commit),
+    (rf"{API}/revision/(?P<revision>[^/]+)", Handler.info),
+    (rf"{API}/tree/(?P<revision>[^/]+)(?:/(?P<folder>.+))?", Handler.tree),
+    (API, Handler.info),
+    (rf"/(?P<kind>datasets/)?{REPO}\.git/info/lfs/objects/batch", Handler.lfs_batch),
     (r"/lfs/(?P<oid>[0-9a-f]{64})", Handler.lfs_object),
-    (rf"/{REPO}/resolve/(?P<revision>[^/]+)/(?P<file>.+)", Handler.resolve),
+    (rf"/(?P<kind>datasets/)?{REPO}/resolve/(?P<revision>[^/]+)/(?P<file>.+)", Handler.resolve),
 )
 
 
@@ -343,6 +365,10 @@ def tree_entry(path: str, content: bytes) -> dict[str, Any]:
         oid = hashlib.sha256(content).hexdigest()
         entry["lfs"] = {"oid": oid, "size": len(content), "pointerSize": 130}
     return entry
+
+
+def folder_entry(path: str) -> dict[str, Any]:
+    return {"type": "directory", "path": path, "oid": "0" * 40}
 
 
 @contextmanager

@@ -94,6 +94,9 @@ def test_every_row_gets_what_predict_rows_gives_in_input_order(folder: Path, stu
         counts = {name: [names[0] for names in decided].count(name) for name in WORDS}
         assert manifest["labels"]["label"] == {name: n for name, n in counts.items() if n}
         assert manifest["rows"] == 230 and manifest["kind"] == "label"
+        card = (OUTPUT / "README.md").read_text()
+        assert "with labels by `mine`" in card and "| `student` | 230 |" in card
+        assert all(f"| {name} |  | {n} | {n / 230:.1%} |" in card for name, n in counts.items())
     assert set(found["source"].to_pylist()) == {"student"} and set(found["teacher"].to_pylist()) == {"mine"}
     assert found["valid"].to_pylist() == [True] * 230
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def front_matter(
     result |= {
         "pretty_name": recipe.name,
         "task_categories": ["text-classification"],
-        "size_categories": [next((name for bound, name in _SIZES if total < bound), "n>10M")],
+        "size_categories": [size_category(total)],
         "tags": ["categorize", data.label_set.task.replace("_", "-")],
     }
     if exported.form == "xlsx":
@@ -90,8 +91,27 @@ def front_matter(
 
 
 def guess_language(data: LoadedData) -> str | None:
-    """zh, ja or ko where its script prevails; None where letters alone cannot tell."""
-    texts = [text for name in ("train", "unlabeled") for text in data.splits[name]["text"].to_pylist()[:_LOOKED_AT]]
+    """The language of the rows, see `language_of`."""
+    return language_of(
+        [text for name in ("train", "unlabeled") for text in data.splits[name]["text"][:_LOOKED_AT].to_pylist()]
+    )
+
+
+def size_category(rows: int) -> str:
+    """The Hub's name for so many rows.
+
+    >>> size_category(999), size_category(2_500_000)
+    ('n<1K', '1M<n<10M')
+    """
+    return next((name for bound, name in _SIZES if rows < bound), "n>10M")
+
+
+def language_of(texts: Sequence[str]) -> str | None:
+    """zh, ja or ko where its script prevails; None where letters alone cannot tell.
+
+    >>> language_of(["这个视频太好看了"]), language_of(["a good video"])
+    ('zh', None)
+    """
     letters = sum(character.isalpha() for text in texts for character in text)
     shares = {name: sum(len(re.findall(script, text)) for text in texts) for name, script in _SCRIPTS.items()}
     if not letters:

@@ -11,14 +11,14 @@ import pyarrow.parquet as pq
 
 from categorize.data.export.folder import SPREADSHEET
 from categorize.errors import UserError
+from categorize.labeling.dataset_card import write_card
 from categorize.labeling.label_sets import LABEL
 from categorize.labeling.spreadsheet import write_spreadsheets
-from categorize.labeling.table import LABELS
 from categorize.labels import LabelSet
-from categorize.runs.folder import LABEL_SET
+from categorize.runs.contents import LABEL_SETS, LABELS, README
+from categorize.runs.folder import LABEL_SET, Run
 from categorize.writing import whole_file
 
-LABEL_SETS = "label_sets"  # folder of several
 GOLD, REVIEWED = "gold", "reviewed"  # sources of labels that people gave
 
 Vote = tuple[str, ...] | None
@@ -95,6 +95,8 @@ def rewrite_with(run: Path, corrected: Mapping[str, Mapping[str, Vote]], label_s
     for sheet in (run / SPREADSHEET).glob("labeled.*"):  # the spreadsheets say what the table says
         name, label_set = next(iter(label_sets.items()))
         write_spreadsheets(run, parts(run), name, label_set, sheet.suffix[1:])
+    if (run / README).is_file():  # and the card, too
+        write_card(run, Run.open(run).manifest, label_sets, str(run))
     return changed
 
 
