@@ -1,12 +1,167 @@
-"""Keys and values of what all rows begin with, computed once and repeated for the rows of a batch."""
+"""Rows behind what they all begin with: its keys and values are computed once and serve every row.
+
+How they serve is tried, not looked up: the first batch decides which form gives the logits of whole sequences.
+"""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, Literal
 
-from categorize.nn.adapters import is_prompt_learning
+from categorize.engines.shared_attention import attending, before
+from categorize.nn.adapters import is_prompt_learning, virtual_tokens
+from categorize.nn.tokenizer import pad
+from categorize.processes import print0
+
+Ids = tuple[int, ...]
+# All rows attend to one copy; each to its own, where a model wants to attend in its own way; or rows are computed whole.
+Form = Literal["attention", "copies", "whole"]
+KEPT_BYTES = 2**30  # keys and values of several prefixes (of worked examples, or candidates) that are kept
+# Largest difference of logits from those of whole sequences, as a share of their spread: rounding alone, and rounding in
+# half precision. A window or a position that is wrong differs by ten times as much.
+TOLERANCES = {"float32": 2e-3, "half": 5e-2}
+
+
+class SharedPrefix:
+    """Runs a causal model on rows, with what they begin with computed once.
+
+    Args:
+        model: called as is, so that wrappers keep their hooks; of a learned prompt, which peft puts before every input,
+            the base alone reads what stands behind a prefix.
+        device: where the model is.
+        allowed: else rows are computed whole, as the processes that share a model must.
+    """
+
+    def __init__(self, model: Any, device: Any, allowed: bool = True) -> None:
+        self.device = device
+        self.form: Form | None = None if allowed else "whole"  # None: not tried yet
+        self._caches: dict[Ids, Any] = {}  # the last used one is the last
+        self.through(model)
+
+    def through(self, model: Any) -> SharedPrefix:
+        """The same, that calls this model: itself with other wrappers."""
+        self.model = model
+        self.base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self.behind = self.base if is_prompt_learning(model) else model
+        return self
+
+    def forget(self) -> None:
+        """Call where the weights have changed; the form stays."""
+        self._caches.clear()
+
+    def settle(self, prefix: Ids, rows: Sequence[Ids]) -> None:
+        """Choose the form by the longest and the shortest of these rows; once. What it costs is said, if anything."""
+        import torch
+
+        if self.form is not None or not prefix or not rows:
+            return
+        asked = [max(rows, key=len), min(rows, key=len)]
+        whole = self._ends((), [prefix + row for row in asked])
+        reason = ""
+        for form in ("attention", "copies"):
+            self.form = form
+            try:
+                found = self._ends(prefix, asked)
+            except torch.OutOfMemoryError:
+                self.form = None
+                raise
+            except Exception as error:  # whatever a model raises where it cannot read behind a cache
+                reason = f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
+                continue
+            half = torch.finfo(self._values(prefix).dtype).bits < 32
+            off = float((found - whole).abs().max() / whole.std())
+            if off <= TOLERANCES["half" if half else "float32"]:
+                return
+            reason = f"logits differ by {off:.0%} of their spread"
+        self.form = "whole"
+        self.forget()
+        print0(
+            f"  {type(self.base).__name__}: the instruction of {len(prefix)} tokens is computed for every row, for what "
+            f"the model keeps of it does not serve other rows ({reason})"
+        )
+
+    def served(self, prefix: Ids) -> Ids:
+        """The prefix, if it is computed once; else none."""
+        return prefix if self.form in ("attention", "copies") else ()
+
+    def forward(self, prefix: Ids, padded: Mapping[str, Any], keep: Any) -> Any:
+        """The model's output for rows behind a prefix (none: whole rows).
+
+        Padding on the left behind a prefix would move the window of models with sliding attention.
+
+        Args:
+            padded: `input_ids` and `attention_mask` of the rows, padded on the right.
+            keep: int64, positions in the padded rows of which the output layer is computed.
+        """
+        import torch
+
+        inputs = {name: values.to(self.device) for name, values in padded.items()}
+        if not prefix:
+            return self.model(**inputs, use_cache=False, logits_to_keep=keep + virtual_tokens(self.model))
+        cache = self._cache(prefix)
+        rows, width = inputs["input_ids"].shape
+        start = cache.get_seq_length()
+        inputs["attention_mask"] = torch.nn.functional.pad(inputs["attention_mask"], (start, 0), value=1)
+        inputs["position_ids"] = torch.arange(start, start + width, device=self.device).expand(rows, -1)
+        one_copy = self.form == "attention"
+        with attending(self.base) if one_copy else nullcontext():
+            seen = _for_rows(cache, one_copy)
+            return self.behind(**inputs, past_key_values=seen, use_cache=True, logits_to_keep=keep)
+
+    def _cache(self, prefix: Ids) -> Any:
+        """Keys and values of a prefix, for one row."""
+        import torch
+
+        cache = self._caches.pop(prefix, None)
+        if cache is None:
+            ids = torch.tensor([prefix], device=self.device)
+            cache = self.model(input_ids=ids, use_cache=True, logits_to_keep=1).past_key_values
+            size = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
+            while self._caches and size * (len(self._caches) + 1) > KEPT_BYTES:
+                del self._caches[next(iter(self._caches))]
+        self._caches[prefix] = cache
+        return cache
+
+    def _values(self, prefix: Ids) -> Any:
+        return self._cache(prefix).layers[-1].values
+
+    def _ends(self, prefix: Ids, rows: Sequence[Ids]) -> Any:
+        """Logits behind the last token of every row, float32 [rows, vocabulary]."""
+        import torch
+
+        last = torch.tensor([len(row) - 1 for row in rows], device=self.device)
+        padded = pad([list(row) for row in rows], 0)
+        keep = torch.unique(last)
+        logits = self.forward(prefix, padded, keep).logits
+        if logits.shape[1] > len(keep):  # of a model that cannot leave positions out
+            at = last + logits.shape[1] - padded["input_ids"].shape[1]
+        else:
+            at = torch.searchsorted(keep, last)
+        return logits[torch.arange(len(rows), device=self.device), at].float()
+
+
+def _for_rows(cache: Any, one_copy: bool) -> Any:
+    """A cache that stands before any number of rows and stays as it is: its layers give the rows' keys and values with
+    those of the prefix before them, or with word of these (`before`)."""
+    seen = copy.copy(cache)
+    seen.layers = [_layer_for_rows(layer, one_copy) for layer in cache.layers]
+    return seen
+
+
+def _layer_for_rows(layer: Any, one_copy: bool) -> Any:
+    import torch
+
+    def joined(key: Any, value: Any, *_: Any, **__: Any) -> tuple[Any, Any]:
+        if one_copy:
+            return before(key, (layer.keys, layer.values)), value
+        first = (one.expand(len(key), -1, -1, -1) for one in (layer.keys, layer.values))
+        return torch.cat([next(first), key], dim=2), torch.cat([next(first), value], dim=2)
+
+    seen = copy.copy(layer)
+    seen.update = joined
+    return seen
 
 
 def share_prefix(model: Any) -> bool:

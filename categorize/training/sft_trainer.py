@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers.trainer_utils import EvalLoopOutput
 from trl import SFTTrainer
 
 from categorize.nn.tokenizer import pad
@@ -62,6 +63,7 @@ class LabelSFTTrainer(StepBatches, SFTTrainer):  # type: ignore[misc]
         train_rows, eval_rows: encoded prompts with answers.
         weights: of each training row in the loss, [rows].
         predict: what the model answers to rows; called on each process's share with the same number of batches.
+        begin_evaluation: is called before each evaluation, whose weights are not those of the last.
         label_set_loss: learns labels among each other; None: the answers' tokens are learned.
         targets: of training and of evaluation rows, [rows, labels] each; read by `label_set_loss`.
         measures, grouping, balance: see `StepBatches`; what is given for a row is its answer, or its scores [labels]
@@ -77,6 +79,7 @@ class LabelSFTTrainer(StepBatches, SFTTrainer):  # type: ignore[misc]
         weights: FloatArray,
         predict: Predict,
         measures: Callable[[list[Any]], dict[str, float]],
+        begin_evaluation: Callable[[], None] = lambda: None,
         label_set_loss: LabelSetLoss | None = None,
         targets: tuple[FloatArray, FloatArray] | None = None,
         grouping: bool = True,
@@ -106,7 +109,7 @@ class LabelSFTTrainer(StepBatches, SFTTrainer):  # type: ignore[misc]
                 if name in own:
                     parameter.data = parameter.data.to(own[name])
         self.predict_rows, self.train_rows, self.eval_rows = predict, train_rows, eval_rows
-        self.label_set_loss = label_set_loss
+        self.label_set_loss, self.begin_evaluation = label_set_loss, begin_evaluation
         self.init_steps(rows, held_out if eval_rows else None, measures, grouping, balance)
 
     def summed_loss(self, model: Any, batch: dict[str, Any], weights: torch.Tensor) -> tuple[torch.Tensor, Any]:
@@ -118,6 +121,11 @@ class LabelSFTTrainer(StepBatches, SFTTrainer):  # type: ignore[misc]
         answer_tokens = (batch["labels"] != IGNORED).sum(dim=1).clamp(min=1)
         per_row = -outputs.log_probs.float().sum(dim=-1)  # 0 on positions without a label
         return (per_row * weights / answer_tokens).sum(), outputs
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
+        """See `StepBatches.evaluation_loop`."""
+        self.begin_evaluation()
+        return super().evaluation_loop(*args, **kwargs)
 
     def given(self, model: Any, outputs: Any, rows: list[int]) -> Sequence[Any]:
         """What the model answers to each row; to a repeat, as to the first: a shared model makes the same passes."""

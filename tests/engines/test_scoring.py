@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+import transformers
 from scipy.special import softmax
 
 from categorize.engines.label_scoring import LabelScorer
 from categorize.engines.scoring_plan import ScoringPlan
-from categorize.engines.shared_prefix import share_prefix
+from categorize.engines.shared_prefix import Form, SharedPrefix
 from categorize.labels import Label, LabelSet
 from categorize.methods.sft.model import Causal, CausalSettings
 from categorize.methods.sft.predictor import CausalPredictor
@@ -38,6 +41,17 @@ PROMPT_LEARNING: list[dict[str, Any]] = [
     {"type": "p_tuning", "num_virtual_tokens": 5, "encoder_hidden_size": 16},
 ]
 
+COMMON = (
+    *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
+    *("max_position_embeddings", "pad_token_id", "eos_token_id", "bos_token_id"),
+)
+OTHERS: dict[str, Any] = {
+    "phi": partial(transformers.PhiConfig, partial_rotary_factor=0.5),
+    "gemma2": partial(transformers.Gemma2Config, head_dim=8, sliding_window=16, attn_logit_softcapping=2.0),
+    "gpt2": transformers.GPT2Config,
+    "gpt_oss": partial(transformers.GptOssConfig, head_dim=8, num_local_experts=4, sliding_window=16),
+}
+
 
 def build_model(architecture: str, tokenizer: Any, **config: Any) -> Any:
     """A random model whose weights are large enough for its answers to differ."""
@@ -51,6 +65,10 @@ def build_model(architecture: str, tokenizer: Any, **config: Any) -> Any:
             layer_types=["sliding_attention", "full_attention"] * 2, pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id, bos_token_id=tokenizer.bos_token_id,
         )  # fmt: skip
+    elif architecture in OTHERS:
+        qwen = tiny_config("qwen2", len(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id).to_dict()
+        given = {name: qwen[name] for name in COMMON} | {"num_key_value_heads": 4}
+        settings = OTHERS[architecture](**given)
     else:
         settings = tiny_config(architecture, len(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id)
     for name, value in config.items():
@@ -93,15 +111,19 @@ def naive(model: Any, prompt: PromptFormat, rows: list[EncodedPrompt], end: bool
     return result
 
 
-def check(model: Any, prompt: PromptFormat, end: bool) -> None:
+def check(model: Any, prompt: PromptFormat, end: bool, settles_on: Form = "attention") -> None:
     rows = [prompt.encode({"text": text}) for text in TEXTS]
     expected = naive(model, prompt, rows, end)
     assert np.ptp(expected, axis=1).min() > 0.1, "the labels differ"
-    for shared in {False, share_prefix(model)}:
-        scorer = LabelScorer(model, prompt, torch.device("cpu"), shared)
-        with torch.inference_mode():
+    forms: tuple[Form, ...] = ("attention", "copies", "whole")
+    with torch.inference_mode():
+        for form in (None, *forms[forms.index(settles_on) + 1 :]):
+            shared = SharedPrefix(model, torch.device("cpu"))
+            shared.form = form
+            scorer = LabelScorer(prompt, shared)
             np.testing.assert_allclose(scorer.log_probabilities(rows), expected, atol=2e-5)
             np.testing.assert_allclose(scorer.log_probabilities(rows[:2]), expected[:2], atol=2e-5)  # cache unspoilt
+            assert shared.form == (form or settles_on)
 
 
 @pytest.mark.parametrize("completion", ["names", "codes"])
@@ -110,6 +132,14 @@ def check(model: Any, prompt: PromptFormat, end: bool) -> None:
 def test_scores_are_those_of_whole_sequences(architecture: str, template: str, completion: str) -> None:
     prompt = build_prompt(template, completion)
     check(build_model(architecture, prompt.tokenizer), prompt, end=completion == "names")
+
+
+@pytest.mark.parametrize("architecture", OTHERS)
+def test_scores_of_further_architectures_are_those_of_whole_sequences(architecture: str) -> None:
+    prompt = build_prompt("chatml")
+    # Sinks, which gpt-oss attends to besides, are an attention of its own.
+    settles_on: Form = "copies" if architecture == "gpt_oss" else "attention"
+    check(build_model(architecture, prompt.tokenizer), prompt, end=True, settles_on=settles_on)
 
 
 @pytest.mark.parametrize("template", ["llama3", "gemma"])
@@ -146,12 +176,13 @@ def test_scores_of_adapters_are_those_of_whole_sequences(architecture: str, adap
     before = naive(base, prompt, rows, True)
     model = adapted(base, adapter)
     assert np.abs(naive(model, prompt, rows, True) - before).max() > 1e-4, "the adapter does something"
-    assert share_prefix(model) == (adapter not in PROMPT_LEARNING)
     check(model, prompt, end=True)
 
 
 @pytest.mark.parametrize("architecture", ["lfm2", "qwen3_5", "mamba"])
-def test_models_that_keep_a_state_for_a_cache_are_scored_too(architecture: str) -> None:
+def test_models_that_keep_a_state_for_a_cache_are_scored_too(
+    architecture: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     import transformers as t
 
     prompt = build_prompt("chatml")
@@ -176,7 +207,9 @@ def test_models_that_keep_a_state_for_a_cache_are_scored_too(architecture: str) 
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter *= 3
-    check(model, prompt, end=True)
+    check(model, prompt, end=True, settles_on="whole")
+    (line,) = set(capsys.readouterr().out.splitlines())
+    assert re.search(r"ForCausalLM: the instruction of \d+ tokens is computed for every row", line)
     rows = [prompt.encode({"text": text}) for text in TEXTS]
     assert predictor(model, prompt).generate(rows)[0] == [search(model, prompt, row, 8) for row in rows]
 
@@ -196,7 +229,7 @@ def test_bounds_and_passes_move_no_score(shared: bool) -> None:
         lambda _, args, kwargs: passes.append(kwargs["input_ids"].shape) if "attention_mask" in kwargs else None,
         with_kwargs=True,
     )
-    scorer = LabelScorer(model, prompt, torch.device("cpu"), shared)
+    scorer = LabelScorer(prompt, SharedPrefix(model, torch.device("cpu"), shared))
     contexts = len(scorer.plan.contexts)
     with torch.inference_mode():
         expected = scorer.log_probabilities(rows)

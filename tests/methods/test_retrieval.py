@@ -14,6 +14,7 @@ import torch
 
 from categorize.data.splitting.near import NearTexts
 from categorize.engines.label_scoring import LabelScorer
+from categorize.engines.shared_prefix import SharedPrefix
 from categorize.errors import UserError
 from categorize.evaluate import evaluate
 from categorize.features.shots import RetrievedPrompt, ShotSets
@@ -123,7 +124,7 @@ def test_rows_of_a_cluster_share_a_prefix_that_is_computed_once(asked: tuple[Ret
     hook = model.register_forward_pre_hook(  # type: ignore[attr-defined]
         lambda _, args, given: passes.append("attention_mask" in given), with_kwargs=True
     )
-    shared, whole = (LabelScorer(model, prompt, torch.device("cpu"), one) for one in (True, False))
+    shared, whole = (LabelScorer(prompt, SharedPrefix(model, torch.device("cpu"), one)) for one in (True, False))
     with torch.inference_mode():
         found = shared.in_batches(encoded, 8, 10**6)
         assert passes.count(False) == len(prefixes)

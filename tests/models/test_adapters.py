@@ -13,7 +13,7 @@ import torch
 from scipy.special import softmax
 
 from categorize.engines.label_scoring import LabelScorer
-from categorize.engines.shared_prefix import share_prefix
+from categorize.engines.shared_prefix import SharedPrefix, share_prefix
 from categorize.errors import UserError
 from categorize.labels import Label, LabelSet
 from categorize.methods.head.model import build_head, load_sequence_classifier, load_trained_head
@@ -250,7 +250,8 @@ def test_scores_of_quantized_weights_are_the_same_with_and_without_the_shared_pr
     rows = [prompt.encode({"text": text}) for text in ("good movie", "b")]
     with torch.inference_mode():
         shared, whole = (
-            LabelScorer(causal.model, prompt, torch.device("cpu"), one).log_probabilities(rows) for one in (True, False)
+            LabelScorer(prompt, SharedPrefix(causal.model, torch.device("cpu"), one)).log_probabilities(rows)
+            for one in (True, False)
         )
     np.testing.assert_allclose(shared, whole, atol=0.05)  # bfloat16 inside
 

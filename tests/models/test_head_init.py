@@ -71,7 +71,7 @@ def test_it_begins_as_the_probabilities_that_scoring_gives(tiny: Tiny) -> None:
     head = built(folder)
     assert head.prompt is not None
     causal = load_causal(str(folder), dtype=torch.float32)
-    scorer = TorchLabelScorer(causal.model, head.prompt, PredictionSection(), torch.device("cpu"))
+    scorer = TorchLabelScorer(head.prompt, PredictionSection(), causal.shared_prefix(torch.device("cpu")))
     scored = softmax(scorer.outputs([head.prompt.encode(row) for row in ROWS]), axis=1)
     np.testing.assert_allclose(softmax(head_logits(head), axis=1), scored, rtol=1e-4)
 

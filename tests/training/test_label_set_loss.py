@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from categorize.engines.label_scoring import LabelScorer
+from categorize.engines.shared_prefix import SharedPrefix
 from tests.training.tiny_sft import LABELS, ROWS, build_sft_trainer
 from tests.training.tiny_training import record
 from tests.training.two_processes import check_same_training, recorded_by_two
@@ -47,7 +48,9 @@ def test_the_loss_is_minus_the_log_probability_that_predicting_gives(
     loss_object = trainer.label_set_loss
     rows = trainer.train_rows[:8]
     with torch.inference_mode():
-        expected = LabelScorer(trainer.model, trainer.prompt, torch.device("cpu")).in_batches(rows, 3, 500)
+        expected = LabelScorer(trainer.prompt, SharedPrefix(trainer.model, torch.device("cpu"))).in_batches(
+            rows, 3, 500
+        )
     np.testing.assert_allclose(scores.detach().numpy(), expected, rtol=1e-4, atol=1e-4)
     probabilities = loss_object.read([str(i) for i in range(8)], list(expected)).probabilities
     gold = trainer.rows.targets[:8]

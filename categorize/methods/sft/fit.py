@@ -16,7 +16,7 @@ from categorize.data.splits import LoadedData
 from categorize.engines.batching import model_inputs
 from categorize.engines.label_scoring import LabelScorer
 from categorize.engines.scoring_plan import ScoringPlan
-from categorize.engines.shared_prefix import share_prefix
+from categorize.engines.shared_prefix import SharedPrefix, share_prefix
 from categorize.features.shots import RetrievedPrompt, ShotSets
 from categorize.methods.sft.model import CAUSAL, Causal, align_end, build_causal, label_counts
 from categorize.methods.sft.predictor import CausalPredictor, prediction_mode
@@ -88,7 +88,8 @@ def prepare(
         max_length=max_length * (len(loss.plan.contexts) if loss is not None else 1),
         has_validation=inputs.validation.num_rows > 0,
     )
-    answer, read = answering(causal, prompt, recipe.prediction, arguments)
+    shared = SharedPrefix(causal.model, arguments.device, allowed=arguments.world_size == 1)
+    answer, read = answering(causal, prompt, recipe.prediction, arguments, shared)
     if loss is not None:
         read = loss.read
         recomputed = getattr(arguments, "activation_checkpointing", False) or arguments.gradient_checkpointing
@@ -100,6 +101,7 @@ def prepare(
         eval_rows=encode_rows(prompt, inputs.validation),
         weights=inputs.weights,
         predict=answer,
+        begin_evaluation=shared.forget,
         label_set_loss=loss,
         targets=(inputs.targets, label_set.encode_rows(inputs.validation)),
         measures=measures_of_documents(data, inputs.validation, read),
@@ -137,7 +139,7 @@ def encode_rows(prompt: PromptFormat, rows: pa.Table) -> list[EncodedPrompt]:
 
 
 def answering(
-    causal: Causal, prompt: PromptFormat, section: CausalPredictionSection, arguments: Any
+    causal: Causal, prompt: PromptFormat, section: CausalPredictionSection, arguments: Any, shared: SharedPrefix
 ) -> tuple[Predict, Read]:
     """What the model being trained answers to rows, for evaluation, and how the answers are read.
 
@@ -150,7 +152,7 @@ def answering(
     alone = arguments.world_size == 1
 
     def score(model: Any, rows: Sequence[EncodedPrompt]) -> list[Any]:
-        scorer = LabelScorer(model, prompt, arguments.device, alone and share_prefix(causal.model))
+        scorer = LabelScorer(prompt, shared.through(model))
         if alone:
             return list(softmax(scorer.in_batches(rows, section.batch_size, section.batch_tokens), axis=1))
         bound = max(1, min(section.batch_size, section.batch_tokens // prompt.max_length))

@@ -108,7 +108,7 @@ class CausalPredictor:
     @cached_property
     def engine(self) -> Engine[Sequence[EncodedPrompt]]:
         """What scores labels."""
-        return TorchLabelScorer(self.causal.model, self.prompt, self.section, self.device)
+        return TorchLabelScorer(self.prompt, self.section, self.causal.shared_prefix(self.device))
 
     def generate(self, rows: Sequence[EncodedPrompt], in_step: bool = False) -> tuple[list[str], int]:
         """Greedy answers, and how many tokens were generated; see `generate_answers`."""
