@@ -8,7 +8,6 @@ pass of a row gives all labels.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 

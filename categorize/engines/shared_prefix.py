@@ -16,11 +16,11 @@ from categorize.nn.tokenizer import pad
 from categorize.processes import print0
 
 Ids = tuple[int, ...]
-# All rows attend to one copy; each to its own, where a model wants to attend in its own way; or rows are computed whole.
+# All rows attend to one copy; each to its own, where a model attends in a way of its own; or rows are computed whole.
 Form = Literal["attention", "copies", "whole"]
 KEPT_BYTES = 2**30  # keys and values of several prefixes (of worked examples, or candidates) that are kept
-# Largest difference of logits from those of whole sequences, as a share of their spread: rounding alone, and rounding in
-# half precision. A window or a position that is wrong differs by ten times as much.
+# Largest difference of logits from those of whole sequences, as a share of their spread: what rounding makes of them.
+# Behind a window or a position that is wrong they differ by ten times as much.
 TOLERANCES = {"float32": 2e-3, "half": 5e-2}
 
 
@@ -78,8 +78,8 @@ class SharedPrefix:
         self.form = "whole"
         self.forget()
         print0(
-            f"  {type(self.base).__name__}: the instruction of {len(prefix)} tokens is computed for every row, for what "
-            f"the model keeps of it does not serve other rows ({reason})"
+            f"  {type(self.base).__name__}: the instruction of {len(prefix)} tokens is computed for every row, for "
+            f"what the model keeps of it does not serve other rows ({reason})"
         )
 
     def served(self, prefix: Ids) -> Ids:

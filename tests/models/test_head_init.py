@@ -13,6 +13,7 @@ import torch
 from scipy.special import softmax
 
 from categorize.engines.label_scoring import TorchLabelScorer
+from categorize.engines.shared_prefix import SharedPrefix
 from categorize.errors import UserError
 from categorize.labels import Label, LabelSet
 from categorize.methods.head.model import Head, build_head, load_trained_head
@@ -71,7 +72,7 @@ def test_it_begins_as_the_probabilities_that_scoring_gives(tiny: Tiny) -> None:
     head = built(folder)
     assert head.prompt is not None
     causal = load_causal(str(folder), dtype=torch.float32)
-    scorer = TorchLabelScorer(head.prompt, PredictionSection(), causal.shared_prefix(torch.device("cpu")))
+    scorer = TorchLabelScorer(head.prompt, PredictionSection(), SharedPrefix(causal.model, torch.device("cpu")))
     scored = softmax(scorer.outputs([head.prompt.encode(row) for row in ROWS]), axis=1)
     np.testing.assert_allclose(softmax(head_logits(head), axis=1), scored, rtol=1e-4)
 

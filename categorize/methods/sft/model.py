@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from categorize.engines.shared_prefix import SharedPrefix
 from categorize.methods.sft.section import CausalModel
 from categorize.nn.adapters import add_adapter
 from categorize.nn.precision import resolve_dtype
@@ -51,13 +50,6 @@ class Causal:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     settings: CausalSettings
-    _shared: SharedPrefix | None = field(default=None, repr=False, compare=False)
-
-    def shared_prefix(self, device: torch.device) -> SharedPrefix:
-        """What the model keeps of prefixes, for all that ask it."""
-        if self._shared is None or self._shared.model is not self.model or self._shared.device != device:
-            self._shared = SharedPrefix(self.model, device)
-        return self._shared
 
 
 def build_causal(recipe: SftRecipe, trust_remote_code: bool = False, fits: Fits = anything_fits) -> Causal:

@@ -19,6 +19,7 @@ import pyarrow as pa
 from categorize.data.segments.tokens import TokenCounter
 from categorize.engines.batching import distinct_inputs, model_inputs
 from categorize.engines.label_scoring import TorchLabelScorer
+from categorize.engines.shared_prefix import SharedPrefix
 from categorize.errors import UserError
 from categorize.features.shots import RetrievedPrompt, ShotSets
 from categorize.labels import LabelSet
@@ -69,6 +70,7 @@ class NarrowedPredictor:
         counts = causal.settings.label_counts
         self._frequency = np.array([counts.get(name, 0) for name in label_set.names])
         self._filled = 0  # rows of the last batch whose candidates were chosen among equals
+        self._shared: SharedPrefix | None = None  # serves the prefixes of all sets of candidates
         self._whole: CausalPredictor | None = None
         self._first = self._asked(with_shots(range(self.top), settings, label_set))
         if self._first.mode == "scoring" and "{labels}" not in settings.system and settings.completion != "codes":
@@ -157,7 +159,9 @@ class NarrowedPredictor:
 
     def _predictor(self, settings: PromptSettings, label_set: LabelSet) -> CausalPredictor:
         prompt = PromptFormat(settings, label_set, self.causal.tokenizer, self.max_length)
-        return CausalPredictor(self.causal, prompt, self.section)
+        predictor = CausalPredictor(self.causal, prompt, self.section, shared=self._shared)
+        self._shared = predictor.shared
+        return predictor
 
 
 def with_shots(labels: Iterable[int], settings: PromptSettings, label_set: LabelSet) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from categorize.engines.batching import distinct_inputs, model_inputs
 from categorize.engines.engine import Engine
 from categorize.engines.generation import generate_answers
 from categorize.engines.label_scoring import TorchLabelScorer
+from categorize.engines.shared_prefix import SharedPrefix
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.methods.sft.model import Causal
@@ -53,6 +54,7 @@ class CausalPredictor:
         prompt: renders rows and names the labels' tokens; its label set is the predictor's.
         section: mode, batch bounds, computation type.
         device: where the model is, or goes; a GPU where there is one by default.
+        shared: what another predictor of the same model keeps of prefixes.
     """
 
     unit: Literal["row", "document"] = "row"
@@ -63,6 +65,7 @@ class CausalPredictor:
         prompt: PromptFormat,
         section: CausalPredictionSection | None = None,
         device: torch.device | None = None,
+        shared: SharedPrefix | None = None,
     ) -> None:
         import torch
 
@@ -82,6 +85,7 @@ class CausalPredictor:
         if causal.settings.quantization is None:
             causal.model.to(self.device)
         causal.model.eval()
+        self.shared = shared or SharedPrefix(causal.model, self.device)
 
     def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
         """Predictions of each record batch; equal rows are computed once."""
@@ -103,12 +107,12 @@ class CausalPredictor:
 
     def for_labels(self, label_set: LabelSet) -> CausalPredictor:
         """The same model, asked about other labels of the same task."""
-        return CausalPredictor(self.causal, self.prompt.for_labels(label_set), self.section, self.device)
+        return CausalPredictor(self.causal, self.prompt.for_labels(label_set), self.section, self.device, self.shared)
 
     @cached_property
     def engine(self) -> Engine[Sequence[EncodedPrompt]]:
         """What scores labels."""
-        return TorchLabelScorer(self.prompt, self.section, self.causal.shared_prefix(self.device))
+        return TorchLabelScorer(self.prompt, self.section, self.shared)
 
     def generate(self, rows: Sequence[EncodedPrompt], in_step: bool = False) -> tuple[list[str], int]:
         """Greedy answers, and how many tokens were generated; see `generate_answers`."""
