@@ -6,9 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 
+from categorize.engines.label_scoring import LabelScorer
+from categorize.engines.shared_prefix import SharedPrefix
+from categorize.methods.sft.fit import answering
+from categorize.methods.sft.model import Causal, CausalSettings
+from categorize.recipe.decision_sections import CausalPredictionSection
 from tests.training.tiny_sft import LABELS, ROWS, build_sft_trainer, texts
 from tests.training.tiny_training import record
 
@@ -124,3 +131,27 @@ def test_evaluation_answers_every_row_once_and_in_order(tiny: Tiny, tmp_path: Pa
                 total -= log_probabilities[len(row.prompt_ids) + step - 1, token].item()
             tokens += len(row.completion_ids)
     assert metrics["eval_loss"] == pytest.approx(total / tokens, rel=1e-5)
+
+
+def test_an_evaluation_computes_the_prefix_once_with_the_weights_that_it_finds(tiny: Tiny, tmp_path: Path) -> None:
+    trainer = build_sft_trainer(str(tiny("qwen2")), str(tmp_path), 4, 1, per_device_eval_batch_size=2)
+    cpu, model = torch.device("cpu"), trainer.model
+    causal = Causal(model, trainer.processing_class, CausalSettings(400))
+    shared = SharedPrefix(model, cpu)
+    trainer.predict_rows, read = answering(causal, trainer.prompt, CausalPredictionSection(), trainer.args, shared)
+    trainer.begin_evaluation, answers = shared.forget, []
+    trainer.measures = lambda found: answers.append(found) or {}
+    of_prefix = []  # forward passes of the prefix alone
+    model.register_forward_pre_hook(
+        lambda _, args, given: of_prefix.append(1) if "attention_mask" not in given else None, with_kwargs=True
+    )
+    for count in (1, 2):
+        trainer.evaluate()
+        assert len(of_prefix) == count
+        whole = LabelScorer(trainer.prompt, SharedPrefix(model, cpu, allowed=False))
+        with torch.no_grad():
+            expected = softmax(whole.log_probabilities(trainer.eval_rows), axis=1)
+            np.testing.assert_allclose(read(list("abcde"), answers[-1]).probabilities, expected, rtol=1e-3)
+            for parameter in model.parameters():
+                parameter *= 1.5
+    assert np.abs(np.log(answers[0]) - np.log(answers[1])).max() > 0.1
