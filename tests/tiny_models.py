@@ -50,7 +50,13 @@ def build_wordpiece(folder: Path, pad: str | None = "[PAD]") -> None:
     ).save_pretrained(folder)
 
 
-def build_byte_level(folder: Path, pad: str | None = "<|pad|>", chat: bool = False, corpus: Sequence[str] = ()) -> None:
+def build_byte_level(
+    folder: Path,
+    pad: str | None = "<|pad|>",
+    chat: bool = False,
+    corpus: Sequence[str] = (),
+    vocabulary: int = 1000,
+) -> None:
     """A byte-level tokenizer as decoders have: every text is representable, and there is an end token."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -61,7 +67,7 @@ def build_byte_level(folder: Path, pad: str | None = "<|pad|>", chat: bool = Fal
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     if corpus:
-        trainer = trainers.BpeTrainer(vocab_size=1000, initial_alphabet=alphabet, show_progress=False)
+        trainer = trainers.BpeTrainer(vocab_size=vocabulary, initial_alphabet=alphabet, show_progress=False)
         tokenizer.train_from_iterator(corpus, trainer)
     tokenizer.add_special_tokens(special)
     wrapped = PreTrainedTokenizerFast(

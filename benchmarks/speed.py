@@ -1,0 +1,291 @@
+#!/usr/bin/env python
+"""Speed beside peers: heads and label scoring, inference and training, by our entry scripts and recipes.
+
+    python benchmarks/speed.py
+    python benchmarks/speed.py --only heads scoring --threads 1 --by cpu
+    python benchmarks/speed.py --quick --no-write
+
+Each side runs in a process of its own, in turns, with the same model files, texts and threads; the table has medians
+over the rounds. What a row gave is kept in `outputs/benchmarks/speed/results`, so that the section of `RESULTS.md` has
+all rows that were measured. The exit status is 1 where a target is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]  # the library and its neighbours, installed or not
+
+from results import RESULTS, how_measured, write_section  # noqa: E402
+from speed_cases import CASES, Case, Ratio, Sizes  # noqa: E402
+from speed_growth import GROWTH, grow, growth_lines  # noqa: E402
+from speed_picture import PICTURE, draw  # noqa: E402
+from speed_tasks import WORK, environment, write_job  # noqa: E402
+
+from categorize.errors import UserError  # noqa: E402
+from categorize.recipe.terminal import run_command  # noqa: E402
+from categorize.runs.environment import environment as machine  # noqa: E402
+from categorize.text_tables import markdown_table  # noqa: E402
+
+HEADING = "## Speed beside peers"
+PACKAGES = ("torch", "transformers")
+PEERS = ("trl", "peft", "sentence-transformers", "onnxruntime", "openvino")
+INSTRUCTIONS = {"bf16": ("avx512_bf16", "amx_bf16"), "vnni": ("avx512_vnni", "avx_vnni")}
+
+
+# ---------------------------------------------------------------- measuring
+def run_side(name: str, job: dict[str, Any], threads: int) -> dict[str, Any]:
+    """What a side measured in a process of its own.
+
+    Raises:
+        UserError: it failed.
+    """
+    file = "".join(letter if letter.isalnum() else "_" for letter in name)
+    python = job.get("python") or sys.executable
+    command = [python, "-P", str(ROOT / "benchmarks" / "speed_peers.py"), str(write_job(file, job))]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment(threads))
+    if done.returncode:
+        raise UserError(f"{name}: status {done.returncode}: {(done.stdout + done.stderr)[-2000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def measure(name: str, case: Case, rounds: int, threads: int, by: str) -> dict[str, Any]:
+    """Every side in turn, so many times; what each gave in each round. A peer that fails is told and left out."""
+    sides: dict[str, list[dict[str, Any]]] = {side: [] for side in case.sides}
+    failed: dict[str, str] = {}
+    for number in range(rounds):
+        for side, job in case.sides.items():
+            if side in failed:
+                continue
+            try:
+                found = run_side(f"{name} {side}", job, threads)
+            except UserError as error:
+                if side.startswith("ours"):
+                    raise
+                failed[side] = str(error).strip().splitlines()[-1][:200]
+                print(f"  {side}: failed, left out: {failed[side]}", flush=True)
+                continue
+            sides[side].append(found)
+            print(
+                f"  {number + 1}/{rounds}  {side}: {found['rows'] / found['seconds']:,.1f} rows/s, "
+                f"{found['rows'] / found['cpu']:,.1f} a CPU second",
+                flush=True,
+            )
+    done = {"title": case.title, "sides": {k: v for k, v in sides.items() if v}, "failed": failed, "by": by}
+    ratios = [vars(ratio) for ratio in case.ratios]
+    return {
+        **done,
+        "threads": threads,
+        "ratios": ratios,
+        "load": os.getloadavg()[0],
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+    }
+
+
+def has(instructions: str | None) -> bool:
+    """Whether the processor has the instructions that a target needs."""
+    if instructions is None:
+        return True
+    flags = Path("/proc/cpuinfo")
+    known = flags.read_text(encoding="utf-8").split() if flags.exists() else []
+    return any(flag in known for flag in INSTRUCTIONS[instructions])
+
+
+def rate(found: list[dict[str, Any]], unit: str) -> float:
+    """Median of the rows a second of the clock, or of CPU."""
+    return median(one["rows"] / max(one[unit], 1e-9) for one in found)
+
+
+def reached(found: dict[str, Any], ratio: Ratio, unit: str) -> tuple[float, str] | None:
+    """The ratio by clock or CPU, and the peer that it is of; None where a side was not measured."""
+    sides = found["sides"]
+    peers = {peer: rate(sides[peer], unit) for peer in ratio.peers if peer in sides}
+    if ratio.ours not in sides or not peers:
+        return None
+    fastest = max(peers, key=lambda peer: peers[peer])
+    return rate(sides[ratio.ours], unit) / peers[fastest], fastest
+
+
+# ---------------------------------------------------------------- telling
+def verdict(value: float, ratio: Ratio) -> str:
+    """Of a target."""
+    if ratio.target is None:
+        return "-"
+    if not has(ratio.needs):
+        return f"{ratio.target:g}: this processor has no {ratio.needs} instructions"
+    return f"{ratio.target:g}" + ("" if value >= ratio.target else " MISSED")
+
+
+def tables(found: dict[str, Any]) -> tuple[str, bool]:
+    """Markdown of a row: what each side did, and the ratios beside their targets; whether all were reached."""
+    judged = "seconds" if found["by"] == "clock" else "cpu"
+    rows = [
+        [
+            side,
+            f"{rate(rounds, 'seconds'):,.1f}",
+            f"{rate(rounds, 'cpu'):,.1f}",
+            f"{median(one['memory'] for one in rounds) / 2**20:,.0f}",
+            f"{rounds[0]['rows']:,}",
+        ]
+        for side, rounds in found["sides"].items()
+    ]
+    compared, good = [], True
+    for given in found["ratios"]:
+        ratio = Ratio(**{**given, "peers": tuple(given["peers"])})
+        values = [reached(found, ratio, unit) for unit in ("seconds", "cpu", judged)]
+        if any(value is None for value in values):
+            continue
+        (clock, _), (cpu, _), (value, fastest) = values  # type: ignore[misc]
+        against = f"{ratio.text}: {fastest}" if len(ratio.peers) > 1 else ratio.text or fastest
+        compared.append([ratio.ours, against, verdict(value, ratio), f"{clock:.2f}", f"{cpu:.2f}"])
+        good = good and "MISSED" not in compared[-1][2]
+    lines = [
+        markdown_table(["side", "rows/s", "rows/CPU s", "peak MiB", "rows timed"], rows, "lrrrr"),
+        "",
+        markdown_table(["ours", "beside", "target", "ratio by the clock", "by CPU seconds"], compared, "llrrr"),
+        *(f"\nNot measured: {side}: {why}" for side, why in found["failed"].items()),
+    ]
+    return "\n".join(lines), good
+
+
+def kept() -> dict[str, dict[str, Any]]:
+    """What was measured until now, by row."""
+    folder = WORK / "results"
+    return {
+        name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        for name in (*CASES, *GROWTH)
+        if (folder / f"{name}.json").is_file()
+    }
+
+
+def keep(name: str, found: dict[str, Any]) -> None:
+    """For the section."""
+    (WORK / "results").mkdir(parents=True, exist_ok=True)
+    (WORK / "results" / f"{name}.json").write_text(json.dumps(found), encoding="utf-8")
+
+
+def section(found: dict[str, dict[str, Any]], command: str) -> tuple[str, bool]:
+    """The Markdown section of all that was measured, and whether every target was reached."""
+    made = [one for name, one in found.items() if name in CASES]
+    by = sorted({one["by"] for one in made})
+    lines = [
+        HEADING,
+        "",
+        f"![Ratios of rows a second, ours over each peer]({os.path.relpath(PICTURE, RESULTS.parent)})",
+        "",
+        "Ours are the entry scripts on recipes of `benchmarks/recipes/speed_*.yaml`: each is run on a few rows and on "
+        "all in one process, and the difference is timed: reading the file and writing the table count, imports and "
+        "loading do not. Peers are timed behind their loading and a warm-up, on fewer rows of the same kind. All sides "
+        "have the same model files, texts and threads; each round runs every side once in a process of its own; "
+        "figures are medians over rounds. The peak is that of the whole process, libraries too. "
+        f"Targets are judged by {' and '.join('CPU seconds' if one == 'cpu' else 'the clock' for one in by)}.",
+    ]
+    good = True
+    for name, one in found.items():
+        if name not in CASES:
+            continue
+        text, whole = tables(one)
+        good = good and whole
+        rounds = max(len(rounds) for rounds in one["sides"].values())
+        facts = f"{rounds} round{'s' if rounds > 1 else ''}, {one['threads']} thread{'s' if one['threads'] > 1 else ''}"
+        lines += [
+            "",
+            f"### {one['title'][0].upper()}{one['title'][1:]}",
+            "",
+            text,
+            "",
+            f"{facts}, load average {one['load']:.1f}, {one['date']} UTC.",
+        ]
+    lines += growth_lines({name: one for name, one in found.items() if name in GROWTH})
+    about = {**machine(), "finished": datetime.now(UTC).isoformat()}
+    lines += ["", *how_measured(command, about, PACKAGES, data=False)]
+    peers = [f"{name} {version(name)}" for name in PEERS if importlib.util.find_spec(name.replace("-", "_"))]
+    lines.append(f"- versions of peers: {', '.join(peers)}")
+    if made and not has("bf16"):
+        lines.append("- this processor has no instructions for bfloat16: rows in it say nothing about others")
+    return "\n".join(lines), good
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and write; the exit status: 1 where a target is missed, 2 for what the user can fix."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = [*CASES, *GROWTH]
+    parser.add_argument(
+        "--only", nargs="*", choices=names, default=names, help="what to measure; none: the section alone"
+    )
+    parser.add_argument("--threads", type=int, default=min(os.cpu_count() or 1, 2), help="of every side; 2 by default")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each side is measured")
+    parser.add_argument(
+        "--by",
+        choices=("clock", "cpu"),
+        default="clock",
+        help="seconds that targets are judged by; cpu where others use the machine",
+    )
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the rows")
+    parser.add_argument("--quick", action="store_true", help="a smoke test: a fiftieth of the rows, one round")
+    parser.add_argument("--long", action="store_true", help="grow to a million rows")
+    parser.add_argument(
+        "--setfit-python", help="python of an environment with SetFit, which needs an older transformers"
+    )
+    parser.add_argument(
+        "--no-write", dest="write", action="store_false", help="print the section, keep RESULTS.md and the picture"
+    )
+    options = parser.parse_args(argv)
+    scale, rounds = (0.02, 1) if options.quick else (options.scale, options.rounds)
+    sizes = Sizes(scale, options.threads, options.setfit_python)
+    command = shlex.join(["python", "benchmarks/speed.py", *(sys.argv[1:] if argv is None else argv)])
+    results = {} if options.quick else kept()
+    try:
+        for name in options.only:
+            started = time.monotonic()
+            print(name, flush=True)
+            if name in GROWTH:
+                results[name] = grow(name, sizes, run_side, long=options.long)
+            else:
+                results[name] = measure(name, CASES[name](sizes), rounds, options.threads, options.by)
+            if not options.quick:
+                keep(name, results[name])
+            print(f"  {time.monotonic() - started:.0f} s", flush=True)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    results = {name: results[name] for name in names if name in results}
+    text, good = section(results, command)
+    if options.write and not options.quick:
+        draw(ratios_of(results))
+        write_section(HEADING, text)
+        text += f"\nwritten: {RESULTS.relative_to(ROOT)}, {PICTURE.relative_to(ROOT)}"
+    print(f"\n{text}", flush=True)
+    return int(not good)
+
+
+def ratios_of(found: dict[str, dict[str, Any]]) -> list[tuple[str, str, float, float | None]]:
+    """For the picture: group, bar, ratio as it is judged, target."""
+    bars = []
+    for name, one in found.items():
+        for given in one.get("ratios", ()):
+            ratio = Ratio(**{**given, "peers": tuple(given["peers"])})
+            value = reached(one, ratio, "seconds" if one["by"] == "clock" else "cpu")
+            if value is not None and not ratio.peers[0].startswith("bare"):
+                target = ratio.target if has(ratio.needs) else None
+                bars.append((name, f"{ratio.ours.removeprefix('ours').strip(', ')} / {value[1]}", value[0], target))
+    return bars
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,126 @@
+"""Trainings of `speed.py` by reference implementations, in the process of `speed_peers.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from speed_peers import Job, Timed
+
+WARM_STEPS = 1
+
+
+def head(job: Job) -> dict[str, Any]:
+    """transformers' own example for classifying texts: every row padded to 128 tokens, or to the longest of its batch;
+    tokenizing is timed too."""
+    from datasets import Dataset
+    from transformers import (
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+        DataCollatorWithPadding,
+        Trainer,
+        TrainingArguments,
+        default_data_collator,
+        set_seed,
+    )
+
+    set_seed(1)
+    tokenizer = AutoTokenizer.from_pretrained(job["model"])
+    names = sorted(set(job["labels"]))
+    model = AutoModelForSequenceClassification.from_pretrained(job["model"], num_labels=len(names))
+    padding = "max_length" if job["fixed"] else False
+    arguments = TrainingArguments(
+        job["work"],
+        use_cpu=True,
+        bf16=job["dtype"] == "bfloat16",
+        report_to="none",
+        save_strategy="no",
+        num_train_epochs=1,
+        per_device_train_batch_size=job["batch"],
+        learning_rate=5e-5,
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )
+
+    def train(texts: list[str], labels: list[str]) -> None:
+        rows = Dataset.from_dict({"text": texts, "label": [names.index(label) for label in labels]})
+        rows = rows.map(
+            lambda batch: tokenizer(batch["text"], padding=padding, truncation=True, max_length=128), batched=True
+        )
+        collator = default_data_collator if job["fixed"] else DataCollatorWithPadding(tokenizer)
+        Trainer(model, arguments, train_dataset=rows, data_collator=collator, processing_class=tokenizer).train()
+
+    few = WARM_STEPS * job["batch"]
+    train(job["texts"][:few], job["labels"][:few])
+    timed = Timed()
+    train(job["texts"], job["labels"])
+    return timed.result(len(job["texts"]))
+
+
+def sft(job: Job) -> dict[str, Any]:
+    """TRL's SFTTrainer on the same prompts and completions: stock (rows padded to the longest of their batch), packed,
+    or with its language model head restricted to the positions with a loss."""
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
+    from trl import SFTConfig, SFTTrainer
+
+    class Restricted(SFTTrainer):  # type: ignore[misc]
+        """Projects hidden states to the vocabulary only where some row of the batch has a loss."""
+
+        def compute_loss(
+            self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> Any:
+            targets = torch.nn.functional.pad(inputs["labels"], (0, 1), value=-100)[:, 1:]
+            kept = torch.nonzero((targets != -100).any(dim=0)).flatten()
+            outputs = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], logits_to_keep=kept)
+            chosen = targets[:, kept]
+            loss = torch.nn.functional.cross_entropy(
+                outputs.logits.float().flatten(0, 1), chosen.flatten(), ignore_index=-100, reduction="sum"
+            )
+            loss = loss / (num_items_in_batch if num_items_in_batch is not None else (chosen != -100).sum())
+            return (loss, outputs) if return_outputs else loss
+
+    set_seed(1)
+    tokenizer = AutoTokenizer.from_pretrained(job["model"])
+    model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=torch.float32)
+    arguments = SFTConfig(
+        output_dir=job["work"],
+        use_cpu=True,
+        bf16=job["dtype"] == "bfloat16",
+        report_to="none",
+        save_strategy="no",
+        num_train_epochs=1,
+        per_device_train_batch_size=job["batch"],
+        learning_rate=2e-4,
+        activation_checkpointing=False,
+        packing=job["packing"],
+        max_length=4096,
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+        dataset_kwargs={"skip_prepare_dataset": not job["packing"]},
+    )
+    adapter = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
+    trainer_class = Restricted if job["restricted"] else SFTTrainer
+
+    def trainer(model: Any, first: int, last: int, **more: Any) -> Any:
+        pairs = list(zip(job["prompts"], job["completions"], strict=True))[first:last]
+        rows = {
+            "input_ids": [prompt + completion for prompt, completion in pairs],
+            "completion_mask": [[0] * len(prompt) + [1] * len(completion) for prompt, completion in pairs],
+        }
+        return trainer_class(
+            model, args=arguments, train_dataset=Dataset.from_dict(rows), processing_class=tokenizer, **more
+        )
+
+    few = WARM_STEPS * job["batch"]
+    warm = trainer(model, 0, few, peft_config=adapter)
+    warm.train()
+    timed_trainer = trainer(warm.model, few, len(job["prompts"]))
+    timed = Timed()
+    timed_trainer.train()
+    return timed.result(len(job["prompts"]) - few)
+
+
+SIDES: dict[str, Callable[[Job], dict[str, Any]]] = {each.__name__: each for each in (head, sft)}
