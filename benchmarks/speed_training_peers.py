@@ -108,7 +108,7 @@ def sft(job: Job) -> dict[str, Any]:
         pairs = list(zip(job["prompts"], job["completions"], strict=True))[first:last]
         rows = {
             "input_ids": [prompt + completion for prompt, completion in pairs],
-            "completion_mask": [[0] * len(prompt) + [1] * len(completion) for prompt, completion in pairs],
+            "labels": [[-100] * len(prompt) + completion for prompt, completion in pairs],
         }
         return trainer_class(
             model, args=arguments, train_dataset=Dataset.from_dict(rows), processing_class=tokenizer, **more

@@ -31,6 +31,7 @@ HEAVY_BY_NATURE = {
     "categorize/training/step_batches.py",
     "categorize/training/sft_trainer.py",
     "categorize/training/label_set_loss.py",
+    "categorize/training/throughput.py",
     "categorize/metrics/modules.py",
     "categorize/memory/four_bit.py",
     "categorize/memory/tally.py",

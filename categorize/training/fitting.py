@@ -54,6 +54,9 @@ def fit_with_trainer(prepared: Prepared, writer: RunWriter, options: FitOptions)
     Raises:
         UserError: the run is to be resumed from a checkpoint without the optimizer, or on another base.
     """
+    from categorize.training.throughput import Throughput
+    from categorize.training.throughput import line as speed_line
+
     trainer, base = prepared.trainer, prepared.base
     checkpoint = checkpoint_to_resume(writer, options.resume)
     if checkpoint is not None and not any(checkpoint.glob("rng_state*")):  # saved where the optimizer is
@@ -76,11 +79,15 @@ def fit_with_trainer(prepared: Prepared, writer: RunWriter, options: FitOptions)
             writer.write_json(name, content)
     _send_logs_to(writer.path / "logs", trainer)
     trainer.begin(replace(before, base=fingerprint))
+    throughput = Throughput()
     with disk_errors(writer.path):
-        with deferred():
+        with deferred(), throughput.watching(trainer):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         trainer.save_model(str(writer.path))
     progress, state = trainer.progress(), trainer.state
+    speed = throughput.facts(trainer)
+    if speed:
+        print0(f"  {speed_line(speed)}")
     if is_main_process():
         for name in _UNWANTED:
             (writer.path / name).unlink(missing_ok=True)
@@ -106,6 +113,7 @@ def fit_with_trainer(prepared: Prepared, writer: RunWriter, options: FitOptions)
         **({"base_fingerprint": fingerprint} if fingerprint else {}),
         **({"passes_a_batch": trainer.parts} if trainer.parts > 1 else {}),
         "truncated_rows": trainer.rows.truncated,
+        **speed,
         **prepared.inputs.details(),
         **prepared.details,
     }
