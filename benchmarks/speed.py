@@ -24,27 +24,25 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]  # the library and its neighbours, installed or not
 
 from results import RESULTS, how_measured, write_section  # noqa: E402
-from speed_cases import CASES, Case, Ratio, Sizes  # noqa: E402
+from speed_cases import CASES, Case, Sizes  # noqa: E402
 from speed_growth import GROWTH, grow, growth_lines  # noqa: E402
 from speed_picture import PICTURE, draw  # noqa: E402
+from speed_tables import has, ratios_of, tables  # noqa: E402
 from speed_tasks import WORK, environment, write_job  # noqa: E402
 
 from categorize.errors import UserError  # noqa: E402
 from categorize.recipe.terminal import run_command  # noqa: E402
 from categorize.runs.environment import environment as machine  # noqa: E402
-from categorize.text_tables import markdown_table  # noqa: E402
 
 HEADING = "## Speed beside peers"
 PACKAGES = ("torch", "transformers")
 PEERS = ("trl", "peft", "sentence-transformers", "onnxruntime", "openvino")
-INSTRUCTIONS = {"bf16": ("avx512_bf16", "amx_bf16"), "vnni": ("avx512_vnni", "avx_vnni")}
 
 
 # ---------------------------------------------------------------- measuring
@@ -111,72 +109,7 @@ def is_ours(side: str) -> bool:
     return side.startswith("ours")
 
 
-def has(instructions: str | None) -> bool:
-    """Whether the processor has the instructions that a target needs."""
-    if instructions is None:
-        return True
-    flags = Path("/proc/cpuinfo")
-    known = flags.read_text(encoding="utf-8").split() if flags.exists() else []
-    return any(flag in known for flag in INSTRUCTIONS[instructions])
-
-
-def rate(found: list[dict[str, Any]], unit: str) -> float:
-    """Median of the rows a second of the clock, or of CPU."""
-    return median(one["rows"] / max(one[unit], 1e-9) for one in found)
-
-
-def reached(found: dict[str, Any], ratio: Ratio, unit: str) -> tuple[float, str] | None:
-    """The ratio by clock or CPU, and the peer that it is of; None where a side was not measured."""
-    sides = found["sides"]
-    peers = {peer: rate(sides[peer], unit) for peer in ratio.peers if peer in sides}
-    if ratio.ours not in sides or not peers:
-        return None
-    fastest = max(peers, key=lambda peer: peers[peer])
-    return rate(sides[ratio.ours], unit) / peers[fastest], fastest
-
-
 # ---------------------------------------------------------------- telling
-def verdict(value: float, ratio: Ratio) -> str:
-    """Of a target."""
-    if ratio.target is None:
-        return "-"
-    if not has(ratio.needs):
-        return f"{ratio.target:g}: this processor has no {ratio.needs} instructions"
-    return f"{ratio.target:g}" + ("" if value >= ratio.target else " MISSED")
-
-
-def tables(found: dict[str, Any]) -> tuple[str, bool]:
-    """Markdown of a row: what each side did, and the ratios beside their targets; whether all were reached."""
-    judged = "seconds" if found["by"] == "clock" else "cpu"
-    rows = [
-        [
-            side,
-            f"{rate(rounds, 'seconds'):,.1f}",
-            f"{rate(rounds, 'cpu'):,.1f}",
-            f"{median(one['memory'] for one in rounds) / 2**20:,.0f}",
-            f"{rounds[0]['rows']:,}",
-        ]
-        for side, rounds in found["sides"].items()
-    ]
-    compared, good = [], True
-    for given in found["ratios"]:
-        ratio = Ratio(**{**given, "peers": tuple(given["peers"])})
-        values = [reached(found, ratio, unit) for unit in ("seconds", "cpu", judged)]
-        if any(value is None for value in values):
-            continue
-        (clock, _), (cpu, _), (value, fastest) = values  # type: ignore[misc]
-        against = f"{ratio.text}: {fastest}" if len(ratio.peers) > 1 else ratio.text or fastest
-        compared.append([ratio.ours, against, verdict(value, ratio), f"{clock:.2f}", f"{cpu:.2f}"])
-        good = good and "MISSED" not in compared[-1][2]
-    lines = [
-        markdown_table(["side", "rows/s", "rows/CPU s", "peak MiB", "rows timed"], rows, "lrrrr"),
-        "",
-        markdown_table(["ours", "beside", "target", "ratio by the clock", "by CPU seconds"], compared, "llrrr"),
-        *(f"\nNot measured: {side}: {why}" for side, why in found["failed"].items()),
-    ]
-    return "\n".join(lines), good
-
-
 def kept() -> dict[str, dict[str, Any]]:
     """What was measured until now, by row."""
     folder = WORK / "results"
@@ -206,7 +139,8 @@ def section(found: dict[str, dict[str, Any]], command: str) -> tuple[str, bool]:
         "all in one process, and the difference is timed: reading the file and writing the table count, imports and "
         "loading do not. Peers are timed behind their loading and a warm-up, on fewer rows of the same kind. All sides "
         "have the same model files, texts and threads; each round runs every side once in a process of its own; "
-        "figures are medians over rounds (with `--ours`, peers are those of an earlier run). The peak is that of the whole process, libraries too. "
+        "figures are medians over rounds (with `--ours`, peers are those of an earlier run). The peak is that of the "
+        "whole process, libraries too. "
         f"Targets are judged by {' and '.join('CPU seconds' if one == 'cpu' else 'the clock' for one in by)}.",
     ]
     good = True
@@ -288,19 +222,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         text += f"\nwritten: {RESULTS.relative_to(ROOT)}, {PICTURE.relative_to(ROOT)}"
     print(f"\n{text}", flush=True)
     return int(not good)
-
-
-def ratios_of(found: dict[str, dict[str, Any]]) -> list[tuple[str, str, float, float | None]]:
-    """For the picture: group, bar, ratio as it is judged, target."""
-    bars = []
-    for name, one in found.items():
-        for given in one.get("ratios", ()):
-            ratio = Ratio(**{**given, "peers": tuple(given["peers"])})
-            value = reached(one, ratio, "seconds" if one["by"] == "clock" else "cpu")
-            if value is not None and not ratio.peers[0].startswith("bare"):
-                target = ratio.target if has(ratio.needs) else None
-                bars.append((name, f"{ratio.ours.removeprefix('ours').strip(', ')} / {value[1]}", value[0], target))
-    return bars
 
 
 if __name__ == "__main__":
