@@ -38,8 +38,8 @@ class Throughput(TrainerCallback):  # type: ignore[misc]
         if not module.training or ids is None:
             return
         self.tokens += ids.numel()
-        plain = mask is not None and mask.ndim == 2
-        self._texts = self._texts.to(ids.device) + (mask.sum() if plain else ids.numel())
+        read = mask.sum() if mask is not None and mask.ndim == 2 else ids.numel()
+        self._texts = self._texts.to(ids.device) + read
 
     @contextmanager
     def watching(self, trainer: Any) -> Iterator[None]:
@@ -114,16 +114,19 @@ def operations_a_token(model: Any) -> int:
 
 def matmul_speed(rows: int, width: int, dtype: torch.dtype, device: torch.device) -> float:
     """FLOP/s of [rows, width] by [width, 4 width], as a feed-forward layer multiplies, for a fifth of a second."""
-    left = torch.randn(rows, width, dtype=dtype, device=device)
-    right = torch.randn(width, 4 * width, dtype=dtype, device=device)
-    synchronize = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    with torch.inference_mode():
+    left = torch.ones(rows, width, dtype=dtype, device=device)  # random numbers would move those of what follows
+    right = torch.ones(width, 4 * width, dtype=dtype, device=device)
+
+    def multiply() -> None:
         torch.mm(left, right)
-        synchronize()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    with torch.inference_mode():
+        multiply()
         start, done = time.perf_counter(), 0
         while (passed := time.perf_counter() - start) < MEASURED or not done:
-            torch.mm(left, right)
-            synchronize()
+            multiply()
             done += 1
     return 8.0 * rows * width * width * done / passed
 
