@@ -19,9 +19,9 @@ Ids = tuple[int, ...]
 # All rows attend to one copy; each to its own, where a model attends in a way of its own; or rows are computed whole.
 Form = Literal["attention", "copies", "whole"]
 KEPT_BYTES = 2**30  # keys and values of several prefixes (of worked examples, or candidates) that are kept
-# Largest difference of logits from those of whole sequences, as a share of their spread: what rounding makes of them.
-# Behind a window or a position that is wrong they differ by ten times as much.
-TOLERANCES = {"float32": 2e-3, "half": 5e-2}
+# Difference of logits from those of whole sequences that rounding makes, root mean square as a share of their spread:
+# in float32, and where anything is in half precision or quantized. A wrong window or position makes ten times as much.
+EXACT, ROUGH = 1e-3, 4e-2
 
 
 class SharedPrefix:
@@ -70,9 +70,8 @@ class SharedPrefix:
             except Exception as error:  # whatever a model raises where it cannot read behind a cache
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
                 continue
-            half = torch.finfo(self._values(prefix).dtype).bits < 32
-            off = float((found - whole).abs().max() / whole.std())
-            if off <= TOLERANCES["half" if half else "float32"]:
+            off = float((found - whole).square().mean().sqrt() / whole.std())
+            if off <= (EXACT if self._is_exact() else ROUGH):
                 return
             reason = f"logits differ by {off:.0%} of their spread"
         self.form = "whole"
@@ -124,8 +123,11 @@ class SharedPrefix:
         self._caches[prefix] = cache
         return cache
 
-    def _values(self, prefix: Ids) -> Any:
-        return self._cache(prefix).layers[-1].values
+    def _is_exact(self) -> bool:
+        import torch
+
+        single = all(parameter.dtype == torch.float32 for parameter in self.base.parameters())
+        return single and not torch.is_autocast_enabled(torch.device(self.device).type)
 
     def _ends(self, prefix: Ids, rows: Sequence[Ids]) -> Any:
         """Logits behind the last token of every row, float32 [rows, vocabulary]."""

@@ -214,6 +214,17 @@ def test_models_that_keep_a_state_for_a_cache_are_scored_too(
     assert predictor(model, prompt).generate(rows)[0] == [search(model, prompt, row, 8) for row in rows]
 
 
+@pytest.mark.parametrize("weights", [torch.float32, torch.bfloat16])
+def test_half_precision_shares_the_prefix_too(weights: torch.dtype) -> None:
+    prompt = build_prompt("chatml", "codes")
+    model = build_model("qwen2", prompt.tokenizer)
+    rows = [prompt.encode({"text": text}) for text in TEXTS]
+    expected = softmax(naive(model, prompt, rows, False), axis=1)
+    half = predictor(model.to(weights), prompt, mode="scoring", dtype="bfloat16")
+    np.testing.assert_allclose(softmax(half.engine.outputs(rows), axis=1), expected, atol=0.1)
+    assert half.shared.form == "attention"
+
+
 @pytest.mark.parametrize("shared", [True, False])
 def test_bounds_and_passes_move_no_score(shared: bool) -> None:
     """They hold for one row of many labels, too, whose contexts are batched as rows are."""
