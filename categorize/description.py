@@ -222,12 +222,30 @@ def facts_table(manifest: dict[str, Any]) -> str:
         "epochs": f"{details['epochs']:.3g}" if "epochs" in details else None,
         "time": f"{training['seconds']:,.0f} s",
         "peak memory": f"{training['memory'] / 2**30:.2f} GiB" if training.get("memory") else None,
+        "energy": energy_text(training["energy"], bool(gpus)) if "energy" in training else None,
         "precision": details.get("precision"),
         "machine": machine + (f", {hardware['processes']} processes" if hardware.get("processes", 1) > 1 else ""),
         "seed": str(manifest["seed"]),
         "versions": ", ".join(f"{name} {version}" for name, version in manifest["versions"].items()),
     }
     return markdown_table(["", ""], [[name, value] for name, value in found.items() if value is not None], "ll")
+
+
+def energy_text(used: dict[str, float] | None, with_gpus: bool) -> str:
+    """What fitting took, in words; a part that was not measured is said to be so.
+
+    >>> energy_text({"processor": 7200.0}, with_gpus=False)
+    '0.002 kWh (processor, whole machine)'
+    >>> energy_text({"processor": 7200.0, "gpu": 3.6e6}, with_gpus=True)
+    '0.002 kWh (processor, whole machine), 1 kWh (GPU)'
+    >>> energy_text({}, with_gpus=True)
+    'not measurable on this machine'
+    """
+    if not used:
+        return "not measurable on this machine" if used is not None else "not measured over all starts and machines"
+    names = {"processor": "processor, whole machine", "gpu": "GPU"}
+    parts = [f"{joules / 3.6e6:.3g} kWh ({names[name]})" for name, joules in used.items()]
+    return ", ".join(parts + (["GPU not measured"] if with_gpus and "gpu" not in used else []))
 
 
 def settings_text(recipe_file: Path) -> str:

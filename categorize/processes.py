@@ -44,6 +44,12 @@ def world_size() -> int:
     return _number("WORLD_SIZE") or 1
 
 
+def on_one_machine() -> bool:
+    """Whether all processes of this launch are on this machine."""
+    here = _number("LOCAL_WORLD_SIZE")
+    return here is None or here == world_size()
+
+
 def is_main_process() -> bool:
     """Whether this process writes and speaks: the first of those that a launcher started."""
     return rank() == 0

@@ -16,10 +16,11 @@ from categorize.merge import merge_finished, merge_run, merges, only_merges, onl
 from categorize.methods.method import Method
 from categorize.methods.registry import METHODS
 from categorize.metrics.decision import DecisionRule
+from categorize.nn.energy import EnergyMeter
 from categorize.nn.memory import peak, reset_peak
 from categorize.prediction.predictor import SegmentPredictions
 from categorize.predictions import Predictions
-from categorize.processes import is_main_process, print0
+from categorize.processes import is_main_process, on_one_machine, print0
 from categorize.recipe.command import Command
 from categorize.recipe.sections import SeqclsRecipe, TrainedRecipe
 from categorize.reports.seed_groups import seeds_folder
@@ -108,10 +109,13 @@ def _run(command: Command, recipe: TrainedRecipe, method: Method) -> tuple[Run, 
         check_same_rows(writer, data, auxiliary)
     write_beginning(writer, data, auxiliary)
     reset_peak()
+    meter = EnergyMeter()
     summary = method.fit(recipe, data, writer, FitOptions(writer.resumed, command.trust_remote_code))
     if not is_main_process():
         return None
-    summary = replace(summary, memory=peak())
+    used = meter.stop()
+    whole = not summary.seconds_before and on_one_machine()
+    summary = replace(summary, memory=peak(), energy=used if whole else None)
     return _finish(command, recipe, data, method, writer, summary, start), data
 
 

@@ -27,6 +27,8 @@ class FitSummary:
         rows_an_epoch: what an epoch draws, of the balanced rows where labels are balanced.
         seconds_before: how much of `seconds` earlier starts took.
         memory: most bytes that fitting held, on the GPU where there is one.
+        energy: joules of `processor` and `gpu` in this start, those that could be measured; None: not of all starts or
+            machines.
         members: the runs that it was made of, each with its path from the run's folder.
     """
 
@@ -39,4 +41,5 @@ class FitSummary:
     rows_an_epoch: int = 0
     seconds_before: float = 0.0
     memory: int | None = None
+    energy: dict[str, float] | None = None
     members: tuple[dict[str, str], ...] = ()

@@ -41,6 +41,7 @@ def build_manifest(
             "rows_an_epoch": summary.rows_an_epoch,
             "tokens": summary.tokens,
             "memory": summary.memory,
+            "energy": summary.energy,
             "rows_per_second": round(summary.rows / summary.seconds, 1) if summary.seconds else None,
         },
         "prediction": prediction_facts(undecided),
