@@ -38,6 +38,7 @@ def check_push(recipe: TrainedRecipe | LabelRecipe) -> list[str]:
         validate_repo_id(section.repo_id)
     except HFValidationError as error:
         raise UserError(f"hub.repo_id: {section.repo_id}: {one_line(error)}") from None
+    _refuse_personal_shots(recipe, section)
     way_out = "or remove the hub section and push the finished run later with python -m categorize.hub push"
     if constants.is_offline_mode():
         raise UserError(
@@ -45,7 +46,6 @@ def check_push(recipe: TrainedRecipe | LabelRecipe) -> list[str]:
         )
     if get_token() is None:
         raise UserError(f"hub.repo_id: {section.repo_id}: no Hugging Face token is set; {LOGIN}, {way_out}")
-    _refuse_personal_shots(recipe, section)
     found, trouble = _ask(section, "dataset" if isinstance(recipe, LabelRecipe) else "model")
     private = section.private if found is None else found.private
     state = ("new, " if found is None and trouble is None else "") + ("private" if private else "public")

@@ -225,9 +225,13 @@ def _stale(
 
 
 def _readme(run: Run, repo_id: str) -> bytes:
-    """The run's card, in which the Hub id stands where the path of this machine stood."""
+    """The run's card, in which the Hub id stands where the path of this machine stood; a command that wants a file
+    fetches it."""
     text = (run.path / README).read_text(encoding="utf-8")
-    return re.sub(r'(load_(?:predictor|dataset)\()"[^"\n]*"', rf'\1"{repo_id}"', text).encode()
+    if (place := re.search(r'load_(?:predictor|dataset)\("([^"\n]*)"', text)) is not None:
+        text = text.replace(f'"{place[1]}"', f'"{repo_id}"')
+        text = re.sub(rf'"{re.escape(place[1])}/([\w.]+)"', rf'"$(hf download --quiet {repo_id} \1)"', text)
+    return text.encode()
 
 
 @contextmanager

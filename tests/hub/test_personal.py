@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from categorize.errors import UserError
+from categorize.methods.registry import METHODS
+from categorize.recipe.load import load_recipe
+from categorize.runs.before_push import check_push
 from categorize.runs.personal import findings, shown, told
 
 
@@ -48,6 +55,31 @@ def test_each_kind_is_found_and_shown_by_its_ends_alone(text: str, kind: str) ->
 )  # fmt: skip
 def test_numbers_hashes_and_dates_are_not_taken_for_people(text: str) -> None:
     assert findings({"here": text}) == []
+
+
+@pytest.mark.parametrize("kind", ["sft", "label"])
+@pytest.mark.parametrize("place", ["prompt.system", "prompt.shots[1]"])
+def test_personal_data_in_a_recipe_are_refused_before_the_work_unless_they_are_allowed(
+    kind: str, place: str, tmp_path: Path
+) -> None:
+    """The next refusal, of a Hub that may not be asked in tests, shows that they are passed then."""
+    shots = [{"text": text, "label": "good"} for text in ("fine", "ann@example.com" if "shots" in place else "fine")]
+    prompt = {
+        "system": "Call 13812345678.\n{labels}" if place == "prompt.system" else "Label.\n{labels}",
+        "shots": shots,
+    }
+    sections: dict[str, Any] = {"model": {"name_or_path": "base"}}
+    if kind == "label":
+        sections = {"labeling": {"teacher": {"type": "local", "name_or_path": "base"}}}
+    recipe = {"kind": kind, "name": "one", "data": {"source": "rows.csv"}, "labels": {"names": ["good", "bad"]}}
+    path = tmp_path / "one.yaml"
+    path.write_text(yaml.safe_dump({**recipe, **sections, "prompt": prompt, "hub": {"repo_id": "owner/one"}}))
+    with pytest.raises(
+        UserError, match=re.escape(f"secrets or personal data in {place}: ") + ".*would go to owner/one"
+    ):
+        check_push(load_recipe(str(path), [], kind, methods=METHODS).recipe)
+    with pytest.raises(UserError, match="HF_HUB_OFFLINE"):
+        check_push(load_recipe(str(path), ["hub.personal_data=allow"], kind, methods=METHODS).recipe)
 
 
 def test_every_text_that_a_push_holds_is_looked_at(tmp_path: Path) -> None:
