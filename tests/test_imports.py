@@ -32,6 +32,8 @@ HEAVY_BY_NATURE = {
     "categorize/training/sft_trainer.py",
     "categorize/training/label_set_loss.py",
     "categorize/training/throughput.py",
+    "categorize/training/packs.py",
+    "categorize/training/shared_prefix.py",
     "categorize/metrics/modules.py",
     "categorize/memory/four_bit.py",
     "categorize/memory/tally.py",

@@ -134,5 +134,12 @@ class Reading:
         )
         if logits.shape[1] > len(self.positions):
             at = torch.as_tensor(self.positions, device=logits.device)[at] + logits.shape[1] - width
-        read = logits[lines, at].float()
-        return read[place, token] - torch.logsumexp(read, dim=-1)[place]
+        return token_log_probabilities(logits[lines, at], place, token)
+
+
+def token_log_probabilities(logits: torch.Tensor, place: torch.Tensor, token: torch.Tensor) -> torch.Tensor:
+    """Float32 log-probability of each token [tokens] by the logits [places, vocabulary] of its place."""
+    import torch
+
+    read = logits.float()
+    return read[place, token] - torch.logsumexp(read, dim=-1)[place]

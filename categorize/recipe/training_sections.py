@@ -85,3 +85,8 @@ class SftTrainingSection(StepsSection):
         description="tokens: cross-entropy of the answer's tokens over the vocabulary; label_set: that of the label "
         "among the labels, as predicting by scoring reads it. By default tokens, and label_set with yes_no.",
     )
+    shared_prefix: Literal["auto"] | bool = Field(
+        "auto",
+        description="Compute what all rows of a batch begin with (the instruction) once a batch and not once a row, "
+        "with the same loss and gradient; auto: where it pays and the model can.",
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -13,9 +13,6 @@ from categorize.nn.parameters import parameter_counts
 from categorize.predictions import IntArray
 from categorize.recipe.sections import TrainedRecipe
 from categorize.training.fitting import Prepared
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 LONGEST_STEP = 60.0  # seconds, estimated: above, a dry run takes no step
 GIB = 2**30
@@ -54,7 +51,7 @@ def cost_lines(data: LoadedData, trainer: Any, recipe: TrainedRecipe | None = No
     trained, total = parameter_counts(trainer.model)
     steps = planned_steps(trainer)
     rows_a_step = trainer.args.train_batch_size * trainer.args.gradient_accumulation_steps * trainer.args.world_size
-    guess = estimate(trainer.model, lengths, trainer.args)
+    guess = estimate(trainer)
     if recipe is not None and (counted := counted_memory(recipe, trainer)) is not None:
         guess = replace(guess, memory=counted)
     lines = [
@@ -71,8 +68,8 @@ def cost_lines(data: LoadedData, trainer: Any, recipe: TrainedRecipe | None = No
     measured = rehearse(trainer)
     rows, width = measured.batch
     held_out = data.splits.validation.num_rows + data.splits.test.num_rows
-    predicting = measured.token_seconds * held_out * float(lengths.mean())
-    validated = "" if not measured.token_seconds else " and on validation rows"
+    predicting = measured.row_seconds * held_out
+    validated = "" if not measured.row_seconds else " and on validation rows"
     return [
         *lines,
         f"memory, measured: {measured.memory / GIB:.2f} GiB {'on the GPU' if measured.on_gpu else 'of this process'} "
@@ -84,7 +81,7 @@ def cost_lines(data: LoadedData, trainer: Any, recipe: TrainedRecipe | None = No
         + (
             f", {measured.validations} validations {_duration(measured.validation)}, "
             f"predictions at the end {_duration(predicting)}"
-            if measured.token_seconds
+            if measured.row_seconds
             else ""
         )
         + "; loading and saving come on top",
@@ -112,7 +109,9 @@ def counted_memory(recipe: TrainedRecipe, trainer: Any) -> int | None:
         labels = int(getattr(trainer.model.config, "num_labels", 2))
         plan = plan_of(recipe, config, vars(arguments), gpu=gpu, mixed=mixed, labels=labels)
         evaluated = 0 if trainer.held_out is None else min(int(arguments.eval_batch_size), len(trainer.held_out))
-        step = simulate(plan, int(arguments.train_batch_size), int(trainer.rows.lengths.max()), evaluated)
+        rows = int(arguments.train_batch_size)
+        sequences = rows * (plan.readings if plan.causal else 1)
+        step = simulate(plan, rows, -(-_tokens_of_longest(trainer) // sequences), evaluated)
     except Exception:  # an architecture or an optimizer of which nothing is known; the rule of thumb stays
         return None
     if gpu:
@@ -131,12 +130,13 @@ class Estimate:
     device: str
 
 
-def estimate(model: PreTrainedModel, lengths: IntArray, arguments: Any) -> Estimate:
+def estimate(trainer: Any) -> Estimate:
     """What a step may take: 2 floating-point operations a weight and token forward, 4 backward."""
     import torch
 
+    model, arguments = trainer.model, trainer.args
     trained, total = parameter_counts(model)
-    batch, longest = int(arguments.train_batch_size), int(lengths.max())
+    tokens = _tokens_of_longest(trainer)
     stored = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     config = model.config.get_text_config()
     layers = int(getattr(config, "num_hidden_layers", None) or getattr(config, "num_layers", None) or 12)
@@ -144,15 +144,22 @@ def estimate(model: PreTrainedModel, lengths: IntArray, arguments: Any) -> Estim
     # one layer, and of the others what goes into them.
     recomputed = bool(arguments.activation_checkpointing)
     layered = 34 + 4 * layers if recomputed else 34 * layers
-    activations = layered * config.hidden_size * batch * longest
+    activations = layered * config.hidden_size * tokens
     memory = stored + trained * 12 + activations
     embedding = model.get_input_embeddings().weight.numel()
     passes = (6 if trained == total else 4) + (2 if recomputed else 0)
-    work = max(total - embedding, 1) * passes * batch * longest * int(arguments.gradient_accumulation_steps)
+    work = max(total - embedding, 1) * passes * tokens * int(arguments.gradient_accumulation_steps)
     if torch.cuda.is_available():
         return Estimate(memory, work / 1e14, "GPU at 100 TFLOP/s")
     cores = os.cpu_count() or 1
     return Estimate(memory, work / (3e10 * cores), f"{cores} cores at 30 GFLOP/s")
+
+
+def _tokens_of_longest(trainer: Any) -> int:
+    """Tokens that a pass over the longest rows computes."""
+    from categorize.training.rehearsal import longest_rows
+
+    return int(trainer.pass_tokens(trainer.rows, longest_rows(trainer.rows.lengths, trainer.args.train_batch_size)))
 
 
 def _unmeasured(guess: Estimate) -> str | None:

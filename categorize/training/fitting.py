@@ -111,7 +111,7 @@ def fit_with_trainer(prepared: Prepared, writer: RunWriter, options: FitOptions)
         "resumed_from": checkpoint.name if checkpoint else None,
         "starts": progress.starts,
         **({"base_fingerprint": fingerprint} if fingerprint else {}),
-        **({"passes_a_batch": trainer.parts} if trainer.parts > 1 else {}),
+        **trainer.facts(),
         "truncated_rows": trainer.rows.truncated,
         **speed,
         **prepared.inputs.details(),

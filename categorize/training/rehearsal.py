@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +38,7 @@ class Rehearsal:
         longest_step, common_step: seconds of an optimizer step of the longest batch, and of a common one.
         training, validation: seconds of all steps, and of all evaluations during training, extrapolated.
         validations: evaluations during training.
-        token_seconds: of an evaluation, for each token with padding; 0 without validation rows.
+        row_seconds: of an evaluation, for each row; 0 without validation rows.
     """
 
     steps: int
@@ -51,7 +50,7 @@ class Rehearsal:
     training: float
     validation: float
     validations: int
-    token_seconds: float
+    row_seconds: float
 
 
 def rehearse(trainer: Any) -> Rehearsal:
@@ -64,8 +63,8 @@ def rehearse(trainer: Any) -> Rehearsal:
     steps = planned_steps(trainer)
     validations = _validations(arguments, steps, trainer)
     training = _batches(trainer, trainer.rows.lengths, arguments.train_batch_size, arguments, trainer.balance)
-    costs = [_tokens(batch, trainer.rows.lengths) for batch in training]
-    longest, common = _longest(trainer.rows.lengths, arguments.train_batch_size), _common(training, costs)
+    costs = [trainer.pass_tokens(trainer.rows, batch) for batch in training]
+    longest, common = longest_rows(trainer.rows.lengths, arguments.train_batch_size), _common(training, costs)
     accumulation = arguments.gradient_accumulation_steps
     batches = [*[longest] * accumulation, *[common] * accumulation * TIMED_STEPS]
     watch = _Watch(trainer, 1 + TIMED_STEPS)
@@ -86,7 +85,7 @@ def rehearse(trainer: Any) -> Rehearsal:
     passes = min(watch.passes[1:])
     update = min(watch.updates[1:])
     an_epoch = len(training) / accumulation
-    seconds = passes / accumulation / _tokens(common, trainer.rows.lengths) * sum(costs)
+    seconds = passes / accumulation / trainer.pass_tokens(trainer.rows, common) * sum(costs)
     return Rehearsal(
         steps,
         shape,
@@ -95,9 +94,9 @@ def rehearse(trainer: Any) -> Rehearsal:
         watch.passes[0] + watch.updates[0],
         passes + update,
         steps * update + steps / an_epoch * seconds,
-        validations * watch.token_seconds * watch.held_out_tokens,
+        validations * watch.row_seconds * (0 if trainer.held_out is None else len(trainer.held_out)),
         validations,
-        watch.token_seconds,
+        watch.row_seconds,
     )
 
 
@@ -128,7 +127,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         self.trainer, self.steps = trainer, steps
         self.passes: list[float] = []
         self.updates: list[float] = []
-        self.token_seconds, self.held_out_tokens = 0.0, 0
+        self.row_seconds = 0.0
         self.since = 0.0
 
     def _lap(self) -> float:
@@ -156,16 +155,15 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         trainer = self.trainer
         lengths, size = trainer.held_out.lengths, trainer.args.eval_batch_size
         batches = _batches(trainer, lengths, size, None, None)
-        costs = [_tokens(batch, lengths) for batch in batches]
-        self.held_out_tokens = sum(costs)
-        longest, common = _longest(lengths, size), _common(batches, costs)
+        costs = [trainer.pass_tokens(trainer.held_out, batch) for batch in batches]
+        longest, common = longest_rows(lengths, size), _common(batches, costs)
         model = trainer.evaluation_model()
         model.eval()
         for batch in trainer.loader(trainer.held_out, [longest, common]):
             self._lap()
             trainer.evaluation_pass(model, trainer._prepare_inputs(batch))
             seconds = self._lap()
-        self.token_seconds = seconds / _tokens(common, lengths)
+        self.row_seconds = seconds / trainer.pass_tokens(trainer.held_out, common) * sum(costs) / len(lengths)
 
 
 def _batches(trainer: StepBatches, lengths: IntArray, size: int, arguments: Any, balance: Any) -> list[list[int]]:
@@ -182,11 +180,7 @@ def _batches(trainer: StepBatches, lengths: IntArray, size: int, arguments: Any,
     return [[row if row >= 0 else ~row for row in batch] for batch in sampler]
 
 
-def _tokens(batch: Sequence[int], lengths: IntArray) -> int:
-    return len(batch) * int(lengths[list(batch)].max())
-
-
-def _longest(lengths: IntArray, size: int) -> list[int]:
+def longest_rows(lengths: IntArray, size: int) -> list[int]:
     """The batch that costs most: the longest rows together."""
     return [int(row) for row in np.argsort(-lengths, kind="stable")[:size]]
 

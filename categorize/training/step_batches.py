@@ -134,7 +134,15 @@ class StepBatches(SplitPasses):
             self.remove_callback(printer)
         self.add_callback(ProgressLines())
 
+    def facts(self) -> dict[str, Any]:
+        """What the run keeps of the training beside its measures."""
+        return {"passes_a_batch": self.parts} if self.parts > 1 else {}
+
     # ------------------------------------------------------------ batches
+    def pass_tokens(self, rows: StepRows, batch: Sequence[int]) -> int:
+        """Tokens that a pass computes of these rows, padding counted."""
+        return len(batch) * int(rows.lengths[list(batch)].max())
+
     @property
     def rows_an_epoch(self) -> int:
         """Rows that an epoch trains on."""
@@ -158,9 +166,13 @@ class StepBatches(SplitPasses):
             balance=balance,
         )
 
+    def sampler(self) -> StepBatchSampler:
+        """This process's batches of an epoch, as positions of training rows."""
+        return self._sampler(self.rows, self._train_batch_size, self.args.gradient_accumulation_steps, self.balance)
+
     def get_train_dataloader(self) -> DataLoader[Any]:
         """This process's batches. Not prepared by accelerate, which would shard them once more and repeat rows."""
-        sampler = self._sampler(self.rows, self._train_batch_size, self.args.gradient_accumulation_steps, self.balance)
+        sampler = self.sampler()
         for callback in [one for one in self.callback_handler.callbacks if isinstance(one, (_SetEpoch, EndBehindStep))]:
             self.remove_callback(callback)
         self.add_callback(_SetEpoch(sampler))

@@ -24,10 +24,9 @@ def step_batch(trainer: Any, rows: list[int]) -> dict[str, Any]:
     return dict(trainer.data_collator([trainer.rows[i] for i in rows]))
 
 
-def loss_of(trainer: Any, rows: list[int], share: bool) -> torch.Tensor:
+def loss_of(trainer: Any, rows: list[int]) -> torch.Tensor:
     """The mean loss of these rows, with its gradients in the model's parameters."""
     trainer.model.zero_grad()
-    trainer.label_set_loss.share_prefix = share
     batch = step_batch(trainer, rows)
     loss, _ = trainer.summed_loss(trainer.model, batch, torch.ones(len(rows)))
     loss.backward()
@@ -70,24 +69,9 @@ def test_with_codes_it_is_cross_entropy_over_the_codes_where_the_answer_begins(t
         total = total + torch.nn.functional.cross_entropy(logits[None], torch.tensor([i % len(LABELS)]))
     total.backward()
     expected = gradients(trainer)
-    loss = loss_of(trainer, list(range(8)), share=True)
+    loss = loss_of(trainer, list(range(8)))
     assert loss.item() == pytest.approx(total.item(), rel=1e-5)
     torch.testing.assert_close(gradients(trainer), expected, rtol=1e-3, atol=1e-6)
-
-
-@pytest.mark.parametrize("completion", KINDS)
-@pytest.mark.parametrize("architecture", ["qwen2", "mistral", "gemma"])
-def test_a_prefix_that_is_computed_once_has_the_same_gradient(
-    tiny: Tiny, tmp_path: Path, completion: str, architecture: str
-) -> None:
-    trainer = build_sft_trainer(str(tiny(architecture, chat=True)), str(tmp_path), 8, 1, among_labels=completion)
-    rows = [0, 3, 4, 7, 13]
-    whole = loss_of(trainer, rows, share=False)
-    expected = gradients(trainer)
-    shared = loss_of(trainer, rows, share=True)
-    assert trainer.label_set_loss.share_prefix and step_batch(trainer, rows)["prefix"].numel() > 10
-    torch.testing.assert_close(shared, whole, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(gradients(trainer), expected, rtol=1e-3, atol=2e-6)
 
 
 @pytest.mark.parametrize("completion", ["codes", "yes_no"])
@@ -109,12 +93,10 @@ def test_accumulation_does_not_change_the_gradient_or_the_logged_loss(
 @pytest.mark.slow
 @pytest.mark.parametrize("completion", [*KINDS, None])
 def test_two_processes_train_as_one(tiny: Tiny, tmp_path: Path, completion: str | None) -> None:
-    """8 rows a step as one process of 8, which computes the instruction once, and as two of 2 with accumulation 2, each
-    of which reads whole sequences; None: the loss on the answers' tokens."""
+    """8 rows a step as one process of 8, and as two of 2 with accumulation 2; None: the loss on the answers' tokens."""
     model = str(tiny("qwen2"))
     one = build_sft_trainer(model, str(tmp_path / "one"), 8, 1, among_labels=completion)
     reference = record(one)
-    assert one.label_set_loss is None or one.label_set_loss.share_prefix
     arguments = (model, str(tmp_path), "2", "2", completion or "none")
     ranks = recorded_by_two("tests/training/tiny_sft.py", *arguments, folder=tmp_path)
     check_same_training(ranks, reference, 1e-3)

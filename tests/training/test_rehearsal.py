@@ -65,7 +65,7 @@ def test_a_causal_model_is_rehearsed_with_the_answers_of_a_batch(tiny: Tiny, tmp
     trainer.predict_rows = lambda model, rows: asked.append(len(rows)) or answer(model, rows)
     measured = rehearse(trainer)
     assert (measured.steps, measured.validations) == (12, 2)
-    assert asked == [5, 5] and measured.token_seconds > 0
+    assert asked == [5, 5] and measured.row_seconds > 0
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """One small SFT whose every gradient and logged loss can be recorded; also a script, for several processes.
 
-torchrun --nproc_per_node 2 -m tests.training.tiny_sft MODEL OUT BATCH ACCUMULATION COMPLETION
+torchrun --nproc_per_node 2 -m tests.training.tiny_sft MODEL OUT BATCH ACCUMULATION COMPLETION [shared]
 
-COMPLETION: none for the loss on tokens, else the kind of completion of the loss on the label set.
+COMPLETION: none for the loss on tokens, else the kind of completion of the loss on the label set. shared: what rows
+begin with is computed once a batch.
 """
 
 from __future__ import annotations
@@ -37,12 +38,14 @@ def build_sft_trainer(
     adapter: dict[str, Any] | None = None,
     bits: str | None = None,
     among_labels: str | None = None,
+    shared: bool = False,
     **training: Any,
 ) -> Any:
     """A `LabelSFTTrainer` with plain SGD, so that the gradient is the update; answers cycle through the labels.
 
     Args:
         among_labels: learn by the loss on the label set, with this kind of completion.
+        shared: what rows begin with is computed once a batch.
     """
     import numpy as np
     import torch
@@ -55,13 +58,15 @@ def build_sft_trainer(
     from categorize.recipe.adapter_sections import AdapterSection, QuantizationSection
     from categorize.training.label_set_loss import LabelSetLoss
     from categorize.training.sft_trainer import LabelSFTTrainer
+    from categorize.training.shared_prefix import share_prefix
 
     quantization = QuantizationSection(**{bits: True}) if bits else None
     causal = load_causal(model_folder, dtype=torch.float32, quantization=quantization, max_length=400)
     model: Any = causal.model
     if adapter is not None:
         torch.manual_seed(0)
-        model = add_adapter(model, AdapterSection(**adapter), "CAUSAL_LM", (), activation_checkpointing=False)
+        recomputed = bool(training.get("activation_checkpointing"))
+        model = add_adapter(model, AdapterSection(**adapter), "CAUSAL_LM", (), activation_checkpointing=recomputed)
     label_set = replace(LABELS, task="multi_label") if among_labels == "yes_no" else LABELS
     prompt = PromptFormat(PromptSettings(SYSTEM, completion=among_labels or "names"), label_set, causal.tokenizer, 400)
     gold = [[LABELS.names[i % 3]] for i in range(rows)]
@@ -108,6 +113,7 @@ def build_sft_trainer(
         processing_class=causal.tokenizer,
         **among,
     )
+    share_prefix(trainer, shared)
     trainer.prompt = prompt
     return trainer
 
@@ -118,7 +124,6 @@ if __name__ == "__main__":
 
     model, out, batch, accumulation = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     completion = None if sys.argv[5] == "none" else sys.argv[5]
-    trainer = build_sft_trainer(model, str(out / "run"), batch, accumulation, among_labels=completion)
-    if trainer.label_set_loss is not None:
-        trainer.label_set_loss.share_prefix = trainer.args.world_size == 1  # as a recipe's training does
+    shared = sys.argv[6:] == ["shared"]
+    trainer = build_sft_trainer(model, str(out / "run"), batch, accumulation, among_labels=completion, shared=shared)
     write_record(trainer, record(trainer), out)

@@ -1,0 +1,153 @@
+"""Whether a training shares what its rows begin with: where that pays, and where the model gives the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from categorize.engines.shared_prefix import is_repeatable
+from categorize.errors import UserError
+from categorize.nn.adapters import is_prompt_learning
+from categorize.nn.prefix_attention import COMPUTED_BY, LAYOUT, prefix_attention, text_config
+from categorize.processes import print0
+from categorize.training.packs import Sizes, logits_at
+
+PAYS = 1.1  # auto: times less work
+SAMPLE = 50  # batches that the work is counted on
+# Largest difference of logits, as a share of how much they vary: rounding is far below, a token that reads another
+# row's far above.
+TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4}
+TOLERANCE_OF_HALF = 0.05
+
+Setting = Literal["auto"] | bool
+
+
+def share_prefix(trainer: Any, setting: Setting) -> None:
+    """Let a `LabelSFTTrainer` compute shared beginnings once, and say so, or why it does not.
+
+    Raises:
+        UserError: it must, and cannot.
+    """
+    if setting is False:
+        return
+    saving = Saving.of(trainer)
+    if setting == "auto" and saving.work < PAYS:
+        return
+    if (reason := _obstacle(trainer)) is not None:
+        if setting is True:
+            raise UserError(f"training.shared_prefix: true, but {reason}; leave it out")
+        print0(f"  shared prefix: no, {reason}; every row is computed whole")
+        return
+    trainer.data_collator.share = True
+    print0(f"  shared prefix: {saving.line()}")
+
+
+@dataclass(frozen=True)
+class Saving:
+    """What sharing spares, counted on some batches of an epoch.
+
+    Attributes:
+        prefix: tokens that rows begin with.
+        packed, padded: tokens that are computed with it and without.
+        work: how many times less work, attention between tokens included.
+    """
+
+    prefix: int
+    packed: int
+    padded: int
+    work: float
+
+    @classmethod
+    def of(cls, trainer: Any) -> Saving:
+        """Of the trainer's batches."""
+        batches = list(trainer.sampler())
+        sampled = batches[:: -(-len(batches) // SAMPLE)]
+        sizes = [trainer.data_collator.sizes([trainer.rows[row] for row in batch]) for batch in sampled]
+        width = int(text_config(trainer.model).hidden_size)
+        work = sum(_padded_work(one, width) for one in sizes) / sum(_packed_work(one, width) for one in sizes)
+        prefix = sorted(one.prefix for one in sizes)[len(sizes) // 2]
+        return cls(prefix, sum(one.packed for one in sizes), sum(one.padded for one in sizes), work)
+
+    def line(self) -> str:
+        """For the terminal."""
+        return (
+            f"the {self.prefix} tokens that rows begin with are computed once a batch, {self.packed / self.padded:.0%} "
+            f"of the tokens are left ({self.padded / self.packed:.1f} times fewer)"
+        )
+
+
+def _padded_work(sizes: Sizes, width: int) -> float:
+    """Multiplications a layer and unit of width: about 12 times the width for the matrices of each token, and 2 for
+    each token that it reads."""
+    return sizes.padded * (12 * width + sizes.longest)
+
+
+def _packed_work(sizes: Sizes, width: int) -> float:
+    rests = sizes.sequences * (sizes.longest - sizes.prefix)
+    return sizes.packed * 12 * width + sizes.prefix**2 + 2 * rests * sizes.longest
+
+
+def _obstacle(trainer: Any) -> str | None:
+    """Why the prefix cannot be shared, the same in every process; None where it can."""
+    if (reason := _known_obstacle(trainer)) is not None or trainer.args.world_size == 1:
+        return reason if reason is not None else _differs(trainer)
+    from accelerate.utils import broadcast_object_list
+
+    # Sharded training may have loaded the weights in the main process alone.
+    found = [_differs(trainer) if trainer.args.process_index == 0 else None]
+    return broadcast_object_list(found)[0]  # type: ignore[no-any-return]
+
+
+def _known_obstacle(trainer: Any) -> str | None:
+    from transformers.integrations import is_deepspeed_zero3_enabled
+
+    attention = text_config(trainer.model)._attn_implementation
+    if is_prompt_learning(trainer.model):
+        return "the adapter puts tokens or keys of its own before every row"
+    if attention not in COMPUTED_BY:
+        return f"attention is computed by {attention} (it can with model.attn_implementation: sdpa)"
+    if trainer.args.torch_compile:
+        return "training.torch_compile would compile anew for each batch, whose length is its own"
+    if is_deepspeed_zero3_enabled():
+        return "DeepSpeed ZeRO-3 shards the weights before it could be tried"
+    return None
+
+
+def _differs(trainer: Any) -> str | None:
+    """Why two rows behind one prefix do not give what each gives by itself; None where they do."""
+    model, lengths = trainer.model, trainer.rows.lengths
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            return _compared(trainer, [int(lengths.argmax()), int(lengths.argmin())])
+    except NotImplementedError as error:
+        return " ".join(str(error).split())
+    except Exception as error:  # whatever an architecture makes of it
+        return f"the model does not take it: {' '.join(str(error).split())[:150]}"
+    finally:
+        model.train(training)
+
+
+def _compared(trainer: Any, rows: Sequence[int]) -> str | None:
+    collator, model = trainer.data_collator, trainer.model
+    found = [collator.sequences([trainer.rows[row]]) for row in rows]
+    ids = torch.tensor([list(found[-1][0][0])], device=trainer.args.device)
+    cache = getattr(model(input_ids=ids, use_cache=True, logits_to_keep=1), "past_key_values", None)
+    if not is_repeatable(cache):
+        return "the model keeps a state of what it has read in place of keys and values"
+    alone = torch.cat([logits_at(model, trainer._prepare_inputs(collator.padded(*one))) for one in found]).float()
+    pack = trainer._prepare_inputs(collator.pack(*collator.sequences([trainer.rows[row] for row in rows])))
+    layers = pack[LAYOUT]["layers"] = set()
+    with prefix_attention(model):
+        together = logits_at(model, pack).float()
+    if len(layers) < len(cache.layers):
+        return f"{len(cache.layers) - len(layers)} of its {len(cache.layers)} layers compute attention in their own way"
+    difference = float((together - alone).norm() / (alone - alone.mean(dim=-1, keepdim=True)).norm())
+    dtypes = {one.dtype for one in model.parameters() if one.is_floating_point()}
+    if not difference < max(TOLERANCE.get(dtype, TOLERANCE_OF_HALF) for dtype in dtypes):
+        return f"the model gives other numbers then (by {difference:.1%})"
+    return None
