@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from categorize.engines.scoring_plan import Reading, ScoringPlan, token_log_probabilities
+from categorize.engines.scoring_plan import Ids, Reading, ScoringPlan, token_log_probabilities
 from categorize.nn.head_output import Output
 from categorize.predictions import FloatArray, IntArray, Predictions
 from categorize.prompts.tokens import EncodedPrompt
@@ -51,7 +51,7 @@ class LabelSetCollator(PackingCollator):
         super().__init__(pad_token_id, multiple)
         self.plan = plan
 
-    def sequences(self, items: list[dict[str, Any]]) -> tuple[list[Sequence[int]], IntArray, IntArray]:
+    def sequences(self, items: list[dict[str, Any]]) -> tuple[list[Ids], IntArray, IntArray]:
         """Every row with each context behind it."""
         sequences = [(*item["input_ids"], *context) for item in items for context in self.plan.contexts]
         reading = self._reading(items)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from categorize.engines.scoring_plan import Ids
 from categorize.nn.adapters import virtual_tokens
 from categorize.nn.prefix_attention import LAYOUT, layout
 from categorize.nn.tokenizer import pad
@@ -32,7 +33,7 @@ class PackingCollator(Collator):
     share = False
 
     @abstractmethod
-    def sequences(self, items: list[dict[str, Any]]) -> tuple[list[Sequence[int]], IntArray, IntArray]:
+    def sequences(self, items: list[dict[str, Any]]) -> tuple[list[Ids], IntArray, IntArray]:
         """Token ids, and of every place that is read the sequence and the position there, [places] each. Every sequence
         has one; positions rise within it."""
 
@@ -41,7 +42,7 @@ class PackingCollator(Collator):
         sequences, lines, positions = self.sequences(items)
         return self.pack(sequences, lines, positions) if self.share else self.padded(sequences, lines, positions)
 
-    def padded(self, sequences: Sequence[Sequence[int]], lines: IntArray, positions: IntArray) -> dict[str, Any]:
+    def padded(self, sequences: Sequence[Ids], lines: IntArray, positions: IntArray) -> dict[str, Any]:
         """Sequences [sequences, longest], padded on the right; the output layer is computed of every position that is
         read of any of them."""
         columns, at = np.unique(positions, return_inverse=True)
@@ -52,7 +53,7 @@ class PackingCollator(Collator):
             "at": torch.from_numpy(at.reshape(-1)),
         }
 
-    def pack(self, sequences: Sequence[Sequence[int]], lines: IntArray, positions: IntArray) -> dict[str, Any]:
+    def pack(self, sequences: Sequence[Ids], lines: IntArray, positions: IntArray) -> dict[str, Any]:
         """The same sequences as a pack [1, tokens]. No place lies in the shared prefix, for each has logits of its
         own."""
         prefix = shared_tokens(sequences, positions)
@@ -101,7 +102,7 @@ class Sizes:
         return self.sequences * self.longest
 
 
-def shared_tokens(sequences: Sequence[Sequence[int]], positions: IntArray) -> int:
+def shared_tokens(sequences: Sequence[Ids], positions: IntArray) -> int:
     """Tokens that all sequences begin with, before the first place that is read."""
     first, last = min(sequences), max(sequences)  # what these begin with, all between them do
     same = (i for i, (one, other) in enumerate(zip(first, last, strict=False)) if one != other)
@@ -123,11 +124,12 @@ def logits_at(model: Any, batch: Mapping[str, Any]) -> torch.Tensor:
     wanted, ids = batch[READ], batch["input_ids"]
     if LAYOUT in batch:
         inputs = {name: batch[name] for name in ("position_ids", LAYOUT)}
-        logits = model(input_ids=ids, use_cache=False, logits_to_keep=wanted, **inputs).logits[0]
+        logits: torch.Tensor = model(input_ids=ids, use_cache=False, logits_to_keep=wanted, **inputs).logits[0]
         return logits if len(logits) == len(wanted) else logits[wanted]  # of a model that leaves no position out
     mask, kept = batch["attention_mask"], wanted + virtual_tokens(model)
     logits = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=kept).logits
     at = batch["at"]
     if logits.shape[1] > len(wanted):
         at = wanted[at] + logits.shape[1] - ids.shape[1]
-    return logits[batch["lines"], at]
+    read: torch.Tensor = logits[batch["lines"], at]
+    return read

@@ -12,6 +12,7 @@ import torch
 from transformers.trainer_utils import EvalLoopOutput
 from trl import SFTTrainer
 
+from categorize.engines.scoring_plan import Ids
 from categorize.nn.prefix_attention import LAYOUT, prefix_attention
 from categorize.nn.tokenizer import pad
 from categorize.predictions import FloatArray, IntArray
@@ -37,8 +38,8 @@ class PromptRows(StepRows):
 
     def item(self, row: int) -> dict[str, Any]:
         """Token ids of prompt and answer, with labels on the answer alone."""
-        prompt, answer = list(self.rows[row].prompt_ids), list(self.rows[row].completion_ids)
-        return {"input_ids": prompt + answer, "labels": [IGNORED] * len(prompt) + answer}
+        prompt, answer = self.rows[row].prompt_ids, self.rows[row].completion_ids
+        return {"input_ids": prompt + answer, "labels": (IGNORED,) * len(prompt) + answer}
 
     @property
     def truncated(self) -> int:
@@ -50,7 +51,7 @@ class PromptCollator(PackingCollator):
     """Adds the labels: of a pack those of its places, else one for every token. A row's weight times the number of its
     answer's tokens is what it adds to the step's total."""
 
-    def sequences(self, items: list[dict[str, Any]]) -> tuple[list[Sequence[int]], IntArray, IntArray]:
+    def sequences(self, items: list[dict[str, Any]]) -> tuple[list[Ids], IntArray, IntArray]:
         """Every row, read where each token of its answer is foretold."""
         learned = [(i, at - 1) for i, item in enumerate(items) for at, one in enumerate(item["labels"]) if one >= 0]
         lines, positions = np.array(learned, dtype=np.int64).reshape(-1, 2).T
@@ -145,7 +146,7 @@ class LabelSFTTrainer(StepBatches, SFTTrainer):  # type: ignore[misc]
     def pass_tokens(self, rows: StepRows, batch: Sequence[int]) -> int:
         """Tokens that a pass computes of these rows, padding counted."""
         sizes = self.data_collator.sizes([rows.item(row) for row in batch])
-        return sizes.packed if self.data_collator.share else sizes.padded
+        return int(sizes.packed if self.data_collator.share else sizes.padded)
 
     @property
     def tokens_saved(self) -> float:

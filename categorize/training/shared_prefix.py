@@ -136,12 +136,13 @@ def _compared(trainer: Any, rows: Sequence[int]) -> str | None:
     collator, model = trainer.data_collator, trainer.model
     found = [collator.sequences([trainer.rows[row]]) for row in rows]
     ids = torch.tensor([list(found[-1][0][0])], device=trainer.args.device)
-    cache = getattr(model(input_ids=ids, use_cache=True, logits_to_keep=1), "past_key_values", None)
+    cache: Any = getattr(model(input_ids=ids, use_cache=True, logits_to_keep=1), "past_key_values", None)
     if not is_repeatable(cache):
         return "the model keeps a state of what it has read in place of keys and values"
     alone = torch.cat([logits_at(model, trainer._prepare_inputs(collator.padded(*one))) for one in found]).float()
     pack = trainer._prepare_inputs(collator.pack(*collator.sequences([trainer.rows[row] for row in rows])))
-    layers = pack[LAYOUT]["layers"] = set()
+    layers: set[Any] = set()
+    pack[LAYOUT]["layers"] = layers
     with prefix_attention(model):
         together = logits_at(model, pack).float()
     if len(layers) < len(cache.layers):

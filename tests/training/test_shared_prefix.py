@@ -110,8 +110,10 @@ ADAPTERS: dict[str, dict[str, Any]] = {
 def test_so_it_is_with_an_adapter_and_where_activations_are_recomputed(
     tiny: Tiny, tmp_path: Path, adapter: str | None, recomputed: bool
 ) -> None:
-    options = {"adapter": ADAPTERS[adapter] if adapter else None, "activation_checkpointing": recomputed}
-    trainer = build_sft_trainer(str(tiny("qwen2")), str(tmp_path), 8, 1, shared=True, **options)
+    trainer = build_sft_trainer(
+        str(tiny("qwen2")), str(tmp_path), 8, 1, shared=True, activation_checkpointing=recomputed,
+        adapter=ADAPTERS[adapter] if adapter else None,
+    )  # fmt: skip
     with torch.no_grad():  # an adapter that has learned: a fresh one gives half of its weights no gradient
         for parameter in trainer.model.parameters():
             if parameter.requires_grad and adapter:
