@@ -15,9 +15,9 @@ import torch
 
 from categorize.engines.scoring_plan import Ids
 from categorize.nn.adapters import virtual_tokens
-from categorize.nn.prefix_attention import LAYOUT, layout
 from categorize.nn.tokenizer import pad
 from categorize.predictions import IntArray
+from categorize.training.packed_attention import LAYOUT, layout
 from categorize.training.step_batches import Collator
 
 READ = "read"
@@ -120,7 +120,7 @@ def computed_tokens(batch: Mapping[str, Any]) -> tuple[int, int]:
 
 def logits_at(model: Any, batch: Mapping[str, Any]) -> torch.Tensor:
     """Logits [places, vocabulary] of a batch of a `PackingCollator`, in the order of its places. A pack is read within
-    `prefix_attention`."""
+    `packed_attention`."""
     wanted, ids = batch[READ], batch["input_ids"]
     if LAYOUT in batch:
         inputs = {name: batch[name] for name in ("position_ids", LAYOUT)}

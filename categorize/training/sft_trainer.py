@@ -13,13 +13,13 @@ from transformers.trainer_utils import EvalLoopOutput
 from trl import SFTTrainer
 
 from categorize.engines.scoring_plan import Ids
-from categorize.nn.prefix_attention import LAYOUT, prefix_attention
 from categorize.nn.tokenizer import pad
 from categorize.predictions import FloatArray, IntArray
 from categorize.prompts.tokens import EncodedPrompt
 from categorize.training.arguments import building_trainer
 from categorize.training.balance import Balance
 from categorize.training.label_set_loss import LabelSetCollator, LabelSetLoss, LabelSetRows
+from categorize.training.packed_attention import LAYOUT, packed_attention
 from categorize.training.packs import PackingCollator, computed_tokens, logits_at
 from categorize.training.step_batches import WEIGHTS, StepBatches, StepRows
 
@@ -141,7 +141,7 @@ class LabelSFTTrainer(StepBatches, SFTTrainer):  # type: ignore[misc]
             return super().training_step(*args, **kwargs)
 
     def _attention(self) -> AbstractContextManager[None]:
-        return prefix_attention(self.model) if self.data_collator.share else nullcontext()
+        return packed_attention(self.model) if self.data_collator.share else nullcontext()
 
     def pass_tokens(self, rows: StepRows, batch: Sequence[int]) -> int:
         """Tokens that a pass computes of these rows, padding counted."""

@@ -11,8 +11,8 @@ import torch
 from categorize.engines.shared_prefix import is_repeatable
 from categorize.errors import UserError
 from categorize.nn.adapters import is_prompt_learning
-from categorize.nn.prefix_attention import COMPUTED_BY, LAYOUT, prefix_attention, text_config
 from categorize.processes import print0
+from categorize.training.packed_attention import COMPUTED_BY, LAYOUT, packed_attention, text_config
 from categorize.training.packs import Sizes, logits_at
 
 PAYS = 1.1  # auto: times less work
@@ -143,7 +143,7 @@ def _compared(trainer: Any, rows: Sequence[int]) -> str | None:
     pack = trainer._prepare_inputs(collator.pack(*collator.sequences([trainer.rows[row] for row in rows])))
     layers: set[Any] = set()
     pack[LAYOUT]["layers"] = layers
-    with prefix_attention(model):
+    with packed_attention(model):
         together = logits_at(model, pack).float()
     if len(layers) < len(cache.layers):
         return f"{len(cache.layers) - len(layers)} of its {len(cache.layers)} layers compute attention in their own way"

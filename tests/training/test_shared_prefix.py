@@ -13,7 +13,7 @@ import torch
 import transformers
 
 from categorize.errors import UserError
-from categorize.nn import prefix_attention
+from categorize.training import packed_attention
 from categorize.training.shared_prefix import share_prefix
 from tests.tiny_models import tiny_config
 from tests.training.tiny_sft import ROWS, build_sft_trainer
@@ -189,7 +189,7 @@ def test_a_leak_between_rows_is_found(tiny: Tiny, tmp_path: Path, monkeypatch: p
     def leaking(queries: int, keys: int, *_: Any) -> torch.Tensor:
         return torch.ones(queries, keys, dtype=torch.bool)
 
-    monkeypatch.setattr(prefix_attention, "_mask", leaking)
+    monkeypatch.setattr(packed_attention, "_mask", leaking)
     with pytest.raises(UserError, match="the model gives other numbers then"):
         share_prefix(trainer, True)
 
@@ -217,8 +217,8 @@ def test_two_processes_train_as_one_that_computes_whole_rows(
     model = str(tiny("qwen2"))
     one = build_sft_trainer(model, str(tmp_path / "one"), 8, 1, among_labels=completion)
     reference = record(one)
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", "accelerate_configs/single_gpu.yaml"]
-    launch += ["--cpu", "--num_processes", "2", "--main_process_port", str(free_port()), "--module"]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", "accelerate_configs/multi_gpu.yaml"]
+    launch += ["--num_processes", "2", "--main_process_port", str(free_port()), "--module"]
     script = ["tests.training.tiny_sft", model, str(tmp_path), "2", "2", completion or "none", "shared"]
     done = subprocess.run([*launch, *script], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -16,7 +16,7 @@ from categorize.data.splits import LoadedData
 from categorize.engines.batching import model_inputs
 from categorize.engines.label_scoring import LabelScorer
 from categorize.engines.scoring_plan import ScoringPlan
-from categorize.engines.shared_prefix import SharedPrefix, share_prefix
+from categorize.engines.shared_prefix import SharedPrefix
 from categorize.features.shots import RetrievedPrompt, ShotSets
 from categorize.methods.sft.model import CAUSAL, Causal, align_end, build_causal, label_counts
 from categorize.methods.sft.predictor import CausalPredictor, prediction_mode

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-IMPLEMENTATION = "shared_prefix"  # its name among the attentions of transformers
+IMPLEMENTATION = "categorize_packs"  # its name among the attentions of transformers
 LAYOUT = "shared_prefix"  # the argument of the model that says where sequences lie
 COMPUTED_BY = ("eager", "sdpa")  # attentions that it stands for
 _REFUSED = {"softcap": "caps its scores", "s_aux": "has sinks", "position_bias": "adds a bias of positions"}
@@ -42,7 +42,7 @@ def layout(prefix: int, lengths: Sequence[int]) -> dict[str, Any]:
 
 
 @contextmanager
-def prefix_attention(model: Any) -> Iterator[None]:
+def packed_attention(model: Any) -> Iterator[None]:
     """Within it the model takes packs, and nothing else. The backward pass belongs inside too: what is recomputed there
     looks the attention up again."""
     from transformers import AttentionInterface
