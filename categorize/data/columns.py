@@ -26,7 +26,6 @@ import json
 import math
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -34,11 +33,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute
 
 from categorize.data.reading.raw import LIST_OF_STRINGS, RawTable, without_nulls
-from categorize.data.rows import content_key, struct_of
+from categorize.data.rows import coded, content_keys, mapped, struct_of
 from categorize.errors import UserError
 from categorize.labels import spell
+from categorize.predictions import IntArray
 from categorize.recipe.data_sections import Columns, DataSection
 from categorize.recipe.label_sections import LabelDefinition, LabelsSection
 from categorize.recipe.wording import LONGEST_QUOTE, first_few, quote, similar
@@ -103,30 +104,25 @@ def extract(
     if data.splits.by_time is not None and need_label:
         check_column(data.splits.by_time, "data.splits.by_time", raw)
     strings = {name: as_strings(table[name]) for name in table.column_names}
-    ids = _ids(strings[columns.id], raw) if columns.id is not None else [f"{id_prefix}{n}" for n in raw.row_numbers]
-    documents, seen = ids, Counter[str]()
-    if columns.document is not None:
-        documents = [cell or row_id for cell, row_id in zip(trimmed(strings[columns.document]), ids, strict=True)]
-    positions = []
-    for document in documents:
-        positions.append(seen[document])
-        seen[document] += 1
-    groups = trimmed(strings[columns.group]) if columns.group in strings else [None] * size
+    numbers = pa.array(raw.row_numbers).cast(pa.string())
+    ids = pa.compute.binary_join_element_wise(id_prefix, numbers, "")
+    if columns.id is not None:
+        ids = _checked_ids(strings[columns.id], raw)
+    documents = ids if columns.document is None else pa.compute.coalesce(trimmed(strings[columns.document]), ids)
+    groups = trimmed(strings[columns.group]) if columns.group in strings else pa.nulls(size, pa.string())
     weights = _weights(strings[columns.weight], columns.weight, raw) if columns.weight in strings else np.ones(size)
     label = table[columns.label_column] if named.get("label") else pa.nulls(size, pa.string())
     is_list = pa.types.is_list(label.type)
-    text_cells = zip(*(strings[name].to_pylist() for name in texts), strict=True)
-    hashes = [content_key(row) for row in text_cells] if hashed else [None] * size
     return pa.table(
         {
-            "file": pa.array([raw.name]).take(pa.array(np.zeros(size, dtype=np.int32))),
+            "file": pa.DictionaryArray.from_arrays(pa.array(np.zeros(size, dtype=np.int32)), pa.array([raw.name])),
             "row_number": raw.row_numbers,
-            "id": pa.array(ids, pa.string()),
-            "document_id": pa.array(documents, pa.string()),
-            "position": pa.array(positions, pa.int32()),
+            "id": ids,
+            "document_id": documents,
+            "position": pa.array(_positions(documents), pa.int32()),
             "fields": struct_of(strings, size),
-            "group": pa.array(groups, pa.string()),
-            "content_hash": pa.array(hashes, pa.string()),
+            "group": groups,
+            "content_hash": content_keys([strings[name] for name in texts]) if hashed else pa.nulls(size, pa.string()),
             "weight": weights,
             "label_text": pa.nulls(size, pa.string()) if is_list else label,
             "label_list": label if is_list else pa.nulls(size, LIST_OF_STRINGS),
@@ -134,9 +130,21 @@ def extract(
     )
 
 
-def trimmed(column: pa.Array) -> list[str | None]:
-    """Cells without white space around them, which nobody sees in a spreadsheet; None for what is blank."""
-    return [(cell or "").strip() or None for cell in column.to_pylist()]
+def _positions(documents: pa.Array) -> IntArray:
+    """How many earlier rows of its document each row has, int64 [rows]."""
+    values, code = coded(documents)
+    if len(values) == len(code):
+        return np.zeros(len(code), dtype=np.int64)
+    order = np.argsort(code, kind="stable")
+    starts = np.searchsorted(code[order], np.arange(len(values)))
+    positions = np.empty(len(code), dtype=np.int64)
+    positions[order] = np.arange(len(code)) - starts[code[order]]
+    return positions
+
+
+def trimmed(column: pa.Array) -> pa.Array:
+    """Cells without white space around them, which nobody sees in a spreadsheet; null for what is blank."""
+    return mapped(column, lambda cell: (cell or "").strip() or None)
 
 
 def check_column(name: str, key: str, raw: RawTable) -> None:
@@ -159,7 +167,10 @@ def as_strings(column: pa.ChunkedArray) -> pa.Array:
     return combined.combine_chunks() if isinstance(combined, pa.ChunkedArray) else combined
 
 
-def _ids(column: pa.Array, raw: RawTable) -> list[str]:
+def _checked_ids(column: pa.Array, raw: RawTable) -> pa.Array:
+    """Ids as they are. Raises UserError where one is empty or comes twice."""
+    if not column.null_count and len(column.unique()) == len(column) and pa.compute.index(column, "").as_py() < 0:
+        return column
     ids: list[str | None] = column.to_pylist()
     first: dict[str, int] = {}
     twice = []
@@ -168,11 +179,9 @@ def _ids(column: pa.Array, raw: RawTable) -> list[str]:
             raise UserError(f"{raw.name}: row {number} has no id; fill it or leave out data.columns.id")
         if (before := first.setdefault(row_id, number)) != number:
             twice.append(f"{quote(row_id)} (rows {before} and {number})")
-    if twice:
-        more = f" and {len(twice) - _EXAMPLES} more" if len(twice) > _EXAMPLES else ""
-        shown = f"{', '.join(twice[:_EXAMPLES])}{more}{rounded(ids)}"
-        raise UserError(f"{raw.name}: ids come twice: {shown}; make them unique or leave out data.columns.id")
-    return list(first)
+    more = f" and {len(twice) - _EXAMPLES} more" if len(twice) > _EXAMPLES else ""
+    shown = f"{', '.join(twice[:_EXAMPLES])}{more}{rounded(ids)}"
+    raise UserError(f"{raw.name}: ids come twice: {shown}; make them unique or leave out data.columns.id")
 
 
 _ROUNDED = re.compile(r"\d{14,}00|\d\.\d+[eE]\+?\d\d")
@@ -186,14 +195,15 @@ def rounded(ids: Iterable[str | None]) -> str:
 
 
 def _weights(cells: pa.Array, column: str | None, raw: RawTable) -> npt.NDArray[np.float64]:
-    weights = np.ones(len(cells))
-    for row, cell in enumerate(cells.to_pylist()):
+    values, code = coded(cells)
+    weights = np.ones(len(values))
+    for i, cell in enumerate(values.to_pylist()):
         value = to_number(cell) if cell and cell.strip() else 1.0
         if value is None or value < 0:
-            where = f"{raw.name}: row {raw.row_numbers[row]}"
+            where = f"{raw.name}: row {raw.row_numbers[int(np.argmax(code == i))]}"
             raise UserError(f"{where}: {column} {quote(cell or '')} is not a weight; use numbers of 0 or more")
-        weights[row] = value
-    return weights
+        weights[i] = value
+    return weights[code]
 
 
 def to_number(cell: str) -> float | None:
@@ -206,13 +216,20 @@ def to_number(cell: str) -> float | None:
 
 
 # ---------------------------------------------------------------- label cells
-def label_cells(rows: pa.Table) -> list[Cell]:
-    """The label cells of an extracted table; None where there is nothing."""
-    cells: list[Cell] = [text if text and text.strip() else None for text in rows["label_text"].to_pylist()]
-    for row, items in enumerate(rows["label_list"].to_pylist()):
-        if (known := without_nulls(items)) is not None:
-            cells[row] = tuple(known)
-    return cells
+def label_cells(rows: pa.Table) -> tuple[list[Cell], IntArray]:
+    """The label cells of an extracted table: the distinct ones in order of first appearance, None where there is
+    nothing, and the number of each row's."""
+    (texts, of_text), (lists, of_list) = coded(rows["label_text"]), coded(rows["label_list"])
+    known: list[Cell] = [text if text and text.strip() else None for text in texts.to_pylist()]
+    listed = [None if items is None else tuple(items) for items in map(without_nulls, lists.to_pylist())]
+    is_list = np.array([items is not None for items in listed], dtype=bool)[of_list]
+    code = np.where(is_list, of_list + len(known), of_text)
+    # Two spellings may be one cell: null and blanks, a list with and without nulls.
+    cells = [*known, *listed]
+    used, first = np.unique(code, return_index=True)
+    places = dict.fromkeys(cells[i] for i in used[np.argsort(first)].tolist())
+    number = {cell: i for i, cell in enumerate(places)}
+    return list(places), np.array([number.get(cell, -1) for cell in cells], dtype=np.int64)[code]
 
 
 def split_cell(cell: str, separator: str) -> tuple[str, ...] | None:
@@ -263,18 +280,14 @@ def missing_spellings(labels: LabelsSection) -> set[str]:
 
 
 def raw_values(cells: Sequence[Cell], separator: str, missing: set[str]) -> list[tuple[str, ...] | None]:
-    """Spelled label values of each row, without those that mean "not labelled"; None where nobody has labelled the row.
+    """Spelled label values of each cell, without those that mean "not labelled"; None where nobody has labelled it.
 
     Cells are cut at the separator whatever the task is, so that the values depend on `data` and not on `labels`.
     """
-    memory: dict[Cell, tuple[str, ...] | None] = {None: None, (): ()}
-    result = []
+    result: list[tuple[str, ...] | None] = []
     for cell in cells:
-        if cell not in memory:
-            assert cell is not None
-            parts = cell if isinstance(cell, tuple) else split_cell(cell, separator)
-            values = tuple(dict.fromkeys(word for word in map(spell, parts or ()) if word not in missing))
-            # An empty list, as text too ("[]"), says that the row truly has no label.
-            memory[cell] = values if values or parts == () else None
-        result.append(memory[cell])
+        parts = split_cell(cell, separator) if isinstance(cell, str) else cell
+        values = tuple(dict.fromkeys(word for word in map(spell, parts or ()) if word not in missing))
+        # An empty list, as text too ("[]"), says that the row truly has no label.
+        result.append(values if values or parts == () else None)
     return result

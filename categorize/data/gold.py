@@ -9,14 +9,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+import numpy as np
 import pyarrow as pa
 
 from categorize.data.columns import Cell, label_cells, row_name, split_cell, to_number
 from categorize.data.label_hints import joined_by, separator_way
-from categorize.data.rows import grouped
+from categorize.data.reading.raw import LIST_OF_STRINGS
+from categorize.data.rows import grouped, taken
 from categorize.errors import UserError
 from categorize.label_rules import RuleBroken
 from categorize.labels import Label, LabelSet, UnknownLabel, spell
+from categorize.predictions import IntArray
 from categorize.recipe.scalars import flow
 from categorize.recipe.wording import counted, quote, similar
 
@@ -31,8 +34,8 @@ _GUESSED = 200  # labels outside the set for which a label of the set is looked 
 class Gold:
     """Labels of rows, read with a label set, and what was counted on the way."""
 
-    labels: list[list[str] | None]  # label names in label-set order; None = unknown, [] = truly no label
-    scores: list[float | None]  # numbers of a regression; None = unknown
+    labels: pa.Array  # list<string>; label names in label-set order; null = unknown, [] = truly no label
+    scores: pa.Array  # double; numbers of a regression; null = unknown
     missing: Counter[str] = field(default_factory=Counter)  # rows without a label, by what the cell holds
     unknown: Counter[str] = field(default_factory=Counter)  # rows with a label outside the set, by that label
     dropped: int = 0  # rows that became unlabelled for it
@@ -51,50 +54,57 @@ def read_gold(rows: pa.Table, label_set: LabelSet, separator: str) -> Gold:
 
 
 def _read_labels(rows: pa.Table, label_set: LabelSet, separator: str) -> tuple[Gold, list[str]]:
-    gold = Gold([], [None] * rows.num_rows)
-    memory: dict[str | tuple[str, ...], tuple[list[str] | None, tuple[str, ...]]] = {}
-    refused: dict[str, list[int]] = {}  # label outside the set -> its rows
+    gold = Gold(pa.nulls(0), pa.nulls(rows.num_rows, pa.float64()))
+    # Each of these has the numbers of cells.
+    refused: dict[str, list[int]] = {}  # label outside the set
     several: list[int] = []
-    broken: dict[str, list[int]] = {}  # rule -> the rows that break it
-    cells = label_cells(rows)
-    for row, cell in enumerate(cells):
+    broken: dict[str, list[int]] = {}  # rule that is broken
+    cells, code = label_cells(rows)
+    counts = np.bincount(code, minlength=len(cells)).tolist()
+    of_cell: list[list[str] | None] = []
+    for number, (cell, count) in enumerate(zip(cells, counts, strict=True)):
         if cell is None:
-            gold.labels.append(None)
-            gold.missing[""] += 1
+            of_cell.append(None)
+            gold.missing[""] += count
             continue
-        if cell not in memory:
-            memory[cell] = _resolve(cell, label_set, separator)
-        names, unknown = memory[cell]
-        gold.unknown.update(unknown)
+        names, unknown = _resolve(cell, label_set, separator)
+        gold.unknown.update(dict.fromkeys(unknown, count))
         if label_set.rules.unknown == "error":
             for value in unknown:
-                refused.setdefault(value, []).append(row)
+                refused.setdefault(value, []).append(number)
         if unknown and label_set.rules.unknown != "other":
-            gold.dropped += 1
+            gold.dropped += count
             names = None
         elif names is None:
-            gold.missing[_shown(cell)] += 1
+            gold.missing[_shown(cell)] += count
         elif not label_set.is_multi_label and len(names) != 1:
-            several.append(row)
+            several.append(number)
         elif label_set.row_rules:
             try:
                 names = label_set.settle(names)
             except RuleBroken as error:
-                broken.setdefault(str(error), []).append(row)
-        gold.labels.append(names)
-    faults = [_unknown_message(refused, rows, label_set, separator)] if refused else []
-    for file, at in _by_file(rows, several).items():
+                broken.setdefault(str(error), []).append(number)
+        of_cell.append(names)
+    gold.labels = taken(pa.array(of_cell, LIST_OF_STRINGS), code)
+    by_value = {value: _rows_of(numbers, code) for value, numbers in refused.items()}
+    faults = [_unknown_message(by_value, rows, label_set, separator)] if refused else []
+    for file, at in _by_file(rows, _rows_of(several, code)).items():
         faults.append(
             f"{file}: {len(at)} rows have several labels or an empty list, first {row_name(rows, at[0])}: "
-            f"{quote(_shown(cells[at[0]]))}; write labels.task: multi_label"
+            f"{quote(_shown(cells[code[at[0]]]))}; write labels.task: multi_label"
         )
-    for rule, rows_of_rule in broken.items():
-        for file, at in _by_file(rows, rows_of_rule).items():
+    for rule, numbers in broken.items():
+        for file, at in _by_file(rows, _rows_of(numbers, code)).items():
             faults.append(
                 f"{file}: {counted(len(at), 'row')} against labels.rules ({rule.removeprefix('rule: ')}), first "
-                f"{row_name(rows, at[0])}: {quote(_shown(cells[at[0]]))}; correct them or change labels.rules"
+                f"{row_name(rows, at[0])}: {quote(_shown(cells[code[at[0]]]))}; correct them or change labels.rules"
             )
     return gold, faults
+
+
+def _rows_of(numbers: Sequence[int], code: IntArray) -> list[int]:
+    """The rows, in order, whose cells have these numbers."""
+    return np.flatnonzero(np.isin(code, numbers)).tolist()
 
 
 def _by_file(rows: pa.Table, at: Sequence[int]) -> dict[str, list[int]]:
@@ -183,28 +193,32 @@ def _read_scores(rows: pa.Table, label_set: LabelSet, separator: str) -> tuple[G
     missing = {"", *map(spell, rules.missing)}
     lowest = -math.inf if rules.minimum is None else rules.minimum
     highest = math.inf if rules.maximum is None else rules.maximum
-    gold = Gold([None] * rows.num_rows, [])
-    wrong: list[int] = []
+    wrong: list[int] = []  # numbers of cells
     outside: list[int] = []
-    texts = list(map(_shown, label_cells(rows)))
-    for row, text in enumerate(texts):
+    cells, code = label_cells(rows)
+    texts = list(map(_shown, cells))
+    counts = np.bincount(code, minlength=len(cells)).tolist()
+    scores: list[float | None] = []
+    gold = Gold(pa.nulls(rows.num_rows, LIST_OF_STRINGS), pa.nulls(0))
+    for number, (text, count) in enumerate(zip(texts, counts, strict=True)):
         is_missing = not text or spell(text) in missing
         value = None if is_missing else to_number(text)
-        gold.scores.append(value)
+        scores.append(value)
         if is_missing:
-            gold.missing[text] += 1
+            gold.missing[text] += count
         elif value is None:
-            wrong.append(row)
+            wrong.append(number)
         elif not lowest <= value <= highest:
-            outside.append(row)
+            outside.append(number)
+    gold.scores = taken(pa.array(scores, pa.float64()), code)
     bounds = f"a score outside {rules.minimum}..{rules.maximum}"
     faults = []
-    for at, problem, way_out in (
+    for numbers, problem, way_out in (
         (wrong, "no number", "fix them or list what they hold under labels.missing"),
         (outside, bounds, "fix them or change labels.minimum and labels.maximum"),
     ):
-        for file, of_file in _by_file(rows, at).items():
-            first = ", ".join(f"{row_name(rows, row)}: {quote(texts[row])}" for row in of_file[:_EXAMPLES])
+        for file, of_file in _by_file(rows, _rows_of(numbers, code)).items():
+            first = ", ".join(f"{row_name(rows, row)}: {quote(texts[code[row]])}" for row in of_file[:_EXAMPLES])
             hold = "rows hold" if len(of_file) > 1 else "row holds"
             faults.append(f"{file}: {len(of_file)} {hold} {problem}: {first}; {way_out}")
     return gold, faults

@@ -5,7 +5,6 @@ Saved with the run as `input.json`, so that prediction prepares text exactly as 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +18,7 @@ from categorize.data.cleaning.steps import cleaner
 from categorize.data.columns import extract, text_columns
 from categorize.data.reading.raw import RawTable, from_arrow, from_columns
 from categorize.data.reading.shaping import Shaping
-from categorize.data.rows import COLUMN_TYPES, fields_of, grouped, new_rows, struct_of, with_columns
+from categorize.data.rows import COLUMN_TYPES, coded_rows, fields_of, grouped, new_rows, struct_of, taken, with_columns
 from categorize.data.segments.aggregation import aggregate_predictions, vote_predictions
 from categorize.data.segments.cuts import Document, Segment, cut_by_minutes, cut_documents
 from categorize.data.segments.tokens import TokenCounter
@@ -29,6 +28,8 @@ from categorize.predictions import Predictions
 from categorize.recipe.data_sections import CleaningOptions, Columns, DataSection, Segments, SpeakerOptions
 from categorize.recipe.template import Template
 from categorize.settings import Settings
+
+_PART = 10_000  # rows that are held as Python has them
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ class InputSpec(Settings):
 
     def text(self, fields: Mapping[str, str | None]) -> str:
         """The text of one row's raw columns. Raises UserError where a text column is missing."""
-        return self.texts(struct_of({name: pa.array([value], pa.string()) for name, value in fields.items()}, 1))[0]
+        columns = {name: pa.array([value], pa.string()) for name, value in fields.items()}
+        return str(self.texts(struct_of(columns, 1))[0])
 
     def _join(self, cleaned: Sequence[str]) -> str:
         """The text of cleaned columns."""
@@ -99,19 +101,27 @@ class InputSpec(Settings):
         values = dict(zip(text_columns(self.columns), cleaned, strict=True))
         return self._template.fill(values.__getitem__).strip()
 
-    def texts(self, fields: pa.StructArray, trace: CleaningTrace | None = None) -> list[str]:
+    def texts(self, fields: pa.StructArray, trace: CleaningTrace | None = None) -> pa.Array:
         """The texts of all rows of the `fields` column; equal raw texts are cleaned once, by `trace` where given."""
         names = [child.name for child in fields.type]
         columns = text_columns(self.columns)
         for column in columns:
             if column not in names:
                 raise UserError(f"there is no text column {column!r}; columns: {', '.join(map(repr, names))}")
-        raw = list(zip(*(fields.field(column).to_pylist() for column in columns), strict=True))
-        memory: dict[tuple[str | None, ...], str] = {}
-        for values, count in Counter(raw).items():
-            texts = [value or "" for value in values]
-            memory[values] = self._join(trace.clean(texts, count) if trace else [self._clean(text) for text in texts])
-        return [memory[values] for values in raw]
+        first, code = coded_rows([fields.field(column) for column in columns])
+        counts = np.bincount(code, minlength=len(first)).tolist()
+        parts = [pa.array([], pa.string())]
+        for start in range(0, len(first), _PART):
+            at = pa.array(first[start : start + _PART])
+            cells = [fields.field(column).take(at).fill_null("").to_pylist() for column in columns]
+            if trace is None:
+                cells = [list(map(self._clean, texts)) for texts in cells]
+            else:
+                cells = trace.clean(cells, counts[start : start + _PART])
+            alone = len(cells) == 1 and self._template is None
+            joined = cells[0] if alone else list(map(self._join, zip(*cells, strict=True)))
+            parts.append(pa.array(joined, pa.string()))
+        return taken(pa.concat_arrays(parts), code)
 
     # ------------------------------------------------------------ rows for prediction
     def rows_from_texts(self, texts: Sequence[str]) -> pa.Table:
@@ -179,7 +189,7 @@ class InputSpec(Settings):
 
     def with_texts(self, rows: pa.Table) -> pa.Table:
         """The rows with their text made anew from the raw columns."""
-        return with_columns(rows, {"text": pa.array(self.texts(fields_of(rows)), pa.string())})
+        return with_columns(rows, {"text": self.texts(fields_of(rows))})
 
     def _pieces(self, rows: pa.Table, documents: pa.Table) -> list[list[str]]:
         """The text of each document; by minutes its pieces, cut before cleaning, which may take the stamps away."""

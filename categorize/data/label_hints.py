@@ -6,10 +6,12 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
 import pyarrow as pa
 
 from categorize.data.columns import Cell, label_cells, split_cell
 from categorize.data.reading.ways_out import said
+from categorize.data.rows import coded
 from categorize.labels import LabelSet, spell
 from categorize.recipe.data_sections import DataSection
 from categorize.recipe.label_sections import LabelsSection
@@ -42,7 +44,9 @@ def label_hints(rows: pa.Table, label_set: LabelSet, labels: LabelsSection, data
     """Warnings on a label set that was found in the rows: an extracted table with `split`."""
     if labels.names is not None or label_set.is_regression:
         return []
-    cells: Counter[Cell] = Counter(cell for cell in label_cells(rows) if cell is not None)
+    found, code = label_cells(rows)
+    counts = zip(found, np.bincount(code, minlength=len(found)).tolist(), strict=True)
+    cells: Counter[Cell] = Counter({cell: count for cell, count in counts if cell is not None})
     return [*_missing(cells, labels, data), *_several(cells, labels, data), *_untrained(rows, label_set, data)]
 
 
@@ -128,9 +132,13 @@ def joined_by(values: Iterable[str], knows: Callable[[str], bool], separator: st
 def _untrained(rows: pa.Table, label_set: LabelSet, data: DataSection) -> list[str]:
     """Labels of validation and test that train lacks: the set holds them, and nothing can be learned of them."""
     where: dict[str, Counter[str]] = {}
-    for names, split_name in zip(rows["values"].to_pylist(), rows["split"].to_pylist(), strict=True):
-        for name in names or ():
-            where.setdefault(name, Counter())[split_name] += 1
+    (values, of_value), (splits, of_split) = coded(rows["values"]), coded(rows["split"])
+    pairs, first, counts = np.unique(of_value * len(splits) + of_split, return_index=True, return_counts=True)
+    lists, names = values.to_pylist(), splits.to_pylist()
+    for i in np.argsort(first).tolist():
+        value, split = divmod(int(pairs[i]), len(splits))
+        for name in lists[value] or ():
+            where.setdefault(name, Counter())[names[split]] += int(counts[i])
     lacking = {name: found for name, found in where.items() if not found["train"] and label_set.knows(name)}
     trained = [name for name in where if where[name]["train"]]
     if not lacking:

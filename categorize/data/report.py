@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import NormalDist
 from typing import Any
@@ -17,9 +17,10 @@ from categorize.data.cleaning.report import CleaningReport
 from categorize.data.columns import to_number
 from categorize.data.gold import Gold
 from categorize.data.reading.raw import SPLIT_NAMES
-from categorize.data.rows import answers, grouped
+from categorize.data.rows import answer_codes, coded
 from categorize.data.splitting.selection import EMPTY
 from categorize.labels import LabelRules, LabelSet
+from categorize.predictions import BoolArray, IntArray
 from categorize.recipe.data_sections import DataSection
 from categorize.recipe.wording import quote
 from categorize.text_tables import aligned
@@ -118,16 +119,19 @@ def describe(
     cleaning: CleaningReport,
 ) -> DataReport:
     """The report on loaded rows, a table with all columns of `columns`; `warnings` are those of the assignment."""
-    placed = rows.select(["split", "content_hash", "gold", "gold_score"]).filter(rows["reason"].is_null())
-    tables = {name: placed.filter(pa.compute.equal(placed["split"], name)) for name in SPLIT_NAMES}
-    keys = {name: table["content_hash"].to_pylist() for name, table in tables.items()}
-    near = {name: sum(key in near_train for key in keys[name]) for name in ("validation", "test")}
+    place = pa.compute.if_else(rows["reason"].is_null(), rows["split"], None)
+    golds = rows.select(["gold", "gold_score"])
+    tables = {name: golds.filter(pa.compute.equal(place, name)) for name in SPLIT_NAMES}
+    keys, key = coded(rows["content_hash"])
+    at = {name: pa.compute.equal(place, name).fill_null(False).to_numpy() for name in SPLIT_NAMES}
+    is_near = pa.compute.is_in(keys, value_set=pa.array(near_train, pa.string())).to_numpy(zero_copy_only=False)[key]
+    near = {name: int(is_near[at[name]].sum()) for name in ("validation", "test")}
     lengths = pa.compute.utf8_length(rows["text"]).to_numpy()
     measures = (np.median(lengths), lengths.mean(), np.percentile(lengths, 95), lengths.max())
     report = DataReport(
         source=source,
         rows=rows.num_rows,
-        texts=len(rows["content_hash"].unique()),
+        texts=len(keys),
         split_rows={name: table.num_rows for name, table in tables.items()},
         label_counts=_label_counts(tables, label_set),
         scores=_scores(tables) if label_set.is_regression else {},
@@ -135,8 +139,8 @@ def describe(
         unknown=dict(gold.unknown.most_common()),
         dropped=gold.dropped,
         empty_texts=_count(rows.filter(pa.compute.equal(rows["text"], ""))["split"]),
-        overlaps=_overlaps(keys),
-        conflicts=_conflicts(rows, "content_hash"),
+        overlaps=_overlaps(key, at),
+        conflicts=_conflicts(key, answer_codes(rows)),
         lengths=dict(zip(("median", "mean", "p95", "max"), map(float, measures), strict=True)),
         cleaning=cleaning,
         notes=list(notes),
@@ -146,7 +150,7 @@ def describe(
     report.warnings.extend(_warnings(report, rows, label_set, data))
     # A published file of unlabelled rows may number its documents anew.
     if data.columns.document is not None and getattr(data.source, "unlabeled", None) is None:
-        report.warnings.extend(_torn(rows["document_id"].to_pylist(), rows["split"].to_pylist()))
+        report.warnings.extend(_torn(rows["document_id"], rows["split"]))
     report.warnings.extend(warnings)
     if report.near_overlaps:
         report.warnings.append(_near_warning(report.near_overlaps, data, set(rows["official"].unique().to_pylist())))
@@ -155,7 +159,13 @@ def describe(
 
 def _count(values: pa.ChunkedArray) -> dict[str, int]:
     """Each value with its number, in order of first appearance."""
-    return dict(Counter(values.to_pylist()))
+    return dict(zip(*_counted(values), strict=True))
+
+
+def _counted(column: pa.ChunkedArray) -> tuple[list[Any], list[int]]:
+    """The distinct values of a column in order of first appearance, and how many rows have each."""
+    values, code = coded(column)
+    return values.to_pylist(), np.bincount(code, minlength=len(values)).tolist()
 
 
 def _near_warning(overlaps: dict[str, int], data: DataSection, published: set[str]) -> str:
@@ -176,8 +186,8 @@ def _label_counts(tables: dict[str, pa.Table], label_set: LabelSet) -> dict[str,
     result: dict[str, dict[str, int]] = {name: {} for name in label_set.names}
     for split in LABELLED_SPLITS:
         counts: Counter[str] = Counter()
-        for names in tables[split]["gold"].to_pylist():
-            counts.update(names or [_NO_LABEL])
+        for gold, rows in zip(*_counted(tables[split]["gold"]), strict=True):
+            counts.update(dict.fromkeys(gold or [_NO_LABEL], rows))
         for label, n in counts.items():
             result.setdefault(label, {})[split] = n
     return result
@@ -193,19 +203,22 @@ def _scores(tables: dict[str, pa.Table]) -> dict[str, dict[str, float]]:
     return result
 
 
-def _overlaps(keys: dict[str, list[str]]) -> dict[str, int]:
-    train, test = set(keys["train"]), set(keys["test"])
-    counts = {name: sum(key in train for key in keys[name]) for name in ("validation", "test")}
-    counts["unlabeled"] = sum(key in test for key in keys["unlabeled"])
+def _overlaps(key: IntArray, at: Mapping[str, BoolArray]) -> dict[str, int]:
+    """Rows of each split whose key stands in train too; of unlabeled ones, in test."""
+    counts = {}
+    for name, other in (("validation", "train"), ("test", "train"), ("unlabeled", "test")):
+        there = np.zeros(int(key.max(initial=0)) + 1, dtype=bool)
+        there[key[at[other]]] = True
+        counts[name] = int(there[key[at[name]]].sum())
     return {name: n for name, n in counts.items() if n}
 
 
-def _conflicts(rows: pa.Table, column: str) -> int:
-    """Values of a column whose rows have different known gold."""
-    if len(rows[column].unique()) == rows.num_rows:
-        return 0
-    known = ((value, a) for value, a in zip(rows[column].to_pylist(), answers(rows), strict=True) if a is not None)
-    return sum(len(set(golds)) > 1 for golds in grouped(known).values())
+def _conflicts(key: IntArray, gold: IntArray) -> int:
+    """Keys whose rows have different known gold (-1 = unknown)."""
+    key, gold = key[gold >= 0], gold[gold >= 0]
+    one = np.empty(int(key.max(initial=0)) + 1, dtype=np.int64)
+    one[key] = gold  # of its rows' golds any
+    return len(np.unique(key[gold != one[key]]))
 
 
 def _warnings(report: DataReport, rows: pa.Table, label_set: LabelSet, data: DataSection) -> list[str]:
@@ -243,17 +256,19 @@ def _warnings(report: DataReport, rows: pa.Table, label_set: LabelSet, data: Dat
                 f"{_values(scores)} counts as unlabelled: where it is a score, set labels.missing: ['']; where it is "
                 "none, set labels.minimum above it"
             )
-    if data.columns.document is not None and (conflicts := _conflicts(rows, "document_id")):
+    if data.columns.document is not None and (
+        conflicts := _conflicts(coded(rows["document_id"])[1], answer_codes(rows))
+    ):
         told = "documents have rows with different labels; the first labelled row's is the document's"
         warnings.append(f"{conflicts} {told}")
     return warnings
 
 
-def _torn(documents: Sequence[str], splits: Sequence[str]) -> list[str]:
+def _torn(documents: pa.ChunkedArray, splits: pa.ChunkedArray) -> list[str]:
     """Documents that are labelled in some of their rows only, as where a label stands in the first row alone."""
-    rows = list(zip(documents, splits, strict=True))
-    labelled = {document for document, split in rows if split in LABELLED_SPLITS}
-    torn = [document for document, split in rows if split == "unlabeled" and document in labelled]
+    labelled = documents.filter(pa.compute.is_in(splits, value_set=pa.array(LABELLED_SPLITS)))
+    others = documents.filter(pa.compute.equal(splits, "unlabeled"))
+    torn = others.filter(pa.compute.is_in(others, value_set=labelled)).to_pylist()
     if not torn:
         return []
     return [

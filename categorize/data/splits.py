@@ -29,13 +29,13 @@ from categorize.data.input_spec import InputSpec
 from categorize.data.label_hints import label_hints
 from categorize.data.reading.raw import LIST_OF_STRINGS, SPLIT_NAMES, Source
 from categorize.data.report import DataReport, describe
-from categorize.data.rows import COLUMN_TYPES, answers, fields_of, fingerprint, struct_of, with_columns
+from categorize.data.rows import COLUMN_TYPES, coded, coded_rows, fields_of, fingerprint, struct_of, taken, with_columns
 from categorize.data.source import read_source
 from categorize.data.splitting import split_file as stored
 from categorize.data.splitting.assignment import assign_rows
 from categorize.data.splitting.near import NearTexts
 from categorize.data.splitting.selection import reasons_to_leave
-from categorize.data.splitting.shares import Fractions, unit_keys
+from categorize.data.splitting.shares import NAMES, UNASSIGNED, Fractions, known_splits, unit_keys
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.processes import is_main_process
@@ -148,28 +148,33 @@ def load_data(
     source = read_source(data, outputs)
     name = ", ".join(raw.name for raw in source.tables.values())
     rows, lacking = _extract(source, data)
-    values = raw_values(label_cells(rows), data.label_separator, missing_spellings(labels))
-    rows = with_columns(rows, {"values": pa.array(values, LIST_OF_STRINGS), "key": _keys(rows, data)})
+    notes = [*source.notes, *lacking]
+    # Keys are compared often: once they are encoded, that takes no time.
+    rows = with_columns(rows, {"content_hash": rows["content_hash"].dictionary_encode(null_encoding="encode")})
+    del source  # its tables: rows have copies of what they need
+    cells, code = label_cells(rows)
+    values = pa.array(raw_values(cells, data.label_separator, missing_spellings(labels)), LIST_OF_STRINGS)
+    rows = with_columns(rows, {"values": taken(values, code), "key": _keys(rows, data)})
     rows = with_columns(rows, {"silver": _silver(rows, data)})
     near, rows = _near(rows, data)
     known = {} if resplit or split_file is None else stored.read_assignment(split_file, data)
     assignment = assign_rows(rows, data, known, near)
-    rows = with_columns(rows, {"split": pa.array(assignment.splits)})
+    cut = pa.array([*NAMES, "unlabeled"]).take(pa.array(assignment.splits))
+    rows = with_columns(rows, {"split": cut})
 
     label_set = LabelSet.from_section(labels, _found(rows, labels, data) if labels.names is None else ())
     gold = read_gold(rows, label_set, data.label_separator)
     trace = CleaningTrace(input_spec.cleaning)
     texts = input_spec.texts(fields_of(rows), trace)
-    if not any(texts):
+    if not pa.compute.any(pa.compute.not_equal(texts, "")).as_py():
         raise UserError(f"{name}: every text is empty after cleaning; check data.columns.text and data.cleaning")
-    names, scores = pa.array(gold.labels, LIST_OF_STRINGS), pa.array(gold.scores, pa.float64())
-    known_gold = pa.compute.or_(names.is_valid(), scores.is_valid())
+    known_gold = pa.compute.or_(gold.labels.is_valid(), gold.scores.is_valid())
     rows = with_columns(
         rows,
         {
-            "text": pa.array(texts, pa.string()),
-            "gold": names,
-            "gold_score": scores,
+            "text": texts,
+            "gold": gold.labels,
+            "gold_score": gold.scores,
             "split": pa.compute.if_else(known_gold, rows["split"], "unlabeled"),
         },
     )
@@ -177,27 +182,30 @@ def load_data(
     reasons = reasons_to_leave(rows, data, near, labels.held_out)
     rows = with_columns(rows, {"reason": pa.array(reasons, pa.string())})
     stays = rows["reason"].is_null()
-    final = rows.select(list(COLUMN_TYPES))
+    final = with_columns(rows, {"content_hash": rows["content_hash"].cast(pa.string())}).select(list(COLUMN_TYPES))
     places = pa.table({"id": rows["id"], "split": pa.compute.if_else(stays, rows["split"], None)})
     tables = {split: final.filter(pa.compute.equal(places["split"], split)) for split in SPLIT_NAMES}
+    left_out = final.append_column("reason", rows["reason"]).filter(rows["reason"].is_valid())
+    on_silver, unmarked = _on_silver(rows, data), _unmarked_silver(rows, data)
+    del final
+    rows = rows.drop_columns("fields")  # the largest: the splits have it now
     if data.columns.label_column is not None:
         _check_training_rows(tables["train"], trained, data, name)
     # Stored last: a recipe that cannot work leaves nothing behind.
-    is_new = bool(assignment.stored.keys() - known.keys())  # after --resplit nothing is known
+    is_new = (known_splits(assignment.keys, known) == UNASSIGNED).any()  # after --resplit nothing is known
     if split_file is not None and write and is_main_process() and is_new:
-        stored.write_assignment(split_file, data, {**known, **assignment.stored})
-    pairs = zip(rows["key"].to_pylist(), assignment.splits, strict=True)
+        stored.write_assignment(split_file, data, known, assignment.keys, assignment.numbers)
+    placed = pa.table({"key": rows["key"], "split": cut})
     splits = Splits(
         **tables,
         fingerprints={name: fingerprint(table) for name, table in tables.items()},
-        assignment=stored.assignment_table((key, split) for key, split in pairs if split != "unlabeled"),
+        assignment=stored.assignment_table(placed.filter(pa.compute.not_equal(cut, "unlabeled"))),
         near_train=_near_train(rows, near),
     )
     ids, shared = _distinct_ids(rows)
-    notes = [*source.notes, *lacking, *assignment.notes, *shared, *_on_silver(rows, data)]
-    warnings = [*assignment.warnings, *_unmarked_silver(rows, data), *label_hints(rows, label_set, labels, data)]
+    notes += [*assignment.notes, *shared, *on_silver]
+    warnings = [*assignment.warnings, *unmarked, *label_hints(rows, label_set, labels, data)]
     report = describe(name, notes, warnings, rows, splits.near_train, label_set, gold, data, trace.report)
-    left_out = rows.select([*COLUMN_TYPES, "reason"]).filter(rows["reason"].is_valid())
     return LoadedData(trained, input_spec, splits, report, left_out, with_columns(places, {"id": ids}))
 
 
@@ -221,26 +229,26 @@ def _extract(source: Source, data: DataSection) -> tuple[pa.Table, list[str]]:
             if column not in there
         ]
         fields = {name: fields_of(rows).field(name) if name in there else nulls for name in everywhere}
-        more = {"fields": struct_of(fields, len(raw)), "official": pa.array([split] * len(raw))}
+        more = {"fields": struct_of(fields, len(raw)), "official": pa.repeat(split, len(raw))}
         if split == "unlabeled":
             more |= {"label_text": nulls, "label_list": pa.nulls(len(raw), LIST_OF_STRINGS)}
         parts.append(with_columns(rows, more))
     return pa.concat_tables(parts).combine_chunks(), notes
 
 
-def _keys(rows: pa.Table, data: DataSection) -> list[str]:
+def _keys(rows: pa.Table, data: DataSection) -> pa.ChunkedArray:
     # The cells, not `document_id`: a row whose document cell is empty is split by its text.
     fields = fields_of(rows)
     documents = trimmed(fields.field(data.columns.document)) if data.columns.document is not None else None
-    groups = rows["group"].to_pylist() if data.columns.group is not None else None
-    return unit_keys(rows["content_hash"].to_pylist(), documents, groups)
+    groups = rows["group"] if data.columns.group is not None else None
+    return unit_keys(rows["content_hash"], documents, groups)
 
 
 def _silver(rows: pa.Table, data: DataSection) -> pa.Array:
     """Which rows have a machine's label, as `data.silver` tells."""
     if data.silver is None:
         return pa.array(np.zeros(rows.num_rows, dtype=bool))
-    sources = pa.array(trimmed(fields_of(rows).field(data.silver.column)), pa.string())
+    sources = trimmed(fields_of(rows).field(data.silver.column))
     by_people = pa.compute.is_in(sources, value_set=pa.array([*data.silver.gold, None], pa.string()))
     labelled = rows["values"].combine_chunks().is_valid()
     return pa.compute.and_(labelled, pa.compute.invert(by_people))
@@ -252,7 +260,7 @@ def _on_silver(rows: pa.Table, data: DataSection) -> list[str]:
         return []
     silver = rows.filter(rows["silver"])
     train = pa.compute.equal(silver.filter(silver["reason"].is_null())["split"], "train")
-    by_source = Counter(trimmed(fields_of(silver).field(data.silver.column)))
+    by_source = Counter(trimmed(fields_of(silver).field(data.silver.column)).to_pylist())
     shown = ", ".join(f"{value} {n:,}" for value, n in by_source.most_common())
     told = f"{silver.num_rows:,} rows with a silver label ({data.silver.column}: {shown or 'none'})"
     return [f"{told}; {pa.compute.sum(train).as_py() or 0:,} of them train, none is held out"]
@@ -279,8 +287,8 @@ def _near(rows: pa.Table, data: DataSection) -> tuple[NearTexts | None, pa.Table
     near = None
     if data.splits.near_duplicates != "off" or data.dedupe == "near":
         at = np.flatnonzero(rows["values"].is_valid().to_numpy())
-        text = rows["content_hash"].take(pa.array(at)).combine_chunks().dictionary_encode().indices.to_numpy()
-        fields = fields_of(rows).take(pa.array(at[np.unique(text, return_index=True)[1]]))
+        first, text = coded_rows([rows["content_hash"].take(pa.array(at))])
+        fields = fields_of(rows).take(pa.array(at[first]))
         cells = (fields.field(column).to_pylist() for column in text_columns(data.columns))
         near = NearTexts.of(["\n".join(cell or "" for cell in row) for row in zip(*cells, strict=True)])
         node[at] = near.node[text]
@@ -301,12 +309,12 @@ def _near_train(rows: pa.Table, near: NearTexts | None) -> frozenset[str]:
     return frozenset(keys.take(pa.array(reached)).to_pylist()) - set(keys.filter(pa.array(in_train)).to_pylist())
 
 
-def _distinct_ids(rows: pa.Table) -> tuple[list[str], list[str]]:
+def _distinct_ids(rows: pa.Table) -> tuple[pa.ChunkedArray | list[str], list[str]]:
     """Ids that tell rows of all splits apart, and what to say about those that several published splits hold."""
+    if len(rows["id"].unique()) == rows.num_rows:
+        return rows["id"], []
     ids, official = rows["id"].to_pylist(), rows["official"].to_pylist()
     repeated = {row_id: None for row_id, count in Counter(ids).items() if count > 1}
-    if not repeated:
-        return ids, []
     told = f"{len(repeated)} ids come in more than one split, such as {quote(next(iter(repeated)))}"
     note = f"{told}: they tell rows apart within a split alone"
     return [f"{split}-{i}" if i in repeated else i for i, split in zip(ids, official, strict=True)], [note]
@@ -317,7 +325,8 @@ def _found(rows: pa.Table, labels: LabelsSection, data: DataSection) -> list[str
     under `labels.unknown: drop` or `other` those of train."""
     known = ["train"] if labels.unknown != "error" else ["train", "validation", "test"]
     found: dict[str, None] = dict.fromkeys(data.columns.label if isinstance(data.columns.label, list) else ())
-    for cell in dict.fromkeys(label_cells(rows.filter(pa.compute.is_in(rows["split"], pa.array(known))))):
+    cells = rows.select(["label_text", "label_list"]).filter(pa.compute.is_in(rows["split"], pa.array(known)))
+    for cell in label_cells(cells)[0]:
         values = (cell,) if isinstance(cell, str) else cell
         if isinstance(cell, str) and labels.task == "multi_label":
             values = split_cell(cell, data.label_separator)
@@ -328,7 +337,8 @@ def _found(rows: pa.Table, labels: LabelsSection, data: DataSection) -> list[str
 def _check_training_rows(train: pa.Table, label_set: LabelSet, data: DataSection, name: str) -> None:
     """Raises UserError where nothing could be learned: no labelled row, or one class only."""
     column = data.columns.label_column
-    found = set(answers(train))
+    found = {tuple(names) for names in coded(train["gold"])[0].to_pylist() if names is not None}
+    found |= set(coded(train["gold_score"])[0].drop_null().to_pylist())
     if not found:
         why = f"no row of train has both a text and a label in {column!r}; label some rows, or see labels.missing"
     elif not train["weight"].to_numpy().any():

@@ -23,7 +23,7 @@ from categorize.data.gold import read_gold
 from categorize.data.input_spec import InputSpec
 from categorize.data.raw_stream import RawStream
 from categorize.data.reading.files import open_file
-from categorize.data.reading.raw import LIST_OF_STRINGS, SPLIT_NAMES, RawTable, Source
+from categorize.data.reading.raw import SPLIT_NAMES, RawTable, Source
 from categorize.data.reading.shaping import Shaping
 from categorize.data.rows import fields_of, new_rows, struct_of, with_columns
 from categorize.data.seen import SeenIds
@@ -156,7 +156,9 @@ class RowStream:
             for raw in part:
                 self._check_ids(raw, seen)
                 named = self.data.columns.document if whole_documents else None
-                documents = trimmed(as_strings(raw.table[named])) if named in raw.table.column_names else None
+                documents = (
+                    trimmed(as_strings(raw.table[named])).to_pylist() if named in raw.table.column_names else None
+                )
                 start = 0
                 while start < len(raw):
                     end = len(raw) if shard_rows is None else min(len(raw), start + max(shard_rows - filled, 0))
@@ -201,7 +203,7 @@ class RowStream:
             gold = read_gold(rows, self.label_set, self.data.label_separator)
             found = with_columns(
                 found,
-                {"gold": pa.array(gold.labels, LIST_OF_STRINGS), "gold_score": pa.array(gold.scores, pa.float64())},
+                {"gold": gold.labels, "gold_score": gold.scores},
             )
         return found
 

@@ -59,7 +59,7 @@ def gold_table(rows: pa.Table, input_spec: InputSpec, label_set: LabelSet) -> pa
     where = {name: i for i, name in enumerate(documents["id"].to_pylist())}
     of_row = pa.array([where[name] for name in names], pa.int64())
     columns = row_columns(rows, (LABEL, *STUDENT_COLUMNS))
-    columns["text"] = pa.array(input_spec.texts(fields_of(rows)), pa.string())
+    columns["text"] = input_spec.texts(fields_of(rows))
     if label_set.is_regression:
         labels = documents["gold_score"].take(of_row)
     else:

@@ -133,12 +133,12 @@ def test_single_labels_by_name_alias_and_code() -> None:
     section = LabelsSection.model_validate({"names": definitions, "codes": {"0": "Positive", "1": "Mild"}})
     cells = ["0", "1.0", " pos ", "Ｍild", "-1", None]
     gold = read_gold(extracted({"label": cells}), LabelSet.from_section(section), ";")
-    assert gold.labels == [["Positive"], ["Mild"], ["Positive"], ["Mild"], None, None]
+    assert gold.labels.to_pylist() == [["Positive"], ["Mild"], ["Positive"], ["Mild"], None, None]
     assert gold.missing == {"-1": 1, "": 1}
 
 
 def test_a_single_label_may_hold_the_separator() -> None:
-    assert gold_of(["yes; but", "no"], names=["yes; but", "no"]).labels == [["yes; but"], ["no"]]
+    assert gold_of(["yes; but", "no"], names=["yes; but", "no"]).labels.to_pylist() == [["yes; but"], ["no"]]
 
 
 def test_a_label_outside_the_set_stops_the_run() -> None:
@@ -150,9 +150,9 @@ def test_a_label_outside_the_set_stops_the_run() -> None:
 
 def test_unknown_labels_are_dropped_or_become_other_when_told() -> None:
     dropped = gold_of(["yes", "nope"], unknown="drop")
-    assert (dropped.labels, dropped.unknown, dropped.dropped) == ([["yes"], None], {"nope": 1}, 1)
+    assert (dropped.labels.to_pylist(), dropped.unknown, dropped.dropped) == ([["yes"], None], {"nope": 1}, 1)
     other = gold_of(["yes", "nope"], unknown="other")
-    assert (other.labels, other.unknown, other.dropped) == ([["yes"], ["other"]], {"nope": 1}, 0)
+    assert (other.labels.to_pylist(), other.unknown, other.dropped) == ([["yes"], ["other"]], {"nope": 1}, 0)
 
 
 def test_several_labels_in_a_single_label_source_are_refused() -> None:
@@ -164,19 +164,19 @@ def test_several_labels_in_a_single_label_source_are_refused() -> None:
 # ---------------------------------------------------------------- multi-label and scores
 def test_multi_label_cells_tell_none_from_unknown() -> None:
     gold = gold_of([["no", "yes", "no"], [], None, [None], ["-1"]], task="multi_label")
-    assert gold.labels == [["yes", "no"], [], None, None, None]
+    assert gold.labels.to_pylist() == [["yes", "no"], [], None, None, None]
     gold = gold_of(["no;yes", "[]", None, "-1", ";"], task="multi_label")
-    assert gold.labels == [["yes", "no"], [], None, None, None]
+    assert gold.labels.to_pylist() == [["yes", "no"], [], None, None, None]
     assert sum(gold.missing.values()) == 3
 
 
 def test_a_multi_label_row_with_an_unknown_label_becomes_unlabelled_when_told() -> None:
     gold = gold_of(["yes;nope", "no"], task="multi_label", unknown="drop")
-    assert (gold.labels, gold.dropped) == ([None, ["no"]], 1)
+    assert (gold.labels.to_pylist(), gold.dropped) == ([None, ["no"]], 1)
 
 
 def test_scores_are_numbers_within_bounds() -> None:
     section = {"task": "regression", "names": None, "minimum": 1.0, "maximum": 5.0}
-    assert gold_of(["1", "4.25", None, "-1", "５"], **section).scores == [1.0, 4.25, None, None, 5.0]
+    assert gold_of(["1", "4.25", None, "-1", "５"], **section).scores.to_pylist() == [1.0, 4.25, None, None, 5.0]
     assert "2 rows hold no number: row 2: 'x', row 3: 'nan'" in fails(gold_of, ["x", "nan", "2"], **section)
     assert "outside 1.0..5.0: row 3: '5.5'" in fails(gold_of, ["2", "5.5"], **section)

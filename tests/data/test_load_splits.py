@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,9 @@ from categorize.recipe.data_sections import Columns, SplitSettings
 from categorize.recipe.label_sections import LabelsSection
 from tests.data.small_sources import SPLITS, comments, fails, ids, load, official, section, where, write
 
+# Of the source below, as its rows were once read one by one.
+AS_IT_WAS = "e8ab4bad17ebdc0ca35a656cae3ea1e37499ce5253daa608ec82f89d83b747e0"
+
 
 def test_every_row_is_in_one_split_and_shares_are_kept(tmp_path: Path) -> None:
     data = load(write(tmp_path / "a.jsonl", comments()))
@@ -23,6 +29,27 @@ def test_every_row_is_in_one_split_and_shares_are_kept(tmp_path: Path) -> None:
     assert abs(sizes["validation"] - 20) <= 2
     assert sizes["unlabeled"] == 0
     assert data.label_set.names == ["a", "b"]
+
+
+def test_rows_splits_and_report_of_a_source_stay_as_they_were(tmp_path: Path) -> None:
+    source = random.Random(5)
+    labels = ["a", "b;a", " b", "", "n/a", "[]", '["a", "c"]', "d；b"]
+    texts = ["", "ＡＢ  c", "AB c", "好 &amp; 好", "x\u200by", *(f"评论 {i % 70}" for i in range(200))]
+    rows = [
+        {"id": f"c{i}", "text": source.choice(texts), "label": source.choice(labels), "doc": f"{i // 2 or ''}"}
+        for i in range(400)
+    ]
+    (tmp_path / "a.csv").write_text(
+        "id,text,label,doc\n"
+        + "".join(f'{r["id"]},{r["text"]},"{r["label"].replace(chr(34), chr(34) * 2)}",{r["doc"]}\n' for r in rows),
+        encoding="utf-8",
+    )
+    columns = Columns(id="id", document="doc")
+    data = load(tmp_path / "a.csv", LabelsSection(task="multi_label"), columns=columns, dedupe="exact")
+    tables = [data.splits[name] for name in SPLITS] + [data.left_out, data.places, data.splits.assignment]
+    told = data.report.to_dict() | {"source": "", "notes": [], "fingerprints": data.splits.fingerprints}
+    made = json.dumps([*(table.to_pylist() for table in tables), told], ensure_ascii=False)
+    assert hashlib.sha256(made.encode()).hexdigest() == AS_IT_WAS
 
 
 def test_two_recipes_over_one_source_split_alike(tmp_path: Path) -> None:

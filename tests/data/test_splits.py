@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,6 +35,10 @@ from categorize.errors import UserError
 
 FRACTIONS = Fractions(0.2, 0.1, 42)
 Values = Sequence[tuple[str, ...] | None]
+
+
+def keys_of(*columns: list[str] | list[str | None] | None) -> list[str]:
+    return unit_keys(*(None if one is None else pa.array(one, pa.string()) for one in columns)).to_pylist()
 
 
 def split(
@@ -155,7 +160,7 @@ def test_groups_stay_whole_and_are_dealt_out_to_the_quotas() -> None:
     source = random.Random(3)
     groups = [f"video {i}" for i in range(40) for _ in range(source.randint(20, 200))]
     texts = [content_key([f"{i}"]) for i in range(len(groups))]
-    keys = unit_keys(texts, None, groups)
+    keys = keys_of(texts, None, groups)
     result = split(keys, [(source.choice("ab"),) for _ in keys])
     assert len(result) == 40
     rows = Counter(result[key] for key in keys)
@@ -171,10 +176,10 @@ def test_one_text_that_fills_a_quota_goes_to_train() -> None:
 
 
 def test_a_row_without_a_group_is_split_by_its_text() -> None:
-    keys = unit_keys(["t1", "t2", "t2"], None, ["g", None, None])
+    keys = keys_of(["t1", "t2", "t2"], None, ["g", None, None])
     assert keys[1:] == ["t2", "t2"]
-    assert unit_keys(["t1", "t2"], ["d", "d"], None)[0] == unit_keys(["t3"], ["d"], None)[0]
-    assert unit_keys(["t1"], ["x"], ["g"]) != unit_keys(["t1"], None, None)
+    assert keys_of(["t1", "t2"], ["d", "d"], None)[0] == keys_of(["t3"], ["d"], None)[0]
+    assert keys_of(["t1"], ["x"], ["g"]) != keys_of(["t1"], None, None)
 
 
 def test_another_seed_is_another_split() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from categorize.data.cleaning.registry import build_step
 from categorize.recipe.data_sections import CleaningOptions
@@ -47,16 +48,25 @@ class CleaningTrace:
         self._functions = [function for _, function in built]
         self.report = CleaningReport(0, [TouchedRows(name) for name, _ in built])
 
-    def clean(self, texts: Sequence[str], rows: int = 1) -> list[str]:
-        """The cleaned text columns of a row that occurs `rows` times; a step touches a row once."""
-        self.report.rows += rows
-        before = list(texts)
+    def clean(self, columns: Sequence[Sequence[str]], counts: Sequence[int]) -> list[list[str]]:
+        """The cleaned text columns of rows each of which occurs so many times; a step touches a row once."""
+        self.report.rows += sum(counts)
+        before = [list(texts) for texts in columns]
         for function, touched in zip(self._functions, self.report.steps, strict=True):
-            after = [function(text) for text in before]
-            if after != before:
-                touched.rows += rows
-                changed = [excerpt(old, new) for old, new in zip(before, after, strict=True) if old != new]
-                touched.samples += changed[: SAMPLES - len(touched.samples)]
+            after = [list(map(function, texts)) for texts in before]
+            changed = {
+                row
+                for old, new in zip(before, after, strict=True)
+                for row, (one, other) in enumerate(zip(old, new, strict=True))
+                if one != other
+            }
+            touched.rows += sum(counts[row] for row in changed)
+            if changed and len(touched.samples) < SAMPLES:
+                pairs = (
+                    (old[row], new[row]) for row in sorted(changed) for old, new in zip(before, after, strict=True)
+                )
+                found = (excerpt(old, new) for old, new in pairs if old != new)
+                touched.samples += islice(found, SAMPLES - len(touched.samples))
             before = after
         return before
 

@@ -43,14 +43,20 @@ def nfkc(text: str) -> str:
     return unicodedata.normalize("NFKC", text)
 
 
-_LINE_BREAK = re.compile("\r\n?|[\v\f\x85\u2028\u2029]")
-_INFORMATION_SEPARATOR = re.compile("[\x1c-\x1f]")
+_BREAKS = "\v\f\x85\u2028\u2029"
+_SEPARATORS = "\x1c-\x1f"
 # Soft hyphen, Arabic letter mark, Mongolian vowel separator, zero-width space, bidi marks, embeddings and isolates,
 # word joiner and invisible operators, deprecated format characters, byte order mark, interlinear annotation.
-_INVISIBLE = re.compile(
-    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+_HIDDEN = (
+    "\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f"
+    "\ufeff\ufff9-\ufffb"
 )
-_JOINER = re.compile("[\u200c\u200d]")
+_JOINERS = "\u200c\u200d"
+_LINE_BREAK = re.compile(f"\r\n?|[{_BREAKS}]")
+_INFORMATION_SEPARATOR = re.compile(f"[{_SEPARATORS}]")
+_INVISIBLE = re.compile(f"[{_HIDDEN}]")
+_JOINER = re.compile(f"[{_JOINERS}]")
+_ANY = re.compile(f"[\r{_BREAKS}{_SEPARATORS}{_HIDDEN}{_JOINERS}]")
 
 
 @cleaning_step
@@ -59,7 +65,7 @@ def control_characters(text: str) -> str:
 
     Every kind of line break becomes a newline and an information separator a space, so that words do not run together.
     """
-    if text.isascii() and text.isprintable():
+    if not _ANY.search(text):
         return text
     text = _LINE_BREAK.sub("\n", text)
     text = _INFORMATION_SEPARATOR.sub(" ", text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -12,29 +11,42 @@ import pyarrow.compute
 
 from categorize.data.columns import row_name, trimmed
 from categorize.data.reading.raw import Source
-from categorize.data.rows import fields_of
+from categorize.data.rows import as_array, coded_rows, codes, fields_of, mapped
 from categorize.data.splitting.by_time import assign_by_time, unit_times
 from categorize.data.splitting.folds import assign_folds
 from categorize.data.splitting.groups import assign_group_folds, assign_groups
 from categorize.data.splitting.near import NearTexts
-from categorize.data.splitting.shares import NAMES, TEST, TRAIN, VALIDATION, Fractions, Units, assign, make_units
+from categorize.data.splitting.shares import (
+    NAMES,
+    TEST,
+    TRAIN,
+    UNASSIGNED,
+    VALIDATION,
+    Fractions,
+    Units,
+    assign,
+    known_splits,
+    make_units,
+)
 from categorize.data.splitting.times import parse_date, read_times, shown
 from categorize.errors import UserError
 from categorize.predictions import FloatArray, IntArray
 from categorize.recipe.data_sections import DataSection
 from categorize.recipe.wording import counted, join
 
+UNLABELED = len(NAMES)
 _FEW = 20  # validation rows under which a warning says what they cost
 _FAR_OFF = 0.5  # a held-out split this much smaller or larger than its share is worth a warning
 
 
-@dataclass(frozen=True)
+@dataclass
 class Assigned:
     """The split of each row, and what the report should say about it."""
 
-    splits: list[str]  # train, validation, test or unlabeled, one a row
-    # Key -> number of its split (of its fold, with folds), to be stored; empty where all splits are published.
-    stored: dict[str, int] = field(default_factory=dict)
+    splits: IntArray  # [rows]; number of the split as in `shares.NAMES`, UNLABELED for a row that nobody has labelled
+    # Keys and the number of the split of each (of its fold, with folds), to be stored; empty where all are published.
+    keys: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
+    numbers: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -55,9 +67,11 @@ def assign_rows(rows: pa.Table, data: DataSection, known: Mapping[str, int], nea
     if settings.by_time is not None:
         cells = fields.field(settings.by_time).to_pylist()
         times = read_times(cells, lambda row: row_name(rows, row, with_file=True), "data.splits.by_time")
-    values, official, silver = (rows[name].to_pylist() for name in ("values", "official", "silver"))
-    given = set(official)
-    splits = ["unlabeled" if v is None else name for name, v in zip(official, values, strict=True)]
+    names, of_name = codes(rows["official"])
+    given, labelled, silver = set(names), rows["values"].is_valid().to_numpy(), rows["silver"].to_numpy()
+    # Rows of a source that publishes no splits count as those of train, from which splits are cut.
+    numbers = {Source.ALL: TRAIN, "unlabeled": UNLABELED} | {name: i for i, name in enumerate(NAMES)}
+    splits = np.where(labelled, np.array([numbers[name] for name in names], dtype=np.int64)[of_name], UNLABELED)
     if settings.folds is not None and "test" in given:
         way_out = "give the rows as one file, or remove folds"
         raise UserError(f"data.splits.folds: the source publishes a test split; {way_out}")
@@ -68,19 +82,20 @@ def assign_rows(rows: pa.Table, data: DataSection, known: Mapping[str, int], nea
     )
     idle = _without_effect(given, fractions, data)
     if fractions.test == 0.0 and fractions.validation == 0.0:
-        return Assigned(["train" if split == Source.ALL else split for split in splits], warnings=idle)
+        return Assigned(splits, warnings=idle)
     joined = _joined(rows, near) if settings.near_duplicates == "group" and near is not None else {}
-    to_cut = [i for i, split in enumerate(splits) if split in (Source.ALL, "train")]
-    pool = [i for i in to_cut if not silver[i]]
-    every_key = rows["key"].to_pylist()
-    keys = [every_key[i] for i in pool]
-    units = make_units([joined.get(key, key) for key in keys], [values[i] for i in pool])
-    of_key = {key: joined.get(key, key) for key in sorted(set(keys))}
+    to_cut = splits == TRAIN
+    pool = np.flatnonzero(to_cut & ~silver)
+    keys = rows["key"].take(pa.array(pool))
+    own = mapped(keys, lambda key: joined.get(key, key)) if joined else keys
+    units = make_units(own, rows["values"].take(pa.array(pool)))
+    first, _ = coded_rows([keys])
+    distinct = as_array(keys.take(pa.array(first))).cast(pa.string())
+    stored = known_splits(distinct, known)
     # A unit of joined texts stands where its first stored text stands.
     existing: dict[str, int] = {}
-    for key, unit in of_key.items():
-        if key in known:
-            existing.setdefault(unit, known[key])
+    for key in sorted(distinct.filter(pa.array(stored != UNASSIGNED)).to_pylist()):
+        existing.setdefault(joined.get(key, key), known[key])
     result = Assigned(splits, warnings=idle)
     if settings.folds is not None:
         code, of_unit = _by_folds(units, fractions, data, settings.folds, existing, result)
@@ -89,20 +104,21 @@ def assign_rows(rows: pa.Table, data: DataSection, known: Mapping[str, int], nea
         of_unit = code = _by_time(units, times[pool], dates, fractions, existing, result, data)
     else:
         of_unit = code = (assign if data.columns.group is None else assign_groups)(units, fractions, existing)
-    number = {key: i for i, key in enumerate(units.keys)}
-    result.stored.update({key: known.get(key, int(code[number[unit]])) for key, unit in of_key.items()})
-    for i, unit_of_row, key in zip(pool, units.of_row.tolist(), keys, strict=True):
-        split = int(of_unit[unit_of_row])
-        if joined and key in known:
-            split = _split_of(known[key], settings.folds, settings.fold, split)
-        splits[i] = NAMES[split]
-    machine_labelled = {i: every_key[i] for i in to_cut if silver[i]}
-    _place_silver(machine_labelled, dict(zip(keys, pool, strict=True)), known, data, result)
+    result.keys, result.numbers = distinct, np.where(stored == UNASSIGNED, code[units.of_row[first]], stored)
+    splits[pool] = of_unit[units.of_row]
+    if joined and known:
+        for i, key in zip(pool.tolist(), keys.to_pylist(), strict=True):
+            if key in known:
+                splits[i] = _split_of(known[key], settings.folds, settings.fold, int(splits[i]))
+    at = np.flatnonzero(to_cut & silver)
+    if len(at):
+        machine_labelled = dict(zip(at.tolist(), rows["key"].take(pa.array(at)).to_pylist(), strict=True))
+        _place_silver(machine_labelled, dict(zip(keys.to_pylist(), pool.tolist(), strict=True)), known, data, result)
     if settings.by_time is None:
         named = data.columns.group or data.columns.document
-        groups = trimmed(fields.field(named).take(pa.array(pool, pa.int64()))) if named is not None else None
+        groups = trimmed(fields.field(named).take(pa.array(pool))).to_pylist() if named is not None else None
         _check_shares(units, of_unit, fractions, groups, bool(joined), data, result)
-    _check_validation(Counter(splits[i] for i in pool), fractions, result)
+    _check_validation(np.bincount(splits[pool], minlength=len(NAMES)), fractions, result)
     return result
 
 
@@ -118,15 +134,18 @@ def _place_silver(
         gold: key -> a gold row of it.
     """
     settings = data.splits
+    more: dict[str, int] = {}
     for row, key in rows.items():
         if key in gold:
             result.splits[row] = result.splits[gold[key]]
             continue
         before = known.get(key)
         split = TRAIN if before is None else _split_of(before, settings.folds, settings.fold, TRAIN)
-        result.splits[row] = NAMES[split]
+        result.splits[row] = split
         if settings.folds is None:
-            result.stored[key] = split
+            more[key] = split
+    result.keys = pa.concat_arrays([result.keys, pa.array(more, pa.string())])
+    result.numbers = np.append(result.numbers, list(more.values())).astype(np.int64)
     if rows and not gold:
         result.warnings.append(
             "no row has a label by people (data.silver): nothing is held out; give data.source.test, or label some "
@@ -168,9 +187,9 @@ def _without_effect(given: set[str], fractions: Fractions, data: DataSection) ->
     return result
 
 
-def _check_validation(rows: Counter[str], fractions: Fractions, result: Assigned) -> None:
+def _check_validation(rows: IntArray, fractions: Fractions, result: Assigned) -> None:
     """Warn where validation is cut from so few rows that it costs more than it tells."""
-    held, left = rows["validation"], rows["train"]
+    held, left = int(rows[VALIDATION]), int(rows[TRAIN])
     if fractions.validation and 0 < held < _FEW:
         result.warnings.append(
             f"validation has {counted(held, 'row')}, taken from the {held + left:,} of train: a measure on it moves by "

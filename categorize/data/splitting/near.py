@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,8 @@ SIMILARITY = 0.8
 # 16 bands of 5 values find a pair of similarity 0.8 in 99.8% of all cases, one of 0.5 in 40%.
 _BANDS, _ROWS = 16, 5
 _SEED = 42
-_CHUNK = 20_000
+_CHUNK = 1000  # texts whose digests are held as Python has them
+_HASHED = 10_000  # rows of values that are hashed at once
 _PAIRS = 100_000  # that are compared at once
 # A band that this many texts share (a form letter) is compared with so many neighbours each, not all with all.
 _NEIGHBOURS = 50
@@ -132,17 +134,20 @@ def _digests(texts: Sequence[str]) -> npt.NDArray[np.uint32]:
     for start in range(0, len(texts), _CHUNK):
         sets = [_runs(text) for text in texts[start : start + _CHUNK]]  # repeats do not matter
         matrix = RMinHash.digest_matrix_from_token_sets(sets, _BANDS * _ROWS, _SEED)
-        parts.append(np.array(matrix.to_rows(), dtype=np.uint32))
+        values = chain.from_iterable(matrix.to_rows())
+        parts.append(np.fromiter(values, dtype=np.uint32, count=len(sets) * _BANDS * _ROWS).reshape(len(sets), -1))
     return np.concatenate(parts)
 
 
 def _hash_rows(values: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
     """64 bits for each row: the upper halves of two multilinear hashes. They sort much faster than the rows."""
     multipliers = np.random.default_rng(_SEED).integers(1, 2**63, size=(2, values.shape[1]), dtype=np.uint64)
-    wide = values.astype(np.uint64)
-    first, second = ((wide * row).sum(axis=1, dtype=np.uint64) for row in multipliers)
-    mask = np.uint64(0xFFFFFFFF00000000)
-    return np.asarray((first & mask) | (second >> np.uint64(32)))
+    mask, result = np.uint64(0xFFFFFFFF00000000), np.empty(len(values), dtype=np.uint64)
+    for start in range(0, len(values), _HASHED):
+        wide = values[start : start + _HASHED].astype(np.uint64)
+        first, second = (wide @ row for row in multipliers)
+        result[start : start + _HASHED] = (first & mask) | (second >> np.uint64(32))
+    return result
 
 
 def _candidates(digests: npt.NDArray[np.uint32]) -> IntArray:

@@ -10,13 +10,18 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute
 
-from categorize.data.rows import answers, grouped
+from categorize.data.rows import answer_codes, coded, grouped
 from categorize.data.splitting.near import NearTexts
 from categorize.data.splitting.shares import seeded_hash
 from categorize.errors import UserError
+from categorize.predictions import IntArray
 from categorize.recipe.data_sections import DataSection, Sample
+
+Reasons = npt.NDArray[np.object_]  # strings and None
 
 EMPTY = "empty text"
 SAME = "text and gold of an earlier row"
@@ -30,8 +35,8 @@ HELD_OUT = "a label that is held out of training"
 
 def reasons_to_leave(
     rows: pa.Table, data: DataSection, near: NearTexts | None, held_out: Sequence[str] = ()
-) -> list[str | None]:
-    """Why each row is left out; None where it stays. The rows have `split`, and `node` for `dedupe: near`.
+) -> Reasons:
+    """Why each row is left out, [rows]; None where it stays. The rows have `split`, and `node` for `dedupe: near`.
 
     Args:
         held_out: labels whose rows leave train and validation.
@@ -39,16 +44,16 @@ def reasons_to_leave(
     Raises UserError for a sample too small for any document.
     """
     # An evaluation keeps empty texts; training on them teaches nothing.
-    places = zip(rows["split"].to_pylist(), rows["text"].to_pylist(), strict=True)
-    reasons = [EMPTY if split == "train" and not text else None for split, text in places]
+    in_train = pa.compute.equal(rows["split"], "train").to_numpy()
+    reasons: Reasons = np.full(rows.num_rows, None, dtype=object)
+    reasons[in_train & pa.compute.equal(rows["text"], "").to_numpy()] = EMPTY
     _mark_held_out(reasons, rows, set(held_out))
     _mark_silver(reasons, rows, near)
     by_document = data.columns.document is not None
     if data.dedupe != "none":
-        train = np.flatnonzero(rows["split"].to_numpy() == "train").tolist()
-        at = [row for row in train if reasons[row] is None]
+        at = np.flatnonzero(in_train & pa.array(reasons, pa.string()).is_null().to_numpy(zero_copy_only=False))
         if by_document:
-            _mark_documents(reasons, rows, at)
+            _mark_documents(reasons, rows, at.tolist())
         else:
             _mark_duplicates(reasons, rows, at, near if data.dedupe == "near" else None)
     if data.sample is not None:
@@ -56,23 +61,23 @@ def reasons_to_leave(
     return reasons
 
 
-def _mark_held_out(reasons: list[str | None], rows: pa.Table, labels: set[str]) -> None:
+def _mark_held_out(reasons: Reasons, rows: pa.Table, labels: set[str]) -> None:
     """Rows of training and validation with any of these labels."""
     if not labels:
         return
-    for row, (split, names) in enumerate(zip(rows["split"].to_pylist(), rows["gold"].to_pylist(), strict=True)):
-        if split in ("train", "validation") and not labels.isdisjoint(names or ()):
-            reasons[row] = HELD_OUT
+    golds, code = coded(rows["gold"])
+    has = np.array([not labels.isdisjoint(names or ()) for names in golds.to_pylist()], dtype=bool)[code]
+    reasons[has & np.isin(rows["split"].to_numpy(), ("train", "validation"))] = HELD_OUT
 
 
-def _mark_silver(reasons: list[str | None], rows: pa.Table, near: NearTexts | None) -> None:
+def _mark_silver(reasons: Reasons, rows: pa.Table, near: NearTexts | None) -> None:
     """Rows with a machine's label that stand in validation or test, or whose text does, or nearly."""
     silver, node = rows["silver"].to_numpy(), rows["node"].to_numpy()
     if not silver.any():
         return
     held_out = np.isin(rows["split"].to_numpy(), ("validation", "test"))
     gold = held_out & ~silver
-    keys = rows["content_hash"]
+    keys = rows["content_hash"].cast(pa.string())
     same = pa.compute.is_in(keys, value_set=keys.filter(pa.array(gold)).combine_chunks()).to_numpy()
     close = np.zeros(len(silver), dtype=bool)
     if near is not None:
@@ -80,43 +85,43 @@ def _mark_silver(reasons: list[str | None], rows: pa.Table, near: NearTexts | No
         inside[node[gold & (node >= 0)]] = True
         close[node >= 0] = near.reached(inside)[node[node >= 0]]
     in_train = rows["split"].to_numpy() == "train"
-    for row in np.flatnonzero(silver & (held_out | (in_train & (same | close)))).tolist():
-        reasons[row] = SILVER if held_out[row] or same[row] else NEAR_SILVER
+    leaves = silver & (held_out | (in_train & (same | close)))
+    reasons[leaves] = np.where(held_out | same, SILVER, NEAR_SILVER).astype(object)[leaves]
 
 
-def _mark_duplicates(reasons: list[str | None], rows: pa.Table, train: Sequence[int], near: NearTexts | None) -> None:
+def _mark_duplicates(reasons: Reasons, rows: pa.Table, train: IntArray, near: NearTexts | None) -> None:
     """Training rows whose text and gold an earlier one has. Rows of one text with another gold stay: they disagree."""
-    neighbours = near.neighbours() if near is not None else {}
-    keys, nodes, golds = rows["content_hash"].to_pylist(), rows["node"].to_pylist(), answers(rows)
-    seen: set[tuple[str, object]] = set()
-    kept: set[tuple[int, object]] = set()
-    for row in train:
-        answer, node = golds[row], nodes[row]
-        if (keys[row], answer) in seen:
-            reasons[row] = SAME
-            continue
-        seen.add((keys[row], answer))
-        if near is None or node < 0:
-            continue
+    golds = answer_codes(rows)
+    _, keys = coded(rows["content_hash"])
+    _, first = np.unique(keys[train] * (golds.max(initial=0) + 2) + golds[train], return_index=True)
+    stays = np.zeros(len(train), dtype=bool)
+    stays[first] = True
+    reasons[train[~stays]] = SAME
+    if near is None:
+        return
+    neighbours, nodes = near.neighbours(), rows["node"].to_numpy()
+    kept: set[tuple[int, int]] = set()
+    at = train[stays & (nodes[train] >= 0)]
+    for row, node, answer in zip(at.tolist(), nodes[at].tolist(), golds[at].tolist(), strict=True):
         if any((other, answer) in kept for other in (node, *neighbours.get(node, ()))):
             reasons[row] = NEAR
         else:
             kept.add((node, answer))
 
 
-def _mark_documents(reasons: list[str | None], rows: pa.Table, train: Sequence[int]) -> None:
+def _mark_documents(reasons: Reasons, rows: pa.Table, train: Sequence[int]) -> None:
     """Rows of training documents of which all rows are those of an earlier one: a turn such as "Yes." stays."""
-    documents, keys, golds = rows["document_id"].to_pylist(), rows["content_hash"].to_pylist(), answers(rows)
+    documents, keys, golds = rows["document_id"].to_pylist(), rows["content_hash"].to_pylist(), answer_codes(rows)
     seen: set[tuple[object, ...]] = set()
     for at in grouped((documents[row], row) for row in train).values():
-        whole = tuple((keys[row], golds[row]) for row in at)
+        whole = tuple((keys[row], int(golds[row])) for row in at)
         if whole in seen:
             for row in at:
                 reasons[row] = SAME_DOCUMENT
         seen.add(whole)
 
 
-def _mark_sample(reasons: list[str | None], rows: pa.Table, sample: Sample, by_document: bool) -> None:
+def _mark_sample(reasons: Reasons, rows: pa.Table, sample: Sample, by_document: bool) -> None:
     """Rows beyond the sample. Documents stay whole; a larger sample of the same rows holds the smaller one."""
     column = "document_id" if by_document else "content_hash"
     splits, keys, gold, scores = (rows[name].to_pylist() for name in ("split", column, "gold", "gold_score"))

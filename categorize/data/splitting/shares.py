@@ -11,19 +11,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute
 
 from categorize.data.columns import to_number
-from categorize.data.rows import codes, digest
+from categorize.data.rows import coded, codes, digest, in_parts, mapped
 from categorize.errors import UserError
 from categorize.predictions import BoolArray, IntArray
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 NAMES = ("train", "validation", "test")
 UNASSIGNED = -1
+_COLUMN = (pa.Array, pa.ChunkedArray)
 
 # A unit of more rows than this share of its stratum's quota would put the cut far off: it is dealt out by size instead.
 _LARGE_SHARE = 0.1
@@ -76,20 +79,23 @@ class Units:
 
 
 def unit_keys(
-    content_keys: Sequence[str], documents: Sequence[str | None] | None, groups: Sequence[str | None] | None
-) -> list[str]:
+    content_keys: pa.ChunkedArray, documents: pa.Array | None, groups: pa.ChunkedArray | None
+) -> pa.ChunkedArray:
     """Key of the unit of each row: the group where there is one, else the document, else the text.
 
     `documents` and `groups` are None where the recipe names no such column.
     """
-    if groups is None and documents is None:
-        return list(content_keys)
-    nothing = [None] * len(content_keys)
-    key = lru_cache(maxsize=None)(digest)
-    return [
-        key(f"group\x1f{group}") if group else key(f"document\x1f{document}") if document else content
-        for content, document, group in zip(content_keys, documents or nothing, groups or nothing, strict=True)
-    ]
+    keys = content_keys
+    if documents is not None or groups is not None:
+        keys = keys.cast(pa.string())
+    for name, column in (("document", documents), ("group", groups)):
+        if column is not None:
+            keys = pa.compute.coalesce(mapped(column, partial(_unit_key, name)), keys)
+    return keys
+
+
+def _unit_key(kind: str, value: str | None) -> str | None:
+    return digest(f"{kind}\x1f{value}") if value else None
 
 
 def stratum_value(value: str) -> str:
@@ -98,23 +104,34 @@ def stratum_value(value: str) -> str:
     return _NUMBER if number is not None and not number.is_integer() else value
 
 
-def make_units(keys: Sequence[str], values: Sequence[Sequence[str] | None]) -> Units:
+def make_units(
+    keys: Sequence[str] | pa.ChunkedArray, values: Sequence[Sequence[str] | None] | pa.ChunkedArray
+) -> Units:
     """Units of rows with these keys and raw label values (None = unlabelled, such rows belong to no unit).
 
     The stratum is the value that the fewest units hold; equals are told apart by the value itself.
     """
-    at = np.array([row for row, v in enumerate(values) if v is not None], dtype=np.int64)
-    labelled = [v or (_NO_LABEL,) for v in values if v is not None]
-    names, unit = codes([keys[row] for row in at.tolist()])
-    of_row = np.full(len(values), UNASSIGNED, dtype=np.int64)
+    lists, of_list = coded(values if isinstance(values, _COLUMN) else pa.array(values, pa.list_(pa.string())))
+    of_value_list = [value if value is None else value or [_NO_LABEL] for value in lists.to_pylist()]
+    at = np.flatnonzero(np.array([value is not None for value in of_value_list], dtype=bool)[of_list])
+    labelled = of_list[at]
+    column = keys if isinstance(keys, _COLUMN) else pa.array(keys, pa.string())
+    names, unit = codes(column.take(pa.array(at)))
+    of_row = np.full(len(of_list), UNASSIGNED, dtype=np.int64)
     of_row[at] = unit
-    distinct, code = codes([value for row in labelled for value in row])
+    flat = [value for row in of_value_list for value in row or ()]
+    distinct, of_flat = codes(flat)
     strata_of = [stratum_value(value) for value in distinct]
+    # The values of each row, as numbers: those of its list.
+    lengths = np.array([len(row or ()) for row in of_value_list], dtype=np.int64)
+    counts = lengths[labelled]
+    starts = np.repeat((np.cumsum(lengths) - lengths)[labelled], counts)
+    code = of_flat[starts + np.arange(len(starts)) - np.repeat(np.cumsum(counts) - counts, counts)]
     # Numbered in the order of the values, not of the rows: ties must not depend on file order.
     ordered = sorted(set(strata_of))
     rank = {name: i for i, name in enumerate(ordered)}
     of_pair = np.array([rank[name] for name in strata_of], dtype=np.int64)[code]
-    pair = np.repeat(unit, [len(row) for row in labelled]) * max(len(ordered), 1) + of_pair
+    pair = np.repeat(unit, counts) * max(len(ordered), 1) + of_pair
     pairs, label_rows = np.unique(pair, return_counts=True)
     of_unit, of_value = np.divmod(pairs, max(len(ordered), 1))
     rarity = np.bincount(of_value, minlength=len(ordered))
@@ -127,19 +144,25 @@ def make_units(keys: Sequence[str], values: Sequence[Sequence[str] | None]) -> U
 
 def seeded_hash(seed: int, text: str) -> int:
     """64 bits of BLAKE2b over seed and text."""
-    encoded = f"{seed}\x1f{text}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "big")
+    return int.from_bytes(_seeded(seed, text), "big")
 
 
-def known_splits(keys: Sequence[str], existing: Mapping[str, int]) -> IntArray:
+def _seeded(seed: int, text: str) -> bytes:
+    return hashlib.blake2b(f"{seed}\x1f{text}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+
+def known_splits(keys: Sequence[str] | pa.Array, existing: Mapping[str, int]) -> IntArray:
     """int64 [keys]: what each has already, UNASSIGNED where nothing."""
-    return np.fromiter((existing.get(key, UNASSIGNED) for key in keys), dtype=np.int64, count=len(keys))
+    if not existing:
+        return np.full(len(keys), UNASSIGNED, dtype=np.int64)
+    names = in_parts(keys) if isinstance(keys, _COLUMN) else keys
+    return np.fromiter((existing.get(key, UNASSIGNED) for key in names), dtype=np.int64, count=len(keys))
 
 
 def known_and_order(units: Units, existing: Mapping[str, int], seed: int) -> tuple[IntArray, npt.NDArray[np.uint64]]:
     """`known_splits` of units, and the hashes that order them, uint64 [units]."""
-    hashes = np.fromiter((seeded_hash(seed, key) for key in units.keys), dtype=np.uint64, count=len(units.keys))
-    return known_splits(units.keys, existing), hashes
+    hashes = b"".join(_seeded(seed, key) for key in units.keys)
+    return known_splits(units.keys, existing), np.frombuffer(hashes, dtype=">u8").astype(np.uint64)
 
 
 def assign(units: Units, fractions: Fractions, existing: dict[str, int] | None = None) -> IntArray:

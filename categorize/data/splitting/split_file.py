@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from categorize.data.columns import text_columns
-from categorize.data.splitting.shares import NAMES
+from categorize.data.rows import coded_rows
+from categorize.data.splitting.shares import NAMES, UNASSIGNED, known_splits
 from categorize.errors import UserError
+from categorize.predictions import IntArray
 from categorize.recipe.data_sections import DataSection, SourceFiles
 from categorize.writing import whole_file
 
@@ -100,13 +103,17 @@ def read_assignment(path: Path, data: DataSection) -> dict[str, int]:
         raise broken from None
 
 
-def write_assignment(path: Path, data: DataSection, assignment: dict[str, int]) -> None:
-    """Store an assignment, whole or not at all. Raises UserError where the file cannot be written."""
+def write_assignment(path: Path, data: DataSection, known: Mapping[str, int], keys: pa.Array, of_key: IntArray) -> None:
+    """Store what was known and the number of each key, whole or not at all. Raises UserError where the file cannot be
+    written."""
     import pyarrow.parquet as pq
 
     names = _names(data)
     metadata = {_METADATA: json.dumps(_settings(data), ensure_ascii=False).encode()}
-    table = assignment_table((key, names[number]) for key, number in assignment.items())
+    fresh = known_splits(keys, known) == UNASSIGNED
+    all_keys = pa.concat_arrays([pa.array(known, pa.string()), keys.filter(pa.array(fresh))])
+    numbers = np.concatenate([np.array(list(known.values()), dtype=np.int64), of_key[fresh]])
+    table = assignment_table(pa.table({"key": all_keys, "split": pa.array(names).take(pa.array(numbers))}))
     try:
         with whole_file(path) as file:
             pq.write_table(table.replace_schema_metadata(metadata), file)
@@ -115,6 +122,8 @@ def write_assignment(path: Path, data: DataSection, assignment: dict[str, int]) 
         raise UserError(f"{path}: {why}; set data.splits.file") from None
 
 
-def assignment_table(pairs: Iterable[tuple[str, str]]) -> pa.Table:
-    """Distinct (key, split) pairs, sorted."""
-    return pa.Table.from_pylist([{"key": key, "split": split} for key, split in sorted(set(pairs))], SCHEMA)
+def assignment_table(pairs: pa.Table) -> pa.Table:
+    """Distinct pairs of the columns `key` and `split`, sorted."""
+    first, _ = coded_rows([pairs["key"], pairs["split"]])
+    distinct = pairs.take(pa.array(first)).cast(SCHEMA)
+    return distinct.sort_by([("key", "ascending"), ("split", "ascending")]).combine_chunks()
