@@ -33,8 +33,9 @@ class LabelScorer:
         self.plan = ScoringPlan.of(prompt)
 
     def log_probabilities(self, rows: Sequence[EncodedPrompt]) -> FloatArray:
-        """Scores [rows, labels] of a batch, in one forward pass for each prefix: summed log-probabilities; where each
-        label is asked about by itself, that of yes less that of no."""
+        """Scores [rows, labels] of a batch, in one forward pass for each prefix: summed log-probabilities, where labels
+        are one token each among these tokens; where each label is asked about by itself, that of yes less that of
+        no."""
         self._settle(rows)
         return self._each(rows, [np.arange(len(rows) * len(self.plan.contexts))])
 
@@ -74,13 +75,14 @@ class LabelScorer:
     def _each(self, rows: Sequence[EncodedPrompt], parts: Iterable[IntArray]) -> FloatArray:
         """Scores [rows, labels] from parts of the sequences, which are numbered context by context, row by row."""
         result = np.zeros((len(rows), len(self.plan.labels)))
-        for part in parts:
-            pairs = [divmod(int(sequence), len(self.plan.contexts)) for sequence in part]
-            of_prefix: dict[Ids, list[tuple[int, int]]] = {}
-            for pair in pairs:
-                of_prefix.setdefault(self.shared.served(rows[pair[0]].prefix_ids), []).append(pair)
-            for prefix, group in of_prefix.items():
-                self._score(rows, group, prefix, result)
+        with self.shared.tokens_alone(self.plan.one_place) as tokens:
+            for part in parts:
+                pairs = [divmod(int(sequence), len(self.plan.contexts)) for sequence in part]
+                of_prefix: dict[Ids, list[tuple[int, int]]] = {}
+                for pair in pairs:
+                    of_prefix.setdefault(self.shared.served(rows[pair[0]].prefix_ids), []).append(pair)
+                for prefix, group in of_prefix.items():
+                    self._score(rows, group, prefix, tokens, result)
         return self.plan.logits(result)
 
     def _lengths(self, rows: Sequence[EncodedPrompt]) -> IntArray:
@@ -98,10 +100,16 @@ class LabelScorer:
         self.shared.settle(prefix, texts)
 
     def _score(
-        self, rows: Sequence[EncodedPrompt], pairs: Sequence[tuple[int, int]], shared: Ids, result: FloatArray
+        self,
+        rows: Sequence[EncodedPrompt],
+        pairs: Sequence[tuple[int, int]],
+        shared: Ids,
+        tokens: Ids,
+        result: FloatArray,
     ) -> None:
         """One forward pass over pairs of a row and a context behind it, padded on the right; their labels' scores go
-        into `result`, float64 [rows, labels]. All rows begin with the `shared` tokens, or take whole sequences (none).
+        into `result`, float64 [rows, labels]. All rows begin with the `shared` tokens, or take whole sequences (none);
+        logits are of `tokens` alone, if there are any.
         """
         import torch
 
@@ -113,7 +121,7 @@ class LabelScorer:
         reading = self.plan.reading(list(map(len, before)), [context for _, context in pairs])
         keep = torch.tensor(reading.positions, device=self.shared.device)  # the head is computed on these alone
         output = self.shared.forward(shared, padded, keep)
-        found = reading.log_probabilities(output.logits, width)
+        found = reading.log_probabilities(output.logits, width, tokens)
         row_of = np.array([row for row, _ in pairs])[reading.sequence]
         # A pass that a process makes for the others' sake scores a sequence again.
         result[row_of, reading.column] = 0.0

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -59,6 +61,17 @@ class ScoringPlan:
         distinct = set(bare)
         begins_another = any(ids[:end] in distinct for ids in distinct for end in range(len(ids)))
         return cls(*_behind(whole if begins_another else bare))
+
+    @cached_property
+    def one_place(self) -> Ids:
+        """The answers' tokens, rising, where those that are compared are one token each at one place: their other
+        logits tell nothing. None elsewhere."""
+        answers = [ids for _, ids in self.labels]
+        size = 2 if self.yes_no else len(answers)
+        compared = [answers[start : start + size] for start in range(0, len(answers), size)]
+        alone = all(len(ids) - skipped == 1 for ids, skipped in zip(answers, self.unread or repeat(0), strict=False))
+        together = all(len({ids[:-1] for ids in group}) == 1 for group in compared)
+        return tuple(sorted({ids[-1] for ids in answers})) if alone and together else ()
 
     def logits(self, scores: Scores) -> Scores:
         """What softmax (one label) or a sigmoid (yes or no a label) makes the labels' probabilities of, [rows, labels],
@@ -119,18 +132,20 @@ class Reading:
     column: Any
     token: Any
 
-    def log_probabilities(self, logits: torch.Tensor, width: int) -> torch.Tensor:
+    def log_probabilities(self, logits: torch.Tensor, width: int, only: Ids = ()) -> torch.Tensor:
         """Float32 log-probability of every token of an answer [tokens].
 
         Args:
             logits: [sequences, positions, vocabulary]; [sequences, width or more, vocabulary] of a model that cannot
                 leave positions out.
             width: tokens of the padded sequences.
+            only: tokens, rising, that the logits are of, if not of the vocabulary.
         """
         import torch
 
+        tokens = np.searchsorted(only, self.token) if only else self.token
         lines, at, place, token = (
-            torch.as_tensor(one, device=logits.device) for one in (self.lines, self.at, self.place, self.token)
+            torch.as_tensor(one, device=logits.device) for one in (self.lines, self.at, self.place, tokens)
         )
         if logits.shape[1] > len(self.positions):
             at = torch.as_tensor(self.positions, device=logits.device)[at] + logits.shape[1] - width

@@ -6,10 +6,11 @@ How they serve is tried, not looked up: the first batch decides which form gives
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
+from categorize.engines.output_rows import is_plain, only
 from categorize.engines.shared_attention import attending, before
 from categorize.nn.adapters import is_prompt_learning, virtual_tokens
 from categorize.nn.tokenizer import pad
@@ -37,6 +38,7 @@ class SharedPrefix:
     def __init__(self, model: Any, device: Any, allowed: bool = True) -> None:
         self.device = device
         self.form: Form | None = None if allowed else "whole"  # None: not tried yet
+        self.narrows = False  # whether logits of some tokens can be computed alone
         self._caches: dict[Ids, Any] = {}  # the last used one is the last
         self.through(model)
 
@@ -70,8 +72,9 @@ class SharedPrefix:
             except Exception as error:  # whatever a model raises where it cannot read behind a cache
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
                 continue
-            off = float((found - whole).square().mean().sqrt() / whole.std())
-            if off <= (EXACT if self._is_exact() else ROUGH):
+            off = _difference(found, whole, whole)
+            if off <= self._tolerance():
+                self.narrows = self._can_narrow(prefix, asked, found)
                 return
             reason = f"logits differ by {off:.0%} of their spread"
         self.form = "whole"
@@ -80,6 +83,15 @@ class SharedPrefix:
             f"  {type(self.base).__name__}: the instruction of {len(prefix)} tokens is computed for every row, for "
             f"what the model keeps of it does not serve other rows ({reason})"
         )
+
+    @contextmanager
+    def tokens_alone(self, tokens: Ids) -> Iterator[Ids]:
+        """Within it, logits are computed for these tokens alone where the model can; gives them, or none."""
+        if not tokens or not self.narrows:
+            yield ()
+            return
+        with only(self.base, tokens):
+            yield tokens
 
     def served(self, prefix: Ids) -> Ids:
         """The prefix, if it is computed once; else none."""
@@ -123,11 +135,21 @@ class SharedPrefix:
         self._caches[prefix] = cache
         return cache
 
-    def _is_exact(self) -> bool:
+    def _can_narrow(self, prefix: Ids, rows: Sequence[Ids], whole: Any) -> bool:
+        """Whether logits of a few tokens alone are what they are among all."""
+        if not is_plain(self.base):
+            return False
+        tokens = whole[0].topk(min(8, whole.shape[1])).indices.tolist()
+        with only(self.base, tokens):
+            found = self._ends(prefix, rows)
+        same = found.shape == (len(rows), len(tokens))
+        return same and _difference(found, whole[:, tokens], whole) <= self._tolerance()
+
+    def _tolerance(self) -> float:
         import torch
 
         single = all(parameter.dtype == torch.float32 for parameter in self.base.parameters())
-        return single and not torch.is_autocast_enabled(torch.device(self.device).type)
+        return EXACT if single and not torch.is_autocast_enabled(torch.device(self.device).type) else ROUGH
 
     def _ends(self, prefix: Ids, rows: Sequence[Ids]) -> Any:
         """Logits behind the last token of every row, float32 [rows, vocabulary]."""
@@ -142,6 +164,11 @@ class SharedPrefix:
         else:
             at = torch.searchsorted(keep, last)
         return logits[torch.arange(len(rows), device=self.device), at].float()
+
+
+def _difference(logits: Any, expected: Any, among: Any) -> float:
+    """Root mean square difference, as a share of the spread of the logits that these are among."""
+    return float((logits - expected).square().mean().sqrt() / among.std())
 
 
 def _for_rows(cache: Any, one_copy: bool) -> Any:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import takewhile
+from os.path import commonprefix
 from typing import TYPE_CHECKING, Any
 
 from categorize.errors import UserError
@@ -224,7 +225,7 @@ class PromptFormat(Prompt):
         known = score is not None if self.label_set.is_regression else gold is not None
         completion = self.completion_ids(self.answer(gold or (), score)) if known and not self.yes_no else ()
         room = self.max_length - max(len(completion), self.answer_room)
-        ids = self._tokenize(self.render(fields))
+        ids = self._prompt(fields)
         truncated = len(ids) > room
         if truncated:
             ids = self._shorten(dict(fields), room)
@@ -241,7 +242,7 @@ class PromptFormat(Prompt):
     @cached_property
     def prefix_ids(self) -> tuple[int, ...]:
         """Longest common token prefix of whole prompts."""
-        prompts = [self._tokenize(self.render(dict.fromkeys(self.columns, probe))) for probe in PROBES]
+        prompts = [self._prompt(dict.fromkeys(self.columns, probe)) for probe in PROBES]
         shared = takewhile(lambda ids: len(set(ids)) == 1, zip(*prompts, strict=False))
         return tuple(ids[0] for ids in shared)
 
@@ -252,20 +253,36 @@ class PromptFormat(Prompt):
         columns = sorted(self.template.columns, key=lambda name: (name != "text", -len(fields.get(name) or "")))
         for column in columns:
             text = fields.get(column) or ""
-            best = self._tokenize(self.render({**fields, column: ""}))
+            best = self._prompt({**fields, column: ""})
             if len(best) > room:
                 fields[column] = ""
                 continue
             low, high = 0, len(text)
             while low < high:
                 middle = (low + high + 1) // 2
-                ids = self._tokenize(self.render({**fields, column: text[:middle]}))
+                ids = self._prompt({**fields, column: text[:middle]})
                 if len(ids) <= room:
                     low, best = middle, ids
                 else:
                     high = middle - 1
             return best
         raise UserError(f"prompt: a row does not fit into model.max_length {self.max_length} even when it is empty")
+
+    def _prompt(self, fields: Mapping[str, str]) -> list[int]:
+        """Token ids of a row's prompt; what all of them begin with was tokenized once."""
+        text, (head, ids) = self.render(fields), self._head
+        return [*ids, *self._tokenize(text[len(head) :])] if text.startswith(head) else self._tokenize(text)
+
+    @cached_property
+    def _head(self) -> tuple[str, list[int]]:
+        """Text that all prompts begin with, up to the last special token in it, and its token ids; none where the
+        tokenizer does not split texts at special tokens first, as most do."""
+        texts = [self.render(dict.fromkeys(self.columns, probe)) for probe in PROBES]
+        common = commonprefix(texts)  # noqa: RUF071  of texts, not of paths
+        head = common[: max([0, *(common.rfind(token) for token in self.special_tokens)])]
+        ids = self._tokenize(head)
+        same = all(self._tokenize(text) == ids + self._tokenize(text[len(head) :]) for text in texts)
+        return (head, ids) if same else ("", [])
 
     def _tokenize(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
