@@ -87,6 +87,7 @@ def test_prompt_and_answer_are_what_the_chat_template_makes_of_them(template: st
     text = prompt.tokenizer.apply_chat_template(turns, tokenize=False)
     whole = prompt.tokenizer(text, add_special_tokens=False)["input_ids"]
     assert tuple(whole[: len(row)]) == row.prompt_ids + row.completion_ids
+    assert (system in prompt._head[0]) == (template != "gemma"), "the instruction is tokenized once"
     assert prompt.tokenizer.decode(whole[len(row) :]) in ("", "\n")
 
 

@@ -47,7 +47,7 @@ def test_the_loss_is_minus_the_log_probability_that_predicting_gives(
     loss_object = trainer.label_set_loss
     rows = trainer.train_rows[:8]
     with torch.inference_mode():
-        expected = LabelScorer(trainer.prompt, SharedPrefix(trainer.model, torch.device("cpu"))).in_batches(
+        expected = LabelScorer(trainer.prompt, SharedPrefix(trainer.model, torch.device("cpu"), False)).in_batches(
             rows, 3, 500
         )
     np.testing.assert_allclose(scores.detach().numpy(), expected, rtol=1e-4, atol=1e-4)
