@@ -71,8 +71,13 @@ class PackingCollator(Collator):
     def sizes(self, items: list[dict[str, Any]]) -> Sizes:
         """What a batch of these items has, packed and padded."""
         sequences, _, positions = self.sequences(items)
-        prefix = shared_tokens(sequences, positions)
-        return Sizes(prefix, len(sequences), sum(map(len, sequences)), max(map(len, sequences)))
+        prefix, longest = shared_tokens(sequences, positions), max(map(len, sequences))
+        heads = len(sequences) * self.columns_of_head(positions, longest)
+        return Sizes(prefix, len(sequences), sum(map(len, sequences)), longest, len(positions), heads)
+
+    def columns_of_head(self, positions: IntArray, longest: int) -> int:
+        """Of how many tokens of each padded sequence the output layer is computed."""
+        return len(np.unique(positions))
 
 
 @dataclass(frozen=True)
@@ -84,12 +89,15 @@ class Sizes:
         sequences: how many.
         tokens: of all of them.
         longest: tokens of the longest.
+        places: tokens that are read; `heads`: of how many the output layer is computed when sequences are padded.
     """
 
     prefix: int
     sequences: int
     tokens: int
     longest: int
+    places: int
+    heads: int
 
     @property
     def packed(self) -> int:

@@ -67,6 +67,10 @@ class PromptCollator(PackingCollator):
             "labels": pad(labels, IGNORED, self.multiple)["input_ids"],
         }
 
+    def columns_of_head(self, positions: IntArray, longest: int) -> int:
+        """TRL's head is computed of all tokens, but on a GPU."""
+        return super().columns_of_head(positions, longest) if torch.cuda.is_available() else longest
+
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, Any]:
         """The batch of these items."""
         batch = super().__call__(items)

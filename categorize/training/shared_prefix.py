@@ -33,16 +33,31 @@ def share_prefix(trainer: Any, setting: Setting) -> None:
     """
     if setting is False:
         return
+    shared, said = _decided_by_one(trainer, setting)
+    if not shared and said and setting is True:
+        raise UserError(f"training.shared_prefix: true, but {said}; leave it out")
+    trainer.data_collator.share = shared
+    if said:
+        print0(f"  shared prefix: {said}" if shared else f"  shared prefix: no, {said}; every row is computed whole")
+
+
+def _decided_by_one(trainer: Any, setting: Setting) -> tuple[bool, str]:
+    """What the main process decides: each has batches of its own, and sharded weights may lie in that one alone."""
+    if trainer.args.world_size == 1:
+        return _decided(trainer, setting)
+    from accelerate.utils import broadcast_object_list
+
+    found = [_decided(trainer, setting) if trainer.args.process_index == 0 else None]
+    return broadcast_object_list(found)[0]  # type: ignore[no-any-return]
+
+
+def _decided(trainer: Any, setting: Setting) -> tuple[bool, str]:
+    """Whether prefixes are shared, and what there is to say of it."""
     saving = Saving.of(trainer)
     if setting == "auto" and saving.work < PAYS:
-        return
-    if (reason := _obstacle(trainer)) is not None:
-        if setting is True:
-            raise UserError(f"training.shared_prefix: true, but {reason}; leave it out")
-        print0(f"  shared prefix: no, {reason}; every row is computed whole")
-        return
-    trainer.data_collator.share = True
-    print0(f"  shared prefix: {saving.line()}")
+        return False, ""
+    reason = _known_obstacle(trainer) or _differs(trainer)
+    return (False, reason) if reason is not None else (True, saving.line())
 
 
 @dataclass(frozen=True)
@@ -52,12 +67,14 @@ class Saving:
     Attributes:
         prefix: tokens that rows begin with.
         packed, padded: tokens that are computed with it and without.
-        work: how many times less work, attention between tokens included.
+        heads: share of the tokens of the output layer that is left.
+        work: how many times less work, attention between tokens and the output layer included.
     """
 
     prefix: int
     packed: int
     padded: int
+    heads: float
     work: float
 
     @classmethod
@@ -66,17 +83,26 @@ class Saving:
         batches = list(trainer.sampler())
         sampled = batches[:: -(-len(batches) // SAMPLE)]
         sizes = [trainer.data_collator.sizes([trainer.rows[row] for row in batch]) for batch in sampled]
-        width = int(text_config(trainer.model).hidden_size)
-        work = sum(_padded_work(one, width) for one in sizes) / sum(_packed_work(one, width) for one in sizes)
-        prefix = sorted(one.prefix for one in sizes)[len(sizes) // 2]
-        return cls(prefix, sum(one.packed for one in sizes), sum(one.padded for one in sizes), work)
+        config = text_config(trainer.model)
+        width, layers = getattr(config, "hidden_size", 1024), getattr(config, "num_hidden_layers", 12)
+        head = getattr(config, "vocab_size", 32000) / layers
+        padded = sum(_padded_work(one, width) + one.heads * head for one in sizes)
+        packed = sum(_packed_work(one, width) + one.places * head for one in sizes)
+        return cls(
+            sorted(one.prefix for one in sizes)[len(sizes) // 2],
+            sum(one.packed for one in sizes),
+            sum(one.padded for one in sizes),
+            sum(one.places for one in sizes) / sum(one.heads for one in sizes),
+            padded / packed,
+        )
 
     def line(self) -> str:
         """For the terminal."""
-        return (
-            f"the {self.prefix} tokens that rows begin with are computed once a batch, {self.packed / self.padded:.0%} "
-            f"of the tokens are left ({self.padded / self.packed:.1f} times fewer)"
-        )
+        times = self.padded / self.packed
+        once = f"the {self.prefix} tokens that rows begin with are computed once a batch"
+        what = once if times > 1.05 else "rows are read one behind another"
+        tokens = f"{what}, {1 / times:.0%} of the tokens are left ({times:.1f} times fewer)"
+        return tokens + (f"; of the output layer {self.heads:.0%}" if self.heads < 0.9 else "")
 
 
 def _padded_work(sizes: Sizes, width: int) -> float:
@@ -90,18 +116,8 @@ def _packed_work(sizes: Sizes, width: int) -> float:
     return sizes.packed * 12 * width + sizes.prefix**2 + 2 * rests * sizes.longest
 
 
-def _obstacle(trainer: Any) -> str | None:
-    """Why the prefix cannot be shared, the same in every process; None where it can."""
-    if (reason := _known_obstacle(trainer)) is not None or trainer.args.world_size == 1:
-        return reason if reason is not None else _differs(trainer)
-    from accelerate.utils import broadcast_object_list
-
-    # Sharded training may have loaded the weights in the main process alone.
-    found = [_differs(trainer) if trainer.args.process_index == 0 else None]
-    return broadcast_object_list(found)[0]  # type: ignore[no-any-return]
-
-
 def _known_obstacle(trainer: Any) -> str | None:
+    """Why the prefix cannot be shared, whatever the model."""
     from transformers.integrations import is_deepspeed_zero3_enabled
 
     attention = text_config(trainer.model)._attn_implementation

@@ -195,7 +195,7 @@ def test_a_leak_between_rows_is_found(tiny: Tiny, tmp_path: Path, monkeypatch: p
 
 
 def test_auto_shares_where_it_pays(tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    alone = build_sft_trainer(str(tiny("qwen2")), str(tmp_path / "a"), 1, 8)
+    alone = build_sft_trainer(str(tiny("qwen2")), str(tmp_path / "a"), 1, 8, among_labels="codes")
     share_prefix(alone, "auto")
     assert not alone.data_collator.share and not capsys.readouterr().out, "a batch of one row shares nothing"
     many = build_sft_trainer(str(tiny("qwen2")), str(tmp_path / "b"), 8, 1)
@@ -206,6 +206,7 @@ def test_auto_shares_where_it_pays(tiny: Tiny, tmp_path: Path, capsys: pytest.Ca
     begin = len(many.train_rows[0].prefix_ids)  # and a few tokens that all of these texts begin with
     assert begin <= sizes.prefix < begin + 10
     assert sizes.packed == sizes.prefix + sum(len(row["input_ids"]) - sizes.prefix for row in rows)
+    assert sizes.places == sum(len(row.completion_ids) for row in many.train_rows)
     assert f"the {sizes.prefix} tokens that rows begin with are computed once a batch" in capsys.readouterr().out
 
 
