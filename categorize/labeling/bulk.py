@@ -87,7 +87,7 @@ def label_in_bulk(
         with _little_collecting():
             shards = work.run()
     except BaseException as error:
-        work.show("failed" if isinstance(error, Exception) else "stopped")
+        work.tell("failed" if isinstance(error, Exception) else "stopped")
         raise
     if writer is None:
         return []
@@ -240,6 +240,7 @@ class _Work:
         rows = self.recipe.labeling.shard_rows
         whole = self.recipe.data.columns.document is not None
         shards = 0
+        self.tell("labelling")
         for shard, pieces in groupby(self.stream.pieces(rows, whole), key=lambda piece: piece.shard):
             shards = shard + 1
             mine, there = shard % world_size() == rank(), part(self.folder, shard).exists()
@@ -314,30 +315,36 @@ class _Work:
         found = pa.compute.is_in(rows["document_id"], value_set=documents)
         return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
 
-    def show(self, state: str = "labelling") -> None:
+    def show(self) -> None:
         """Say how far the work is; of several processes, the first says it of all."""
         self._shown = time.monotonic()
         if not is_main_process() or not self.made:
             return
-        share, seconds = self.stream.done(), self.seconds
-        rate = (self.passed - self.kept) / max(seconds, 1e-9)
-        begun = share * self.kept / max(self.passed, 1)  # of the source, before this start
-        left = seconds * (1 - share) / max(share - begun, 1e-9)
+        status = self.tell("labelling" if self.stream.done() < 1 else "finished")
         several = f" in {world_size()} processes" if world_size() > 1 else ""
-        line = f"{self.passed:,} rows ({share:.1%}), {rate:,.0f} rows/s{several}, {duration(left)} left"
-        print0(line)
-        status = {
-            "state": "finished" if share == 1 and state == "labelling" else state,
-            "rows": self.passed,
-            "share": round(share, 4),
-            "rows_per_second": round(rate, 1),
-            "seconds": round(seconds, 1),
-            "seconds_left": round(left),
-        }
+        left = "unknown" if status["seconds_left"] is None else duration(status["seconds_left"])
+        print0(
+            f"{self.passed:,} rows ({status['share']:.1%}), {status['rows_per_second']:,.0f} rows/s{several}, "
+            f"{left} left"
+        )
         with whole_file(self.folder.parent / STATUS) as file:
             file.write_text(json_text(status), encoding="utf-8")
+
+    def tell(self, state: str) -> dict[str, Any]:
+        """How far the work is, for who watches and for `status.json`."""
+        share, seconds = self.stream.done(), self.seconds
+        begun = share * self.kept / max(self.passed, 1)  # of the source, before this start
+        status = {
+            "state": state,
+            "rows": self.passed,
+            "share": round(share, 4),
+            "rows_per_second": round((self.passed - self.kept) / max(seconds, 1e-9), 1),
+            "seconds": round(seconds, 1),
+            "seconds_left": round(seconds * (1 - share) / max(share - begun, 1e-9)) if share else None,
+        }
         if self.watch is not None:
             self.watch(status)
+        return status
 
 
 # ---------------------------------------------------------------- the end

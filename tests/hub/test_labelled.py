@@ -16,6 +16,8 @@ from tests.hub.server import Fault, Hub, Repository, running_hub
 from tests.hub.test_hub import Machine, contents, one_line
 from tests.labeling.fault_server import Script, Serving, serving
 from tests.labeling.jobs import texts, write_recipe, write_rows
+from tests.session.collections import write_collection
+from tests.session.collections import write_recipe as write_training
 
 LABELS = ["good", "bad"]
 FETCH = """
@@ -136,6 +138,7 @@ def test_the_command_pushes_it_again_and_takes_away_what_is_not_in_it_any_more(a
     repository = author.hub.repositories["datasets/owner/labels"]
     more = {"labels/part-00003.parquet": b"old", "LICENSE": b"mine", "data/other.parquet": b"theirs"}
     repository.commit("by hand", {**repository.files, **more})
+    (author.folder / "outputs/labels/README.md").unlink()  # as runs were before they had cards
     done = author.push("outputs/labels")
     assert done.returncode == 0, done.stderr
     assert set(repository.files) == {*contents(author.folder / "outputs/labels"), "LICENSE", "data/other.parquet"}
@@ -197,6 +200,32 @@ def test_the_card_tells_how_far_the_job_is_and_a_hub_that_fails_stops_nothing(
     assert before.files["README.md"].decode().endswith("Words of mine.\n")
     assert before.files["README.md"].decode().count("| state |") == 1
     assert "| state |" not in last.files["README.md"].decode()
+
+
+@pytest.mark.slow
+def test_what_a_student_labels_is_pushed_and_told_too(root: Path, hub: Hub, tmp_path: Path) -> None:
+    owner = Machine(root, tmp_path / "owner", hub)
+    write_collection(owner.folder / "rows.csv")
+    write_training(owner.folder / "mine.yaml", model={"method": "tfidf"}, training=None)
+    assert owner.train("mine.yaml").returncode == 0
+    labeling = {"teacher": {"type": "run", "run": "outputs/mine"}}
+    data = {"source": "rows.csv", "columns": {"id": "id", "text": "text", "label": None}}
+    section = {"repo_id": "owner/by_student", "progress_minutes": 60}
+    recipe = {"kind": "label", "name": "labels", "data": data, "labeling": labeling, "hub": section}
+    (owner.folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    done = owner.train("recipe.yaml", script="run_label.py")
+    assert done.returncode == 0, done.stderr
+    repository = hub.repositories["datasets/owner/by_student"]
+    assert [commit.title for commit in repository.commits[1:]] == ["labels: 0 rows, 0.0%", "labels: labeling"]
+    card = repository.files["README.md"].decode()
+    assert "with labels by `mine`" in card and "| cost |" not in card and "| state |" not in card
+    assert (
+        repository.files["labels/part-00000.parquet"]
+        == (owner.folder / "outputs/labels/labels/part-00000.parquet").read_bytes()
+    )
+    again = owner.train("recipe.yaml", script="run_label.py")
+    assert "labelled before" in again.stdout and again.stdout.splitlines()[-1].startswith("pushed: ")
+    assert repository.commits[-1].files == repository.commits[2].files
 
 
 @pytest.mark.slow
