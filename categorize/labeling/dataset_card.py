@@ -75,13 +75,20 @@ def _add(counts: Counter[str], values: pa.Array) -> None:
         counts[pair["values"]] += pair["counts"]
 
 
-def write_card(folder: Path, manifest: Mapping[str, Any], label_sets: Mapping[str, LabelSet], place: str) -> None:
+def write_card(
+    folder: Path,
+    manifest: Mapping[str, Any],
+    label_sets: Mapping[str, LabelSet],
+    place: str,
+    concluded: Mapping[str, Any] | None = None,
+) -> None:
     """Write the card of a labelling run into its folder.
 
     Args:
         manifest: of the run, which may not be in place yet.
         label_sets: by the names of their columns.
         place: where the finished run lies.
+        concluded: of each label set, what a review by people found.
     """
     from jinja2 import Environment, StrictUndefined
 
@@ -112,6 +119,7 @@ def write_card(folder: Path, manifest: Mapping[str, Any], label_sets: Mapping[st
             for name, one in label_sets.items()
         ],
         agreement=[
+            *(_reviewed(name, found) for name, found in (concluded or {}).items()),
             *gold_lines(metrics.get("gold", {})),
             *report_lines(metrics.get("agreement", {}), metrics.get("flips", {})),
         ],
@@ -160,6 +168,16 @@ def label_table(label_set: LabelSet, counts: Mapping[str, int], labelled: int) -
         for one in label_set.labels
     ]
     return markdown_table(["label", "description", "rows", "share"], shown, "llrr")
+
+
+def _reviewed(name: str, found: Mapping[str, Any]) -> str:
+    """How right the labels were before people corrected them, estimated from the rows that they reviewed."""
+    if "mae" in found:
+        said = f"off by {found['mae']:.3g} on average"
+    else:
+        one = found["accuracy"]
+        said = f"{one['value']:.1%} right [{one['low']:.1%}, {one['high']:.1%}]"
+    return f"reviewed by people, {name}: {said} of all, estimated from {counted(found['reviewed'], 'row')}"
 
 
 def _sources(counts: Counted) -> str:

@@ -32,6 +32,9 @@ def test_the_card_says_what_people_said_of_the_labels_too(tmp_path: Path) -> Non
         writer.writerows([one | {"reviewed": "odd"} for one in sheet])
     take_reviewed(run, file, Review())
     again = (run / "README.md").read_text()
+    found = json.loads((review_folder(run) / "report.json").read_text())["label"]["accuracy"]
+    right = f"{found['value']:.1%} right [{found['low']:.1%}, {found['high']:.1%}] of all"
+    assert f"- reviewed by people, label: {right}, estimated from 10 rows\n" in again
     odd = table(tmp_path)["label"].to_pylist().count("odd")
     assert "| `reviewed` | 10 |" in again and f"| odd |  | {odd} | {odd / 32:.1%} |" in again and odd > counts["odd"]
 

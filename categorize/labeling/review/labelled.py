@@ -64,12 +64,18 @@ def votes(table: pa.Table, column: str) -> list[Vote]:
     ]
 
 
-def rewrite_with(run: Path, corrected: Mapping[str, Mapping[str, Vote]], label_sets: Mapping[str, LabelSet]) -> int:
+def rewrite_with(
+    run: Path,
+    corrected: Mapping[str, Mapping[str, Vote]],
+    label_sets: Mapping[str, LabelSet],
+    concluded: Mapping[str, Any] | None = None,
+) -> int:
     """Put reviewed labels into a run's table, part by part, each whole or not at all; returns how many rows changed a
     label.
 
     Args:
         corrected: of each row id, of each label column, what it is now.
+        concluded: of each label column, what a review of these labels found, see `estimates`.
     """
     changed = 0
     for file in parts(run):
@@ -96,7 +102,7 @@ def rewrite_with(run: Path, corrected: Mapping[str, Mapping[str, Vote]], label_s
         name, label_set = next(iter(label_sets.items()))
         write_spreadsheets(run, parts(run), name, label_set, sheet.suffix[1:])
     if (run / README).is_file():  # and the card, too
-        write_card(run, Run.open(run).manifest, label_sets, str(run))
+        write_card(run, Run.open(run).manifest, label_sets, str(run), concluded or {})
     return changed
 
 

@@ -164,7 +164,7 @@ def take_reviewed(run_path: Path, file: Path, section: Review) -> list[str]:
             pq.write_table(_as_table(corrected, label_sets), staged)
         write_whole(folder / "report.json", json_text(report))
         write_whole(folder / "report.md", "\n".join(["# Review of " + run.name, "", "```", *lines, "```", ""]))
-        changed = rewrite_with(run, corrected, label_sets)
+        changed = rewrite_with(run, corrected, label_sets, report)
     return [
         *lines,
         f"merged: {len(truth):,} reviewed rows as gold, {changed:,} of them with another label; written: "
