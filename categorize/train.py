@@ -150,6 +150,7 @@ def _finish(
         print0(f"warning: {note}")
     metrics = write_predicted(recipe, data, rule, undecided, writer)
     manifest = build_manifest(recipe, data, method.name, summary, undecided, time.perf_counter() - start)
+    manifest["prediction"] |= getattr(inner, "computed", {})
     describe(recipe, data, method, manifest, metrics, writer)
     if (why := written_into(writer.path)) is not None:
         print0(why)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import torch
 
 MAX_PADDING = 0.25  # largest share of padding in a batch: a token budget alone lets one long text pad many short ones
+ENOUGH = 4  # a batch of this part of its budget is not padded further: texts of another length begin the next one
+ON_CPU = 1024  # tokens that a batch of an encoder has by default: what it computes then stays in the caches
 
 
 def model_inputs(rows: pa.Table | pa.RecordBatch, prompt: Prompt | None) -> list[Any]:
@@ -39,6 +41,7 @@ def length_sorted_batches(lengths: IntArray, batch_size: int, batch_tokens: int)
     """Positions in batches of like length, longest first, so that a memory shortage shows at once.
 
     A batch holds at most `batch_size` rows, `batch_tokens` tokens with padding, and a share of `MAX_PADDING` padding.
+    Where many texts have the same length, they fill batches of their own, which need no padding and no mask.
 
     >>> import numpy as np
     >>> [batch.tolist() for batch in length_sorted_batches(np.array([3, 40, 4, 38]), 64, 100)]
@@ -50,7 +53,10 @@ def length_sorted_batches(lengths: IntArray, batch_size: int, batch_tokens: int)
         width = max(1, int(lengths[order[start]]))
         end, tokens = start, 0
         while end < len(order) and end - start < batch_size and width * (end - start + 1) <= max(batch_tokens, width):
-            tokens += int(lengths[order[end]])
+            length = int(lengths[order[end]])
+            if length < width and tokens * ENOUGH >= batch_tokens:
+                break
+            tokens += length
             if 1 - tokens / (width * (end - start + 1)) > MAX_PADDING and end > start:
                 break
             end += 1

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from categorize.engines.batching import autocast, length_sorted_batches
+from categorize.engines.batching import ON_CPU, autocast, compute_dtype, length_sorted_batches
+from categorize.engines.packed import pack
 from categorize.engines.shared_prefix import begins_with, behind_prefix, head_shares_prefix, is_repeatable
+from categorize.nn.device import keep_heap
 from categorize.nn.tokenizer import TokenizedTexts, pad
 from categorize.predictions import BoolArray, FloatArray
 from categorize.recipe.decision_sections import PredictionSection
@@ -38,6 +40,25 @@ class TorchEncoder:
         if not placed:
             model.to(self.device)
         model.eval()
+        self.packed: str | None = None
+        self.packs = not placed and self.device.type == "cpu" and section.dtype != "float16"
+        self.packs = self.packs and compute_dtype("auto", model, self.device) is None
+        if self.device.type == "cpu":
+            keep_heap()
+
+    @property
+    def computes_in(self) -> str:
+        """The type that matrices are multiplied in."""
+        dtype = compute_dtype(self.section.dtype, self.model, self.device)
+        return self.packed or str(dtype or next(self.model.parameters()).dtype).removeprefix("torch.")
+
+    def pack(self, dtype: Literal["float32", "bfloat16"], whole: Sequence[str] = ()) -> None:
+        """Compute in a type from now on, by weights that are laid out for it, see `packed.pack`; for models with
+        float32 weights on a CPU (`packs`), which belong to the engine alone."""
+        import torch
+
+        pack(self.model, getattr(torch, dtype), whole)
+        self.packed, self._cache = dtype, None
 
     def outputs(self, texts: TokenizedTexts) -> FloatArray:
         """The model's logits, float64 [texts, width]."""
@@ -46,11 +67,12 @@ class TorchEncoder:
         result = np.zeros((len(texts), self.width), dtype=np.float64)
         multiple = 8 if self.device.type == "cuda" else 1
         pad_token_id, section = self.model.config.pad_token_id, self.section
-        with torch.inference_mode(), autocast(section.dtype, self.model, self.device):
+        budget = section.batch_tokens or (ON_CPU if self.device.type == "cpu" else section.most_tokens)
+        with torch.inference_mode(), autocast(self.packed or section.dtype, self.model, self.device):
             shared = self._shared(texts)
             for members, prefix in ((np.flatnonzero(shared), len(self.prefix)), (np.flatnonzero(~shared), 0)):
                 lengths = texts.lengths[members] - prefix
-                for batch in length_sorted_batches(lengths, section.batch_size, section.batch_tokens):
+                for batch in length_sorted_batches(lengths, section.batch_size, budget):
                     at = members[batch]
                     padded = pad([texts[i][prefix:] for i in at], pad_token_id, multiple)
                     inputs = {key: value.to(self.device) for key, value in padded.items()}

@@ -147,4 +147,4 @@ class TorchLabelScorer:
 
         section, shared = self.section, self.scorer.shared
         with torch.inference_mode(), autocast(section.dtype, shared.model, shared.device):
-            return self.scorer.in_batches(rows, section.batch_size, section.batch_tokens, wanted)
+            return self.scorer.in_batches(rows, section.batch_size, section.most_tokens, wanted)

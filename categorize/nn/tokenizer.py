@@ -137,6 +137,10 @@ class TokenizedTexts:
         """Number of texts that were cut."""
         return int(self.cut.sum())
 
+    def take(self, at: IntArray) -> TokenizedTexts:
+        """The texts at these places."""
+        return TokenizedTexts.from_lists([self[int(i)].tolist() for i in at], self.cut[at].tolist())
+
     @classmethod
     def from_lists(cls, lists: Sequence[Sequence[int]], cut: Sequence[bool] | None = None) -> TokenizedTexts:
         """The same texts, flat; none was cut unless `cut` says so."""
@@ -154,14 +158,15 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_lengt
     nothing = [next((int(token) for token in ends if token is not None), 0)]
     lists: list[list[int]] = []
     cut: list[bool] = []
+    ids_alone = {"return_attention_mask": False, "return_token_type_ids": False}
     for start in range(0, len(texts), CHUNK):
         chunk = list(texts[start : start + CHUNK])
-        encoding = tokenizer(chunk, truncation=True, max_length=max_length, split_special_tokens=True)
+        encoding = tokenizer(chunk, truncation=True, max_length=max_length, split_special_tokens=True, **ids_alone)
         lists.extend(ids or nothing for ids in encoding["input_ids"])
         if encoding.is_fast:
             cut += [bool(one.overflowing) for one in encoding.encodings]
         else:
-            whole = tokenizer(chunk, split_special_tokens=True)["input_ids"]
+            whole = tokenizer(chunk, split_special_tokens=True, **ids_alone)["input_ids"]
             cut += [len(ids) > max_length for ids in whole]
     return TokenizedTexts.from_lists(lists, cut)
 

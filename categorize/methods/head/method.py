@@ -11,7 +11,7 @@ from categorize.methods.head.section import HeadModel, check_head_init
 from categorize.methods.method import Merged, Method
 from categorize.recipe.section import Section
 from categorize.runs.card import CardFacts
-from categorize.runs.folder import LABEL_SET, PROMPT
+from categorize.runs.folder import LABEL_SET, MANIFEST, PROMPT
 
 if TYPE_CHECKING:
     from categorize.data.splits import LoadedData
@@ -75,6 +75,7 @@ class HeadMethod(Method):
         from categorize.methods.head.model import HeadSettings, load_trained_head
         from categorize.methods.head.predictor import HeadPredictor
         from categorize.prompts.tokens import PromptFormat
+        from categorize.recipe.decision_sections import PredictionSection
 
         label_set = LabelSet.load(run.path / LABEL_SET)
         kind = self.kind_of_head()
@@ -82,6 +83,9 @@ class HeadMethod(Method):
         head = load_trained_head(str(run.weights), label_set, settings, base, trust_remote_code, kind)
         if run.has(PROMPT):
             head.prompt = PromptFormat.from_dict(run.read_json(PROMPT), label_set, head.tokenizer)
+        measured = run.manifest.get("prediction", {}) if run.has(MANIFEST) else {}
+        if measured.get("agreement", {}).get("changed_beyond_margin"):  # bfloat16 was tried on the held-out rows
+            section = (section or PredictionSection()).settled("float32")
         return HeadPredictor(head, label_set, section)
 
     def elsewhere(self, run: Run, label_set: LabelSet, section: PredictionSection) -> Elsewhere:

@@ -6,18 +6,22 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 
 from categorize.data.segments.tokens import TokenCounter
 from categorize.engines.batching import distinct_inputs, model_inputs
 from categorize.engines.encoder import TorchEncoder
-from categorize.engines.engine import Engine
+from categorize.engines.half_precision import PAYS, Agreement, bfloat16_gain
 from categorize.labels import LabelSet
-from categorize.methods.head.model import Head
+from categorize.methods.head.model import OUTPUT_MODULES, Head
 from categorize.nn.text_tokens import text_tokens
 from categorize.nn.tokenizer import TokenizedTexts, tokenize
 from categorize.predictions import Predictions, Usage
+from categorize.processes import print0
 from categorize.recipe.decision_sections import PredictionSection
+
+COMPARED = 256  # texts that are computed in float32 and in bfloat16, before bfloat16 is trusted
 
 
 class HeadPredictor:
@@ -39,16 +43,28 @@ class HeadPredictor:
         self.output = head.output(label_set)
         # What is pooled over all tokens needs the hidden states of the instruction, too.
         prefix = head.prompt.prefix_ids if head.prompt is not None and head.settings.pooling == "default" else ()
-        self.engine: Engine[TokenizedTexts] = TorchEncoder(
+        self.engine = TorchEncoder(
             head.model, self.output.width, self.section, head.settings.quantization is not None, prefix
         )
+        self._agreement = Agreement()
+        self._gain = 1.0
+        self._trial = False  # whether bfloat16 is still compared with float32
+
+    @property
+    def computed(self) -> dict[str, Any]:
+        """The type that predictions are computed in, and how bfloat16 agreed with float32 where that was to be seen."""
+        facts = {"agreement": self._agreement.facts()} if self._agreement.rows else {}
+        return {"dtype": self.engine.computes_in, **facts}
 
     def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
         """Predictions of each record batch; equal texts are computed once."""
+        self._begin()
         for batch in batches:
             start = time.perf_counter()
             texts, inverse = distinct_inputs(model_inputs(batch, self.head.prompt), self.head.prompt)
             tokens = encode_texts(self.head, texts)
+            if self._trial and len(tokens):
+                self._compare(tokens)
             logits = self.engine.outputs(tokens)[inverse]
             usage = Usage(
                 rows=batch.num_rows,
@@ -57,6 +73,38 @@ class HeadPredictor:
                 seconds=time.perf_counter() - start,
             )
             yield self.output.predictions(batch.column("id").to_pylist(), logits, usage)
+
+    # ------------------------------------------------------------ the type of the computation on a CPU
+    def _begin(self) -> None:
+        """Lay the weights out for this CPU, in the type that is asked for; once."""
+        if self.engine.packed is not None or not self.engine.packs:
+            return
+        asked = self.section.dtype
+        if asked == "auto":
+            self._gain = bfloat16_gain(self.head.model)
+            self._trial = self._gain >= PAYS
+        self.engine.pack(asked if asked == "bfloat16" else "float32", OUTPUT_MODULES)
+
+    def _compare(self, tokens: TokenizedTexts) -> None:
+        """Compute some texts in both types, of all lengths, and keep to bfloat16 if no clear label changes."""
+        before = self._agreement
+        order = np.argsort(tokens.lengths, kind="stable")
+        sample = tokens.take(order[np.unique(np.linspace(0, len(order) - 1, COMPARED - before.rows).astype(int))])
+        ids = [""] * len(sample)
+        found = []
+        for dtype in ("float32", "bfloat16"):
+            self.engine.pack(dtype, OUTPUT_MODULES)
+            found.append(self.output.predictions(ids, self.engine.outputs(sample)))
+        exact, half = found
+        several, deviation = self.label_set.is_multi_label, self.head.settings.target_std
+        self._agreement = before + Agreement.of(exact, half, several, deviation)
+        if self._agreement.beyond:
+            self.engine.pack("float32", OUTPUT_MODULES)
+        self._trial = not self._agreement.beyond and self._agreement.rows < COMPARED
+        if self._agreement.beyond or not before.rows:
+            told, dtype = self._agreement.told(), self.engine.computes_in
+            instead = f"computing in {dtype}, not bfloat16" if self._agreement.beyond else "computing in bfloat16"
+            print0(f"{instead}, {self._gain:.1f} times as fast here as float32: {told} (prediction.dtype)")
 
 
 def encode_texts(head: Head, inputs: list[Any]) -> TokenizedTexts:

@@ -1,0 +1,131 @@
+"""Faster forward passes on a CPU, by the same modules: weights in the layout and type in which they are multiplied, and
+attention among the few tokens of short texts.
+
+torch lays weights out anew in every call; oneDNN keeps them laid out (`torch.ops.mkldnn._linear_pointwise`, which
+`torch.compile` uses for frozen weights).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+ATTENTION = "categorize_short"
+MOST_TOKENS = 100  # of a text; from about there on torch's own attention is as fast
+VECTOR = 16  # float32 numbers of a vector register: torch's softmax over fewer is slow
+WHOLE = 5 * 10**8  # weights above which float32 is left as it is: packed ones stand beside it
+
+
+def linear_layers(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Linear]]:
+    """Plain linear layers with float32 weights on the CPU, by name; not subclasses, which quantize or adapt."""
+    import torch
+
+    for name, module in model.named_modules():
+        if type(module) is torch.nn.Linear and module.weight.dtype == torch.float32 and module.weight.is_cpu:
+            yield name, module
+
+
+def pack(model: torch.nn.Module, dtype: torch.dtype, whole: Iterable[str] = ()) -> None:
+    """Multiply by packed weights of a type in every linear layer, in place; `unpack` undoes it. What is saved stays as
+    it is.
+
+    Args:
+        dtype: bfloat16 is to be called within autocast.
+        whole: names of modules that are computed in float32 in any case, such as the head.
+    """
+    import torch
+
+    unpack(model)
+    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return
+    outputs = set(whole)
+    layers = list(linear_layers(model))
+    if dtype == torch.float32 and sum(layer.weight.numel() for _, layer in layers) > WHOLE:
+        return
+    for name, layer in layers:
+        own = torch.float32 if outputs & set(name.split(".")) else dtype
+        layer.forward = _PackedForward(layer, own)  # type: ignore[method-assign]
+    _attend_by(model, "sdpa", ATTENTION)
+
+
+def unpack(model: torch.nn.Module) -> None:
+    """Undo `pack`."""
+    for _, layer in linear_layers(model):
+        if isinstance(layer.__dict__.get("forward"), _PackedForward):
+            del layer.forward
+    _attend_by(model, ATTENTION, "sdpa")
+
+
+class _PackedForward:
+    """Takes the place of `Linear.forward`."""
+
+    def __init__(self, layer: torch.nn.Linear, dtype: torch.dtype) -> None:
+        import torch
+
+        self.dtype = dtype
+        with torch.inference_mode():
+            self.weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach().to(dtype).contiguous())
+            self.bias = None if layer.bias is None else layer.bias.detach().to(dtype)
+
+    def __call__(self, input: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        rows = input.to(self.dtype).contiguous()
+        result: torch.Tensor = torch.ops.mkldnn._linear_pointwise(rows, self.weight, self.bias, "none", [], "")
+        return result
+
+
+# ---------------------------------------------------------------- attention
+def _attend_by(model: Any, before: str, after: str) -> None:
+    """Let the parts of a model that attend in one way do so in another."""
+    from transformers import AttentionInterface, PreTrainedModel
+    from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+    AttentionInterface.register(ATTENTION, short_attention)
+    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+    for module in model.modules():
+        if isinstance(module, PreTrainedModel) and module.config._attn_implementation == before:
+            module.config._attn_implementation = after
+
+
+def short_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    **more: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention of texts of one length, without padding, by two products and a softmax; what is masked, causal, long or
+    of another kind goes to torch's own. Takes and gives what transformers' attention functions do.
+
+    torch's own computes each head of each text by itself, and its softmax is slow over a few numbers.
+    """
+    import torch
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    texts, heads, tokens, size = query.shape
+    causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+    half = query.dtype == torch.bfloat16
+    fast = tokens < (MOST_TOKENS if half else VECTOR)
+    plain = attention_mask is None and not causal and dropout == 0.0 and key.shape == query.shape == value.shape
+    plain = plain and query.dtype == value.dtype and all(one is None or one is False for one in more.values())
+    if not (fast and plain):
+        return sdpa_attention_forward(  # type: ignore[no-any-return]
+            module, query, key, value, attention_mask, dropout, scaling, is_causal, **more
+        )
+    scale = size**-0.5 if scaling is None else scaling
+    queries, keys, values = (one.reshape(texts * heads, tokens, size) for one in (query * scale, key, value))
+    scores = torch.bmm(queries, keys.transpose(1, 2))
+    if tokens < VECTOR:
+        shares = scores.sub_(scores.amax(-1, keepdim=True)).exp_()
+        mixed = torch.bmm(shares, values).div_(shares.sum(-1, keepdim=True))
+    else:
+        mixed = torch.bmm(scores.softmax(-1, dtype=torch.float32).to(value.dtype), values)
+    return mixed.view(texts, heads, tokens, size).transpose(1, 2).contiguous(), None

@@ -1,0 +1,143 @@
+"""Heads on a CPU: the fast ways compute what the plain model does, and bfloat16 is used where it changes no clear
+label."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from categorize.engines import half_precision
+from categorize.engines.batching import ON_CPU, length_sorted_batches
+from categorize.engines.half_precision import Agreement, bfloat16_gain
+from categorize.methods.head.model import build_head
+from categorize.methods.head.predictor import HeadPredictor, encode_texts
+from categorize.nn.precision import cpu_computes_bfloat16
+from categorize.predictions import Predictions
+from categorize.recipe.decision_sections import PredictionSection
+from tests.models.test_head import LABELS, TEXTS, recipe, shake
+
+Tiny = Callable[..., Path]
+MANY = [" ".join(["good", "bad", "fine", "movie", "好"][(i + k) % 5] for k in range(1 + i % 30)) for i in range(120)]
+
+
+def predictor(folder: Path, adapter: str | None = None, **keys: Any) -> HeadPredictor:
+    torch.manual_seed(3)
+    head = build_head(recipe(folder, adapter=None if adapter is None else {"type": adapter}), LABELS)
+    shake(head)
+    return HeadPredictor(head, LABELS, PredictionSection(**keys))
+
+
+def one_by_one(found: HeadPredictor, texts: list[str]) -> np.ndarray[Any, Any]:
+    tokens = encode_texts(found.head, texts)
+    with torch.no_grad():
+        rows = [torch.tensor(tokens[i][None].astype(np.int64)) for i in range(len(tokens))]
+        return torch.cat([found.head.model(input_ids=ids).logits for ids in rows]).numpy()
+
+
+def batch(texts: list[str]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pydict({"id": [str(i) for i in range(len(texts))], "text": texts})
+
+
+@pytest.mark.parametrize(
+    ("architecture", "adapter"),
+    [(name, None) for name in ("bert", "roberta", "distilbert", "deberta", "modernbert", "qwen2", "bart")]
+    + [("bert", "lora")],
+)
+def test_packed_weights_and_batches_of_one_length_give_what_single_passes_give(
+    tiny: Tiny, architecture: str, adapter: str | None
+) -> None:
+    texts = [*TEXTS, *MANY]
+    found = predictor(tiny(architecture), adapter)
+    plain, names = one_by_one(found, texts), list(found.head.model.state_dict())
+    tokens = encode_texts(found.head, texts)
+    for dtype, tolerance in (("float32", 2e-5), ("bfloat16", 0.2)):
+        found.engine.pack(dtype, ("classifier", "score"))
+        np.testing.assert_allclose(found.engine.outputs(tokens), plain, atol=tolerance)
+    assert list(found.head.model.state_dict()) == names
+
+
+def test_short_distinct_texts_are_hardly_padded_and_each_is_read_once() -> None:
+    lengths = np.clip(np.random.default_rng(0).lognormal(2.4, 0.55, 20_000), 3, 62).astype(int)
+    batches = list(length_sorted_batches(lengths, 64, ON_CPU))
+    assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
+    padded = sum(len(one) * lengths[one].max() for one in batches)
+    assert 1 - lengths.sum() / padded < 0.01
+    assert max(len(one) * lengths[one].max() for one in batches) <= ON_CPU
+
+
+def test_bfloat16_is_used_and_told_where_no_clear_label_changes(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("categorize.methods.head.predictor.bfloat16_gain", lambda model: 3.0)  # the processor's
+    exact = predictor(tiny("bert"), dtype="float32")
+    found = predictor(tiny("bert"))
+    (expected,), (given,) = (list(one.predict([batch(MANY)])) for one in (exact, found))
+    assert exact.computed == {"dtype": "float32"}
+    assert found.computed["dtype"] == "bfloat16"
+    assert found.computed["agreement"]["rows"] == len(set(MANY))
+    assert found.computed["agreement"]["changed_beyond_margin"] == 0
+    assert capsys.readouterr().out.count("computing in bfloat16, 3.0 times as fast here as float32: 0 of 30 texts") == 1
+    assert 0 < np.abs(expected.probabilities - given.probabilities).max() < 0.05
+
+
+def test_bfloat16_is_refused_where_it_changes_a_clear_label(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("categorize.methods.head.predictor.bfloat16_gain", lambda model: 3.0)
+    exact, found = predictor(tiny("bert"), dtype="float32"), predictor(tiny("bert"))
+    lead = {}
+    for dtype in ("float32", "bfloat16"):
+        exact.engine.pack(dtype, ("classifier",))
+        first, second, _ = exact.engine.outputs(encode_texts(exact.head, MANY[-1:]))[0]
+        lead[dtype] = first - second
+    middle, apart = sum(lead.values()) / 2, abs(lead["float32"] - lead["bfloat16"])
+    exact.engine.packed = None
+    for one in (exact, found):
+        layer = one.head.model.classifier
+        with torch.no_grad():  # one text lies between what float32 and bfloat16 say, and every lead is a clear one
+            layer.bias += torch.tensor([-middle / 2, middle / 2, -100.0])
+            layer.weight *= 20 / apart
+            layer.bias *= 20 / apart
+    (expected,), (given,) = (list(one.predict([batch(MANY[-1:] * 3)])) for one in (exact, found))
+    assert found.computed["dtype"] == "float32"
+    assert found.computed["agreement"]["changed_beyond_margin"] > 0
+    np.testing.assert_array_equal(given.probabilities, expected.probabilities)
+    assert "computing in float32, not bfloat16" in capsys.readouterr().out
+
+
+def test_the_trial_of_this_processor_is_made_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(half_precision.FOLDER, str(tmp_path / "kept"))
+    model = torch.nn.Sequential(torch.nn.Linear(1024, 1024))
+    half_precision._gain.cache_clear()
+    gain = bfloat16_gain(model)
+    if not cpu_computes_bfloat16():
+        assert gain == 1.0
+        return
+    file = tmp_path / "kept/bfloat16.json"
+    (key,) = json.loads(file.read_text())
+    assert torch.__version__ in key
+    assert json.loads(file.read_text()) == {key: gain}
+    file.write_text(json.dumps({key: 7.5}))
+    assert bfloat16_gain(model) == gain  # in this process
+    half_precision._gain.cache_clear()
+    assert bfloat16_gain(model) == 7.5  # in the next
+    half_precision._gain.cache_clear()
+
+
+def test_agreement_counts_what_changes_by_its_margin() -> None:
+    exact = Predictions(list("abc"), probabilities=np.array([[0.9, 0.1], [0.51, 0.49], [0.3, 0.7]]))
+    other = Predictions(list("abc"), probabilities=np.array([[0.8, 0.2], [0.49, 0.51], [0.6, 0.4]]))
+    found = Agreement.of(exact, other, multi_label=False)
+    assert (found.rows, found.changed, found.beyond) == (3, 2, 1)
+    several = Agreement.of(exact, other, multi_label=True)
+    assert (several.changed, several.beyond) == (2, 1)
+    scores = [Predictions(["a"], score=np.array([value])) for value in (1.0, 1.001, np.nan)]
+    assert Agreement.of(scores[0], scores[1], False).beyond == 0
+    assert Agreement.of(scores[0], scores[2], False).beyond == 1
