@@ -39,7 +39,8 @@ def pack(model: torch.nn.Module, dtype: torch.dtype, whole: Iterable[str] = ()) 
     import torch
 
     unpack(model)
-    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if not available or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return
     outputs = set(whole)
     layers = list(linear_layers(model))
