@@ -86,6 +86,7 @@ def test_a_head_adapter_answers_by_its_id_with_its_names_by_the_code_of_its_card
     np.testing.assert_allclose(there["probabilities"], here["probabilities"], atol=1e-6)
     found = by_the_card(reader, "peft and transformers", "owner/adapter")
     np.testing.assert_allclose([[one[name] for name in NAMES] for one in found], here["probabilities"], atol=1e-5)
+    assert "`hub.weights: merged`" in card_of(author.hub, "owner/adapter")
     bare = reader.run("-c", BARE)
     assert bare.returncode == 0 and json.loads(bare.stdout.splitlines()[-1]) != sorted(NAMES)
 

@@ -29,6 +29,12 @@ def elsewhere(run: Run, label_set: LabelSet, kind: HeadKind) -> Elsewhere:
         *limits_of_texts(run),
         *limits_of_rule(run),
     ]
+    if settings.base is not None:
+        limits.append(
+            "An adapter has no model config: a bare `pipeline` or `AutoPeftModelForSequenceClassification` takes the "
+            "base's, with its number of labels and without their names, so say them as above. Merged weights "
+            "(`hub.weights: merged`) need none of it."
+        )
     if settings.quantization is not None:
         limits.append("The base was quantized in training; here it is whole, which moves probabilities a little.")
     if settings.base_revision is not None:
