@@ -12,12 +12,15 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from categorize.engines.batching import autocast, length_sorted_batches
+from categorize.engines.label_tree import Branches, Tree
 from categorize.engines.scoring_plan import Ids, ScoringPlan
 from categorize.engines.shared_prefix import SharedPrefix
 from categorize.nn.tokenizer import pad
 from categorize.predictions import BoolArray, FloatArray, IntArray
 from categorize.prompts.tokens import EncodedPrompt, PromptFormat
 from categorize.recipe.decision_sections import PredictionSection
+
+MOST_LOGITS = 2**26  # numbers that a forward pass over trees gives
 
 
 class LabelScorer:
@@ -32,58 +35,107 @@ class LabelScorer:
         self.prompt, self.shared = prompt, shared
         self.plan = ScoringPlan.of(prompt)
 
-    def log_probabilities(self, rows: Sequence[EncodedPrompt]) -> FloatArray:
-        """Scores [rows, labels] of a batch, in one forward pass for each prefix: summed log-probabilities, where labels
-        are one token each among these tokens; where each label is asked about by itself, that of yes less that of
-        no."""
-        self._settle(rows)
-        return self._each(rows, [np.arange(len(rows) * len(self.plan.contexts))])
-
     def in_batches(
         self, rows: Sequence[EncodedPrompt], batch_size: int, batch_tokens: int, wanted: BoolArray | None = None
     ) -> FloatArray:
-        """`log_probabilities` of many rows; the bounds hold for the sequences of a forward pass, of which every row has
-        one a context. Those of like length go together, so that the contexts of one row may go in several passes.
+        """Scores [rows, labels]: summed log-probabilities, where labels are one token each among these tokens; where
+        each label is asked about by itself, that of yes less that of no.
+
+        The bounds hold for the sequences of a forward pass. Those of like length go together. Rows whose answers cannot
+        branch have a sequence for each context, so that the contexts of one row may go in several passes.
 
         Args:
             wanted: bool [rows, labels], which labels of each row are scored; the others are NaN.
         """
         self._settle(rows)
         contexts = len(self.plan.contexts)
-        needed = np.full((len(rows), contexts), wanted is None)
-        if wanted is not None:
-            answers = np.array([context for context, _ in self.plan.labels]).reshape(wanted.shape[1], -1)
-            at, labels = np.nonzero(wanted)
-            needed[at[:, None], answers[labels]] = True
+        columns = self._columns(len(rows), wanted)
+        result = np.zeros((len(rows), len(self.plan.labels)))
+        trees = self._trees(rows, columns) if contexts > 1 else {}
+        needed = np.zeros((len(rows), contexts), dtype=bool)
         of_prefix: dict[Ids, list[int]] = {}
         for i, row in enumerate(rows):
+            if i not in trees:
+                needed[i, [self.plan.labels[column][0] for column in columns[i]]] = True
             of_prefix.setdefault(self.shared.served(row.prefix_ids), []).append(i)
         lengths, parts = self._lengths(rows), []
-        for members in map(np.array, of_prefix.values()):
-            sequences = (members[:, None] * contexts + np.arange(contexts))[needed[members]]
-            batches = length_sorted_batches(lengths[sequences], batch_size, batch_tokens)
-            parts += [sequences[batch] for batch in batches]
-        scores = self._each(rows, parts)
+        with self.shared.tokens_alone(self.plan.one_place) as tokens:
+            for prefix, group in of_prefix.items():
+                members = np.array(group)
+                sequences = (members[:, None] * contexts + np.arange(contexts))[needed[members]]
+                batches = length_sorted_batches(lengths[sequences], batch_size, batch_tokens)
+                parts += [sequences[batch] for batch in batches]
+                branching = np.array([i for i in group if i in trees], dtype=np.int64)
+                widths = np.array([len(rows[i].row_ids) + len(trees[i].places) for i in branching], dtype=np.int64)
+                size = min(batch_size, self._most_trees(trees, branching, tokens))
+                for batch in length_sorted_batches(widths, size, batch_tokens):
+                    self._score_trees(rows, branching[batch], trees, columns, prefix, tokens, result)
+            self._each(rows, parts, tokens, result)
+        scores = self.plan.logits(result)
         return scores if wanted is None else np.where(wanted, scores, np.nan)
 
     def in_passes(self, rows: Sequence[EncodedPrompt], passes: int) -> FloatArray:
         """The same in exactly so many forward passes, as the processes that share a model must all make; of rows that
         all take whole sequences."""
         parts = np.array_split(np.argsort(-self._lengths(rows), kind="stable"), passes)
-        return self._each(rows, (part if len(part) else np.array([0]) for part in parts))
-
-    def _each(self, rows: Sequence[EncodedPrompt], parts: Iterable[IntArray]) -> FloatArray:
-        """Scores [rows, labels] from parts of the sequences, which are numbered context by context, row by row."""
         result = np.zeros((len(rows), len(self.plan.labels)))
-        with self.shared.tokens_alone(self.plan.one_place) as tokens:
-            for part in parts:
-                pairs = [divmod(int(sequence), len(self.plan.contexts)) for sequence in part]
-                of_prefix: dict[Ids, list[tuple[int, int]]] = {}
-                for pair in pairs:
-                    of_prefix.setdefault(self.shared.served(rows[pair[0]].prefix_ids), []).append(pair)
-                for prefix, group in of_prefix.items():
-                    self._score(rows, group, prefix, tokens, result)
+        self._each(rows, (part if len(part) else np.array([0]) for part in parts), (), result)
         return self.plan.logits(result)
+
+    def _columns(self, rows: int, wanted: BoolArray | None) -> list[tuple[int, ...]]:
+        """The columns of scores that each row needs."""
+        if wanted is None:
+            return [tuple(range(len(self.plan.labels)))] * rows
+        times = len(self.plan.labels) // wanted.shape[1]
+        return [tuple(np.flatnonzero(np.repeat(one, times)).tolist()) for one in wanted]
+
+    def _trees(self, rows: Sequence[EncodedPrompt], columns: Sequence[tuple[int, ...]]) -> dict[int, Tree]:
+        """Of each row whose answers may branch, their tree."""
+        found: dict[tuple[int, ...], Tree] = {}
+        trees: dict[int, Tree] = {}
+        for i, (row, needed) in enumerate(zip(rows, columns, strict=True)):
+            if needed not in found:
+                found[needed] = Tree.of(self.plan.labels[column][1][:-1] for column in needed)
+            if self.shared.branches(row.prefix_ids, len(row.row_ids) + len(found[needed].places)):
+                trees[i] = found[needed]
+        return trees
+
+    def _most_trees(self, trees: dict[int, Tree], rows: IntArray, tokens: Ids) -> int:
+        """Rows that a batch may have for the logits of all its places."""
+        places = max((len(trees[i].places) + 1 for i in rows), default=1)
+        return max(1, MOST_LOGITS // (places * (len(tokens) or self.shared.vocabulary)))
+
+    def _score_trees(
+        self,
+        rows: Sequence[EncodedPrompt],
+        batch: IntArray,
+        trees: dict[int, Tree],
+        columns: Sequence[tuple[int, ...]],
+        prefix: Ids,
+        tokens: Ids,
+        result: FloatArray,
+    ) -> None:
+        """One forward pass over rows behind a prefix, with the tree of their answers each, see `_score`."""
+        import torch
+
+        own = [(trees[i], rows[i].row_ids, columns[i]) for i in batch]
+        sequences, branches = Branches.of([ids for _, ids, _ in own], [tree for tree, _, _ in own])
+        padded = pad(sequences, int(self.prompt.tokenizer.pad_token_id or 0))
+        reading = self.plan.reading_in_trees([(tree, len(ids), needed) for tree, ids, needed in own])
+        keep = torch.tensor(reading.positions, device=self.shared.device)
+        output = self.shared.forward(prefix, padded, keep, branches)
+        found = reading.log_probabilities(output.logits, padded["input_ids"].shape[1], tokens)
+        np.add.at(result, (batch[reading.sequence], reading.column), found.double().cpu().numpy())
+
+    def _each(self, rows: Sequence[EncodedPrompt], parts: Iterable[IntArray], tokens: Ids, result: FloatArray) -> None:
+        """Score parts of the sequences, which are numbered context by context, row by row."""
+        for part in parts:
+            pairs = [divmod(int(sequence), len(self.plan.contexts)) for sequence in part]
+            of_prefix: dict[Ids, list[tuple[int, int]]] = {}
+            for pair in pairs:
+                of_prefix.setdefault(self.shared.served(rows[pair[0]].prefix_ids), []).append(pair)
+            for prefix, group in of_prefix.items():
+                self._score(rows, group, prefix, tokens, result)
 
     def _lengths(self, rows: Sequence[EncodedPrompt]) -> IntArray:
         """Tokens of every sequence in a forward pass, int64 [rows * contexts]."""
@@ -142,7 +194,7 @@ class TorchLabelScorer:
         self.scorer = LabelScorer(prompt, shared)
 
     def outputs(self, rows: Sequence[EncodedPrompt], wanted: BoolArray | None = None) -> FloatArray:
-        """Scores of every label, or of those wanted, float64 [rows, labels], see `LabelScorer.log_probabilities`."""
+        """Scores of every label, or of those wanted, float64 [rows, labels], see `LabelScorer.in_batches`."""
         import torch
 
         section, shared = self.section, self.scorer.shared

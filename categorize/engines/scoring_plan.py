@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from categorize.engines.label_tree import Tree
 from categorize.predictions import FloatArray
 from categorize.prompts.tokens import PromptFormat
 
@@ -85,19 +86,26 @@ class ScoringPlan:
             starts: of each sequence, its tokens before the context.
             contexts: of each sequence, which context is behind them.
         """
-        wanted = np.array(
+        return Reading.of(
             [
                 (line, start - 1 + step, column, token)
                 for line, (start, context) in enumerate(zip(starts, contexts, strict=True))
                 for column in self.by_context[context]
                 for step, token in enumerate(self.labels[column][1])
                 if not self.unread or step >= self.unread[column]
-            ],
-            dtype=np.int64,
+            ]
         )
-        places, place = np.unique(wanted[:, :2], axis=0, return_inverse=True)
-        positions, at = np.unique(places[:, 1], return_inverse=True)
-        return Reading(positions, places[:, 0], at, place.reshape(-1), wanted[:, 0], wanted[:, 2], wanted[:, 3])
+
+    def reading_in_trees(self, trees: Sequence[tuple[Tree, int, Sequence[int]]]) -> Reading:
+        """The same where each sequence is a tree and a row: a tree, the row's tokens, and the columns that are read."""
+        return Reading.of(
+            [
+                (line, tree.places[ids[:step]] if step else len(tree.places) + length - 1, column, ids[step])
+                for line, (tree, length, columns) in enumerate(trees)
+                for column, ids in ((column, self.labels[column][1]) for column in columns)
+                for step in range(self.unread[column] if self.unread else 0, len(ids))
+            ]
+        )
 
 
 def _behind(wanted: Sequence[Ids]) -> tuple[tuple[Ids, ...], tuple[tuple[int, Ids], ...]]:
@@ -131,6 +139,14 @@ class Reading:
     sequence: Any
     column: Any
     token: Any
+
+    @classmethod
+    def of(cls, tokens: Sequence[tuple[int, int, int, int]]) -> Reading:
+        """Of every token of an answer: its sequence, the position that is read, its column of scores, itself."""
+        wanted = np.array(tokens, dtype=np.int64).reshape(-1, 4)
+        places, place = np.unique(wanted[:, :2], axis=0, return_inverse=True)
+        positions, at = np.unique(places[:, 1], return_inverse=True)
+        return cls(positions, places[:, 0], at, place.reshape(-1), wanted[:, 0], wanted[:, 2], wanted[:, 3])
 
     def log_probabilities(self, logits: torch.Tensor, width: int, only: Ids = ()) -> torch.Tensor:
         """Float32 log-probability of every token of an answer [tokens].

@@ -18,14 +18,18 @@ NAME = "categorize_shared_prefix"
 MOST_SCORES = 2**24  # attention scores that are held at once, unless those of one head are more
 
 
-def before(key: torch.Tensor, cached: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+def before(
+    key: torch.Tensor, cached: tuple[torch.Tensor, torch.Tensor], seen: torch.Tensor | None = None
+) -> torch.Tensor:
     """Keys of rows that know what stands before them all.
 
     Args:
         key: [rows, heads, tokens, width].
         cached: keys and values of the prefix, [1, heads, prefix, width] each.
+        seen: bool [rows, tokens, tokens], which tokens of its row each one sees, if not those before it.
     """
     key.categorize_prefix = cached  # type: ignore[attr-defined]
+    key.categorize_seen = seen  # type: ignore[attr-defined]
     return key
 
 
@@ -53,6 +57,8 @@ def attend(
     groups, prefix = shared_key.shape[0], shared_key.shape[1]
     times, out = heads // groups, value.shape[-1]
     seen, own_seen = attention_mask[..., :prefix], attention_mask[..., prefix:]
+    if (branches := key.categorize_seen) is not None:  # type: ignore[attr-defined]
+        own_seen = branches[:, None]
     hidden = None if bool(seen.all()) else ~seen  # a sliding window may begin behind the first tokens
     result = value.new_empty(rows, groups, times, tokens, out)
     with torch.autocast(query.device.type, enabled=False):

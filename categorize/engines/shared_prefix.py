@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
+from categorize.engines.label_tree import Branches, Tree
 from categorize.engines.output_rows import is_plain, only
 from categorize.engines.shared_attention import attending, before
 from categorize.nn.adapters import is_prompt_learning, virtual_tokens
@@ -39,6 +40,7 @@ class SharedPrefix:
         self.device = device
         self.form: Form | None = None if allowed else "whole"  # None: not tried yet
         self.narrows = False  # whether logits of some tokens can be computed alone
+        self._branches = False
         self._caches: dict[Ids, Any] = {}  # the last used one is the last
         self.through(model)
 
@@ -75,6 +77,7 @@ class SharedPrefix:
             off = _difference(found, whole, whole)
             if off <= self._tolerance():
                 self.narrows = self._can_narrow(prefix, asked, found)
+                self._branches = form == "attention" and self._can_branch(prefix, asked[1])
                 return
             reason = f"logits differ by {off:.0%} of their spread"
         self.form = "whole"
@@ -97,7 +100,21 @@ class SharedPrefix:
         """The prefix, if it is computed once; else none."""
         return prefix if self.form in ("attention", "copies") else ()
 
-    def forward(self, prefix: Ids, padded: Mapping[str, Any], keep: Any) -> Any:
+    def branches(self, prefix: Ids, tokens: int) -> bool:
+        """Whether a row of so many tokens may branch behind this prefix: where a window slides, it must reach all of
+        them, for a token's place in the sequence is not its position."""
+        if not self._branches or not prefix:
+            return False
+        cache = self._cache(prefix)
+        sliding = [layer for layer in cache.layers if layer.is_sliding]
+        return all(cache.get_seq_length() + tokens < layer.sliding_window for layer in sliding)
+
+    @property
+    def vocabulary(self) -> int:
+        """Tokens that have logits."""
+        return int(self.base.config.get_text_config().vocab_size)
+
+    def forward(self, prefix: Ids, padded: Mapping[str, Any], keep: Any, branches: Branches | None = None) -> Any:
         """The model's output for rows behind a prefix (none: whole rows).
 
         Padding on the left behind a prefix would move the window of models with sliding attention.
@@ -105,6 +122,7 @@ class SharedPrefix:
         Args:
             padded: `input_ids` and `attention_mask` of the rows, padded on the right.
             keep: int64, positions in the padded rows of which the output layer is computed.
+            branches: where tokens stand and what they see, if not all before them; see `branches`.
         """
         import torch
 
@@ -115,11 +133,13 @@ class SharedPrefix:
         rows, width = inputs["input_ids"].shape
         start = cache.get_seq_length()
         inputs["attention_mask"] = torch.nn.functional.pad(inputs["attention_mask"], (start, 0), value=1)
-        inputs["position_ids"] = torch.arange(start, start + width, device=self.device).expand(rows, -1)
+        places = torch.arange(width).expand(rows, -1) if branches is None else branches.positions
+        inputs["position_ids"] = start + places.to(self.device)
         one_copy = self.form == "attention"
+        seen = None if branches is None else branches.seen.to(self.device)
         with attending(self.base) if one_copy else nullcontext():
-            seen = _for_rows(cache, one_copy)
-            return self.behind(**inputs, past_key_values=seen, use_cache=True, logits_to_keep=keep)
+            before_rows = _for_rows(cache, one_copy, seen)
+            return self.behind(**inputs, past_key_values=before_rows, use_cache=True, logits_to_keep=keep)
 
     def _cache(self, prefix: Ids) -> Any:
         """Keys and values of a prefix, for one row."""
@@ -144,6 +164,17 @@ class SharedPrefix:
             found = self._ends(prefix, rows)
         same = found.shape == (len(rows), len(tokens))
         return same and _difference(found, whole[:, tokens], whole) <= self._tolerance()
+
+    def _can_branch(self, prefix: Ids, row: Ids) -> bool:
+        """Whether two tokens behind a row, of which none sees the other, have the logits that each has alone."""
+        import torch
+
+        two = sorted({*prefix, *row})[:2]
+        alone = self._ends(prefix, [(*row, token) for token in two])
+        (sequence,), branches = Branches.of([row], [Tree.of((token,) for token in two)])
+        output = self.forward(prefix, pad([sequence], 0), torch.arange(2, device=self.device), branches)
+        found = output.logits[0].float()
+        return found.shape == alone.shape and _difference(found, alone, alone) <= self._tolerance()
 
     def _tolerance(self) -> float:
         import torch
@@ -171,20 +202,20 @@ def _difference(logits: Any, expected: Any, among: Any) -> float:
     return float((logits - expected).square().mean().sqrt() / among.std())
 
 
-def _for_rows(cache: Any, one_copy: bool) -> Any:
+def _for_rows(cache: Any, one_copy: bool, own: Any = None) -> Any:
     """A cache that stands before any number of rows and stays as it is: its layers give the rows' keys and values with
-    those of the prefix before them, or with word of these (`before`)."""
+    those of the prefix before them, or with word of these (`before`), and of what rows see of their own."""
     seen = copy.copy(cache)
-    seen.layers = [_layer_for_rows(layer, one_copy) for layer in cache.layers]
+    seen.layers = [_layer_for_rows(layer, one_copy, own) for layer in cache.layers]
     return seen
 
 
-def _layer_for_rows(layer: Any, one_copy: bool) -> Any:
+def _layer_for_rows(layer: Any, one_copy: bool, own: Any) -> Any:
     import torch
 
     def joined(key: Any, value: Any, *_: Any, **__: Any) -> tuple[Any, Any]:
         if one_copy:
-            return before(key, (layer.keys, layer.values)), value
+            return before(key, (layer.keys, layer.values), own), value
         first = (one.expand(len(key), -1, -1, -1) for one in (layer.keys, layer.values))
         return torch.cat([next(first), key], dim=2), torch.cat([next(first), value], dim=2)
 

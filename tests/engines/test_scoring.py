@@ -127,7 +127,7 @@ def check(model: Any, prompt: PromptFormat, end: bool, settles_on: Form = "atten
             shared = SharedPrefix(model, torch.device("cpu"))
             shared.form = form
             scorer = LabelScorer(prompt, shared)
-            found, first = scorer.log_probabilities(rows), scorer.log_probabilities(rows[:2])
+            found, first = scorer.in_batches(rows, 64, 8192), scorer.in_batches(rows[:2], 64, 8192)
             if scorer.plan.one_place:  # scores are among the labels
                 found, first, expected = (log_softmax(one, axis=1) for one in (found, first, expected))
             np.testing.assert_allclose(found, expected, atol=2e-5)
@@ -253,13 +253,14 @@ def test_bounds_and_passes_move_no_score(shared: bool) -> None:
     )
     scorer = LabelScorer(prompt, SharedPrefix(model, torch.device("cpu"), shared))
     contexts = len(scorer.plan.contexts)
+    sequences = len(rows) * (1 if shared else contexts)  # answers branch behind a row that stands behind a prefix
     with torch.inference_mode():
-        expected = scorer.log_probabilities(rows)
+        expected = scorer.in_batches(rows, 64, 8192)
         for size, tokens in ((8, 10**6), (64, 700), (10**6, 10**6)):
             passes.clear()
             np.testing.assert_allclose(scorer.in_batches(rows, size, tokens), expected, atol=2e-5)
             assert all(n <= size and (n == 1 or n * width <= tokens) for n, width in passes)
-            assert sum(n for n, _ in passes) == contexts * len(rows) > 64
+            assert sum(n for n, _ in passes) == sequences
         one = scorer.in_batches(rows[:1], 8, 10**6)
         np.testing.assert_allclose(one, expected[:1], atol=2e-5)
         if not shared:
@@ -270,6 +271,31 @@ def test_bounds_and_passes_move_no_score(shared: bool) -> None:
             passes.clear()
             np.testing.assert_allclose(scorer.in_passes(rows[:1], 2 * contexts), expected[:1], atol=2e-5)
             assert len(passes) == 2 * contexts
+
+
+@pytest.mark.parametrize("completion", ["names", "yes_no"])
+def test_each_row_is_scored_for_its_own_candidates(completion: str) -> None:
+    label_set = LabelSet("multi_label" if completion == "yes_no" else "single_label", LABELS.labels)
+    prompt = build_prompt("chatml", completion, label_set)
+    model = build_model("qwen2", prompt.tokenizer)
+    rows = [prompt.encode({"text": text}) for text in TEXTS]
+    if completion == "names":
+        expected = naive(model, prompt, rows, True)
+    else:
+        expected = np.zeros((len(rows), len(LABELS)))
+        for i, row in enumerate(rows):
+            for j, question in enumerate(prompt.question_ids):
+                for sign, word in zip((1, -1), prompt.yes_no_ids, strict=True):
+                    ids = torch.tensor([row.prompt_ids + question + word])
+                    with torch.no_grad():
+                        logits = model(input_ids=ids, use_cache=False).logits[0, -len(word) - 1 : -1].float()
+                    expected[i, j] += sign * torch.log_softmax(logits, -1)[range(len(word)), list(word)].sum().item()
+    wanted = np.random.default_rng(0).random(expected.shape) < 0.5
+    scorer = LabelScorer(prompt, SharedPrefix(model, torch.device("cpu")))
+    with torch.inference_mode():
+        np.testing.assert_allclose(scorer.in_batches(rows, 2, 200), expected, atol=2e-5)
+        found = scorer.in_batches(rows, 64, 8192, wanted)
+    np.testing.assert_allclose(found, np.where(wanted, expected, np.nan), atol=2e-5)
 
 
 def test_one_pass_scores_single_token_codes() -> None:

@@ -150,7 +150,7 @@ def test_an_evaluation_computes_the_prefix_once_with_the_weights_that_it_finds(t
         assert len(of_prefix) == count
         whole = LabelScorer(trainer.prompt, SharedPrefix(model, cpu, allowed=False))
         with torch.no_grad():
-            expected = softmax(whole.log_probabilities(trainer.eval_rows), axis=1)
+            expected = softmax(whole.in_batches(trainer.eval_rows, 64, 8192), axis=1)
             np.testing.assert_allclose(read(list("abcde"), answers[-1]).probabilities, expected, rtol=1e-3)
             for parameter in model.parameters():
                 parameter *= 1.5
