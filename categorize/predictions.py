@@ -44,6 +44,7 @@ class Predictions:
         raw: generated text of each row, or None.
         usage: what computing the block cost.
         scope: float [n], how much each row is like the training rows, where rows may be rejected; else None.
+        stage: of a cascade the name of the stage that answered each row, else None.
     """
 
     ids: Sequence[str]
@@ -55,6 +56,7 @@ class Predictions:
     usage: Usage = field(default_factory=Usage)
     auxiliary: dict[str, FloatArray] | None = None
     scope: FloatArray | None = None
+    stage: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -62,7 +64,7 @@ class Predictions:
     def __post_init__(self) -> None:
         if self.valid is None:
             object.__setattr__(self, "valid", np.ones(len(self.ids), dtype=bool))
-        for name in ("probabilities", "score", "decided", "valid", "raw", "scope"):
+        for name in ("probabilities", "score", "decided", "valid", "raw", "scope", "stage"):
             value = getattr(self, name)
             if value is not None and len(value) != len(self.ids):
                 raise ValueError(f"{name} has {len(value)} rows, ids has {len(self.ids)}")
@@ -87,7 +89,7 @@ class Predictions:
             auxiliary=None if self.auxiliary is None else {name: one[at] for name, one in self.auxiliary.items()},
             **{
                 name: pick(getattr(self, name))
-                for name in ("ids", "probabilities", "score", "decided", "valid", "raw", "scope")
+                for name in ("ids", "probabilities", "score", "decided", "valid", "raw", "scope", "stage")
             },
         )
 
@@ -107,7 +109,7 @@ class Predictions:
                 return np.concatenate(columns)
             return [value for column in columns for value in column]
 
-        names = ("ids", "probabilities", "score", "decided", "valid", "raw", "scope")
+        names = ("ids", "probabilities", "score", "decided", "valid", "raw", "scope", "stage")
         further = [block.auxiliary or {} for block in filled]
         auxiliary = {name: np.concatenate([one[name] for one in further]) for name in further[0]}
         usage = sum((block.usage for block in parts), Usage())

@@ -117,6 +117,12 @@ class Answers:
         return self.predictions.is_valid[self.of_row]
 
     @property
+    def stage(self) -> list[str] | None:
+        """Of a cascade the stage that answered each row."""
+        found = self.predictions.stage
+        return None if found is None else [found[i] for i in self.of_row.tolist()]
+
+    @property
     def score(self) -> npt.NDArray[np.float64]:
         """Float [rows], of a regression; NaN where it is not valid."""
         import numpy as np

@@ -37,7 +37,7 @@ def student_table(rows: pa.Table, answers: Answers, label_set: LabelSet, teacher
         elif not valid.all():
             lists = [names if good else None for names, good in zip(lists, valid.tolist(), strict=True)]
         labels = pa.array(lists, label_type(label_set))
-    good = pa.array(valid)
+    good, stages = pa.array(valid), answers.stage
     columns |= {
         LABEL: labels,
         "source": pa.compute.if_else(good, "student", "failed"),
@@ -45,7 +45,7 @@ def student_table(rows: pa.Table, answers: Answers, label_set: LabelSet, teacher
         "confidence": confidence,
         "attempts": pa.array(np.ones(size, np.int32)),
         "cost": pa.array(np.zeros(size)),
-        "teacher": pa.array([teacher]).take(pa.array(np.zeros(size, np.int32))),
+        "teacher": pa.repeat(teacher, size) if stages is None else [f"{teacher}: {one}" for one in stages],
         "probabilities": _lists(probabilities, size),
         "valid": good,
     }

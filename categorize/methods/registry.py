@@ -36,6 +36,7 @@ BUILT_IN = {
     "contrastive": "categorize.methods.contrastive.method:ContrastiveMethod",
     "sft": "categorize.methods.sft.method:SftMethod",
     "fusion": "categorize.methods.fusion.method:FusionMethod",
+    "cascade": "categorize.methods.cascade.method:CascadeMethod",
 }
 
 

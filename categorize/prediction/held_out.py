@@ -14,6 +14,7 @@ from categorize.metrics.decision import DecisionRule
 from categorize.metrics.measures import measure, measure_unseen_texts
 from categorize.metrics.rejection import measure_scope
 from categorize.metrics.scores import regression_scores
+from categorize.metrics.stages import measure_stages
 from categorize.metrics.thresholds import swept
 from categorize.prediction.predictor import SegmentPredictions, TrainedPredictor
 from categorize.prediction.tables import likeness_of_documents, predictions_table, write_predictions
@@ -57,6 +58,8 @@ def write_predicted(
         label = None if rule.reject is None else rule.reject.label
         if (scope := measure_scope(data.label_set, gold, decided, label)) is not None:
             metrics[name]["scope"] = scope
+        if (stages := measure_stages(data.label_set, gold, decided)) is not None:
+            metrics[name]["stages"] = stages
         table = predictions_table(rows, decided, recipe.data.columns.keep, seen)
         with disk_errors(writer.path):
             write_predictions(writer.stage(f"predictions/{name}.parquet"), table)

@@ -25,7 +25,7 @@ def predictions_table(
     train_overlap: Sequence[str | None] | None = None,
 ) -> pa.Table:
     """Columns id, document_id, text, group, gold, gold_score, predicted, score, valid, probabilities, raw,
-    seen_in_train, `score of <name>` of auxiliary scores, and the kept metadata.
+    seen_in_train, `score of <name>` of auxiliary scores, `stage` of a cascade, and the kept metadata.
 
     Args:
         rows: documents, as many and in the same order as `predictions`.
@@ -47,6 +47,8 @@ def predictions_table(
     }
     columns["seen_in_train"] = pa.array(nothing if train_overlap is None else list(train_overlap), type=pa.string())
     columns |= {f"score of {name}": pa.array(one) for name, one in (predictions.auxiliary or {}).items()}
+    if predictions.stage is not None:
+        columns["stage"] = pa.array(predictions.stage, pa.string())
     fields = rows.column("fields").combine_chunks() if keep else None
     for name in keep:
         columns[name if name not in columns else f"data.{name}"] = fields.field(name)  # type: ignore[union-attr]

@@ -17,6 +17,7 @@ from categorize.metrics.measures import measure, measure_seen_and_unseen, measur
 from categorize.metrics.progress import NO_RANK, headline, spread
 from categorize.metrics.raters import measure_raters
 from categorize.metrics.rejection import measure_scope
+from categorize.metrics.stages import measure_stages
 from categorize.predictions import Predictions
 from categorize.recipe.sections import EvalRecipe
 from categorize.reports.columns import measures
@@ -111,6 +112,8 @@ def measured(
         metrics["unseen"] = texts
     if (scope := measure_scope(*args, scope_label)) is not None:
         metrics["scope"] = scope
+    if (stages := measure_stages(*args)) is not None:
+        metrics["stages"] = stages
     if unseen and metrics["rows"]:
         metrics["unseen_labels"] = measure_seen_and_unseen(split.label_set, metrics, split.gold, predictions, unseen)
     return metrics

@@ -142,6 +142,11 @@ def notes_by_run(comparison: Comparison) -> list[tuple[str, list[str]]]:
             [
                 *run.notes,
                 *(
+                    f"{name} answers {stage['coverage']:.1%} of the rows, accuracy {stage['accuracy']:.3f} "
+                    f"({stage['accuracy_low']:.3f} to {stage['accuracy_high']:.3f})"
+                    for name, stage in (run.metrics.get("stages") or {}).items()
+                ),
+                *(
                     f"{why}, so that {name} is undefined"
                     for name, why in (run.metrics.get("undefined") or {}).items()
                     if name in _EXPLAINED

@@ -29,6 +29,14 @@ def summary_lines(path: Path, manifest: dict[str, Any], metrics: dict[str, Any])
             lines.append(f"{'':<10} {unseen['rows']:>7,} rows  whose text is not in train:  {values(unseen)}")
         for name, score in measured.get("auxiliary", {}).items():
             lines.append(f"{'':<10} {score['rows']:>7,} rows  of auxiliary {name}:  {values(flat(score))}")
+        costs = {one["stage"]: one["seconds_a_row"] for one in manifest["details"].get("stages", [])}
+        found = measured.get("stages", {})
+        for name, stage in ((name, found[name]) for name in costs if name in found):
+            lines.append(
+                f"{'':<10} {stage['rows']:>7,} rows  ({stage['coverage']:.1%}) answered by {name}:  accuracy "
+                f"{stage['accuracy']:.4f} ({stage['accuracy_low']:.4f} to {stage['accuracy_high']:.4f}), "
+                f"{costs[name] * 1e3:.3g} ms a row"
+            )
         if best := measured.get("macro_f1_swept_on_test"):
             lines.append(
                 f"{'':<10} macro_f1 {best['per_label']:.4f} with thresholds swept on test ({best['global']:.4f} with "

@@ -21,8 +21,8 @@ from categorize.errors import UserError
 from categorize.evaluate import evaluate
 from categorize.labels import Label, LabelSet
 from categorize.methods.fusion.combination import Fusion, Member, pooled
-from categorize.methods.fusion.members import member_scores
 from categorize.methods.fusion.weights import cross_calibrated, folds_of, least_squares, search, simplex, stack
+from categorize.methods.members import member_scores
 from categorize.methods.registry import METHODS
 from categorize.metrics.curves import Curves
 from categorize.predictions import Predictions
@@ -194,7 +194,7 @@ def test_what_does_not_fit_together_is_one_line_before_data_is_read(
         if name == "characters":
             manifest["labels"] += ["d"] if change == "labels" else []
             manifest["split_fingerprints"] |= {"validation": "0" * 64} if change == "rows" else {}
-            manifest["method"] = "fusion" if change == "fusion" else "tfidf"
+            manifest |= {"method": "fusion", "members": [{"path": "../words"}]} if change == "fusion" else {}
         Path(f"outputs/{name}/run.json").write_text(json.dumps(manifest), encoding="utf-8")
     named: list[Any] = ["outputs/words", "outputs/characters"]
     named[1:] = {"missing": ["outputs/nowhere"], "twice": ["outputs/words/"]}.get(change, named[1:])

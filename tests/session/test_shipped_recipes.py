@@ -73,7 +73,7 @@ def test_a_shipped_recipe_takes_two_optimizer_steps(
     loaded = load_recipe(path)
     recipe = loaded.recipe
     if hasattr(recipe.model, "members"):
-        pytest.skip("joins runs that other recipes leave; tests/methods/test_fusion.py trains some")
+        pytest.skip("joins runs that other recipes leave; tests/methods/test_fusion.py and test_cascade.py train some")
     kind = str(peek_kind(path))
     label_set = LabelSet.from_section(recipe.labels)
     names = [name for name in label_set.names if stands_by_itself(name, recipe.labels)]

@@ -9,25 +9,25 @@ import numpy as np
 import pyarrow as pa
 
 from categorize.data.splits import LoadedData
-from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.methods.fusion.combination import Fusion, Member, Pool
-from categorize.methods.fusion.members import (
+from categorize.methods.fusion.section import FusionModel
+from categorize.methods.fusion.weights import Weighed, cross_calibrated, least_squares, search, stack
+from categorize.methods.members import (
     check_rows,
     load_member,
     member_scores,
     open_members,
-    relative_path,
+    places_of,
     stored_predictions,
+    validation_gold,
 )
-from categorize.methods.fusion.section import FusionModel
-from categorize.methods.fusion.weights import Weighed, cross_calibrated, least_squares, search, stack
 from categorize.metrics.curves import Curves
 from categorize.nn.device import free_memory
 from categorize.predictions import FloatArray
 from categorize.processes import print0
 from categorize.recipe.sections import SeqclsRecipe
-from categorize.runs.contents import MEMBERS, copy_into, fingerprint, member_names
+from categorize.runs.contents import fingerprint
 from categorize.runs.folder import LABEL_SET, Run, RunWriter
 from categorize.training.fit_summary import FitOptions, FitSummary
 
@@ -42,12 +42,7 @@ def fit(recipe: SeqclsRecipe, data: LoadedData, writer: RunWriter, options: FitO
     cells = np.stack([_cells(run, data, documents, recipe, options) for run in runs])[:, known]
     gold = gold[known]
     pool, weighed, curves = fused(section, data.label_set, cells, gold)
-    places = [relative_path(run, writer.final) for run in runs]
-    if section.copy_members:
-        places = [f"{MEMBERS}/{name}" for name in member_names(places)]
-        for place, run in zip(places, runs, strict=True):
-            print0(f"  copying {run.path} to {place}")
-            copy_into(writer, place, run)
+    places = places_of(runs, writer, section.copy_members)
     members = tuple(
         Member(place, fingerprint(run), weight, curve)
         for place, run, weight, curve in zip(places, runs, weighed.weights, curves, strict=True)
@@ -112,16 +107,9 @@ def preview(recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list
 def _look(recipe: SeqclsRecipe, data: LoadedData) -> tuple[list[Run], pa.Table, FloatArray]:
     """The members, and the validation documents with their gold. Raises UserError where nothing could be fitted."""
     assert isinstance(recipe.model, FusionModel)
-    runs = open_members(recipe.model, recipe.labels)
+    runs = open_members(recipe.model.runs, recipe.labels)
     check_rows(runs, data)
-    documents = data.input_spec.documents(data.splits.validation)
-    gold = data.label_set.encode_rows(documents)
-    if not (~np.isnan(gold)).all(axis=1).any():
-        raise UserError(
-            "model.members: weights are fitted on labelled validation rows, and there are none; raise "
-            "data.splits.validation for the members and the fusion (their training rows would not do: they know them)"
-        )
-    return runs, documents, gold
+    return runs, *validation_gold(data)
 
 
 def _cells(run: Run, data: LoadedData, documents: pa.Table, recipe: SeqclsRecipe, options: FitOptions) -> FloatArray:

@@ -25,10 +25,10 @@ class FusionMethod(RoomMethod):
 
     def check_sources(self, recipe: SeqclsRecipe) -> None:
         """Raises UserError where a member is missing, or was made for other labels or splits than another one."""
-        from categorize.methods.fusion.members import open_members
+        from categorize.methods.members import open_members
         from categorize.runs.contents import check_stands_alone
 
         assert isinstance(recipe.model, FusionModel)
-        for run in open_members(recipe.model, recipe.labels):
+        for run in open_members(recipe.model.runs, recipe.labels):
             if recipe.hub is not None:
                 check_stands_alone(run)

@@ -10,13 +10,11 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from categorize.data.columns import text_columns
-from categorize.data.rows import fields_of, struct_of, with_columns
 from categorize.data.segments.tokens import PlainTokens, TokenCounter
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.methods.fusion.combination import Fusion
-from categorize.methods.fusion.members import load_member, member_scores
+from categorize.methods.members import load_member, member_scores, readable
 from categorize.prediction.predictor import ScoresOtherLabels, TrainedPredictor
 from categorize.predictions import Predictions, Usage
 from categorize.recipe.decision_sections import PredictionSection
@@ -43,7 +41,7 @@ class FusionPredictor:
         for batch in batches:
             start = time.perf_counter()
             rows = pa.Table.from_batches([batch])
-            found = [one.predict_rows(_readable(rows, one)) for one in self.members]
+            found = [one.predict_rows(readable(rows, one)) for one in self.members]
             scores = [
                 member_scores(predictions, one.label_set, self.label_set)
                 for predictions, one in zip(found, self.members, strict=True)
@@ -82,13 +80,3 @@ def load(run: Run, section: PredictionSection | None, base: str | None, trust_re
     members = [load_member(one, section, trust_remote_code) for one in runs.values()]
     asked = any(isinstance(one.inner, ScoresOtherLabels) for one in members)
     return (AskedFusion if asked else FusionPredictor)(LabelSet.load(run.path / LABEL_SET), fusion, members)
-
-
-def _readable(rows: pa.Table, member: TrainedPredictor) -> pa.Table:
-    """The rows with the member's text column: where the fusion reads another one, its text stands in."""
-    columns, fields = text_columns(member.input_spec.columns), fields_of(rows)
-    there = {child.name: fields.field(child.name) for child in fields.type}
-    if len(columns) > 1 or columns[0] in there:
-        return rows
-    text = rows["text"].combine_chunks()
-    return with_columns(rows, {"fields": struct_of({**there, columns[0]: text}, rows.num_rows)})

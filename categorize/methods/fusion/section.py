@@ -50,6 +50,11 @@ class FusionModel(Section):
         """The members, each as a section."""
         return [one if isinstance(one, MemberSection) else MemberSection(run=one) for one in self.members]
 
+    @property
+    def runs(self) -> list[str]:
+        """The folders of the members."""
+        return [one.run for one in self.member_sections]
+
 
 def check_fusion(recipe: WrittenRecipe) -> None:
     """Notes keys that cannot go with a fusion, or would silently do nothing."""

@@ -1,4 +1,5 @@
-"""The runs that a fusion is made of: found, compared by their manifests, loaded, and what they predict of rows."""
+"""The runs that another run is made of (a fusion, a cascade): found, compared by their manifests, loaded, and what
+they predict of rows."""
 
 from __future__ import annotations
 
@@ -11,40 +12,44 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from categorize.data.columns import text_columns
+from categorize.data.rows import fields_of, struct_of, with_columns
 from categorize.data.splits import LoadedData
 from categorize.errors import UserError
 from categorize.labels import LabelSet
-from categorize.methods.fusion.section import FusionModel
 from categorize.methods.trained import trained_predictor
 from categorize.metrics.decision import DecisionRule
 from categorize.prediction.predictor import TrainedPredictor, columns_of
 from categorize.prediction.tables import gold_and_predictions
 from categorize.predictions import FloatArray, Predictions
+from categorize.processes import print0
 from categorize.recipe.decision_sections import CausalPredictionSection, PredictionSection
 from categorize.recipe.label_sections import LabelsSection
 from categorize.recipe.nodes import compose, to_plain
 from categorize.recipe.problems import Problems
-from categorize.runs.folder import DECISION_RULE, LABEL_SET, RECIPE, Run
+from categorize.runs.contents import MEMBERS, copy_into, member_names
+from categorize.runs.folder import DECISION_RULE, LABEL_SET, RECIPE, Run, RunWriter
 
 HELD_OUT = ("validation", "test")
 VALIDATION = "predictions/validation.parquet"
 
 
-def open_members(section: FusionModel, labels: LabelsSection) -> list[Run]:
+def open_members(paths: Sequence[str], labels: LabelsSection) -> list[Run]:
     """The members, compared with each other by what their manifests say; nothing else is read.
 
     Raises:
-        UserError: one is missing, not finished, a fusion itself or named twice, or was made for another task, other
-            labels or other held-out rows.
+        UserError: one is missing, not finished, made of runs itself or named twice, or was made for another task,
+            other labels or other held-out rows.
     """
     runs: list[Run] = []
-    for one in section.member_sections:
-        where = f"model.members: {one.run}"
-        if not Path(one.run).exists():
+    for path in paths:
+        where = f"model.members: {path}"
+        if not Path(path).exists():
             raise UserError(f"{where}: no such run folder; train it first, or name where it is")
-        run = Run.open(one.run)
-        if run.method == "fusion":
-            raise UserError(f"{where}: is a fusion itself, fitted on validation already; name its members instead")
+        run = Run.open(path)
+        if run.manifest.get("members"):
+            why = f"is a {run.method} itself, fitted on validation already"
+            raise UserError(f"{where}: {why}; name its members instead")
         if any(run.path.samefile(other.path) for other in runs):
             raise UserError(f"{where}: is named twice; keep one, with a weight if it is to count more")
         if run.manifest["task"] != labels.task:
@@ -76,9 +81,42 @@ def _check_same(where: str, run: Run, other: str, labels: Sequence[str], fingerp
             )
 
 
-def relative_path(run: Run, fusion: Path) -> str:
-    """Where a member is, seen from the fusion's folder, so that both can move together."""
-    return Path(os.path.relpath(run.path.absolute(), fusion.absolute())).as_posix()
+def relative_path(run: Run, whole: Path) -> str:
+    """Where a member is, seen from the folder of the run that it is part of, so that both can move together."""
+    return Path(os.path.relpath(run.path.absolute(), whole.absolute())).as_posix()
+
+
+def places_of(runs: Sequence[Run], writer: RunWriter, copied: bool) -> list[str]:
+    """Where the members are, seen from the run's folder; inside, once they are copied there."""
+    if not copied:
+        return [relative_path(run, writer.final) for run in runs]
+    places = [f"{MEMBERS}/{name}" for name in member_names([run.path for run in runs])]
+    for place, run in zip(places, runs, strict=True):
+        print0(f"  copying {run.path} to {place}")
+        copy_into(writer, place, run)
+    return places
+
+
+def validation_gold(data: LoadedData) -> tuple[pa.Table, FloatArray]:
+    """The validation documents with their gold [n, labels]. Raises UserError where nothing could be fitted on them."""
+    documents = data.input_spec.documents(data.splits.validation)
+    gold = data.label_set.encode_rows(documents)
+    if not (~np.isnan(gold)).all(axis=1).any():
+        raise UserError(
+            "model.members: what joins them is fitted on labelled validation rows, and there are none; raise "
+            "data.splits.validation for the members and for this run (their training rows would not do: they know them)"
+        )
+    return documents, gold
+
+
+def readable(rows: pa.Table, member: TrainedPredictor) -> pa.Table:
+    """The rows with the member's text column: where the whole reads another one, its text stands in."""
+    columns, fields = text_columns(member.input_spec.columns), fields_of(rows)
+    there = {child.name: fields.field(child.name) for child in fields.type}
+    if len(columns) > 1 or columns[0] in there:
+        return rows
+    text = rows["text"].combine_chunks()
+    return with_columns(rows, {"fields": struct_of({**there, columns[0]: text}, rows.num_rows)})
 
 
 def load_member(run: Run, section: PredictionSection | None, trust_remote_code: bool = False) -> TrainedPredictor:
