@@ -8,7 +8,7 @@ import platform
 import time
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,11 @@ MARGIN = 0.05  # labels whose lead over the next is larger must not change
 OFF = 0.01  # of a score's deviation, that a regression may be moved in the mean
 
 
+def kept_in(name: str) -> Path:
+    """Where what was found out once is kept for later starts: in the environment's folder, or in the user's cache."""
+    return Path(os.environ.get(FOLDER) or Path.home() / ".cache" / "categorize").expanduser() / name
+
+
 # ---------------------------------------------------------------- the trial
 def bfloat16_gain(model: torch.nn.Module) -> float:
     """How many times faster this CPU multiplies by the model's weights in bfloat16 than in float32; 1 where it has no
@@ -52,7 +57,7 @@ def bfloat16_gain(model: torch.nn.Module) -> float:
 def _gain(inputs: int, outputs: int) -> float:
     import torch
 
-    path = Path(os.environ.get(FOLDER) or Path.home() / ".cache" / "categorize").expanduser() / "bfloat16.json"
+    path = kept_in("bfloat16.json")
     key = f"{_processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {inputs} x {outputs}"
     kept: dict[str, float] = {}
     with suppress(OSError, ValueError):
@@ -145,6 +150,10 @@ class Agreement:
             "changed_beyond_margin": self.beyond,
             "mean_difference": round(self.apart / max(self.rows, 1), 6),
         }
+
+    def kept(self) -> dict[str, float]:
+        """As plain data, to go on with."""
+        return asdict(self)
 
     def told(self) -> str:
         """In words."""

@@ -30,6 +30,12 @@ class PredictionSection(Section):
         "trial shows that it is faster and no label with a margin above 0.05 changes; else the weights' own.",
     )
 
+    engine: Literal["torch", "onnx", "onnx_int8"] = Field(
+        "torch",
+        description="What computes a head. onnx, onnx_int8: ONNX Runtime on a CPU (extra onnx), with float32 or int8 "
+        "weights; refused where more than 0.5% of 256 texts are decided otherwise than by torch.",
+    )
+
     @property
     def most_tokens(self) -> int:
         """`batch_tokens` where what computes has no default of its own."""

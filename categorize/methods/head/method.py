@@ -11,6 +11,7 @@ from categorize.methods.head.section import HeadModel, check_head_init
 from categorize.methods.method import Merged, Method
 from categorize.recipe.section import Section
 from categorize.runs.card import CardFacts
+from categorize.runs.contents import ADAPTER_CONFIG
 from categorize.runs.folder import LABEL_SET, MANIFEST, PROMPT
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class HeadMethod(Method):
         from categorize.labels import LabelSet
         from categorize.methods.head.model import HeadSettings, load_trained_head
         from categorize.methods.head.predictor import HeadPredictor
+        from categorize.nn.merging import merge_or_refuse
         from categorize.prompts.tokens import PromptFormat
         from categorize.recipe.decision_sections import PredictionSection
 
@@ -84,8 +86,11 @@ class HeadMethod(Method):
         if run.has(PROMPT):
             head.prompt = PromptFormat.from_dict(run.read_json(PROMPT), label_set, head.tokenizer)
         measured = run.manifest.get("prediction", {}) if run.has(MANIFEST) else {}
-        if measured.get("agreement", {}).get("changed_beyond_margin"):  # bfloat16 was tried on the held-out rows
-            section = (section or PredictionSection()).settled("float32")
+        section = section or PredictionSection()
+        if "dtype" in measured and measured.get("agreement", {}).get("changed_beyond_margin"):
+            section = section.settled("float32")  # bfloat16 was refused on the held-out rows
+        if section.engine != "torch" and run.has(ADAPTER_CONFIG):
+            head.model = merge_or_refuse(head.model, run.path)
         return HeadPredictor(head, label_set, section)
 
     def elsewhere(self, run: Run, label_set: LabelSet, section: PredictionSection) -> Elsewhere:

@@ -17,18 +17,18 @@ from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.methods.head.model import Head, HeadKind, HeadSettings, load_trained_head
 from categorize.methods.head.predictor import encode_texts
+from categorize.methods.head.runtime import GRAPH, OnnxEncoder, trace
 from categorize.nn.console import quiet_libraries
 from categorize.nn.merging import merge_or_refuse
 from categorize.nn.tokenizer import TokenizedTexts, pad
 from categorize.predictions import FloatArray
 from categorize.processes import print0
 from categorize.prompts.tokens import PromptFormat
+from categorize.recipe.decision_sections import PredictionSection
 from categorize.runs.contents import ADAPTER_CONFIG
 from categorize.runs.folder import DECISION_RULE, INPUT, LABEL_SET, PROMPT, Run
 from categorize.writing import disk_errors, put_in_place
 
-GRAPH = "model.onnx"
-INPUTS = ("input_ids", "attention_mask")
 ROWS = 256  # held-out texts that are compared
 AT_ONCE = 8
 TOLERANCE = 1e-3  # of a probability, or of a score's deviation: a graph that is further off is not the run
@@ -61,7 +61,7 @@ def export_onnx(run: Run, kind: HeadKind, base: str | None, trust_remote_code: b
     with disk_errors(staged):
         shutil.rmtree(staged, ignore_errors=True)
         staged.mkdir(parents=True)
-        _trace(head, staged / GRAPH)
+        trace(head, staged / GRAPH)
         head.tokenizer.save_pretrained(str(staged))
         head.model.config.save_pretrained(str(staged))
         for name in (LABEL_SET, INPUT, DECISION_RULE, PROMPT, kind.file):
@@ -71,45 +71,6 @@ def export_onnx(run: Run, kind: HeadKind, base: str | None, trust_remote_code: b
         put_in_place(staged, target)
     print0(f"exported: {target / GRAPH}, beside it the tokenizer and the run's settings")
     return target
-
-
-def _trace(head: Head, graph: Path) -> None:
-    """Any number of rows and tokens; `input_ids` and `attention_mask`, int64 [rows, tokens], to `logits`."""
-    import torch
-
-    model = head.model.float().cpu().eval()
-    model.config.use_cache = False
-
-    class Logits(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
-            return self.model(input_ids=input_ids, attention_mask=attention_mask).logits
-
-    longest = max(head.settings.max_length, 3)
-    pad_token_id = int(model.config.pad_token_id)
-    # Two rows of different length, so that neither number is taken for a constant, nor padding for absent.
-    example = pad([[7, 8, 9], [7, 8]], pad_token_id)
-    rows, tokens = torch.export.Dim("rows", min=1, max=4096), torch.export.Dim("tokens", min=1, max=longest)
-    shape = {0: rows, 1: tokens}
-    try:
-        program: Any = torch.onnx.export(
-            Logits(),
-            tuple(example[name] for name in INPUTS),
-            dynamo=True,
-            verbose=False,
-            input_names=list(INPUTS),
-            output_names=["logits"],
-            dynamic_shapes=dict.fromkeys(INPUTS, shape),
-        )
-        program.save(str(graph))
-    except OSError:
-        raise
-    except Exception as error:  # of tracing, of conversion
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{model.config.model_type} cannot be exported to ONNX: {reason}") from error
 
 
 def _compare(run: Run, head: Head, label_set: LabelSet, graph: Path) -> str:
@@ -129,7 +90,8 @@ def _compare(run: Run, head: Head, label_set: LabelSet, graph: Path) -> str:
     tokens = encode_texts(head, inputs)
     output = head.output(label_set)
     ids = [str(i) for i in range(len(texts))]
-    ours, theirs = (output.predictions(ids, logits) for logits in (_torch(head, tokens), _runtime(graph, head, tokens)))
+    engine = OnnxEncoder(graph, output.width, int(head.model.config.pad_token_id), PredictionSection())
+    ours, theirs = (output.predictions(ids, logits) for logits in (_torch(head, tokens), engine.outputs(tokens)))
     if label_set.is_regression:
         assert ours.score is not None and theirs.score is not None
         apart = float(np.abs(ours.score - theirs.score).max()) / head.settings.target_std
@@ -159,14 +121,6 @@ def _torch(head: Head, tokens: TokenizedTexts) -> FloatArray:
 
     with torch.inference_mode():
         return np.concatenate([head.model(**batch).logits.float().numpy() for batch in _batches(head, tokens)])
-
-
-def _runtime(graph: Path, head: Head, tokens: TokenizedTexts) -> FloatArray:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
-    batches = ({name: batch[name].numpy() for name in INPUTS} for batch in _batches(head, tokens))
-    return np.concatenate([session.run(["logits"], batch)[0] for batch in batches])
 
 
 def _batches(head: Head, tokens: TokenizedTexts) -> list[dict[str, Any]]:

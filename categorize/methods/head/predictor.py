@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -12,14 +12,18 @@ import pyarrow as pa
 from categorize.data.segments.tokens import TokenCounter
 from categorize.engines.batching import distinct_inputs, model_inputs
 from categorize.engines.encoder import TorchEncoder
+from categorize.engines.engine import Engine
 from categorize.engines.half_precision import PAYS, Agreement, bfloat16_gain
 from categorize.labels import LabelSet
 from categorize.methods.head.model import OUTPUT_MODULES, Head
 from categorize.nn.text_tokens import text_tokens
 from categorize.nn.tokenizer import TokenizedTexts, tokenize
-from categorize.predictions import Predictions, Usage
+from categorize.predictions import FloatArray, Predictions, Usage
 from categorize.processes import print0
 from categorize.recipe.decision_sections import PredictionSection
+
+if TYPE_CHECKING:
+    from categorize.methods.head.runtime import OnnxEncoder
 
 COMPARED = 256  # texts that are computed in float32 and in bfloat16, before bfloat16 is trusted
 
@@ -47,12 +51,16 @@ class HeadPredictor:
             head.model, self.output.width, self.section, head.settings.quantization is not None, prefix
         )
         self._agreement = Agreement()
+        self._runtime: OnnxEncoder | None = None
         self._gain = 1.0
-        self._trial = False  # whether bfloat16 is still compared with float32
+        self._begun = False
+        self._trial = False  # whether another way of computing is still compared with float32 by torch
 
     @property
     def computed(self) -> dict[str, Any]:
         """The type that predictions are computed in, and how bfloat16 agreed with float32 where that was to be seen."""
+        if self._runtime is not None:
+            return {"engine": self.section.engine, "agreement": self._runtime.agreement.facts()}
         facts = {"agreement": self._agreement.facts()} if self._agreement.rows else {}
         return {"dtype": self.engine.computes_in, **facts}
 
@@ -65,7 +73,8 @@ class HeadPredictor:
             tokens = encode_texts(self.head, texts)
             if self._trial and len(tokens):
                 self._compare(tokens)
-            logits = self.engine.outputs(tokens)[inverse]
+            engine: Engine[TokenizedTexts] = self._runtime or self.engine
+            logits = engine.outputs(tokens)[inverse]
             usage = Usage(
                 rows=batch.num_rows,
                 tokens=int(tokens.lengths.sum()),
@@ -74,30 +83,38 @@ class HeadPredictor:
             )
             yield self.output.predictions(batch.column("id").to_pylist(), logits, usage)
 
-    # ------------------------------------------------------------ the type of the computation on a CPU
+    # ------------------------------------------------------------ which way of computing
     def _begin(self) -> None:
-        """Lay the weights out for this CPU, in the type that is asked for; once."""
-        if self.engine.packed is not None or not self.engine.packs:
+        """Make the engine that is asked for, or lay the weights out for this CPU in the type that is; once."""
+        if self._begun:
             return
-        asked = self.section.dtype
-        if asked == "auto":
+        self._begun = True
+        asked, packs = self.section.dtype, self.engine.packs
+        if self.section.engine != "torch":
+            from categorize.methods.head.runtime import onnx_engine
+
+            self._runtime = onnx_engine(self.head, self.output.width, self.section)
+            self._trial = self._runtime.agreement.rows < COMPARED
+        elif asked == "auto" and packs:
             self._gain = bfloat16_gain(self.head.model)
             self._trial = self._gain >= PAYS
-        self.engine.pack(asked if asked == "bfloat16" else "float32", OUTPUT_MODULES)
+        if packs:
+            self.engine.pack("bfloat16" if asked == "bfloat16" else "float32", OUTPUT_MODULES)
 
     def _compare(self, tokens: TokenizedTexts) -> None:
-        """Compute some texts in both types, of all lengths, and keep to bfloat16 if no clear label changes."""
-        before = self._agreement
+        """Compute some texts, of all lengths, in float32 by torch and in the other way, and keep to that if it agrees:
+        bfloat16 where no clear label changes, another engine as `OnnxEncoder.admit` says."""
+        before = self._agreement if self._runtime is None else self._runtime.agreement
         order = np.argsort(tokens.lengths, kind="stable")
         sample = tokens.take(order[np.unique(np.linspace(0, len(order) - 1, COMPARED - before.rows).astype(int))])
-        ids = [""] * len(sample)
-        found = []
-        for dtype in ("float32", "bfloat16"):
-            self.engine.pack(dtype, OUTPUT_MODULES)
-            found.append(self.output.predictions(ids, self.engine.outputs(sample)))
-        exact, half = found
-        several, deviation = self.label_set.is_multi_label, self.head.settings.target_std
-        self._agreement = before + Agreement.of(exact, half, several, deviation)
+        exact = self._sampled(sample, "float32")
+        if self._runtime is not None:
+            self._runtime.admit(self._agreed(exact, self._predicted(self._runtime.outputs(sample))))
+            self._trial = self._runtime.agreement.rows < COMPARED
+            if not before.rows:
+                print0(f"computing by {self.section.engine}: {self._runtime.agreement.told()} beside torch")
+            return
+        self._agreement = before + self._agreed(exact, self._sampled(sample, "bfloat16"))
         if self._agreement.beyond:
             self.engine.pack("float32", OUTPUT_MODULES)
         self._trial = not self._agreement.beyond and self._agreement.rows < COMPARED
@@ -105,6 +122,17 @@ class HeadPredictor:
             told, dtype = self._agreement.told(), self.engine.computes_in
             instead = f"computing in {dtype}, not bfloat16" if self._agreement.beyond else "computing in bfloat16"
             print0(f"{instead}, {self._gain:.1f} times as fast here as float32: {told} (prediction.dtype)")
+
+    def _sampled(self, sample: TokenizedTexts, dtype: Literal["float32", "bfloat16"]) -> Predictions:
+        if self.engine.packs:
+            self.engine.pack(dtype, OUTPUT_MODULES)
+        return self._predicted(self.engine.outputs(sample))
+
+    def _predicted(self, logits: FloatArray) -> Predictions:
+        return self.output.predictions([""] * len(logits), logits)
+
+    def _agreed(self, exact: Predictions, other: Predictions) -> Agreement:
+        return Agreement.of(exact, other, self.label_set.is_multi_label, self.head.settings.target_std)
 
 
 def encode_texts(head: Head, inputs: list[Any]) -> TokenizedTexts:
