@@ -44,7 +44,7 @@ def length_sorted_batches(lengths: IntArray, batch_size: int, batch_tokens: int)
     Where many texts have the same length, they fill batches of their own, which need no padding and no mask.
 
     >>> import numpy as np
-    >>> [batch.tolist() for batch in length_sorted_batches(np.array([3, 40, 4, 38]), 64, 100)]
+    >>> [batch.tolist() for batch in length_sorted_batches(np.array([3, 40, 4, 38]), 64, 1000)]
     [[1, 3], [2, 0]]
     """
     order = np.argsort(-lengths, kind="stable")
