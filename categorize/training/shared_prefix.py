@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -23,6 +23,7 @@ TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4}
 TOLERANCE_OF_HALF = 0.05
 
 Setting = Literal["auto"] | bool
+Found = TypeVar("Found")
 
 
 def share_prefix(trainer: Any, setting: Setting) -> None:
@@ -33,31 +34,24 @@ def share_prefix(trainer: Any, setting: Setting) -> None:
     """
     if setting is False:
         return
-    shared, said = _decided_by_one(trainer, setting)
-    if not shared and said and setting is True:
-        raise UserError(f"training.shared_prefix: true, but {said}; leave it out")
-    trainer.data_collator.share = shared
-    if said:
-        print0(f"  shared prefix: {said}" if shared else f"  shared prefix: no, {said}; every row is computed whole")
+    saving = _of_main(trainer, Saving.of(trainer))
+    if setting == "auto" and saving.work < PAYS:
+        return
+    reason = _known_obstacle(trainer) or _of_main(trainer, _differs(trainer))
+    if reason and setting is True:
+        raise UserError(f"training.shared_prefix: true, but {reason}; leave it out")
+    trainer.data_collator.share = not reason
+    print0(f"  shared prefix: {f'no, {reason}; every row is computed whole' if reason else saving.line()}")
 
 
-def _decided_by_one(trainer: Any, setting: Setting) -> tuple[bool, str]:
-    """What the main process decides: each has batches of its own, and sharded weights may lie in that one alone."""
+def _of_main(trainer: Any, found: Found) -> Found:
+    """What the main process found: each has batches of its own, and sharded weights may lie in that one alone. All must
+    look, for quantized weights are laid out anew by their first use."""
     if trainer.args.world_size == 1:
-        return _decided(trainer, setting)
+        return found
     from accelerate.utils import broadcast_object_list
 
-    found = [_decided(trainer, setting) if trainer.args.process_index == 0 else None]
-    return broadcast_object_list(found)[0]  # type: ignore[no-any-return]
-
-
-def _decided(trainer: Any, setting: Setting) -> tuple[bool, str]:
-    """Whether prefixes are shared, and what there is to say of it."""
-    saving = Saving.of(trainer)
-    if setting == "auto" and saving.work < PAYS:
-        return False, ""
-    reason = _known_obstacle(trainer) or _differs(trainer)
-    return (False, reason) if reason is not None else (True, saving.line())
+    return broadcast_object_list([found])[0]  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
