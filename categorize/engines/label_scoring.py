@@ -18,8 +18,9 @@ from categorize.engines.shared_prefix import SharedPrefix
 from categorize.nn.tokenizer import pad
 from categorize.predictions import BoolArray, FloatArray, IntArray
 from categorize.prompts.tokens import EncodedPrompt, PromptFormat
-from categorize.recipe.decision_sections import PredictionSection
+from categorize.recipe.decision_sections import CausalPredictionSection
 
+CONTENT_FREE = ("N/A", "[MASK]", "")  # as Zhao et al. have them
 MOST_LOGITS = 2**26  # numbers that a forward pass over trees gives
 
 
@@ -29,10 +30,14 @@ class LabelScorer:
     Args:
         prompt: gives the labels' completions.
         shared: the model, and what it keeps of prefixes.
+        section: whether scores are divided by lengths, and what is taken away from them.
     """
 
-    def __init__(self, prompt: PromptFormat, shared: SharedPrefix) -> None:
+    def __init__(
+        self, prompt: PromptFormat, shared: SharedPrefix, section: CausalPredictionSection | None = None
+    ) -> None:
         self.prompt, self.shared = prompt, shared
+        self.section = section or CausalPredictionSection()
         self.plan = ScoringPlan.of(prompt)
 
     def in_batches(
@@ -47,6 +52,41 @@ class LabelScorer:
         Args:
             wanted: bool [rows, labels], which labels of each row are scored; the others are NaN.
         """
+        scores = self._scores(self._sums(rows, batch_size, batch_tokens, wanted))
+        if self.section.prior is not None:
+            scores -= self._prior(self._sums(self._content_free(), batch_size, batch_tokens))
+        return scores if wanted is None else np.where(wanted, scores, np.nan)
+
+    def in_passes(self, rows: Sequence[EncodedPrompt], passes: int) -> FloatArray:
+        """The same in exactly so many forward passes, as the processes that share a model must all make; of rows that
+        all take whole sequences. With a prior there are as many more as it has texts."""
+        scores = self._scores(self._sums_in_passes(rows, passes))
+        if self.section.prior is not None:
+            scores -= self._prior(self._sums_in_passes(self._content_free(), len(CONTENT_FREE)))
+        return scores
+
+    def _scores(self, sums: FloatArray) -> FloatArray:
+        if self.section.length_normalization and not self.plan.yes_no:
+            sums = sums / np.array([len(ids) for _, ids in self.plan.labels])
+        return self.plan.logits(sums)
+
+    def _content_free(self) -> list[EncodedPrompt]:
+        return [self.prompt.encode(dict.fromkeys(self.prompt.columns, text)) for text in CONTENT_FREE]
+
+    def _prior(self, sums: FloatArray) -> FloatArray:
+        """What the prompt says of each label before the text says anything, as a logit [labels], from the summed
+        log-probabilities behind texts without content: "Calibrate Before Use" (Zhao et al. 2021, arXiv:2102.09690)."""
+        from scipy.special import softmax
+
+        scores = self._scores(sums)
+        if self.plan.yes_no:
+            return scores.mean(axis=0)
+        return np.log(softmax(scores, axis=1).mean(axis=0))
+
+    def _sums(
+        self, rows: Sequence[EncodedPrompt], batch_size: int, batch_tokens: int, wanted: BoolArray | None = None
+    ) -> FloatArray:
+        """Summed log-probabilities of the answers, [rows, columns]."""
         self._settle(rows)
         contexts = len(self.plan.contexts)
         columns = self._columns(len(rows), wanted)
@@ -71,16 +111,14 @@ class LabelScorer:
                 for batch in length_sorted_batches(widths, size, batch_tokens):
                     self._score_trees(rows, branching[batch], trees, columns, prefix, tokens, result)
             self._each(rows, parts, tokens, result)
-        scores = self.plan.logits(result)
-        return scores if wanted is None else np.where(wanted, scores, np.nan)
+        return result
 
-    def in_passes(self, rows: Sequence[EncodedPrompt], passes: int) -> FloatArray:
-        """The same in exactly so many forward passes, as the processes that share a model must all make; of rows that
-        all take whole sequences."""
+    def _sums_in_passes(self, rows: Sequence[EncodedPrompt], passes: int) -> FloatArray:
+        """The same in so many forward passes."""
         parts = np.array_split(np.argsort(-self._lengths(rows), kind="stable"), passes)
         result = np.zeros((len(rows), len(self.plan.labels)))
         self._each(rows, (part if len(part) else np.array([0]) for part in parts), (), result)
-        return self.plan.logits(result)
+        return result
 
     def _columns(self, rows: int, wanted: BoolArray | None) -> list[tuple[int, ...]]:
         """The columns of scores that each row needs."""
@@ -185,13 +223,13 @@ class TorchLabelScorer:
 
     Args:
         prompt: of a label set that has labels to score.
-        section: batch bounds and the type of the computation.
+        section: batch bounds, the type of the computation, and how scores are made of it.
         shared: the model, and what it keeps of prefixes.
     """
 
-    def __init__(self, prompt: PromptFormat, section: PredictionSection, shared: SharedPrefix) -> None:
+    def __init__(self, prompt: PromptFormat, section: CausalPredictionSection, shared: SharedPrefix) -> None:
         self.section = section
-        self.scorer = LabelScorer(prompt, shared)
+        self.scorer = LabelScorer(prompt, shared, section)
 
     def outputs(self, rows: Sequence[EncodedPrompt], wanted: BoolArray | None = None) -> FloatArray:
         """Scores of every label, or of those wanted, float64 [rows, labels], see `LabelScorer.in_batches`."""

@@ -68,6 +68,14 @@ class CausalPredictionSection(PredictionSection):
     parsing: Literal["strict", "tolerant"] = Field(
         "tolerant", description="strict: the answer is a label to the letter; tolerant: it names one label somewhere."
     )
+    length_normalization: bool = Field(
+        False, description="scoring: divide a label's log-probability by its tokens; for names of unlike lengths."
+    )
+    prior: Literal["contextual"] | None = Field(
+        None,
+        description="scoring: contextual: take away what the prompt says of each label by itself, before texts without "
+        "content (Zhao et al. 2021); by default nothing.",
+    )
     candidates: CandidatesSection | None = Field(
         None, description="Narrow the labels to some candidates for each row; by default all are scored."
     )

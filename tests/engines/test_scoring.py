@@ -16,6 +16,7 @@ from scipy.special import log_softmax, softmax
 from categorize.engines.label_scoring import LabelScorer
 from categorize.engines.scoring_plan import ScoringPlan
 from categorize.engines.shared_prefix import Form, SharedPrefix
+from categorize.errors import UserError
 from categorize.labels import Label, LabelSet
 from categorize.methods.sft.model import Causal, CausalSettings
 from categorize.methods.sft.predictor import CausalPredictor
@@ -296,6 +297,25 @@ def test_each_row_is_scored_for_its_own_candidates(completion: str) -> None:
         np.testing.assert_allclose(scorer.in_batches(rows, 2, 200), expected, atol=2e-5)
         found = scorer.in_batches(rows, 64, 8192, wanted)
     np.testing.assert_allclose(found, np.where(wanted, expected, np.nan), atol=2e-5)
+
+
+@pytest.mark.parametrize("completion", ["names", "codes"])
+def test_lengths_and_the_prompts_own_leaning_are_taken_out_of_scores(completion: str) -> None:
+    prompt = build_prompt("chatml", completion)
+    model = build_model("qwen2", prompt.tokenizer)
+    rows, empty = ([prompt.encode({"text": text}) for text in texts] for texts in (TEXTS, ("N/A", "[MASK]", "")))
+    names = completion == "names"  # whose ends count; codes are one token each
+    lengths = [len(prompt.completions[name]) if names else 1 for name in LABELS.names]
+    sums, leaning = (naive(model, prompt, some, names) / lengths for some in (rows, empty))
+    expected = softmax(sums - np.log(softmax(leaning, axis=1).mean(axis=0)), axis=1)
+    asked = predictor(model, prompt, mode="scoring", length_normalization=True, prior="contextual")
+    np.testing.assert_allclose(softmax(asked.engine.outputs(rows), axis=1), expected, atol=1e-5)
+    assert np.abs(expected - softmax(sums, axis=1)).max() > 0.01
+    passes = LabelScorer(prompt, SharedPrefix(model, torch.device("cpu"), False), asked.section)
+    with torch.inference_mode():
+        np.testing.assert_allclose(softmax(passes.in_passes(rows, 3), axis=1), expected, atol=1e-5)
+    with pytest.raises(UserError, match=r"^prediction\.prior: is for labels that are scored"):
+        predictor(model, prompt, prior="contextual")
 
 
 def test_one_pass_scores_single_token_codes() -> None:

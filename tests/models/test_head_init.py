@@ -66,13 +66,13 @@ def test_an_untrained_head_gives_the_next_token_logits_of_its_labels(
 
 
 def test_it_begins_as_the_probabilities_that_scoring_gives(tiny: Tiny) -> None:
-    from categorize.recipe.decision_sections import PredictionSection
+    from categorize.recipe.decision_sections import CausalPredictionSection
 
     folder = tiny("qwen2", chat=True)
     head = built(folder)
     assert head.prompt is not None
     causal = load_causal(str(folder), dtype=torch.float32)
-    scorer = TorchLabelScorer(head.prompt, PredictionSection(), SharedPrefix(causal.model, torch.device("cpu")))
+    scorer = TorchLabelScorer(head.prompt, CausalPredictionSection(), SharedPrefix(causal.model, torch.device("cpu")))
     scored = softmax(scorer.outputs([head.prompt.encode(row) for row in ROWS]), axis=1)
     np.testing.assert_allclose(softmax(head_logits(head), axis=1), scored, rtol=1e-4)
 

@@ -152,7 +152,7 @@ def answering(
     alone = arguments.world_size == 1
 
     def score(model: Any, rows: Sequence[EncodedPrompt]) -> list[Any]:
-        scorer = LabelScorer(prompt, shared.through(model))
+        scorer = LabelScorer(prompt, shared.through(model), section)
         if alone:
             return list(softmax(scorer.in_batches(rows, section.batch_size, section.most_tokens), axis=1))
         bound = max(1, min(section.batch_size, section.most_tokens // prompt.max_length))

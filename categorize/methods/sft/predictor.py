@@ -32,7 +32,8 @@ def prediction_mode(section: CausalPredictionSection, label_set: LabelSet, compl
     """`scoring` or `generation`.
 
     Raises:
-        UserError: scoring was asked for several labels in an answer or a number; generation of a yes or no a label.
+        UserError: scoring was asked for several labels in an answer or a number; generation of a yes or no a label, or
+            with what is for scores.
     """
     yes_no = completion == "yes_no"
     scorable = yes_no or label_set.task in ("single_label", "ordinal")
@@ -43,7 +44,13 @@ def prediction_mode(section: CausalPredictionSection, label_set: LabelSet, compl
         )
     if section.mode == "generation" and yes_no:
         raise UserError("prediction.mode: with prompt.completion: yes_no labels are scored; use scoring")
-    return section.mode or ("scoring" if scorable else "generation")
+    mode = section.mode or ("scoring" if scorable else "generation")
+    for key in ("length_normalization", "prior"):
+        if mode == "generation" and getattr(section, key):
+            raise UserError(
+                f"prediction.{key}: is for labels that are scored, this run generates answers; leave it out"
+            )
+    return mode
 
 
 class CausalPredictor:
