@@ -79,9 +79,10 @@ class LabelScorer:
         from scipy.special import softmax
 
         scores = self._scores(sums)
-        if self.plan.yes_no:
-            return scores.mean(axis=0)
-        return np.log(softmax(scores, axis=1).mean(axis=0))
+        prior: FloatArray = scores.mean(axis=0)
+        if not self.plan.yes_no:
+            prior = np.log(softmax(scores, axis=1).mean(axis=0))
+        return prior
 
     def _sums(
         self, rows: Sequence[EncodedPrompt], batch_size: int, batch_tokens: int, wanted: BoolArray | None = None
