@@ -105,8 +105,9 @@ ADAPTERS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("recomputed", [False, True])
-@pytest.mark.parametrize("adapter", [None, *ADAPTERS])
+@pytest.mark.parametrize(
+    ("adapter", "recomputed"), [(None, True), ("lora", True), ("lora", False), ("dora", False), ("ia3", False)]
+)
 def test_so_it_is_with_an_adapter_and_where_activations_are_recomputed(
     tiny: Tiny, tmp_path: Path, adapter: str | None, recomputed: bool
 ) -> None:
@@ -132,7 +133,7 @@ def test_accumulation_does_not_change_the_gradient_or_the_logged_loss(tiny: Tiny
     """Nor does a batch that is cut where memory runs out."""
     model = str(tiny("qwen2"))
     reference = record(build_sft_trainer(model, str(tmp_path / "whole"), 8, 1))
-    for batch, accumulation, parts in ((8, 1, 1), (2, 4, 1), (8, 1, 2)):
+    for batch, accumulation, parts in ((2, 4, 1), (8, 1, 2)):
         folder = str(tmp_path / f"{batch}x{accumulation}x{parts}")
         trainer = build_sft_trainer(model, folder, batch, accumulation, shared=True)
         trainer.parts = parts
