@@ -237,5 +237,5 @@ class TorchLabelScorer:
         import torch
 
         section, shared = self.section, self.scorer.shared
-        with torch.inference_mode(), autocast(section.dtype, shared.model, shared.device):
+        with torch.inference_mode(), autocast(shared.dtype or section.dtype, shared.model, shared.device):
             return self.scorer.in_batches(rows, section.batch_size, section.most_tokens, wanted)

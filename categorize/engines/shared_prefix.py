@@ -16,6 +16,7 @@ from categorize.engines.shared_attention import attending, before
 from categorize.nn.adapters import is_prompt_learning, virtual_tokens
 from categorize.nn.tokenizer import pad
 from categorize.processes import print0
+from categorize.recipe.section import DType
 
 Ids = tuple[int, ...]
 # All rows attend to one copy; each to its own, where a model attends in a way of its own; or rows are computed whole.
@@ -39,6 +40,7 @@ class SharedPrefix:
     def __init__(self, model: Any, device: Any, allowed: bool = True) -> None:
         self.device = device
         self.form: Form | None = None if allowed else "whole"  # None: not tried yet
+        self.dtype: DType | None = None  # in place of `auto`, where a trial chose it
         self.narrows = False  # whether logits of some tokens can be computed alone
         self._branches = False
         self._caches: dict[Ids, Any] = {}  # the last used one is the last

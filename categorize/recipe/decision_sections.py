@@ -26,8 +26,9 @@ class PredictionSection(Section):
     )
     dtype: DType = Field(
         "auto",
-        description="Type of the computation. auto: bfloat16 on a GPU that has it; for a head on a CPU where a short "
-        "trial shows that it is faster and no label with a margin above 0.05 changes; else the weights' own.",
+        description="Type of the computation. auto: bfloat16 on a GPU that has it; for heads and for labels that are "
+        "scored, on a CPU where a short trial shows that it is faster and no label with a margin above 0.05 changes; "
+        "else the weights' own.",
     )
 
     engine: Literal["torch", "onnx", "onnx_int8"] = Field(

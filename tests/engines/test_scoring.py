@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pytest
 import torch
 import transformers
@@ -235,6 +236,28 @@ def test_half_precision_shares_the_prefix_too(weights: torch.dtype) -> None:
     half = predictor(model.to(weights), prompt, mode="scoring", dtype="bfloat16")
     np.testing.assert_allclose(softmax(half.engine.outputs(rows), axis=1), expected, atol=0.1)
     assert half.shared.form == "attention"
+
+
+def test_auto_scores_in_bfloat16_where_that_is_faster_and_changes_no_clear_label(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompt = build_prompt("chatml", "codes")
+    model = build_model("qwen2", prompt.tokenizer)
+    texts = [f"{'abc'[i % 3]} {i}" for i in range(256)]
+    batch = pa.RecordBatch.from_pydict({"id": texts, "text": texts, "fields": [{}] * 256})
+    (exact,) = predictor(model, prompt, mode="scoring", dtype="float32").predict([batch])
+    monkeypatch.setattr("categorize.methods.sft.predictor.bfloat16_gain", lambda model: 3.0)  # the processor's
+    found = predictor(model, prompt, mode="scoring")
+    (few,) = found.predict([batch.slice(0, 8)])
+    np.testing.assert_allclose(few.probabilities, exact.probabilities[:8], atol=1e-6)
+    (given,) = found.predict([batch])
+    (line,) = capsys.readouterr().out.splitlines()
+    clear = "computing in float32, not" not in line
+    assert re.match(
+        r"computing in (bfloat16|float32, not bfloat16), 3.0 times as fast here as float32: \d+ of 64", line
+    )
+    assert found.shared.dtype == ("bfloat16" if clear else "float32")
+    assert (np.abs(given.probabilities - exact.probabilities).max() > 1e-4) == clear
 
 
 @pytest.mark.parametrize("shared", [True, False])
