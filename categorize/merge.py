@@ -237,7 +237,7 @@ def _predict(
     undecided = predict_held_out(predictor, data)
     metrics = write_predicted(recipe, data, rule, undecided, writer)
     manifest = {key: value for key, value in run.manifest.items() if key not in OF_THE_WRITING}
-    manifest["prediction"] = prediction_facts(undecided)
+    manifest["prediction"] = prediction_facts(undecided) | getattr(inner, "computed", {})
     return manifest, metrics
 
 

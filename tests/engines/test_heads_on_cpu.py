@@ -13,15 +13,20 @@ import pyarrow as pa
 import pytest
 import torch
 
+from categorize import load_predictor
 from categorize.engines import half_precision
 from categorize.engines.batching import ON_CPU, length_sorted_batches
 from categorize.engines.half_precision import Agreement, bfloat16_gain
 from categorize.methods.head.model import build_head
 from categorize.methods.head.predictor import HeadPredictor, encode_texts
+from categorize.methods.registry import METHODS
 from categorize.nn.precision import cpu_computes_bfloat16
 from categorize.predictions import Predictions
+from categorize.recipe.command import main
 from categorize.recipe.decision_sections import PredictionSection
+from categorize.train import train
 from tests.models.test_head import LABELS, TEXTS, recipe, shake
+from tests.session.collections import write_collection, write_recipe
 
 Tiny = Callable[..., Path]
 MANY = [" ".join(["good", "bad", "fine", "movie", "好"][(i + k) % 5] for k in range(1 + i % 30)) for i in range(120)]
@@ -141,3 +146,19 @@ def test_agreement_counts_what_changes_by_its_margin() -> None:
     scores = [Predictions(["a"], score=np.array([value])) for value in (1.0, 1.001, np.nan)]
     assert Agreement.of(scores[0], scores[1], False).beyond == 0
     assert Agreement.of(scores[0], scores[2], False).beyond == 1
+
+
+@pytest.mark.slow
+def test_a_run_says_its_type_and_keeps_to_float32_where_bfloat16_was_refused(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_collection(tmp_path / "rows.csv")
+    file = write_recipe(tmp_path / "one.yaml", model={"name_or_path": str(tiny("bert"))})
+    assert main("run_seqcls.py", "seqcls", train, METHODS, [str(file), "training.max_steps=2"]) == 0
+    manifest = json.loads((tmp_path / "outputs/one/run.json").read_text())
+    assert manifest["prediction"]["dtype"] == "float32"
+    for clear, expected in ((0, "auto"), (1, "float32")):
+        manifest["prediction"]["agreement"] = {"rows": 256, "changed": 1, "changed_beyond_margin": clear}
+        (tmp_path / "outputs/one/run.json").write_text(json.dumps(manifest))
+        assert load_predictor("outputs/one").inner.section.dtype == expected  # type: ignore[attr-defined]
