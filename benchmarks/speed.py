@@ -63,21 +63,22 @@ def run_side(name: str, job: dict[str, Any], threads: int) -> dict[str, Any]:
 
 
 def measure(
-    name: str, case: Case, rounds: int, threads: int, by: str, before: dict[str, Any] | None = None
+    name: str, case: Case, rounds: int, threads: int, by: str, parts: str, before: dict[str, Any] | None
 ) -> dict[str, Any]:
     """Every side in turn, so many times; what each gave in each round. A peer that fails is told and left out.
 
     Args:
-        before: what was measured earlier, of which the peers stay as they are.
+        parts: `ours` or `peers`: the others stay as they are in `before`, what was measured earlier; or `all`.
     """
     sides: dict[str, list[dict[str, Any]]] = {side: [] for side in case.sides}
     failed: dict[str, str] = {}
+    left = [side for side in sides if parts != "all" and is_ours(side) != (parts == "ours")]
     if before is not None:
-        failed = before["failed"]
-        sides |= {side: found for side, found in before["sides"].items() if side in sides and not is_ours(side)}
+        failed = {side: why for side, why in before["failed"].items() if side in left}
+        sides |= {side: before["sides"][side] for side in left if side in before["sides"]}
     for number in range(rounds):
         for side, job in case.sides.items():
-            if side in failed or (before is not None and not is_ours(side)):
+            if side in failed or side in left:
                 continue
             try:
                 found = run_side(f"{name} {side}", job, threads)
@@ -139,7 +140,7 @@ def section(found: dict[str, dict[str, Any]], command: str) -> tuple[str, bool]:
         "all in one process, and the difference is timed: reading the file and writing the table count, imports and "
         "loading do not. Peers are timed behind their loading and a warm-up, on fewer rows of the same kind. All sides "
         "have the same model files, texts and threads; each round runs every side once in a process of its own; "
-        "figures are medians over rounds (with `--ours`, peers are those of an earlier run). The peak is that of the "
+        "figures are medians over rounds (with `--sides ours`, peers are of an earlier run). The peak is that of the "
         "whole process, libraries too. "
         f"Targets are judged by {' and '.join('CPU seconds' if one == 'cpu' else 'the clock' for one in by)}.",
     ]
@@ -186,7 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--scale", type=float, default=1.0, help="share of the rows")
     parser.add_argument("--quick", action="store_true", help="a smoke test: a fiftieth of the rows, one round")
-    parser.add_argument("--ours", action="store_true", help="our sides again; peers stay as they were measured before")
+    parser.add_argument("--sides", choices=("all", "ours", "peers"), default="all", help="the others stay as measured")
     parser.add_argument("--long", action="store_true", help="grow to a million rows")
     parser.add_argument(
         "--setfit-python", help="python of an environment with SetFit, which needs an older transformers"
@@ -206,8 +207,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if name in GROWTH:
                 results[name] = grow(name, sizes, run_side, long=options.long)
             else:
-                before = results.get(name) if options.ours else None
-                results[name] = measure(name, CASES[name](sizes), rounds, options.threads, options.by, before)
+                told = (rounds, options.threads, options.by, options.sides, results.get(name))
+                results[name] = measure(name, CASES[name](sizes), *told)
             if not options.quick:
                 keep(name, results[name])
             print(f"  {time.monotonic() - started:.0f} s", flush=True)
