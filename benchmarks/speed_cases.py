@@ -15,7 +15,7 @@ from trainings import RECIPES, model_folder, override
 
 Job = dict[str, Any]
 FEW = 64  # rows of the first of two runs of an entry script, whose difference is timed
-HALF = {"float32": "fp32", "bfloat16": "bf16", "auto": "auto"}
+HALF = {"float32": "fp32", "bfloat16": "bf16"}
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def heads(sizes: Sizes, repeats: bool = False) -> Case:
         f"head inference, {len(rows):,} comments of 13 tokens on average, "
         + ("half of them repeats" if repeats else "all distinct")
     )
-    for dtype in ("float32", "auto"):
+    for dtype in ("float32", "bfloat16"):
         case.sides[f"ours {HALF[dtype]}"] = labelling(f"{name}_{dtype}", run, rows, f"prediction.dtype={dtype}")
     peer: Job = {"model": str(run), "encoder": str(model_folder()), "threads": sizes.threads}
 
@@ -136,9 +136,9 @@ def heads(sizes: Sizes, repeats: bool = False) -> Case:
     more = 1.8 if repeats else 1.0
     case.ratios = [
         Ratio("ours fp32", ("pipeline, batch 64",), 3 * more),
-        Ratio("ours auto", ("pipeline, batch 64",), 10 * more, "bf16"),
-        Ratio("ours auto", tuple(fp32), 1.8 * more, "bf16", "the fastest in fp32"),
-        *int8_ratios(case, f"{name}_int8", run, rows, tuple(int8), tuple(fp32), more),
+        Ratio("ours bf16", ("pipeline, batch 64",), 10 * more, "bf16"),
+        Ratio("ours bf16", tuple(fp32), 1.8 * more, "bf16", "the fastest in fp32"),
+        Ratio("ours bf16", tuple(int8), None, "bf16", "the fastest in int8"),
     ]
     if not repeats:
         for dtype in ("float32", "bfloat16"):
@@ -146,7 +146,7 @@ def heads(sizes: Sizes, repeats: bool = False) -> Case:
             case.sides[side] = {**sample(6000), "side": "bare", "dtype": dtype}
         case.ratios += [
             Ratio("ours fp32", ("bare forward pass, fp32",), 0.9),
-            Ratio("ours auto", ("bare forward pass, bf16",), 0.9, "bf16"),
+            Ratio("ours bf16", ("bare forward pass, bf16",), 0.9, "bf16"),
         ]
     return case
 
@@ -154,17 +154,6 @@ def heads(sizes: Sizes, repeats: bool = False) -> Case:
 def onnx_file(side: str, int8: bool) -> Job:
     """What reads the exported model."""
     return {"side": side, "int8": int8, "work": str(WORK / "onnx")}
-
-
-def int8_ratios(
-    case: Case, name: str, run: Path, rows: Sequence[str], int8: tuple[str, ...], fp32: tuple[str, ...], more: float
-) -> list[Ratio]:
-    """Ours in int8 beside the others, where this version has such an engine."""
-    from categorize.recipe.decision_sections import PredictionSection
-
-    if "engine" not in PredictionSection.model_fields:
-        return []
-    return []
 
 
 # ---------------------------------------------------------------- labels behind an instruction
@@ -180,7 +169,7 @@ def scoring(sizes: Sizes) -> Case:
         f"label scoring, {given['prefix']} tokens of instruction, {own:.0f} of a row on average, {LABELS} labels; "
         f"{tokens:.1f} times the tokens without sharing"
     )
-    for dtype in ("float32", "auto"):
+    for dtype in ("float32", "bfloat16"):
         case.sides[f"ours {HALF[dtype]}"] = labelling(f"scored_{dtype}", run, rows, f"prediction.dtype={dtype}")
     for dtype in ("float32", "bfloat16"):
         peer: Job = {"model": str(run), "dtype": dtype, "texts": few, **given}
@@ -189,9 +178,9 @@ def scoring(sizes: Sizes) -> Case:
         case.sides[f"naive batched scoring, {HALF[dtype]}"] = {**peer, "side": "naive"}
     case.ratios = [
         Ratio("ours fp32", ("naive batched scoring, fp32",), round(0.7 * tokens, 1)),
-        Ratio("ours auto", ("pipeline decision, bf16",), 20.0, "bf16"),
-        Ratio("ours auto", ("generate 8 tokens, bf16",), 20.0, "bf16"),
-        Ratio("ours auto", ("naive batched scoring, bf16",), 18.0, "bf16"),
+        Ratio("ours bf16", ("pipeline decision, bf16",), 20.0, "bf16"),
+        Ratio("ours bf16", ("generate 8 tokens, bf16",), 20.0, "bf16"),
+        Ratio("ours bf16", ("naive batched scoring, bf16",), 18.0, "bf16"),
     ]
     return case
 

@@ -29,7 +29,7 @@ def grow(name: str, sizes: Sizes, run_side: RunSide, *, long: bool) -> dict[str,
         for count in (*ROWS, MOST) if long else ROWS:
             count = sizes.rows(count, 2 * FEW)
             rows = tasks.texts(count, SHORT, seed=17)
-            job = labelling(f"grown_{count}", tasks.head_run(), rows, "prediction.dtype=auto")
+            job = labelling(f"grown_{count}", tasks.head_run(), rows, "prediction.dtype=float32")
             found.append({"size": count, "ours": run_side(f"{count} rows", job, sizes.threads)})
     else:
         for prefix, labels in _shapes(name):

@@ -40,7 +40,13 @@ def draw(bars: Sequence[tuple[str, str, float, float | None]]) -> None:
         place += 1
         for _, name, ratio, target in (one for one in bars if one[0] == group):
             axes.barh(place, ratio - 1, left=1, color=color, height=0.7)
-            axes.text(max(ratio, 1) * 1.04, place, f"{ratio:.1f}x", va="center", fontsize=8)
+            axes.text(
+                max(ratio, 1, 0 if target is None or target > 1.5 * ratio else target) * 1.04,
+                place,
+                f"{ratio:.1f}x",
+                va="center",
+                fontsize=8,
+            )
             if target is not None:
                 axes.plot([target, target], [place - 0.4, place + 0.4], color="black", linewidth=1.5)
             places.append(place)
@@ -49,9 +55,10 @@ def draw(bars: Sequence[tuple[str, str, float, float | None]]) -> None:
     axes.set_yticks(places, names, fontsize=8)
     axes.set_xscale("log")
     highest = max(max(ratio, target or 1) for _, _, ratio, target in bars)
-    axes.set_xlim(min(0.9, *(0.9 * ratio for _, _, ratio, _ in bars)), highest * 2)
+    lowest = min(0.9, *(0.9 * ratio for _, _, ratio, _ in bars))
+    axes.set_xlim(lowest, highest * 2)
     axes.set_ylim(place - 0.4, -0.7)
-    ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 100, 200) if tick <= highest * 1.5]
+    ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 100, 200) if lowest <= tick <= highest * 1.5]
     axes.set_xticks(ticks, [f"{tick:g}x" for tick in ticks], fontsize=8)
     axes.minorticks_off()
     axes.set_xlabel("rows a second, ours over the peer's; black: target", fontsize=9)
