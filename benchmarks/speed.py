@@ -62,44 +62,37 @@ def run_side(name: str, job: dict[str, Any], threads: int) -> dict[str, Any]:
     return found
 
 
-def measure(
-    name: str, case: Case, rounds: int, threads: int, by: str, parts: str, before: dict[str, Any] | None
-) -> dict[str, Any]:
-    """Every side in turn, so many times; what each gave in each round. A peer that fails is told and left out.
-
-    Args:
-        parts: `ours` or `peers`: the others stay as they are in `before`, what was measured earlier; or `all`.
-    """
-    sides: dict[str, list[dict[str, Any]]] = {side: [] for side in case.sides}
+def measure(name: str, case: Case, options: argparse.Namespace) -> dict[str, Any]:
+    """Every side in turn, so many times; what each gave in each round, and what was kept of sides that are not measured
+    now. A peer that fails is told and left out."""
+    wanted = [side for side in case.sides if options.sides == "all" or is_ours(side) == (options.sides == "ours")]
+    fresh: dict[str, list[dict[str, Any]]] = {side: [] for side in wanted}
     failed: dict[str, str] = {}
-    left = [side for side in sides if parts != "all" and is_ours(side) != (parts == "ours")]
-    if before is not None:
-        failed = {side: why for side, why in before["failed"].items() if side in left}
-        sides |= {side: before["sides"][side] for side in left if side in before["sides"]}
-    for number in range(rounds):
-        for side, job in case.sides.items():
-            if side in failed or side in left:
-                continue
+    for number in range(options.rounds):
+        for side in (one for one in wanted if one not in failed):
             try:
-                found = run_side(f"{name} {side}", job, threads)
+                found = run_side(f"{name} {side}", case.sides[side], options.threads)
             except UserError as error:
                 if is_ours(side):
                     raise
                 failed[side] = str(error).strip().splitlines()[-1][:200]
                 print(f"  {side}: failed, left out: {failed[side]}", flush=True)
                 continue
-            sides[side].append(found)
+            fresh[side].append(found)
             print(
-                f"  {number + 1}/{rounds}  {side}: {found['rows'] / found['seconds']:,.1f} rows/s, "
+                f"  {number + 1}/{options.rounds}  {side}: {found['rows'] / found['seconds']:,.1f} rows/s, "
                 f"{found['rows'] / found['cpu']:,.1f} a CPU second",
                 flush=True,
             )
-    done = {"title": case.title, "sides": {k: v for k, v in sides.items() if v}, "failed": failed, "by": by}
-    ratios = [vars(ratio) for ratio in case.ratios]
+    before = {} if options.sides == "all" or options.quick else kept().get(name, {})
+    sides = {**before.get("sides", {}), **{side: rounds for side, rounds in fresh.items() if rounds}}
     return {
-        **done,
-        "threads": threads,
-        "ratios": ratios,
+        "title": case.title if options.sides != "peers" or not before else before["title"],
+        "sides": {side: sides[side] for side in case.sides if side in sides},
+        "failed": {**{side: why for side, why in before.get("failed", {}).items() if side not in wanted}, **failed},
+        "ratios": [vars(ratio) for ratio in case.ratios],
+        "by": options.by,
+        "threads": options.threads,
         "load": os.getloadavg()[0],
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
     }
@@ -196,8 +189,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--no-write", dest="write", action="store_false", help="print the section, keep RESULTS.md and the picture"
     )
     options = parser.parse_args(argv)
-    scale, rounds = (0.02, 1) if options.quick else (options.scale, options.rounds)
-    sizes = Sizes(scale, options.threads, options.setfit_python)
+    if options.quick:
+        options.scale, options.rounds = 0.02, 1
+    sizes = Sizes(options.scale, options.threads, options.setfit_python)
     command = shlex.join(["python", "benchmarks/speed.py", *(sys.argv[1:] if argv is None else argv)])
     results = {} if options.quick else kept()
     try:
@@ -207,8 +201,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if name in GROWTH:
                 results[name] = grow(name, sizes, run_side, long=options.long)
             else:
-                told = (rounds, options.threads, options.by, options.sides, results.get(name))
-                results[name] = measure(name, CASES[name](sizes), *told)
+                results[name] = measure(name, CASES[name](sizes), options)
             if not options.quick:
                 keep(name, results[name])
             print(f"  {time.monotonic() - started:.0f} s", flush=True)
