@@ -16,7 +16,6 @@ import argparse
 import importlib.util
 import json
 import os
-import shlex
 import subprocess
 import sys
 import time
@@ -93,6 +92,7 @@ def measure(name: str, case: Case, options: argparse.Namespace) -> dict[str, Any
         "ratios": [vars(ratio) for ratio in case.ratios],
         "by": options.by,
         "threads": options.threads,
+        "scale": options.scale,
         "load": os.getloadavg()[0],
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
     }
@@ -120,7 +120,7 @@ def keep(name: str, found: dict[str, Any]) -> None:
     (WORK / "results" / f"{name}.json").write_text(json.dumps(found), encoding="utf-8")
 
 
-def section(found: dict[str, dict[str, Any]], command: str) -> tuple[str, bool]:
+def section(found: dict[str, dict[str, Any]]) -> tuple[str, bool]:
     """The Markdown section of all that was measured, and whether every target was reached."""
     made = [one for name, one in found.items() if name in CASES]
     by = sorted({one["by"] for one in made})
@@ -144,7 +144,7 @@ def section(found: dict[str, dict[str, Any]], command: str) -> tuple[str, bool]:
         text, whole = tables(one)
         good = good and whole
         rounds = max(len(rounds) for rounds in one["sides"].values())
-        facts = f"{rounds} round{'s' if rounds > 1 else ''}, {one['threads']} thread{'s' if one['threads'] > 1 else ''}"
+        facts = f"scale {one.get('scale', 1):g}, {rounds} round{'s' if rounds > 1 else ''}, {one['threads']} thread{'s' if one['threads'] > 1 else ''}"
         lines += [
             "",
             f"### {one['title'][0].upper()}{one['title'][1:]}",
@@ -154,6 +154,8 @@ def section(found: dict[str, dict[str, Any]], command: str) -> tuple[str, bool]:
             f"{facts}, load average {one['load']:.1f}, {one['date']} UTC.",
         ]
     lines += growth_lines({name: one for name, one in found.items() if name in GROWTH})
+    threads = ", ".join(sorted({str(one["threads"]) for one in made})) or "2"
+    command = f"python benchmarks/speed.py --threads {threads} --by {' or '.join(by) or 'clock'}"
     about = {**machine(), "finished": datetime.now(UTC).isoformat()}
     lines += ["", *how_measured(command, about, PACKAGES, data=False)]
     peers = [f"{name} {version(name)}" for name in PEERS if importlib.util.find_spec(name.replace("-", "_"))]
@@ -192,7 +194,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.quick:
         options.scale, options.rounds = 0.02, 1
     sizes = Sizes(options.scale, options.threads, options.setfit_python)
-    command = shlex.join(["python", "benchmarks/speed.py", *(sys.argv[1:] if argv is None else argv)])
     results = {} if options.quick else kept()
     try:
         for name in options.only:
@@ -209,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     results = {name: results[name] for name in names if name in results}
-    text, good = section(results, command)
+    text, good = section(results)
     if options.write and not options.quick:
         draw(ratios_of(results))
         write_section(HEADING, text)
