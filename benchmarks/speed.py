@@ -144,7 +144,9 @@ def section(found: dict[str, dict[str, Any]]) -> tuple[str, bool]:
         text, whole = tables(one)
         good = good and whole
         rounds = max(len(rounds) for rounds in one["sides"].values())
-        facts = f"scale {one.get('scale', 1):g}, {rounds} round{'s' if rounds > 1 else ''}, {one['threads']} thread{'s' if one['threads'] > 1 else ''}"
+        counts = [(rounds, "round"), (one["threads"], "thread")]
+        facts = ", ".join(f"{count} {word}{'s' if count > 1 else ''}" for count, word in counts)
+        facts += f", scale {one.get('scale', 1):g}"
         lines += [
             "",
             f"### {one['title'][0].upper()}{one['title'][1:]}",
