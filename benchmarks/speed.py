@@ -85,9 +85,13 @@ def measure(name: str, case: Case, options: argparse.Namespace) -> dict[str, Any
             )
     before = {} if options.sides == "all" or options.quick else kept().get(name, {})
     sides = {**before.get("sides", {}), **{side: rounds for side, rounds in fresh.items() if rounds}}
+    borrowed = kept().get(case.borrows or "", {}).get("sides", {})
+    borrowed = {side: rounds for side, rounds in borrowed.items() if side not in sides and not is_ours(side)}
+    known = [*case.sides, *(side for side in borrowed if not side.startswith("bare"))]
+    sides = {**borrowed, **sides}
     return {
         "title": case.title if options.sides != "peers" or not before else before["title"],
-        "sides": {side: sides[side] for side in case.sides if side in sides},
+        "sides": {side: sides[side] for side in known if side in sides},
         "failed": {**{side: why for side, why in before.get("failed", {}).items() if side not in wanted}, **failed},
         "ratios": [vars(ratio) for ratio in case.ratios],
         "by": options.by,
