@@ -63,10 +63,11 @@ def run_side(name: str, job: dict[str, Any], threads: int) -> dict[str, Any]:
 
 def measure(name: str, case: Case, options: argparse.Namespace) -> dict[str, Any]:
     """Every side in turn, so many times; what each gave in each round, and what was kept of sides that are not measured
-    now. A peer that fails is told and left out."""
+    now. A peer that fails is told and left out. What a side gave is kept at once."""
     wanted = [side for side in case.sides if options.sides == "all" or is_ours(side) == (options.sides == "ours")]
     fresh: dict[str, list[dict[str, Any]]] = {side: [] for side in wanted}
     failed: dict[str, str] = {}
+    result: dict[str, Any] = {}
     for number in range(options.rounds):
         for side in (one for one in wanted if one not in failed):
             try:
@@ -74,7 +75,7 @@ def measure(name: str, case: Case, options: argparse.Namespace) -> dict[str, Any
             except UserError as error:
                 if is_ours(side):
                     raise
-                failed[side] = str(error).strip().splitlines()[-1][:200]
+                failed[side] = str(error).strip().splitlines()[0][:200]
                 print(f"  {side}: failed, left out: {failed[side]}", flush=True)
                 continue
             fresh[side].append(found)
@@ -83,16 +84,28 @@ def measure(name: str, case: Case, options: argparse.Namespace) -> dict[str, Any
                 f"{found['rows'] / found['cpu']:,.1f} a CPU second",
                 flush=True,
             )
-    before = {} if options.sides == "all" or options.quick else kept().get(name, {})
-    sides = {**before.get("sides", {}), **{side: rounds for side, rounds in fresh.items() if rounds}}
-    borrowed = kept().get(case.borrows or "", {}).get("sides", {})
-    borrowed = {side: rounds for side, rounds in borrowed.items() if side not in sides and not is_ours(side)}
-    known = [*case.sides, *(side for side in borrowed if not side.startswith("bare"))]
-    sides = {**borrowed, **sides}
+            result = joined(name, case, fresh, failed, options)
+            if not options.quick:
+                keep(name, result)
+    return result
+
+
+def joined(
+    name: str, case: Case, fresh: dict[str, list[dict[str, Any]]], failed: dict[str, str], options: argparse.Namespace
+) -> dict[str, Any]:
+    """What was measured now in the place of what was kept before; peers of another row where a row borrows them."""
+    before, borrowed = {}, {}
+    if not options.quick:
+        all_kept = kept()
+        before = all_kept.get(name, {})
+        borrowed = all_kept.get(case.borrows or "", {}).get("sides", {})
+    lent = [side for side in borrowed if not is_ours(side) and not side.startswith("bare")]
+    sides = {side: borrowed[side] for side in lent} | before.get("sides", {})
+    sides |= {side: rounds for side, rounds in fresh.items() if rounds}
     return {
         "title": case.title if options.sides != "peers" or not before else before["title"],
-        "sides": {side: sides[side] for side in known if side in sides},
-        "failed": {**{side: why for side, why in before.get("failed", {}).items() if side not in wanted}, **failed},
+        "sides": {side: sides[side] for side in dict.fromkeys([*case.sides, *lent]) if side in sides},
+        "failed": {side: why for side, why in before.get("failed", {}).items() if side not in fresh} | failed,
         "ratios": [vars(ratio) for ratio in case.ratios],
         "by": options.by,
         "threads": options.threads,
@@ -207,10 +220,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(name, flush=True)
             if name in GROWTH:
                 results[name] = grow(name, sizes, run_side, long=options.long)
+                if not options.quick:
+                    keep(name, results[name])
             else:
                 results[name] = measure(name, CASES[name](sizes), options)
-            if not options.quick:
-                keep(name, results[name])
             print(f"  {time.monotonic() - started:.0f} s", flush=True)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

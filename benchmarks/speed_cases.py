@@ -229,19 +229,16 @@ def sft(sizes: Sizes, prefix: int = PREFIX) -> Case:
             "packing": False,
             "restricted": False,
         }
-        case.sides[f"SFTTrainer, head restricted, {name}"] = {**peer, "restricted": True}
+        restricted = "SFTTrainer, head restricted, 16 rows a step"
         if batch == 16:
             case.sides[f"SFTTrainer, {name}"] = peer
+            case.sides[restricted] = {**peer, "restricted": True}
             if prefix:
                 case.sides[f"SFTTrainer, packed, {name}"] = {**peer, "packing": True}
             case.ratios.append(Ratio(f"ours, {name}", (f"SFTTrainer, {name}",), None if prefix else 1.0))
-        restricted = Ratio(
-            f"ours, {name}",
-            (f"SFTTrainer, head restricted, {name}",),
-            round(0.7 * tokens, 1) if prefix else None,
-            text=f"SFTTrainer, head restricted; {tokens:.1f} times fewer tokens",
-        )
-        case.ratios.append(restricted)
+        wanted = round(0.7 * tokens, 1) if prefix else None
+        told = f"{restricted}; {tokens:.1f} times fewer tokens"
+        case.ratios.append(Ratio(f"ours, {name}", (restricted,), wanted, text=told if prefix else ""))
     return case
 
 
