@@ -279,9 +279,11 @@ def training_heads(sizes: Sizes) -> Case:
                 "texts": texts,
                 "labels": labels[: len(texts)],
             }
+        case.sides[f"matrix products alone, {half}"] = {**peer, "side": "products", "texts": rows[:1024]}
         needs = "bf16" if dtype == "bfloat16" else None
         case.ratios.append(Ratio(f"ours {half}", (f"Trainer, dynamic padding, {half}",), 1.8, needs))
         case.ratios.append(Ratio(f"ours {half}", (f"Trainer, fixed 128, {half}",), None, needs))
+        case.ratios.append(Ratio(f"ours {half}", (f"matrix products alone, {half}",), 0.45, needs))
     return case
 
 

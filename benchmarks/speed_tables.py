@@ -85,7 +85,7 @@ def ratios_of(found: dict[str, dict[str, Any]]) -> list[tuple[str, str, float, f
         for given in one.get("ratios", ()):
             ratio = Ratio(**{**given, "peers": tuple(given["peers"])})
             value = reached(one, ratio, "seconds" if one["by"] == "clock" else "cpu")
-            if value is not None and not ratio.peers[0].startswith("bare"):
+            if value is not None and not ratio.peers[0].startswith(("bare", "matrix")):
                 target = ratio.target if has(ratio.needs) else None
                 bars.append(
                     (name, f"{ratio.ours.removeprefix('ours').strip(', ')} beside {value[1]}", value[0], target)

@@ -123,4 +123,28 @@ def sft(job: Job) -> dict[str, Any]:
     return timed.result(len(job["prompts"]) - few)
 
 
-SIDES: dict[str, Callable[[Job], dict[str, Any]]] = {each.__name__: each for each in (head, sft)}
+def products(job: Job) -> dict[str, Any]:
+    """The matrix products of a training alone: of every linear layer forward, for what lies before it and for its own
+    gradient, on as many tokens as a step's rows have without padding; as if that were all that rows take."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    lengths = [len(ids) for ids in AutoTokenizer.from_pretrained(job["model"])(job["texts"])["input_ids"]]
+    tokens, dtype = round(job["batch"] * sum(lengths) / len(lengths)), getattr(torch, job["dtype"])
+    layers = [one for one in AutoModel.from_pretrained(job["model"]).modules() if isinstance(one, torch.nn.Linear)]
+    shapes = [
+        (torch.ones(tokens, one.in_features), one.weight.detach(), torch.ones(tokens, one.out_features))
+        for one in layers
+    ]
+    cast = [tuple(part.to(dtype) for part in one) for one in shapes]
+    with torch.inference_mode():
+        for repeats in (1, 8):  # the first warms up
+            timed = Timed()
+            for inputs, weight, gradient in cast * repeats:
+                torch.mm(inputs, weight.t())
+                torch.mm(gradient, weight)
+                torch.mm(gradient.t(), inputs)
+    return timed.result(repeats * job["batch"])
+
+
+SIDES: dict[str, Callable[[Job], dict[str, Any]]] = {each.__name__: each for each in (head, sft, products)}
