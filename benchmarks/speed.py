@@ -105,7 +105,10 @@ def joined(
     return {
         "title": case.title if options.sides != "peers" or not before else before["title"],
         "sides": {side: sides[side] for side in dict.fromkeys([*case.sides, *lent]) if side in sides},
-        "failed": {side: why for side, why in before.get("failed", {}).items() if side not in fresh} | failed,
+        "failed": {
+            side: why for side, why in before.get("failed", {}).items() if side in case.sides and side not in fresh
+        }
+        | failed,
         "ratios": [vars(ratio) for ratio in case.ratios],
         "by": options.by,
         "threads": options.threads,
