@@ -155,7 +155,8 @@ def section(found: dict[str, dict[str, Any]]) -> tuple[str, bool]:
         "have the same model files, texts and threads; each round runs every side once in a process of its own; "
         "figures are medians over rounds (with `--sides ours`, peers are of an earlier run). The peak is that of the "
         "whole process, libraries too. "
-        f"Targets are judged by {' and '.join('CPU seconds' if one == 'cpu' else 'the clock' for one in by)}.",
+        f"Targets are judged by {' and '.join('CPU seconds' if one == 'cpu' else 'the clock' for one in by)}"
+        + (": others used the machine, and clocks say little." if "cpu" in by else "."),
     ]
     good = True
     for name, one in found.items():
