@@ -9,7 +9,7 @@ import numpy as np
 
 from categorize.engines.batching import ON_CPU, autocast, compute_dtype, length_sorted_batches
 from categorize.engines.packed import pack
-from categorize.engines.shared_prefix import begins_with, behind_prefix, head_shares_prefix, is_repeatable
+from categorize.engines.shared_prefix import SharedPrefix, begins_with, head_shares_prefix
 from categorize.nn.device import keep_heap
 from categorize.nn.tokenizer import TokenizedTexts, pad
 from categorize.predictions import BoolArray, FloatArray
@@ -34,12 +34,12 @@ class TorchEncoder:
         import torch
 
         self.model, self.width, self.section = model, width, section
-        self.prefix = list(prefix) if prefix and head_shares_prefix(model) else []
-        self._cache: Any = None
+        self.prefix = tuple(prefix) if prefix and head_shares_prefix(model) else ()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if not placed:
             model.to(self.device)
         model.eval()
+        self.shared = SharedPrefix(model, self.device, pad_token_id=model.config.pad_token_id or 0)
         self.packed: str | None = None
         self.packs = not placed and self.device.type == "cpu" and section.dtype != "float16"
         self.packs = self.packs and compute_dtype("auto", model, self.device) is None
@@ -58,7 +58,8 @@ class TorchEncoder:
         import torch
 
         pack(self.model, getattr(torch, dtype), whole)
-        self.packed, self._cache = dtype, None
+        self.packed = dtype
+        self.shared.forget()
 
     def outputs(self, texts: TokenizedTexts) -> FloatArray:
         """The model's logits, float64 [texts, width]."""
@@ -69,27 +70,19 @@ class TorchEncoder:
         pad_token_id, section = self.model.config.pad_token_id, self.section
         budget = section.batch_tokens or (ON_CPU if self.device.type == "cpu" else section.most_tokens)
         with torch.inference_mode(), autocast(self.packed or section.dtype, self.model, self.device):
-            shared = self._shared(texts)
-            for members, prefix in ((np.flatnonzero(shared), len(self.prefix)), (np.flatnonzero(~shared), 0)):
-                lengths = texts.lengths[members] - prefix
+            shares = self._shares(texts)
+            for members, prefix in ((np.flatnonzero(shares), self.prefix), (np.flatnonzero(~shares), ())):
+                lengths = texts.lengths[members] - len(prefix)
                 for batch in length_sorted_batches(lengths, section.batch_size, budget):
                     at = members[batch]
-                    padded = pad([texts[i][prefix:] for i in at], pad_token_id, multiple)
-                    inputs = {key: value.to(self.device) for key, value in padded.items()}
-                    if prefix:
-                        inputs = behind_prefix(self._cache, prefix, padded, self.device)
-                    result[at] = self.model(**inputs).logits.float().cpu().numpy()
+                    padded = pad([texts[i][len(prefix) :] for i in at], pad_token_id, multiple)
+                    result[at] = self.shared.forward(prefix, padded).logits.float().cpu().numpy()
         return result
 
-    def _shared(self, texts: TokenizedTexts) -> BoolArray:
-        """Which texts are read behind the prefix, bool [texts]; its keys and values are computed with the first."""
-        import torch
-
-        if self.prefix and self._cache is None and len(texts):
-            ids = torch.tensor([self.prefix], device=self.device)
-            self._cache = self.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=True).past_key_values
-            if not is_repeatable(self._cache):
-                self.prefix = []
-        return np.array(
-            [bool(self.prefix) and begins_with(texts[i], self.prefix) for i in range(len(texts))], dtype=bool
-        )
+    def _shares(self, texts: TokenizedTexts) -> BoolArray:
+        """Which texts are read behind the prefix, bool [texts]."""
+        begin = np.array([bool(self.prefix) and begins_with(text, self.prefix) for text in texts], dtype=bool)
+        if begin.any():
+            members = np.flatnonzero(begin)[np.argsort(texts.lengths[begin])]
+            self.shared.settle(self.prefix, [tuple(texts[i][len(self.prefix) :]) for i in members[[0, -1]]])
+        return begin if self.shared.served(self.prefix) else np.zeros(len(texts), dtype=bool)

@@ -1,4 +1,5 @@
-"""Rows behind what they all begin with: its keys and values are computed once and serve every row.
+"""Rows behind what they all begin with: its keys and values are computed once and serve every row, whether labels are
+scored or a decoder's head reads them.
 
 How they serve is tried, not looked up: the first batch decides which form gives the logits of whole sequences.
 """
@@ -35,10 +36,12 @@ class SharedPrefix:
             the base alone reads what stands behind a prefix.
         device: where the model is.
         allowed: else rows are computed whole, as the processes that share a model must.
+        pad_token_id: of a sequence classifier, which gives one row of logits a text, read at its last other token;
+            None: a causal model, which has some for every token.
     """
 
-    def __init__(self, model: Any, device: Any, allowed: bool = True) -> None:
-        self.device = device
+    def __init__(self, model: Any, device: Any, allowed: bool = True, pad_token_id: int | None = None) -> None:
+        self.device, self.pad_token_id = device, pad_token_id
         self.form: Form | None = None if allowed else "whole"  # None: not tried yet
         self.dtype: DType | None = None  # in place of `auto`, where a trial chose it
         self.narrows = False  # whether logits of some tokens can be computed alone
@@ -78,6 +81,8 @@ class SharedPrefix:
                 continue
             off = _difference(found, whole, whole)
             if off <= self._tolerance():
+                if self.pad_token_id is not None:
+                    return
                 self.narrows = self._can_narrow(prefix, asked, found)
                 self._branches = form == "attention" and self._can_branch(prefix, asked[1])
                 return
@@ -116,20 +121,24 @@ class SharedPrefix:
         """Tokens that have logits."""
         return int(self.base.config.get_text_config().vocab_size)
 
-    def forward(self, prefix: Ids, padded: Mapping[str, Any], keep: Any, branches: Branches | None = None) -> Any:
+    def forward(
+        self, prefix: Ids, padded: Mapping[str, Any], keep: Any = None, branches: Branches | None = None
+    ) -> Any:
         """The model's output for rows behind a prefix (none: whole rows).
 
         Padding on the left behind a prefix would move the window of models with sliding attention.
 
         Args:
             padded: `input_ids` and `attention_mask` of the rows, padded on the right.
-            keep: int64, positions in the padded rows of which the output layer is computed.
+            keep: int64, positions in the padded rows of which a causal model's output layer is computed.
             branches: where tokens stand and what they see, if not all before them; see `branches`.
         """
         import torch
 
         inputs = {name: values.to(self.device) for name, values in padded.items()}
         if not prefix:
+            if keep is None:
+                return self.model(**inputs)  # of a classifier, which may know no cache
             return self.model(**inputs, use_cache=False, logits_to_keep=keep + virtual_tokens(self.model))
         cache = self._cache(prefix)
         rows, width = inputs["input_ids"].shape
@@ -141,7 +150,8 @@ class SharedPrefix:
         seen = None if branches is None else branches.seen.to(self.device)
         with attending(self.base) if one_copy else nullcontext():
             before_rows = _for_rows(cache, one_copy, seen)
-            return self.behind(**inputs, past_key_values=before_rows, use_cache=True, logits_to_keep=keep)
+            kept = {} if keep is None else {"logits_to_keep": keep}
+            return self.behind(**inputs, **kept, past_key_values=before_rows, use_cache=True)
 
     def _cache(self, prefix: Ids) -> Any:
         """Keys and values of a prefix, for one row."""
@@ -150,7 +160,8 @@ class SharedPrefix:
         cache = self._caches.pop(prefix, None)
         if cache is None:
             ids = torch.tensor([prefix], device=self.device)
-            cache = self.model(input_ids=ids, use_cache=True, logits_to_keep=1).past_key_values
+            kept = {"logits_to_keep": 1} if self.pad_token_id is None else {}
+            cache = self.model(input_ids=ids, **kept, use_cache=True).past_key_values
             size = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
             while self._caches and size * (len(self._caches) + 1) > KEPT_BYTES:
                 del self._caches[next(iter(self._caches))]
@@ -185,9 +196,11 @@ class SharedPrefix:
         return EXACT if single and not torch.is_autocast_enabled(torch.device(self.device).type) else ROUGH
 
     def _ends(self, prefix: Ids, rows: Sequence[Ids]) -> Any:
-        """Logits behind the last token of every row, float32 [rows, vocabulary]."""
+        """Logits behind the last token of every row, float32 [rows, vocabulary]; of a classifier [rows, labels]."""
         import torch
 
+        if self.pad_token_id is not None:
+            return self.forward(prefix, pad([list(row) for row in rows], self.pad_token_id)).logits.float()
         last = torch.tensor([len(row) - 1 for row in rows], device=self.device)
         padded = pad([list(row) for row in rows], 0)
         keep = torch.unique(last)
@@ -201,7 +214,8 @@ class SharedPrefix:
 
 def _difference(logits: Any, expected: Any, among: Any) -> float:
     """Root mean square difference, as a share of the spread of the logits that these are among."""
-    return float((logits - expected).square().mean().sqrt() / among.std())
+    spread = float(among.std()) or float(among.abs().max())  # one output of one text does not differ among itself
+    return float((logits - expected).square().mean().sqrt()) / spread
 
 
 def _for_rows(cache: Any, one_copy: bool, own: Any = None) -> Any:
@@ -236,30 +250,6 @@ def is_repeatable(cache: Any) -> bool:
     attention (Mamba, LFM2, Qwen3.5) keep a state in place of keys and values, and others nothing."""
     layers = getattr(cache, "layers", None) or [None]
     return all(hasattr(layer, "batch_repeat_interleave") for layer in layers)
-
-
-def behind_prefix(cache: Any, prefix: int, padded: Mapping[str, Any], device: Any) -> dict[str, Any]:
-    """Inputs of rows, padded on the right, that stand behind a prefix.
-
-    Padding on the left behind a cached prefix would move the window of models with sliding attention.
-
-    Args:
-        cache: of the prefix, one row; it is left as it is.
-        prefix: tokens of the prefix.
-        padded: `input_ids` and `attention_mask` of the rows.
-    """
-    import torch
-
-    rows, width = padded["input_ids"].shape
-    repeated = copy.deepcopy(cache)
-    repeated.batch_repeat_interleave(rows)
-    return {
-        "input_ids": padded["input_ids"].to(device),
-        "attention_mask": torch.nn.functional.pad(padded["attention_mask"], (prefix, 0), value=1).to(device),
-        "position_ids": torch.arange(prefix, prefix + width, device=device).expand(rows, -1),
-        "past_key_values": repeated,
-        "use_cache": True,
-    }
 
 
 def head_shares_prefix(model: Any) -> bool:

@@ -150,10 +150,11 @@ def test_the_instruction_is_computed_once_and_changes_no_prediction(
     head.model.get_input_embeddings().register_forward_hook(lambda *given: read.append(given[1][0].numel()))
     engine = HeadPredictor(head, LABELS).engine
     np.testing.assert_allclose(engine.outputs(tokens), whole, atol=2e-5)
+    read.clear()
     np.testing.assert_allclose(engine.outputs(tokens), whole, atol=2e-5)  # what is kept was not written to
     prefix = len(head.prompt.prefix_ids)
     learned = adapter is not None and adapter["type"] == "prompt"
-    assert prefix > 60 and (sum(read) > 2 * len(rows) * prefix) == learned
+    assert prefix > 60 and (sum(read) > len(rows) * prefix) == learned
     for model in ({"pooling": "mean"}, {"is_causal": False}):
         other = build_head(recipe(folder, model={"max_length": 400, **model}, prompt={}), LABELS)
         shake(other)
