@@ -81,8 +81,11 @@ class TorchEncoder:
 
     def _shares(self, texts: TokenizedTexts) -> BoolArray:
         """Which texts are read behind the prefix, bool [texts]."""
-        begin = np.array([bool(self.prefix) and begins_with(text, self.prefix) for text in texts], dtype=bool)
+        none = np.zeros(len(texts), dtype=bool)
+        if not self.prefix:
+            return none
+        begin = np.array([begins_with(texts[i], self.prefix) for i in range(len(texts))], dtype=bool)
         if begin.any():
             members = np.flatnonzero(begin)[np.argsort(texts.lengths[begin])]
             self.shared.settle(self.prefix, [tuple(texts[i][len(self.prefix) :]) for i in members[[0, -1]]])
-        return begin if self.shared.served(self.prefix) else np.zeros(len(texts), dtype=bool)
+        return begin if self.shared.served(self.prefix) else none
