@@ -10,9 +10,24 @@ from speed_peers import Job, Timed
 WARM_STEPS = 1
 
 
+def clock() -> Any:
+    """A callback of a trainer that times its steps behind the first ones, without what it does before them."""
+    from transformers import TrainerCallback
+
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step == WARM_STEPS:
+                self.timed = Timed()
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.found = self.timed.result(0)
+            self.share = 1 - WARM_STEPS / state.max_steps
+
+    return Clock()
+
+
 def head(job: Job) -> dict[str, Any]:
-    """transformers' own example for classifying texts: every row padded to 128 tokens, or to the longest of its batch;
-    tokenizing is timed too."""
+    """transformers' own example for classifying texts: rows padded to 128 tokens, or to the longest of their batch."""
     from datasets import Dataset
     from transformers import (
         AutoModelForSequenceClassification,
@@ -42,19 +57,15 @@ def head(job: Job) -> dict[str, Any]:
         dataloader_pin_memory=False,
     )
 
-    def train(texts: list[str], labels: list[str]) -> None:
-        rows = Dataset.from_dict({"text": texts, "label": [names.index(label) for label in labels]})
-        rows = rows.map(
-            lambda batch: tokenizer(batch["text"], padding=padding, truncation=True, max_length=128), batched=True
-        )
-        collator = default_data_collator if job["fixed"] else DataCollatorWithPadding(tokenizer)
-        Trainer(model, arguments, train_dataset=rows, data_collator=collator, processing_class=tokenizer).train()
-
-    few = WARM_STEPS * job["batch"]
-    train(job["texts"][:few], job["labels"][:few])
-    timed = Timed()
-    train(job["texts"], job["labels"])
-    return timed.result(len(job["texts"]))
+    rows = Dataset.from_dict({"text": job["texts"], "label": [names.index(label) for label in job["labels"]]})
+    rows = rows.map(
+        lambda batch: tokenizer(batch["text"], padding=padding, truncation=True, max_length=128), batched=True
+    )
+    collator, timed = default_data_collator if job["fixed"] else DataCollatorWithPadding(tokenizer), clock()
+    Trainer(
+        model, arguments, train_dataset=rows, data_collator=collator, processing_class=tokenizer, callbacks=[timed]
+    ).train()
+    return {**timed.found, "rows": round(len(job["texts"]) * timed.share)}
 
 
 def sft(job: Job) -> dict[str, Any]:
@@ -92,7 +103,7 @@ def sft(job: Job) -> dict[str, Any]:
         report_to="none",
         save_strategy="no",
         num_train_epochs=1,
-        per_device_train_batch_size=job["batch"],
+        per_device_train_batch_size=1 if job["packing"] else job["batch"],
         learning_rate=2e-4,
         activation_checkpointing=False,
         packing=job["packing"],
@@ -102,25 +113,15 @@ def sft(job: Job) -> dict[str, Any]:
         dataset_kwargs={"skip_prepare_dataset": not job["packing"]},
     )
     adapter = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
-    trainer_class = Restricted if job["restricted"] else SFTTrainer
-
-    def trainer(model: Any, first: int, last: int, **more: Any) -> Any:
-        pairs = list(zip(job["prompts"], job["completions"], strict=True))[first:last]
-        rows = {
-            "input_ids": [prompt + completion for prompt, completion in pairs],
-            "labels": [[-100] * len(prompt) + completion for prompt, completion in pairs],
-        }
-        return trainer_class(
-            model, args=arguments, train_dataset=Dataset.from_dict(rows), processing_class=tokenizer, **more
-        )
-
-    few = WARM_STEPS * job["batch"]
-    warm = trainer(model, 0, few, peft_config=adapter)
-    warm.train()
-    timed_trainer = trainer(warm.model, few, len(job["prompts"]))
-    timed = Timed()
-    timed_trainer.train()
-    return timed.result(len(job["prompts"]) - few)
+    pairs, timed = list(zip(job["prompts"], job["completions"], strict=True)), clock()
+    rows = {
+        "input_ids": [prompt + completion for prompt, completion in pairs],
+        "labels": [[-100] * len(prompt) + completion for prompt, completion in pairs],
+    }
+    data, trainer = Dataset.from_dict(rows), Restricted if job["restricted"] else SFTTrainer
+    more = {"processing_class": tokenizer, "peft_config": adapter, "callbacks": [timed]}
+    trainer(model, args=arguments, train_dataset=data, **more).train()
+    return {**timed.found, "rows": round(len(pairs) * timed.share)}
 
 
 def products(job: Job) -> dict[str, Any]:
