@@ -210,6 +210,7 @@ def sft(author: Machine, tiny: Callable[..., Path]) -> Repository:
     return author.hub.repositories["owner/sft"]
 
 
+@pytest.mark.slow
 def test_an_adapter_is_pushed_as_peft_reads_it_without_predictions_and_checkpoints(
     author: Machine, lora: Repository
 ) -> None:
@@ -221,6 +222,7 @@ def test_an_adapter_is_pushed_as_peft_reads_it_without_predictions_and_checkpoin
     assert metadata["library_name"] == "peft" and metadata["base_model"] == "someone/tiny-bert"
 
 
+@pytest.mark.slow
 def test_runs_of_every_method_predict_elsewhere_and_are_compared_by_their_ids(
     author: Machine, machine: MakeMachine, lora: Repository, sft: Repository
 ) -> None:

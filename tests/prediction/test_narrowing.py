@@ -186,6 +186,7 @@ def test_too_few_names_in_a_text_are_filled_up_by_frequency_and_counted(causal: 
         assert predict(predictor, texts).usage.filled_rows == 3 and said in predictor.filling
 
 
+@pytest.mark.slow
 def test_an_evaluation_tells_how_many_texts_were_filled_up_from_its_training_rows(
     tiny: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,7 @@ def test_what_was_found_is_written_and_said(capsys: pytest.CaptureFixture[str]) 
     assert all(row["neighbours"] for row in rows.slice(0, sum(wrong)).to_pylist())
 
 
+@pytest.mark.slow
 def test_a_recipe_leaves_out_checks_or_all_of_it_and_leftovers_go(capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluated() == 0
     codes = {one["code"] for one in analysis()["advice"]}

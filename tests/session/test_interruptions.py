@@ -282,7 +282,7 @@ def test_an_interrupted_run_is_not_continued_on_other_rows(
     assert ("rows.csv was changed since" in error and "--overwrite" in error) == (change != "nothing")
 
 
-@pytest.mark.parametrize("method", ["head", "tfidf"])
+@pytest.mark.parametrize("method", [pytest.param("head", marks=pytest.mark.slow), "tfidf"])
 def test_a_full_disk_leaves_the_old_run_whole(tiny: Tiny, tmp_path: Path, method: str) -> None:
     """A limit on the size of files stands in for the full disk: writing the weights fails in the same place."""
     write_collection(tmp_path / "rows.csv", 60)

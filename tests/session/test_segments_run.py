@@ -124,6 +124,7 @@ def test_tasks_other_than_single_labels_are_aggregated(folder: Path, task: str, 
     assert metrics["rmse"] < 0.5 if task == "regression" else metrics["macro"]["f1"] > 0.8
 
 
+@pytest.mark.slow
 def test_a_head_is_watched_and_measured_on_documents(folder: Path, tiny: Tiny) -> None:
     data = {"segments": {"by": "packed", "max_tokens": 16, "aggregation": "vote"}}
     model = {"name_or_path": str(tiny("bert")), "max_length": 16}

@@ -172,6 +172,7 @@ def test_a_label_is_learned_among_the_labels_and_scored_as_reported(
     assert "among 2 labels, from 1 sequence a row" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_yes_or_no_a_label_gives_probabilities_and_thresholds(folder: Path, tiny: Tiny) -> None:
     write_easy(folder / "rows.csv", 240)
     sft(
