@@ -116,6 +116,7 @@ def heads(sizes: Sizes, repeats: bool = False) -> Case:
     )
     for dtype in ("float32", "bfloat16"):
         case.sides[f"ours {HALF[dtype]}"] = labelling(f"{name}_{dtype}", run, rows, f"prediction.dtype={dtype}")
+    case.sides["ours int8"] = labelling(f"{name}_int8", run, rows, "prediction.engine=onnx_int8")
     peer: Job = {"model": str(run), "encoder": str(model_folder()), "threads": sizes.threads}
 
     def sample(count: int) -> Job:
@@ -149,6 +150,8 @@ def heads(sizes: Sizes, repeats: bool = False) -> Case:
         Ratio("ours bf16", ("pipeline, batch 64",), 10 * more, "bf16"),
         Ratio("ours bf16", tuple(fp32), 1.8 * more, "bf16", "the fastest in fp32"),
         Ratio("ours bf16", tuple(int8), None, "bf16", "the fastest in int8"),
+        Ratio("ours int8", tuple(int8), more, None, "the fastest in int8"),
+        Ratio("ours int8", tuple(fp32), 2.5 * more, "vnni", "the fastest in fp32"),
     ]
     if repeats:
         case.sides = {side: job for side, job in case.sides.items() if side.startswith(("ours", "pipeline, batch"))}
