@@ -7,6 +7,7 @@ import os
 import warnings
 
 CHATTY = (
+    "torch.onnx._internal.exporter",
     "bitsandbytes",
     "bitsandbytes.backends.cpu.ops",
     "huggingface_hub",
