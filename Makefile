@@ -30,7 +30,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 # The longest first; two at a time, each on one core.
 DEMO_RUNS := decoder_sft_qlora decoder_sft_lora decoder_head_lora encoder_head encoder_probe tfidf
 
-demo: $(INSTALLED) ## Train, reload and compare classifiers on the sample comments (about 6 minutes, no GPU, no network)
+demo: $(INSTALLED) ## Train, reload and compare classifiers on the sample comments (about 4 minutes, no GPU, no network)
 	$(BIN)/python -m demo.build_models
 	OMP_NUM_THREADS=1 $(MAKE) --no-print-directory -j2 $(DEMO_RUNS:%=demo-run-%)
 	$(BIN)/python run_eval.py recipes/demo/eval.yaml --overwrite
