@@ -268,12 +268,13 @@ def test_a_dry_run_counts_on_activations_that_are_computed_again(
 ) -> None:
     """Else its estimate, where no step is taken, would be several times the memory that a recipe's header says."""
     monkeypatch.setattr(costs, "LONGEST_STEP", 0.0)
+    write_easy(folder / "rows.csv", 4000)  # a batch is no larger than what there is
     recipe = write_recipe(
         folder / "one.yaml",
         kind="sft",
         model={"name_or_path": str(tiny("qwen2", chat=True)), "max_length": 500},
         prompt={"system": "Mood of the text. " * 20},
-        training={"per_device_train_batch_size": 4096, "use_cpu": True},
+        training={"per_device_train_batch_size": 4096, "use_cpu": True, "shared_prefix": False},
     )
     needed = {}
     for said in ([], ["training.activation_checkpointing=true"], ["training.activation_checkpointing=false"]):
