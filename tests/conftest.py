@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning th
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("BITSANDBYTES_NOWELCOME", "1")
+os.environ.setdefault("CATEGORIZE_CACHE", str(Path(tempfile.gettempdir()) / "categorize_tests"))  # not the user's
 
 # Machines are noisy: a property that holds slowly still holds.
 settings.register_profile("categorize", deadline=None)
