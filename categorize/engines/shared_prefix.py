@@ -240,11 +240,6 @@ def _layer_for_rows(layer: Any, one_copy: bool, own: Any) -> Any:
     return seen
 
 
-def share_prefix(model: Any) -> bool:
-    """Whether a shared prefix may be cached: not with adapters that bring a cache or tokens of their own."""
-    return not is_prompt_learning(model)
-
-
 def is_repeatable(cache: Any) -> bool:
     """Whether what a model kept of one row can be repeated for several: state-space models and layers of linear
     attention (Mamba, LFM2, Qwen3.5) keep a state in place of keys and values, and others nothing."""
@@ -262,7 +257,7 @@ def head_shares_prefix(model: Any) -> bool:
         hasattr(base, "score")
         and getattr(config, "is_causal", True) is not False
         and {"past_key_values", "position_ids"} <= set(inspect.signature(base.forward).parameters)
-        and share_prefix(model)
+        and not is_prompt_learning(model)  # it brings a cache or tokens of its own
     )
 
 

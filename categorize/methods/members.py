@@ -27,7 +27,7 @@ from categorize.recipe.decision_sections import CausalPredictionSection, Predict
 from categorize.recipe.label_sections import LabelsSection
 from categorize.recipe.nodes import compose, to_plain
 from categorize.recipe.problems import Problems
-from categorize.runs.contents import MEMBERS, copy_into, member_names
+from categorize.runs.contents import MEMBERS, copy_into, find_members, member_names
 from categorize.runs.folder import DECISION_RULE, LABEL_SET, RECIPE, Run, RunWriter
 
 HELD_OUT = ("validation", "test")
@@ -133,6 +133,19 @@ def load_member(run: Run, section: PredictionSection | None, trust_remote_code: 
     predictor = trained_predictor(run, CausalPredictionSection(**batches, **own), None, trust_remote_code)
     predictor.decision_rule = replace(predictor.decision_rule, curves=None, reject=None)
     return predictor
+
+
+def load_members(
+    run: Run, listed: Sequence[dict[str, str]], section: PredictionSection | None, base: str | None, trust: bool
+) -> list[TrainedPredictor]:
+    """The predictors of a run's members, by path and fingerprint, each loaded as `load_member` does.
+
+    Raises:
+        UserError: a member is gone, or was trained again; a base is given, of which such a run has several.
+    """
+    if base is not None:
+        raise UserError(f"{run.path}: a {run.method} has several models, so that one base cannot be told; leave it out")
+    return [load_member(one, section, trust) for one in find_members(run, listed).values()]
 
 
 def stored_predictions(run: Run, documents: pa.Table) -> Predictions | None:

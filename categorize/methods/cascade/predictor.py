@@ -12,14 +12,12 @@ import pyarrow as pa
 
 from categorize.data.rows import coded
 from categorize.data.segments.tokens import PlainTokens, TokenCounter
-from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.methods.cascade.stages import Cascade, margins
-from categorize.methods.members import load_member, member_scores, readable
+from categorize.methods.members import load_members, member_scores, readable
 from categorize.prediction.predictor import TrainedPredictor
 from categorize.predictions import Predictions, Usage
 from categorize.recipe.decision_sections import PredictionSection
-from categorize.runs.contents import find_members
 from categorize.runs.folder import LABEL_SET, Run
 
 
@@ -69,9 +67,7 @@ def load(run: Run, section: PredictionSection | None, base: str | None, trust_re
     Raises:
         UserError: a member is gone, or was trained again; a base is given, of which a cascade has several.
     """
-    if base is not None:
-        raise UserError(f"{run.path}: a cascade has several models, so that one base cannot be told; leave it out")
     cascade = Cascade.load(run.path)
-    runs = find_members(run, [{"path": one.path, "fingerprint": one.fingerprint} for one in cascade.stages])
-    members = [load_member(one, section, trust_remote_code) for one in runs.values()]
+    listed = [{"path": one.path, "fingerprint": one.fingerprint} for one in cascade.stages]
+    members = load_members(run, listed, section, base, trust_remote_code)
     return CascadePredictor(LabelSet.load(run.path / LABEL_SET), cascade, members)

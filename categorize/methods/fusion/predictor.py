@@ -11,14 +11,12 @@ import numpy as np
 import pyarrow as pa
 
 from categorize.data.segments.tokens import PlainTokens, TokenCounter
-from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.methods.fusion.combination import Fusion
-from categorize.methods.members import load_member, member_scores, readable
+from categorize.methods.members import load_members, member_scores, readable
 from categorize.prediction.predictor import ScoresOtherLabels, TrainedPredictor
 from categorize.predictions import Predictions, Usage
 from categorize.recipe.decision_sections import PredictionSection
-from categorize.runs.contents import find_members
 from categorize.runs.folder import LABEL_SET, Run
 
 
@@ -73,10 +71,8 @@ def load(run: Run, section: PredictionSection | None, base: str | None, trust_re
     Raises:
         UserError: a member is gone, or was trained again; a base is given, of which a fusion has several.
     """
-    if base is not None:
-        raise UserError(f"{run.path}: a fusion has several models, so that one base cannot be told; leave it out")
     fusion = Fusion.load(run.path)
-    runs = find_members(run, [{"path": one.path, "fingerprint": one.fingerprint} for one in fusion.members])
-    members = [load_member(one, section, trust_remote_code) for one in runs.values()]
+    listed = [{"path": one.path, "fingerprint": one.fingerprint} for one in fusion.members]
+    members = load_members(run, listed, section, base, trust_remote_code)
     asked = any(isinstance(one.inner, ScoresOtherLabels) for one in members)
     return (AskedFusion if asked else FusionPredictor)(LabelSet.load(run.path / LABEL_SET), fusion, members)

@@ -56,7 +56,7 @@ def prepare(
     from transformers import set_seed
 
     from categorize.training.sft_trainer import LabelSFTTrainer
-    from categorize.training.shared_prefix import share_prefix as share_training_prefix
+    from categorize.training.shared_prefix import share_prefix
 
     label_set, among = data.label_set, learns_among_labels(recipe)
     prediction_mode(recipe.prediction, label_set, recipe.prompt.completion)  # refuses before weights are loaded
@@ -109,7 +109,7 @@ def prepare(
         processing_class=causal.tokenizer,
         callbacks=early_stopping(recipe.training),
     )
-    share_training_prefix(trainer, recipe.training.shared_prefix)
+    share_prefix(trainer, recipe.training.shared_prefix)
     kind = "tokens" if loss is None else "label_set"
     causal.settings = replace(causal.settings, loss=kind, label_counts=label_counts(data.splits.train))
     files = {CAUSAL: causal.settings.to_dict(), PROMPT: prompt.to_dict()}
