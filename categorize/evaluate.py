@@ -10,6 +10,7 @@ from categorize.analysis.terminal import lines_of
 from categorize.baseline_runs import TFIDF, tfidf_baseline
 from categorize.data.splits import LoadedData, load_recipe_data
 from categorize.features.shots import check_examples
+from categorize.nn.shared_bases import bases_loaded_once
 from categorize.prediction.tables import predictions_table
 from categorize.processes import is_main_process
 from categorize.recipe.command import Command
@@ -79,9 +80,10 @@ def evaluate(command: Command) -> None:
     check_runs(references, RunCheck(split, taken, beyond, {*seeds}))
     check, trust = RunCheck(split, taken, beyond, {*seeds}), command.trust_remote_code
     check_prompts(references, recipe, split.label_set, trust)
-    predicted = list(
-        predict_with_runs(references, recipe, split, data.input_spec, check, trust, examples, further.rows)
-    )
+    with bases_loaded_once():
+        predicted = list(
+            predict_with_runs(references, recipe, split, data.input_spec, check, trust, examples, further.rows)
+        )
     everyone = predicted
     if "tfidf" in baselines and not any(one.facts.get("method") == "tfidf" for one in predicted):
         one = tfidf_baseline(command.recipe, data, unseen_labels(predicted, split.label_set))

@@ -19,6 +19,7 @@ from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.methods.trained import trained_predictor
 from categorize.metrics.decision import DecisionRule
+from categorize.nn.shared_bases import bases_loaded_once
 from categorize.prediction.predictor import TrainedPredictor, columns_of
 from categorize.prediction.tables import gold_and_predictions
 from categorize.predictions import FloatArray, Predictions
@@ -145,7 +146,8 @@ def load_members(
     """
     if base is not None:
         raise UserError(f"{run.path}: a {run.method} has several models, so that one base cannot be told; leave it out")
-    return [load_member(one, section, trust) for one in find_members(run, listed).values()]
+    with bases_loaded_once():
+        return [load_member(one, section, trust) for one in find_members(run, listed).values()]
 
 
 def stored_predictions(run: Run, documents: pa.Table) -> Predictions | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from categorize.errors import UserError
+from categorize.nn.tokenizer import loading
 from categorize.recipe.adapter_sections import ADAPTER_CLASSES, AdapterSection
 from categorize.recipe.compatibility import PROMPT_LEARNING
 from categorize.recipe.wording import did_you_mean
@@ -125,6 +126,18 @@ def load_adapter(model: PreTrainedModel, folder: str) -> PeftModel:
 
     with _same_start(PeftConfig.from_pretrained(folder)):
         return PeftModel.from_pretrained(model, folder)
+
+
+def changes_base(folder: str) -> bool:
+    """Whether the adapter in `folder` takes its first values out of the base when it is put on it (PiSSA, OLoRA, ...);
+    peft may subtract them in place."""
+    from peft import PeftConfig
+
+    import categorize.nn.bottleneck  # noqa: F401  known to peft from here on
+
+    with loading(folder, "the adapter"):
+        start = getattr(PeftConfig.from_pretrained(folder), "init_lora_weights", True)
+    return isinstance(start, str) and start != "gaussian"
 
 
 @contextmanager

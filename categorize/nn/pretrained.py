@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from categorize.errors import UserError
-from categorize.nn.adapters import load_adapter
+from categorize.nn.adapters import changes_base, load_adapter
 from categorize.nn.console import quiet_libraries
 from categorize.nn.quantization import build_quantization, keep_layout
 from categorize.nn.sharding import prepare_for_fsdp
+from categorize.nn.shared_bases import let_unused_bases_go, load_base
 from categorize.nn.tokenizer import ensure_pad_token, load_tokenizer, loading
 from categorize.recipe.adapter_sections import QuantizationSection
 
@@ -82,6 +83,7 @@ def load_pretrained(
         configure(config)
         ensure_pad_token(tokenizer, config)
         check(tokenizer, config)
+        let_unused_bases_go()
         model, told = auto.from_pretrained(
             name_or_path, config=config, dtype=dtype, output_loading_info=True, **of_hub, **options
         )
@@ -153,23 +155,38 @@ def keep_sparse_attention(model: Any) -> None:
 
 
 def load_trained(
-    load: Callable[..., Any], folder: str, settings: ModelSettings, base: str | None, trust_remote_code: bool
+    load: Callable[..., Any],
+    folder: str,
+    settings: ModelSettings,
+    base: str | None,
+    trust_remote_code: bool,
+    *,
+    shares: bool = True,
+    **reading: Any,
 ) -> Any:
-    """What `load` makes of the weights that a run left in `folder`: full ones, or its adapter on its base.
+    """What `load` makes of the weights that a run left in `folder`: full ones, or its adapter on its base, which
+    several runs may share (see `nn.shared_bases`).
 
     Args:
-        load: takes a name and options of `load_pretrained`, and gives something with `model` and `tokenizer`.
+        load: takes a name, `reading` and options of `load_pretrained`, and gives something with `model` and
+            `tokenizer`.
         base: where the base of an adapter is now, if not where it was in training.
+        shares: whether a copy of the model's modules computes with their own parts alone, as those of transformers do.
     """
     import torch
 
     dtype = getattr(torch, settings.dtype) if settings.dtype != "auto" else "auto"
     options: dict[str, Any] = {"dtype": dtype, "trust_remote_code": trust_remote_code}
     if settings.base is None:
-        return load(folder, **options)
+        return load(folder, **reading, **options)
     if settings.quantization is not None:
         options["quantization"] = QuantizationSection(**settings.quantization)
-    loaded = load(base or settings.base, revision=None if base else settings.base_revision, **options)
+    options["revision"] = None if base else settings.base_revision
+    name = base or settings.base
+    if shares and not trust_remote_code and not changes_base(folder):
+        loaded = load_base(load, reading, name, options)
+    else:
+        loaded = load(name, **reading, **options)
     with loading(folder, "the adapter"):
         loaded.tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
         loaded.model = load_adapter(loaded.model, folder)

@@ -14,6 +14,7 @@ from categorize.labels import LabelSet
 from categorize.loading import load_predictor
 from categorize.nn.device import free_memory
 from categorize.nn.memory import peak, reset_peak
+from categorize.nn.shared_bases import let_unused_bases_go
 from categorize.prediction.predictor import TrainedPredictor, columns_of
 from categorize.predictions import Predictions
 from categorize.recipe.decision_sections import RunReference
@@ -61,6 +62,7 @@ def predict_with_runs(
             trust_remote_code=trust_remote_code,
             unseen_labels=check.unseen_labels,
         )
+        let_unused_bases_go()  # the last one's, if this run is of another kind
         facts, found = predictor.facts, predictor.label_set  # of a run, the labels of its training count
         labels = facts.get("labels", found.names)
         check.check(one.run, predictor.name, facts.get("task", found.task), labels, predictor.fingerprints)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from categorize.data.segments.tokens import TokenCounter
@@ -185,8 +184,8 @@ def load_trained_chunks(
     if settings.base is None:
         chunks = _load_whole(folder, settings)
     else:
-        load = partial(load_encoder, label_set=label_set, network=settings.network)
-        chunks = load_trained(load, folder, settings, base, trust_remote_code)
+        reading: dict[str, Any] = {"label_set": label_set, "network": settings.network}
+        chunks = load_trained(load_encoder, folder, settings, base, trust_remote_code, **reading)
     chunks.model.eval()
     chunks.settings = settings
     return chunks

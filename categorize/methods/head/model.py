@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from categorize.errors import UserError
@@ -295,8 +294,17 @@ def load_trained_head(
     kind = kind or HeadKind()
     output = settings.output(label_set, kind.output)
     reading: dict[str, Any] = {"pooling": settings.pooling, "is_causal": settings.is_causal}
-    load = partial(load_sequence_classifier, label_set=label_set, output=output, **reading)
-    loaded: LoadedClassifier = load_trained(load, folder, settings, base, trust_remote_code)
+    loaded: LoadedClassifier = load_trained(
+        load_sequence_classifier,
+        folder,
+        settings,
+        base,
+        trust_remote_code,
+        shares=settings.pooling != "attention",  # which finds its module by the model
+        label_set=label_set,
+        output=output,
+        **reading,
+    )
     if settings.base is None and loaded.untrained:
         raise UserError(f"{folder}: the weights lack {', '.join(loaded.untrained)}; the run is damaged, train it again")
     loaded.model.config.pad_token_id = loaded.tokenizer.pad_token_id

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from categorize.methods.sft.section import CausalModel
@@ -121,8 +120,7 @@ def load_trained_causal(
     Args:
         base: where the base of an adapter is now, if not where it was in training.
     """
-    load = partial(load_causal, max_length=settings.max_length)
-    causal: Causal = load_trained(load, folder, settings, base, trust_remote_code)
+    causal: Causal = load_trained(load_causal, folder, settings, base, trust_remote_code)
     causal.settings = settings
     causal.model.eval()
     return causal
