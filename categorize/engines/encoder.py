@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from categorize.engines.batching import ON_CPU, autocast, compute_dtype, length_sorted_batches
+from categorize.engines.first_token import narrow_last_layer
 from categorize.engines.packed import pack
 from categorize.engines.shared_prefix import SharedPrefix, begins_with, head_shares_prefix
 from categorize.nn.device import keep_heap
@@ -57,6 +58,8 @@ class TorchEncoder:
         float32 weights on a CPU (`packs`), which belong to the engine alone."""
         import torch
 
+        if self.packed is None and not head_shares_prefix(self.model):
+            narrow_last_layer(self.model)
         pack(self.model, getattr(torch, dtype), whole)
         self.packed = dtype
         self.shared.forget()

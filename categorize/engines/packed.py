@@ -8,6 +8,7 @@ torch lays weights out anew in every call; oneDNN keeps them laid out (`torch.op
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ def pack(model: torch.nn.Module, dtype: torch.dtype, whole: Iterable[str] = ()) 
     for name, layer in layers:
         own = torch.float32 if outputs & set(name.split(".")) else dtype
         layer.forward = _PackedForward(layer, own)  # type: ignore[method-assign]
+    if dtype == torch.bfloat16:
+        for norm in _norms(model):
+            norm.forward = partial(_bfloat16_norm, norm)  # type: ignore[method-assign]
     _attend_by(model, "sdpa", ATTENTION)
 
 
@@ -57,6 +61,8 @@ def unpack(model: torch.nn.Module) -> None:
     for _, layer in linear_layers(model):
         if isinstance(layer.__dict__.get("forward"), _PackedForward):
             del layer.forward
+    for norm in _norms(model):
+        norm.__dict__.pop("forward", None)
     _attend_by(model, ATTENTION, "sdpa")
 
 
@@ -77,6 +83,22 @@ class _PackedForward:
         rows = input.to(self.dtype).contiguous()
         result: torch.Tensor = torch.ops.mkldnn._linear_pointwise(rows, self.weight, self.bias, "none", [], "")
         return result
+
+
+def _norms(model: torch.nn.Module) -> Iterator[torch.nn.LayerNorm]:
+    import torch
+
+    return (module for module in model.modules() if type(module) is torch.nn.LayerNorm)
+
+
+def _bfloat16_norm(norm: torch.nn.LayerNorm, input: torch.Tensor) -> torch.Tensor:
+    """In place of `LayerNorm.forward`: gives the type that products are computed in, where autocast gives float32, which
+    each of them turns into bfloat16 again. Sums are float32 within."""
+    import torch
+
+    with torch.autocast("cpu", enabled=False):
+        half = input.to(torch.bfloat16)
+        return torch.nn.functional.layer_norm(half, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
 
 
 # ---------------------------------------------------------------- attention

@@ -16,6 +16,7 @@ import torch
 from categorize import load_predictor
 from categorize.engines import half_precision
 from categorize.engines.batching import ON_CPU, length_sorted_batches
+from categorize.engines.first_token import narrow_last_layer
 from categorize.engines.half_precision import Agreement, bfloat16_gain
 from categorize.methods.head.model import build_head
 from categorize.methods.head.predictor import HeadPredictor, encode_texts
@@ -66,6 +67,38 @@ def test_packed_weights_and_batches_of_one_length_give_what_single_passes_give(
         found.engine.pack(dtype, ("classifier", "score"))
         np.testing.assert_allclose(found.engine.outputs(tokens), plain, atol=tolerance)
     assert list(found.head.model.state_dict()) == names
+
+
+@pytest.mark.parametrize(
+    ("architecture", "pooling", "narrowed"),
+    [
+        ("bert", "default", ["output.dense", "intermediate.dense", "attention.output.dense"]),
+        ("roberta", "default", ["output.dense", "intermediate.dense", "attention.output.dense"]),
+        ("distilbert", "default", ["ffn.lin2", "ffn.lin1", "attention.out_lin"]),
+        ("deberta", "default", ["output.dense", "intermediate.dense", "attention.output.dense"]),
+        ("modernbert", "default", ["mlp.Wo", "mlp.Wi", "attn.Wo"]),
+        ("bert", "mean", []),
+        ("bart", "default", []),
+        ("qwen2", "default", []),
+    ],
+)
+def test_what_stands_behind_the_last_attention_is_computed_for_the_first_token_where_that_is_read_alone(
+    tiny: Tiny, architecture: str, pooling: str, narrowed: list[str]
+) -> None:
+    torch.manual_seed(3)
+    model = build_head(recipe(tiny(architecture), model={"pooling": pooling}), LABELS).model.eval()
+    inputs = {"input_ids": torch.tensor([[2, 7, 8, 9, 3], [2, 9, 3, 0, 0]])}
+    inputs["attention_mask"] = (inputs["input_ids"] > 0).long()
+    with torch.no_grad():
+        expected = model(**inputs).logits
+        found = narrow_last_layer(model)
+        given = model(**inputs).logits
+        for undo in found.values():
+            undo()
+        assert torch.equal(model(**inputs).logits, expected)
+    last = max((int(part) for name in found for part in name.split(".") if part.isdigit()), default=0)
+    assert [name.split(f".{last}.")[-1] for name in found] == narrowed
+    torch.testing.assert_close(given, expected, atol=1e-6, rtol=0)
 
 
 def test_short_distinct_texts_are_hardly_padded_and_each_is_read_once() -> None:

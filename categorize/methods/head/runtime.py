@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from categorize.engines.batching import ON_CPU, length_sorted_batches
+from categorize.engines.first_token import narrow_last_layer
 from categorize.engines.half_precision import Agreement, kept_in
 from categorize.errors import UserError
 from categorize.nn.console import quiet_libraries
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from categorize.methods.head.model import Head
 
 GRAPH = "model.onnx"
+TRACED = 2  # changes with what is traced, so that older graphs are not taken for these
 INPUTS = ("input_ids", "attention_mask")
 AGREEMENT = "agreement.json"
 CHANGED = 0.005  # largest share of texts that may be decided otherwise
@@ -107,7 +109,7 @@ def onnx_engine(head: Head, width: int, section: PredictionSection) -> OnnxEncod
     for name, tensor in sorted(head.model.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(memoryview(tensor.detach().cpu().float().contiguous().numpy()).cast("B"))
-    about = (head.settings, section.engine, onnxruntime.__version__, version("transformers"))
+    about = (TRACED, head.settings, section.engine, onnxruntime.__version__, version("transformers"))
     digest.update(repr(about).encode())
     folder = kept_in("onnx") / digest.hexdigest()
     if not (folder / GRAPH).is_file():
@@ -166,6 +168,7 @@ def trace(head: Head, graph: Path) -> None:
     example = pad([[7, 8, 9], [7, 8]], pad_token_id)
     rows, tokens = torch.export.Dim("rows", min=1, max=4096), torch.export.Dim("tokens", min=1, max=longest)
     shape = {0: rows, 1: tokens}
+    narrowed = narrow_last_layer(model)
     try:
         program: Any = torch.onnx.export(
             Logits(),
@@ -182,3 +185,6 @@ def trace(head: Head, graph: Path) -> None:
     except Exception as error:  # of tracing, of conversion
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{model.config.model_type} cannot be exported to ONNX: {reason}") from error
+    finally:
+        for undo in narrowed.values():
+            undo()
