@@ -138,7 +138,7 @@ def _finish(
     from categorize.prediction.scope import learn_scope
 
     release_launcher()
-    inner = method.predictor(Run(writer.path), recipe.prediction)
+    inner = method.settle(method.predictor(Run(writer.path), recipe.prediction), recipe, data, writer)
     predictor = TrainedPredictor(inner, data.input_spec, DecisionRule.default(data.label_set), recipe.name)
     predictor.scope = learn_scope(recipe.decision.reject, data, writer, recipe.prediction, command.trust_remote_code)
     held_out = "validation" if command.validation_only else "validation and test"

@@ -7,7 +7,8 @@ pass of a row gives all labels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -30,14 +31,21 @@ class LabelScorer:
     Args:
         prompt: gives the labels' completions.
         shared: the model, and what it keeps of prefixes.
-        section: whether scores are divided by lengths, and what is taken away from them.
+        section: whether scores are divided by lengths, and whether a contextual prior is taken away from them.
+        leaning: float [labels], mean scores of some rows before any division, to take away: "Batch Calibration" (Zhou
+            et al. 2023, arXiv:2309.17249).
     """
 
     def __init__(
-        self, prompt: PromptFormat, shared: SharedPrefix, section: CausalPredictionSection | None = None
+        self,
+        prompt: PromptFormat,
+        shared: SharedPrefix,
+        section: CausalPredictionSection | None = None,
+        leaning: FloatArray | None = None,
     ) -> None:
         self.prompt, self.shared = prompt, shared
         self.section = section or CausalPredictionSection()
+        self.leaning = leaning
         self.plan = ScoringPlan.of(prompt)
 
     def in_batches(
@@ -53,22 +61,32 @@ class LabelScorer:
             wanted: bool [rows, labels], which labels of each row are scored; the others are NaN.
         """
         scores = self._scores(self._sums(rows, batch_size, batch_tokens, wanted))
-        if self.section.prior is not None:
-            scores -= self._prior(self._sums(self._content_free(), batch_size, batch_tokens))
+        if self.section.prior == "contextual":
+            scores -= self.contextual(batch_size, batch_tokens)
+        elif self.leaning is not None:
+            scores -= self.normalized(self.leaning)
         return scores if wanted is None else np.where(wanted, scores, np.nan)
 
     def in_passes(self, rows: Sequence[EncodedPrompt], passes: int) -> FloatArray:
         """The same in exactly so many forward passes, as the processes that share a model must all make; of rows that
         all take whole sequences. With a prior there are as many more as it has texts."""
         scores = self._scores(self._sums_in_passes(rows, passes))
-        if self.section.prior is not None:
+        if self.section.prior == "contextual":
             scores -= self._prior(self._sums_in_passes(self._content_free(), len(CONTENT_FREE)))
         return scores
 
-    def _scores(self, sums: FloatArray) -> FloatArray:
+    def contextual(self, batch_size: int, batch_tokens: int) -> FloatArray:
+        """The contextual prior, as logits [labels]."""
+        return self._prior(self._sums(self._content_free(), batch_size, batch_tokens))
+
+    def normalized(self, sums: FloatArray) -> FloatArray:
+        """Summed log-probabilities [..., labels], by the tokens that they are of where `section` says so."""
         if self.section.length_normalization and not self.plan.yes_no:
             sums = sums / np.array([len(ids) for _, ids in self.plan.labels])
-        return self.plan.logits(sums)
+        return sums
+
+    def _scores(self, sums: FloatArray) -> FloatArray:
+        return self.plan.logits(self.normalized(sums))
 
     def _content_free(self) -> list[EncodedPrompt]:
         return [self.prompt.encode(dict.fromkeys(self.prompt.columns, text)) for text in CONTENT_FREE]
@@ -226,16 +244,33 @@ class TorchLabelScorer:
         prompt: of a label set that has labels to score.
         section: batch bounds, the type of the computation, and how scores are made of it.
         shared: the model, and what it keeps of prefixes.
+        leaning: see `LabelScorer`.
     """
 
-    def __init__(self, prompt: PromptFormat, section: CausalPredictionSection, shared: SharedPrefix) -> None:
+    def __init__(
+        self,
+        prompt: PromptFormat,
+        section: CausalPredictionSection,
+        shared: SharedPrefix,
+        leaning: FloatArray | None = None,
+    ) -> None:
         self.section = section
-        self.scorer = LabelScorer(prompt, shared, section)
+        self.scorer = LabelScorer(prompt, shared, section, leaning)
 
     def outputs(self, rows: Sequence[EncodedPrompt], wanted: BoolArray | None = None) -> FloatArray:
         """Scores of every label, or of those wanted, float64 [rows, labels], see `LabelScorer.in_batches`."""
+        with self._computing():
+            return self.scorer.in_batches(rows, self.section.batch_size, self.section.most_tokens, wanted)
+
+    def contextual(self) -> FloatArray:
+        """The contextual prior, float64 [labels], see `LabelScorer`."""
+        with self._computing():
+            return self.scorer.contextual(self.section.batch_size, self.section.most_tokens)
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
         import torch
 
-        section, shared = self.section, self.scorer.shared
-        with torch.inference_mode(), autocast(shared.dtype or section.dtype, shared.model, shared.device):
-            return self.scorer.in_batches(rows, section.batch_size, section.most_tokens, wanted)
+        shared = self.scorer.shared
+        with torch.inference_mode(), autocast(shared.dtype or self.section.dtype, shared.model, shared.device):
+            yield

@@ -35,7 +35,8 @@ def identity_of(predictor: TrainedPredictor, recipe: LabelRecipe) -> dict[str, A
         "labels": predictor.label_set.to_dict(),
         "input": predictor.input_spec.to_dict(),
         "decision": predictor.decision_rule.to_dict(),
-        "prediction": recipe.prediction.model_dump(include={"mode", "parsing", "max_new_tokens"}),
+        "prediction": recipe.prediction.model_dump(include={"mode", "parsing", "max_new_tokens"})
+        | recipe.prediction.model_dump(include={"prior", "length_normalization"}, exclude_none=True),
     }
 
 

@@ -91,6 +91,11 @@ class Method(RecipeMethod, ABC):
         """Raises UserError, before the run's model is loaded, where it is to be asked about other labels than those of
         its training, and they are more than its prompt holds."""
 
+    def settle(self, predictor: Predictor, recipe: TrainedRecipe, data: LoadedData, writer: RunWriter) -> Predictor:
+        """The predictor of a run that was just trained, with what it finds on validation before any rule is fitted;
+        the run holds it from then on."""
+        return predictor
+
     def gives_margins(self, recipe: TrainedRecipe, label_set: LabelSet) -> bool:
         """Whether its probabilities are made of margins that no probability stands behind: these are calibrated unless
         the recipe says otherwise."""

@@ -69,13 +69,17 @@ class CausalPredictionSection(PredictionSection):
     parsing: Literal["strict", "tolerant"] = Field(
         "tolerant", description="strict: the answer is a label to the letter; tolerant: it names one label somewhere."
     )
-    length_normalization: bool = Field(
-        False, description="scoring: divide a label's log-probability by its tokens; for names of unlike lengths."
-    )
-    prior: Literal["contextual"] | None = Field(
+    length_normalization: bool | None = Field(
         None,
-        description="scoring: contextual: take away what the prompt says of each label by itself, before texts without "
-        "content (Zhao et al. 2021); by default nothing.",
+        description="scoring: divide a label's log-probability by its tokens; for names of unlike lengths. By default "
+        "as the run was trained with; else false.",
+    )
+    prior: Literal["none", "contextual", "batch", "auto"] | None = Field(
+        None,
+        description="scoring: what is taken away of each label's score. contextual: what the prompt says of it before "
+        "texts without content (Zhao et al. 2021); batch: its mean over validation rows (Zhou et al. 2023); auto: in "
+        "training, what is better than none on validation by more than chance. By default as the run was trained "
+        "with; else none.",
     )
     candidates: CandidatesSection | None = Field(
         None, description="Narrow the labels to some candidates for each row; by default all are scored."

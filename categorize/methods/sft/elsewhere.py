@@ -12,6 +12,7 @@ from categorize.methods.sft.decision_file import DECISION, KIND, decision_settin
 from categorize.methods.sft.model import CAUSAL, CausalSettings
 from categorize.methods.sft.narrowing import narrows
 from categorize.methods.sft.predictor import prediction_mode
+from categorize.methods.sft.prior import as_trained
 from categorize.metrics.decision import DecisionRule
 from categorize.nn.tokenizer import load_tokenizer
 from categorize.prompts.tokens import PromptFormat
@@ -44,6 +45,9 @@ def elsewhere(run: Run, label_set: LabelSet, section: CausalPredictionSection) -
     if prediction_mode(section, label_set, prompt.settings.completion) == "generation":
         code = _generation(prompt, settings.base is not None)
         return Elsewhere(code, limits=tuple(limits)) if code else Elsewhere(limits=(f"{only} its prompt is its own.",))
+    scored = as_trained(section, settings, run)
+    if scored.prior not in (None, "none") or scored.length_normalization:
+        return Elsewhere(limits=(f"{only} its labels are not scored by the sum of their log-probabilities alone.",))
     decision = decision_settings(prompt, DecisionRule.load(run.path / DECISION_RULE).temperature)
     if isinstance(decision, str):
         return Elsewhere(limits=(f"{only} {decision}.",))

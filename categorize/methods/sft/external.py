@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+from categorize.errors import UserError
 from categorize.features.shots import ShotSets
 from categorize.labels import LabelSet
 from categorize.methods.sft.model import label_counts, load_causal
 from categorize.methods.sft.narrowing import asked, check_fits
+from categorize.methods.sft.predictor import CausalPredictor
+from categorize.methods.sft.prior import first_by_hash, leaning
 from categorize.nn.parameters import parameter_counts
 from categorize.nn.precision import resolve_dtype
 from categorize.nn.tokenizer import clamp_length, load_tokenizer
@@ -22,6 +25,7 @@ MAX_LENGTH = 2048
 
 def check_external(given: ExternalModel) -> None:
     """Raise UserError, before the model is loaded, where it cannot be asked about so many labels."""
+    _check_prior(given)
     tokenizer = load_tokenizer(given.source, trust_remote_code=given.trust_remote_code)
     check_fits(tokenizer, clamp_length(MAX_LENGTH, given.config, tokenizer), *_asking(given))
 
@@ -32,8 +36,26 @@ def _asking(given: ExternalModel) -> tuple[PromptSettings, LabelSet, CausalPredi
     return settings, given.label_set, section
 
 
+def _check_prior(given: ExternalModel) -> None:
+    """Raises UserError where nothing is there that the prior could be measured on."""
+    prior = getattr(given.section, "prior", None)
+    where = f"prediction.prior: {prior}"
+    if prior == "auto":
+        raise UserError(f"{where}: is chosen in training, and {given.source} is not a run; write contextual or batch")
+    if prior != "batch":
+        return
+    if given.examples is None or not given.examples.num_rows:
+        raise UserError(f"{where}: is the mean of training rows, and there are none here; write contextual")
+    if getattr(given.section, "candidates", None) is not None or (given.prompt and given.prompt.retrieval is not None):
+        raise UserError(
+            f"{where}: is measured of one prompt, but with prediction.candidates and prompt.retrieval rows have "
+            "several; write contextual"
+        )
+
+
 def external(given: ExternalModel) -> External:
     """Its predictor, asked by the evaluation's prompt. Raises UserError where no row can be an example of it."""
+    _check_prior(given)
     written = given.prompt or PromptSection()
     shots = None if written.retrieval is None else ShotSets.choose(written, given.examples, given.label_set)
     settings, label_set, section = _asking(given)
@@ -51,4 +73,7 @@ def external(given: ExternalModel) -> External:
         notes = [f"adapter on {given.source}"]
     facts = {"method": "causal", "parameters": parameter_counts(causal.model)[1], "parameters_trained": 0}
     predictor = asked(causal, settings, causal.settings.max_length, label_set, section, shots)
+    if isinstance(predictor, CausalPredictor) and predictor.section.prior == "batch":
+        assert given.examples is not None
+        causal.settings = replace(causal.settings, leaning=leaning(predictor, first_by_hash(given.examples)))
     return External(predictor, [*notes, *([shots.line()] if shots is not None else [])], facts)

@@ -111,7 +111,13 @@ def prepare(
     )
     share_prefix(trainer, recipe.training.shared_prefix)
     kind = "tokens" if loss is None else "label_set"
-    causal.settings = replace(causal.settings, loss=kind, label_counts=label_counts(data.splits.train))
+    causal.settings = replace(
+        causal.settings,
+        loss=kind,
+        label_counts=label_counts(data.splits.train),
+        prior="contextual" if recipe.prediction.prior == "contextual" else "none",  # others once it is trained
+        length_normalization=bool(recipe.prediction.length_normalization),
+    )
     files = {CAUSAL: causal.settings.to_dict(), PROMPT: prompt.to_dict()}
     details = {"prefix_tokens": len(prompt.prefix_ids)}
     return Prepared(trainer, precision.reason, inputs, files, causal.settings.base, max_length, details)

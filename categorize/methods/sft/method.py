@@ -13,13 +13,14 @@ from categorize.runs.card import CardFacts
 from categorize.runs.folder import LABEL_SET, PROMPT
 
 if TYPE_CHECKING:
+    from categorize.data.splits import LoadedData
     from categorize.labels import LabelSet
     from categorize.prediction.external import External, ExternalModel
     from categorize.prediction.predictor import Predictor
     from categorize.recipe.decision_sections import PredictionSection
     from categorize.recipe.sections import TrainedRecipe
     from categorize.runs.elsewhere import Elsewhere
-    from categorize.runs.folder import Run
+    from categorize.runs.folder import Run, RunWriter
 
 
 class SftMethod(RoomMethod):
@@ -48,14 +49,23 @@ class SftMethod(RoomMethod):
         from categorize.labels import LabelSet
         from categorize.methods.sft.model import CAUSAL, CausalSettings, load_trained_causal
         from categorize.methods.sft.narrowing import asked
+        from categorize.methods.sft.prior import as_trained
         from categorize.prompts.tokens import PromptFormat
 
-        causal = load_trained_causal(str(run.weights), CausalSettings(**run.read_json(CAUSAL)), base, trust_remote_code)
+        settings = CausalSettings(**run.read_json(CAUSAL))
+        causal_section = as_trained(section, settings, run)
+        causal = load_trained_causal(str(run.weights), settings, base, trust_remote_code)
         label_set = LabelSet.load(run.path / LABEL_SET)
         prompt = PromptFormat.from_dict(run.read_json(PROMPT), label_set, causal.tokenizer)
-        causal_section = section if isinstance(section, CausalPredictionSection) else None
         shots = ShotSets.load(run) if run.has(SHOTS) else None
         return asked(causal, prompt.settings, prompt.max_length, label_set, causal_section, shots)
+
+    def settle(self, predictor: Predictor, recipe: TrainedRecipe, data: LoadedData, writer: RunWriter) -> Predictor:
+        """With the prior that the recipe wants of the trained model, which the run keeps."""
+        from categorize.methods.sft.predictor import CausalPredictor
+        from categorize.methods.sft.prior import settled
+
+        return settled(predictor, recipe, data, writer) if isinstance(predictor, CausalPredictor) else predictor
 
     def elsewhere(self, run: Run, label_set: LabelSet, section: PredictionSection) -> Elsewhere:
         """The decision or the text-generation pipeline of transformers, with peft for an adapter."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from categorize.methods.sft.section import CausalModel
 from categorize.nn.adapters import add_adapter
@@ -36,10 +36,16 @@ class CausalSettings(ModelSettings):
     Attributes:
         loss: what it learned by, `tokens` or `label_set`.
         label_counts: training rows of each label by name; empty where that is not known.
+        prior, length_normalization: how the run scores labels unless it is told otherwise, see
+            `CausalPredictionSection`; of the prior what it was settled on, `none`, `contextual` or `batch`.
+        leaning: of the prior `batch`, what is taken away from each label's score, by its name.
     """
 
     loss: str = "tokens"
     label_counts: dict[str, int] = field(default_factory=dict)
+    prior: Literal["none", "contextual", "batch"] = "none"
+    length_normalization: bool = False
+    leaning: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass

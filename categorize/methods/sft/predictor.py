@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -52,7 +52,7 @@ def prediction_mode(section: CausalPredictionSection, label_set: LabelSet, compl
         raise UserError("prediction.mode: with prompt.completion: yes_no labels are scored; use scoring")
     mode = section.mode or ("scoring" if scorable else "generation")
     for key in ("length_normalization", "prior"):
-        if mode == "generation" and getattr(section, key):
+        if mode == "generation" and getattr(section, key) not in (None, False, "none"):
             raise UserError(
                 f"prediction.{key}: is for labels that are scored, this run generates answers; leave it out"
             )
@@ -99,6 +99,7 @@ class CausalPredictor:
             causal.model.to(self.device)
         causal.model.eval()
         self.shared = shared or SharedPrefix(causal.model, self.device)
+        self.computed: dict[str, Any] = {} if self.mode == "generation" else {"prior": self.section.prior or "none"}
 
     def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
         """Predictions of each record batch; equal rows are computed once."""
@@ -151,7 +152,16 @@ class CausalPredictor:
     @cached_property
     def engine(self) -> Engine[Sequence[EncodedPrompt]]:
         """What scores labels."""
-        return TorchLabelScorer(self.prompt, self.section, self.shared)
+        return self.scorer(self.section)
+
+    def scorer(self, section: CausalPredictionSection) -> TorchLabelScorer:
+        """The same model's, with another section. A prior `batch` was measured for the labels of training alone."""
+        known, leaning = self.causal.settings.leaning, None
+        if section.prior == "batch" and (lacking := [name for name in self.label_set.names if name not in known]):
+            print0(f"prediction.prior: batch was not measured for {lacking[0]!r}: nothing is taken away from scores")
+        elif section.prior == "batch":
+            leaning = np.array([known[name] for name in self.label_set.names])
+        return TorchLabelScorer(self.prompt, section, self.shared, leaning)
 
     def generate(self, rows: Sequence[EncodedPrompt], in_step: bool = False) -> tuple[list[str], int]:
         """Greedy answers, and how many tokens were generated; see `generate_answers`."""

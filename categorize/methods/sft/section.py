@@ -52,6 +52,12 @@ def check_answers(recipe: WrittenRecipe) -> None:
         )
     if several and task == "multi_label" and recipe.value("training.class_weights"):
         recipe.refuse("training.class_weights", "a row of several labels has no single one that weighs it; remove it")
+    prior = recipe.value("prediction.prior")
+    if prior in ("batch", "auto") and recipe.holds("prediction.candidates"):
+        recipe.refuse(
+            "prediction.prior",
+            f"{prior} is measured of one prompt, but with prediction.candidates rows have several; write contextual",
+        )
     mode = recipe.value("prediction.mode")
     if several and mode == "scoring":
         way_out = "write generation, or prompt.completion: yes_no" if task == "multi_label" else "write generation"
