@@ -92,8 +92,8 @@ def _norms(model: torch.nn.Module) -> Iterator[torch.nn.LayerNorm]:
 
 
 def _bfloat16_norm(norm: torch.nn.LayerNorm, input: torch.Tensor) -> torch.Tensor:
-    """In place of `LayerNorm.forward`: gives the type that products are computed in, where autocast gives float32, which
-    each of them turns into bfloat16 again. Sums are float32 within."""
+    """In place of `LayerNorm.forward`: gives the type that products are computed in, where autocast gives float32,
+    which each of them turns into bfloat16 again. Sums are float32 within."""
     import torch
 
     with torch.autocast("cpu", enabled=False):
