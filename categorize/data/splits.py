@@ -288,9 +288,11 @@ def _near(rows: pa.Table, data: DataSection) -> tuple[NearTexts | None, pa.Table
     if data.splits.near_duplicates != "off" or data.dedupe == "near":
         at = np.flatnonzero(rows["values"].is_valid().to_numpy())
         first, text = coded_rows([rows["content_hash"].take(pa.array(at))])
-        fields = fields_of(rows).take(pa.array(at[first]))
-        cells = (fields.field(column).to_pylist() for column in text_columns(data.columns))
-        near = NearTexts.of(["\n".join(cell or "" for cell in row) for row in zip(*cells, strict=True)])
+        fields, chosen = fields_of(rows), pa.array(at[first])
+        cells = [fields.field(column).take(chosen) for column in text_columns(data.columns)]
+        near = NearTexts.of(
+            pa.compute.binary_join_element_wise(*cells, "\n", null_handling="replace", null_replacement="")
+        )
         node[at] = near.node[text]
     return near, with_columns(rows, {"node": node})
 

@@ -11,7 +11,7 @@ import pyarrow.compute
 
 from categorize.data.columns import row_name, trimmed
 from categorize.data.reading.raw import Source
-from categorize.data.rows import as_array, coded_rows, codes, fields_of, mapped
+from categorize.data.rows import as_array, coded, coded_rows, codes, fields_of
 from categorize.data.splitting.by_time import assign_by_time, unit_times
 from categorize.data.splitting.folds import assign_folds
 from categorize.data.splitting.groups import assign_group_folds, assign_groups
@@ -83,19 +83,20 @@ def assign_rows(rows: pa.Table, data: DataSection, known: Mapping[str, int], nea
     idle = _without_effect(given, fractions, data)
     if fractions.test == 0.0 and fractions.validation == 0.0:
         return Assigned(splits, warnings=idle)
-    joined = _joined(rows, near) if settings.near_duplicates == "group" and near is not None else {}
+    joined = near if settings.near_duplicates == "group" else None
     to_cut = splits == TRAIN
     pool = np.flatnonzero(to_cut & ~silver)
     keys = rows["key"].take(pa.array(pool))
-    own = mapped(keys, lambda key: joined.get(key, key)) if joined else keys
+    own = keys if joined is None else _joined(rows, joined).take(pa.array(pool))
     units = make_units(own, rows["values"].take(pa.array(pool)))
     first, _ = coded_rows([keys])
     distinct = as_array(keys.take(pa.array(first))).cast(pa.string())
     stored = known_splits(distinct, known)
     # A unit of joined texts stands where its first stored text stands.
     existing: dict[str, int] = {}
-    for key in sorted(distinct.filter(pa.array(stored != UNASSIGNED)).to_pylist()):
-        existing.setdefault(joined.get(key, key), known[key])
+    at = pa.array(first[stored != UNASSIGNED])
+    for key, unit in sorted(zip(keys.take(at).to_pylist(), own.take(at).to_pylist(), strict=True)):
+        existing.setdefault(unit, known[key])
     result = Assigned(splits, warnings=idle)
     if settings.folds is not None:
         code, of_unit = _by_folds(units, fractions, data, settings.folds, existing, result)
@@ -106,7 +107,7 @@ def assign_rows(rows: pa.Table, data: DataSection, known: Mapping[str, int], nea
         of_unit = code = (assign if data.columns.group is None else assign_groups)(units, fractions, existing)
     result.keys, result.numbers = distinct, np.where(stored == UNASSIGNED, code[units.of_row[first]], stored)
     splits[pool] = of_unit[units.of_row]
-    if joined and known:
+    if joined is not None and known:
         for i, key in zip(pool.tolist(), keys.to_pylist(), strict=True):
             if key in known:
                 splits[i] = _split_of(known[key], settings.folds, settings.fold, int(splits[i]))
@@ -117,7 +118,7 @@ def assign_rows(rows: pa.Table, data: DataSection, known: Mapping[str, int], nea
     if settings.by_time is None:
         named = data.columns.group or data.columns.document
         groups = trimmed(fields.field(named).take(pa.array(pool))).to_pylist() if named is not None else None
-        _check_shares(units, of_unit, fractions, groups, bool(joined), data, result)
+        _check_shares(units, of_unit, fractions, groups, joined is not None, data, result)
     _check_validation(np.bincount(splits[pool], minlength=len(NAMES)), fractions, result)
     return result
 
@@ -153,16 +154,20 @@ def _place_silver(
         )
 
 
-def _joined(rows: pa.Table, near: NearTexts) -> dict[str, str]:
-    """Key -> the first key among its near duplicates, with which it must stay."""
-    gold = pa.compute.invert(rows["silver"])
-    compared = rows.filter(pa.compute.and_(pa.compute.greater_equal(rows["node"], 0), gold))
-    node, members = compared["node"].to_numpy(), np.zeros(near.nodes, dtype=bool)
-    members[node] = True
-    component = near.components_of_nodes(members)
-    pairs = zip(compared["key"].to_pylist(), component[node].tolist(), strict=True)
-    first: dict[int, str] = {}
-    return {key: first.setdefault(number, key) for key, number in sorted(pairs)}
+def _joined(rows: pa.Table, near: NearTexts) -> pa.DictionaryArray:
+    """The key of each row, [rows]: the first among those of its near duplicates, with which it must stay."""
+    node = rows["node"].to_numpy()
+    at = np.flatnonzero((node >= 0) & ~rows["silver"].to_numpy())
+    members = np.zeros(near.nodes, dtype=bool)
+    members[node[at]] = True
+    keys, code = coded(rows["key"])
+    component = near.nodes + np.arange(len(keys))  # of a key that was not compared: its own
+    component[code[at]] = near.components_of_nodes(members)[node[at]]
+    order = pa.compute.sort_indices(keys).to_numpy()
+    _, first, place = np.unique(component[order], return_index=True, return_inverse=True)
+    of_key = np.empty(len(keys), dtype=np.int64)
+    of_key[order] = order[first[place]]
+    return pa.DictionaryArray.from_arrays(pa.array(of_key[code]), keys)
 
 
 def _without_effect(given: set[str], fractions: Fractions, data: DataSection) -> list[str]:

@@ -1,4 +1,4 @@
-"""Texts that are nearly the same: MinHash candidates (by rensa), each pair checked by the exact Jaccard similarity.
+"""Texts that are nearly the same: MinHash candidates, each pair checked by the exact Jaccard similarity.
 
 A text is the set of its character n-grams: pairs where Chinese, Japanese or Korean characters prevail, runs of five
 elsewhere; case, white space, punctuation and the Unicode form do not count. Two texts are near if their sets share
@@ -9,28 +9,36 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute
 
-from categorize.data.rows import grouped
-from categorize.predictions import BoolArray, FloatArray, IntArray
+from categorize.data.rows import coded, grouped, in_parts, strings
+from categorize.predictions import BoolArray, IntArray
+
+Hashes = npt.NDArray[np.uint64]
 
 SIMILARITY = 0.8
 # 16 bands of 5 values find a pair of similarity 0.8 in 99.8% of all cases, one of 0.5 in 40%.
 _BANDS, _ROWS = 16, 5
-_SEED = 42
-_CHUNK = 1000  # texts whose digests are held as Python has them
-_HASHED = 10_000  # rows of values that are hashed at once
-_PAIRS = 100_000  # that are compared at once
+_BITS = 48  # of the hash of an n-gram: the other 16 bits of a number say whose it is
+_BLOCK = 2**20  # n-grams that are worked on at once
+_LEAST = _BLOCK >> 15  # as how many a text counts at least: a block has fewer than 2^16
 # A band that this many texts share (a form letter) is compared with so many neighbours each, not all with all.
 _NEIGHBOURS = 50
 _CHARACTERS = 10_000  # of a longer text the beginning is compared
 _NO_WORD = re.compile(r"[\W_]+")
-_WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]")
+# Where Chinese, Japanese and Korean characters begin and end.
+_WIDE = np.array([0x3040, 0x3100, 0x3400, 0xA000, 0xAC00, 0xD7B0, 0x20000, 0x40000], dtype=np.uint32)
+_LONG, _SHORT = 5, 2
+_random = np.random.default_rng(42)
+_OF_PLACE, _OF_ROW = (_random.integers(2**63, size=n, dtype=np.uint64) * 2 + 1 for n in (_LONG, _ROWS))
+_PERMUTATIONS = _random.integers(2**32, size=(_BANDS * _ROWS, 2), dtype=np.uint32) | 1
 
 
 def normalized(text: str) -> str:
@@ -41,12 +49,9 @@ def normalized(text: str) -> str:
 
 def shingles(text: str) -> frozenset[str]:
     """The n-grams of a normalized text; the text itself where it is shorter than one."""
-    return frozenset(_runs(text))
-
-
-def _runs(text: str) -> list[str]:
-    n = 2 if not text.isascii() and 2 * len(_WIDE.findall(text)) > len(text) else 5
-    return [text[i : i + n] for i in range(max(len(text) - n + 1, 1))]
+    wide = np.searchsorted(_WIDE, [ord(character) for character in text], "right") % 2
+    n = _SHORT if 2 * wide.sum() > len(text) else _LONG
+    return frozenset(text[i : i + n] for i in range(max(len(text) - n + 1, 1)))
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class NearTexts:
     pairs: IntArray  # [pairs, 2]; nodes that are near each other
 
     @classmethod
-    def of(cls, texts: Sequence[str]) -> NearTexts:
+    def of(cls, texts: Sequence[str] | pa.Array) -> NearTexts:
         """Compare texts; a pair of similarity 0.8 or more is missed in one of some hundred cases.
 
         >>> near = NearTexts.of(["The parcel never arrived, I want my money back", "the parcel never arrived; I want my"
@@ -65,21 +70,23 @@ class NearTexts:
         >>> near.node.tolist(), near.pairs.tolist()
         ([0, 0, 1], [])
         """
-        plain = [normalized(text) for text in texts]
-        distinct = {text: i for i, text in enumerate(dict.fromkeys(plain))}
-        of_text = np.fromiter((distinct[text] for text in plain), dtype=np.int64, count=len(plain))
-        names = list(distinct)
-        if not names:
-            return cls(of_text, np.empty((0, 2), dtype=np.int64))
-        digests = _digests(names)
-        # Equal digests are equal sets, but for a chance of some in 2^64.
-        _, first, node = np.unique(_hash_rows(digests), return_index=True, return_inverse=True)
-        pairs = _candidates(digests[first])
-        near = [np.empty((0, 2), dtype=np.int64)]
-        for start in range(0, len(pairs), _PAIRS):
-            block = pairs[start : start + _PAIRS]
-            near.append(block[_similarities(block, lambda i: shingles(names[first[i]])) >= SIMILARITY])
-        return cls(node.ravel().astype(np.int64)[of_text], np.concatenate(near))
+        column = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
+        plain, of_text = coded(strings(map(normalized, in_parts(column)), len(column)))
+        whole, sizes = np.empty(len(plain), dtype=np.uint64), np.empty(len(plain), dtype=np.int64)
+        bands = np.empty((_BANDS, len(plain)), dtype=np.uint32)
+        for block in _blocks(pa.compute.utf8_length(plain).to_numpy()):
+            hashes, sizes[block] = _sets(plain.slice(block.start, block.stop - block.start))
+            starts = np.cumsum(sizes[block]) - sizes[block]
+            whole[block] = np.add.reduceat(_mixed(hashes), starts)
+            bands[:, block] = _band_keys(hashes, starts)
+        # Equal hashes are equal sets, but for a chance of some in 2^64.
+        _, first, node = np.unique(whole, return_index=True, return_inverse=True)
+        pairs = _candidates(bands[:, first])
+        near = np.zeros(len(pairs), dtype=bool)
+        at = first[pairs]
+        for block in _blocks(sizes[at].sum(axis=1) + _LEAST):  # a pair counts as two texts
+            near[block] = _similar(at[block], plain)
+        return cls(node.astype(np.int64)[of_text], pairs[near])
 
     @property
     def nodes(self) -> int:
@@ -111,61 +118,82 @@ class NearTexts:
         return grouped(np.concatenate([self.pairs, self.pairs[:, ::-1]]).tolist())
 
 
-def _similarities(pairs: IntArray, shingles_of: Callable[[int], frozenset[str]]) -> FloatArray:
-    """Jaccard similarity of the sets of each pair, [pairs]; form letters make millions of pairs."""
-    from scipy.sparse import csr_array
-
-    members, places = np.unique(pairs, return_inverse=True)
-    a, b = places.reshape(pairs.shape).T
-    sets = [np.fromiter(map(hash, shingles_of(int(i))), dtype=np.int64) for i in members]
-    sizes = np.array([len(one) for one in sets], dtype=np.int64)
-    values, columns = np.unique(np.concatenate(sets), return_inverse=True)
-    bounds = np.concatenate([[0], np.cumsum(sizes)])
-    held = csr_array((np.ones(len(columns), dtype=np.int32), columns.ravel(), bounds), (len(members), len(values)))
-    shared = np.asarray(held[a].multiply(held[b]).sum(axis=1)).ravel()
-    return np.asarray(shared / (sizes[a] + sizes[b] - shared))
+def _blocks(sizes: IntArray) -> Iterator[slice]:
+    """Parts of so many n-grams in all, a few more at the most, one after another."""
+    block = np.cumsum(sizes + _LEAST) // _BLOCK
+    bounds = [0, *(np.flatnonzero(block[1:] != block[:-1]) + 1).tolist(), len(sizes)]
+    return (slice(start, stop) for start, stop in pairwise(bounds) if start < stop)
 
 
-def _digests(texts: Sequence[str]) -> npt.NDArray[np.uint32]:
-    """MinHash digests [texts, bands * rows]."""
-    from rensa import RMinHash
-
-    parts = []
-    for start in range(0, len(texts), _CHUNK):
-        sets = [_runs(text) for text in texts[start : start + _CHUNK]]  # repeats do not matter
-        matrix = RMinHash.digest_matrix_from_token_sets(sets, _BANDS * _ROWS, _SEED)
-        values = chain.from_iterable(matrix.to_rows())
-        parts.append(np.fromiter(values, dtype=np.uint32, count=len(sets) * _BANDS * _ROWS).reshape(len(sets), -1))
-    return np.concatenate(parts)
+def _runs(starts: IntArray, counts: IntArray) -> tuple[IntArray, IntArray]:
+    """Runs of places one after another: which run each place is of, and the places."""
+    run = np.repeat(np.arange(len(counts)), counts)
+    return run, np.arange(len(run)) + (starts - np.cumsum(counts) + counts)[run]
 
 
-def _hash_rows(values: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
-    """64 bits for each row: the upper halves of two multilinear hashes. They sort much faster than the rows."""
-    multipliers = np.random.default_rng(_SEED).integers(1, 2**63, size=(2, values.shape[1]), dtype=np.uint64)
-    mask, result = np.uint64(0xFFFFFFFF00000000), np.empty(len(values), dtype=np.uint64)
-    for start in range(0, len(values), _HASHED):
-        wide = values[start : start + _HASHED].astype(np.uint64)
-        first, second = (wide @ row for row in multipliers)
-        result[start : start + _HASHED] = (first & mask) | (second >> np.uint64(32))
-    return result
+def _sets(texts: pa.Array) -> tuple[Hashes, IntArray]:
+    """`shingles` of fewer than 2^16 texts as hashes, set after set and without repeats, and the size of each set."""
+    lengths = pa.compute.utf8_length(texts).to_numpy().astype(np.int64)
+    starts = np.cumsum(lengths) - lengths
+    codes = np.frombuffer(("".join(texts.to_pylist()) + _LONG * "\0").encode("utf-32-le"), dtype=np.uint32)
+    wide = np.cumsum(np.searchsorted(_WIDE, codes, "right") % 2)
+    wide = np.concatenate([[0], wide])
+    n = np.where(2 * (wide[starts + lengths] - wide[starts]) > lengths, _SHORT, _LONG)
+    text, at = _runs(starts, np.maximum(lengths - n + 1, 1))
+    size = np.minimum(n, lengths)[text]
+    hashes = np.zeros(len(text), dtype=np.uint64)
+    for place, factor in enumerate(_OF_PLACE):
+        hashes += np.where(place < size, codes[at + place] + 1, 0) * factor
+    held = np.sort(_owned(text, _mixed(hashes) >> (64 - _BITS)))
+    held = held[np.diff(held, prepend=~held[:1]) != 0]
+    return held % 2**_BITS, np.bincount(held >> _BITS, minlength=len(texts))
 
 
-def _candidates(digests: npt.NDArray[np.uint32]) -> IntArray:
-    """Pairs of rows that agree in a whole band, [pairs, 2], each once."""
-    found = [np.empty(0, dtype=np.int64)]  # first * rows + second
-    for band in range(_BANDS):
-        keys = _hash_rows(digests[:, band * _ROWS : (band + 1) * _ROWS])
-        _, code, count = np.unique(keys, return_inverse=True, return_counts=True)
-        shared = np.flatnonzero(count[code] > 1)
-        order = shared[np.argsort(code[shared], kind="stable")]
-        codes = code[order]
+def _owned(owner: IntArray, hashes: Hashes) -> Hashes:
+    return (owner.astype(np.uint64) << _BITS) | hashes
+
+
+def _mixed(values: Hashes) -> Hashes:
+    """Each bit of a number spread over all (the finalizer of MurmurHash3)."""
+    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+        values = (values ^ (values >> 33)) * np.uint64(factor)
+    return values ^ (values >> 33)
+
+
+def _band_keys(hashes: Hashes, starts: IntArray) -> npt.NDArray[np.uint32]:
+    """The least values of some sets under so many permutations, those of each band hashed to one, [bands, sets]."""
+    short = hashes.astype(np.uint32)
+    keys = np.zeros((_BANDS, len(starts)), dtype=np.uint64)
+    for i, (factor, shift) in enumerate(_PERMUTATIONS):
+        keys[i // _ROWS] += np.minimum.reduceat(short * factor + shift, starts) * _OF_ROW[i % _ROWS]
+    return (keys >> 32).astype(np.uint32)
+
+
+def _candidates(bands: npt.NDArray[np.uint32]) -> IntArray:
+    """Pairs of sets that agree in a band, [pairs, 2], each once."""
+    count = bands.shape[1]
+    found = [np.empty(0, dtype=np.int64)]  # first * sets + second
+    for keys in bands:
+        ordered = np.sort((keys.astype(np.uint64) << 32) | np.arange(count, dtype=np.uint64))
+        keys, at = ordered >> 32, (ordered % 2**32).astype(np.int64)
         of_band = []
-        for step in range(1, min(_NEIGHBOURS, int(count.max())) + 1):
-            same = codes[step:] == codes[:-step]
-            if not same.any():
+        for step in range(1, min(_NEIGHBOURS, count - 1) + 1):
+            same = np.flatnonzero(keys[step:] == keys[:-step])
+            if not len(same):
                 break
-            of_band.append(order[:-step][same] * len(digests) + order[step:][same])
-        if of_band:
-            found.append(np.unique(np.concatenate(of_band)))
+            of_band.append(at[same] * count + at[same + step])
+        found.append(np.unique(np.concatenate([found[0], *of_band])))
     keys = np.unique(np.concatenate(found))
-    return np.stack([keys // max(len(digests), 1), keys % max(len(digests), 1)], axis=1)
+    return np.stack([keys // max(count, 1), keys % max(count, 1)], axis=1)
+
+
+def _similar(pairs: IntArray, texts: pa.Array) -> BoolArray:
+    """Whether the sets of each pair share enough of their union, [pairs]."""
+    members, places = np.unique(pairs, return_inverse=True)
+    hashes, sizes = _sets(texts.take(pa.array(members)))
+    places = places.reshape(pairs.shape)
+    side, at = _runs((np.cumsum(sizes) - sizes)[places.ravel()], sizes[places.ravel()])
+    held = np.sort(_owned(side // 2, hashes[at]))
+    shared = np.bincount(held[1:][held[1:] == held[:-1]] >> _BITS, minlength=len(pairs))
+    union = sizes[places].sum(axis=1) - shared
+    return np.asarray(shared / union >= SIMILARITY)
