@@ -181,32 +181,38 @@ def load_data(
     trained = label_set.without(labels.held_out)
     reasons = reasons_to_leave(rows, data, near, labels.held_out)
     rows = with_columns(rows, {"reason": pa.array(reasons, pa.string())})
-    stays = rows["reason"].is_null()
-    final = with_columns(rows, {"content_hash": rows["content_hash"].cast(pa.string())}).select(list(COLUMN_TYPES))
-    places = pa.table({"id": rows["id"], "split": pa.compute.if_else(stays, rows["split"], None)})
-    tables = {split: final.filter(pa.compute.equal(places["split"], split)) for split in SPLIT_NAMES}
-    left_out = final.append_column("reason", rows["reason"]).filter(rows["reason"].is_valid())
-    on_silver, unmarked = _on_silver(rows, data), _unmarked_silver(rows, data)
-    del final
-    rows = rows.drop_columns("fields")  # the largest: the splits have it now
+    place = pa.compute.if_else(rows["reason"].is_null(), rows["split"], None)
     if data.columns.label_column is not None:
-        _check_training_rows(tables["train"], trained, data, name)
+        train = rows.select(["gold", "gold_score", "weight"]).filter(pa.compute.equal(place, "train"))
+        _check_training_rows(train, trained, data, name)
+    near_train = _near_train(rows, near)
+    ids, shared = _distinct_ids(rows)
+    notes += [*assignment.notes, *shared, *_on_silver(rows, data)]
+    hints = label_hints(rows, label_set, labels, data)
+    warnings = [*assignment.warnings, *_unmarked_silver(rows, data), *hints]
+    report = describe(name, notes, warnings, rows, near_train, label_set, gold, data, trace.report)
     # Stored last: a recipe that cannot work leaves nothing behind.
     is_new = (known_splits(assignment.keys, known) == UNASSIGNED).any()  # after --resplit nothing is known
     if split_file is not None and write and is_main_process() and is_new:
         stored.write_assignment(split_file, data, known, assignment.keys, assignment.numbers)
     placed = pa.table({"key": rows["key"], "split": cut})
+    placed = stored.assignment_table(placed.filter(pa.compute.not_equal(cut, "unlabeled")))
+    final = with_columns(rows, {"content_hash": rows["content_hash"].cast(pa.string())}).select(list(COLUMN_TYPES))
+    left_out = final.append_column("reason", rows["reason"]).filter(rows["reason"].is_valid())
+    del rows, cells, code, values, texts, gold, assignment, near  # room for the copies of the splits
+    tables = {split: pa.table({}) for split in SPLIT_NAMES}
+    for column in COLUMN_TYPES:  # one by one, so that no two copies of all are held
+        whole, final = final[column], final.drop_columns(column)
+        for split, table in tables.items():
+            tables[split] = with_columns(table, {column: whole.filter(pa.compute.equal(place, split))})
+    del whole, final
     splits = Splits(
         **tables,
         fingerprints={name: fingerprint(table) for name, table in tables.items()},
-        assignment=stored.assignment_table(placed.filter(pa.compute.not_equal(cut, "unlabeled"))),
-        near_train=_near_train(rows, near),
+        assignment=placed,
+        near_train=near_train,
     )
-    ids, shared = _distinct_ids(rows)
-    notes += [*assignment.notes, *shared, *on_silver]
-    warnings = [*assignment.warnings, *unmarked, *label_hints(rows, label_set, labels, data)]
-    report = describe(name, notes, warnings, rows, splits.near_train, label_set, gold, data, trace.report)
-    return LoadedData(trained, input_spec, splits, report, left_out, with_columns(places, {"id": ids}))
+    return LoadedData(trained, input_spec, splits, report, left_out, pa.table({"id": ids, "split": place}))
 
 
 def _extract(source: Source, data: DataSection) -> tuple[pa.Table, list[str]]:
@@ -307,13 +313,14 @@ def _near_train(rows: pa.Table, near: NearTexts | None) -> frozenset[str]:
     inside[node[in_train & (node >= 0)]] = True
     held_out = np.flatnonzero(((split == "validation") | (split == "test")) & (node >= 0))
     reached = held_out[near.reached(inside)[node[held_out]]]
-    keys = rows["content_hash"]
-    return frozenset(keys.take(pa.array(reached)).to_pylist()) - set(keys.filter(pa.array(in_train)).to_pylist())
+    keys, key = coded(rows["content_hash"])
+    close = np.setdiff1d(key[reached], key[in_train])
+    return frozenset(keys.take(pa.array(close)).to_pylist())
 
 
 def _distinct_ids(rows: pa.Table) -> tuple[pa.ChunkedArray | list[str], list[str]]:
     """Ids that tell rows of all splits apart, and what to say about those that several published splits hold."""
-    if len(rows["id"].unique()) == rows.num_rows:
+    if len(rows["official"].unique()) == 1 or len(rows["id"].unique()) == rows.num_rows:  # a file's own are distinct
         return rows["id"], []
     ids, official = rows["id"].to_pylist(), rows["official"].to_pylist()
     repeated = {row_id: None for row_id, count in Counter(ids).items() if count > 1}

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute
 
 from categorize.data.splitting import shares
 from categorize.data.splitting.shares import UNASSIGNED, Fractions, Units, known_splits, seeded_hash
@@ -46,14 +48,14 @@ class _Groups:
         from scipy.sparse import csr_array
 
         # By key: not even the rounding of a sum may depend on the order of the rows.
-        order = np.array(sorted(range(len(units.keys)), key=units.keys.__getitem__), dtype=np.int64)
+        order = pa.compute.sort_indices(units.keys).to_numpy().astype(np.int64)
         place = np.argsort(order)
         labels = int(units.labels.max()) + 1
         rows = np.concatenate([place[units.of_label], np.arange(len(order))])
         columns = np.concatenate([units.labels, np.full(len(order), labels)])
         values = np.concatenate([units.label_rows, units.sizes[order]]).astype(np.float64)
         counts = csr_array((values, (rows, columns)), shape=(len(order), labels + 1))
-        return cls(order, [units.keys[i] for i in order], units.sizes[order].astype(np.float64), counts)
+        return cls(order, units.keys.take(pa.array(order)).to_pylist(), units.sizes[order].astype(np.float64), counts)
 
     def sums(self, chosen: BoolArray) -> FloatArray:
         """Rows with each label, and all rows, of the chosen groups."""
@@ -65,7 +67,7 @@ class _Groups:
 
 def assign_groups(units: Units, fractions: Fractions, existing: Mapping[str, int] | None = None) -> IntArray:
     """As `shares.assign`: the split of each unit, TRAIN, VALIDATION or TEST, balanced by the labels of all its rows."""
-    if not units.keys:
+    if not len(units.keys):
         return np.empty(0, dtype=np.int64)
     groups = _Groups.of(units)
     split = known_splits(groups.keys, existing or {})
@@ -80,7 +82,7 @@ def assign_groups(units: Units, fractions: Fractions, existing: Mapping[str, int
 
 def assign_group_folds(units: Units, folds: int, seed: int, existing: Mapping[str, int] | None = None) -> IntArray:
     """As `folds.assign_folds`: the fold in which each unit is test, balanced by the labels of all its rows."""
-    if not units.keys:
+    if not len(units.keys):
         return np.empty(0, dtype=np.int64)
     groups = _Groups.of(units)
     fold = known_splits(groups.keys, existing or {})

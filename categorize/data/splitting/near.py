@@ -81,7 +81,7 @@ class NearTexts:
             bands[:, block] = _band_keys(hashes, starts)
         # Equal hashes are equal sets, but for a chance of some in 2^64.
         _, first, node = np.unique(whole, return_index=True, return_inverse=True)
-        pairs = _candidates(bands[:, first])
+        pairs = _candidates(bands[:, first], sizes[first])
         near = np.zeros(len(pairs), dtype=bool)
         at = first[pairs]
         for block in _blocks(sizes[at].sum(axis=1) + _LEAST):  # a pair counts as two texts
@@ -169,22 +169,25 @@ def _band_keys(hashes: Hashes, starts: IntArray) -> npt.NDArray[np.uint32]:
     return (keys >> 32).astype(np.uint32)
 
 
-def _candidates(bands: npt.NDArray[np.uint32]) -> IntArray:
-    """Pairs of sets that agree in a band, [pairs, 2], each once."""
+def _candidates(bands: npt.NDArray[np.uint32], sizes: IntArray) -> IntArray:
+    """Pairs of sets that agree in a band and whose sizes allow it, [pairs, 2], each once."""
     count = bands.shape[1]
-    found = [np.empty(0, dtype=np.int64)]  # first * sets + second
+    found = np.empty(0, dtype=np.int64)  # first * sets + second
     for keys in bands:
         ordered = np.sort((keys.astype(np.uint64) << 32) | np.arange(count, dtype=np.uint64))
-        keys, at = ordered >> 32, (ordered % 2**32).astype(np.int64)
+        same = ordered[1:] >> 32 == ordered[:-1] >> 32
+        ordered = ordered[np.append(same, False) | np.append(False, same)]
+        key, at = ordered >> 32, (ordered % 2**32).astype(np.int64)
         of_band = []
-        for step in range(1, min(_NEIGHBOURS, count - 1) + 1):
-            same = np.flatnonzero(keys[step:] == keys[:-step])
+        for step in range(1, _NEIGHBOURS + 1):
+            same = np.flatnonzero(key[step:] == key[:-step])
             if not len(same):
                 break
-            of_band.append(at[same] * count + at[same + step])
-        found.append(np.unique(np.concatenate([found[0], *of_band])))
-    keys = np.unique(np.concatenate(found))
-    return np.stack([keys // max(count, 1), keys % max(count, 1)], axis=1)
+            a, b = at[same], at[same + step]
+            likely = np.minimum(sizes[a], sizes[b]) >= SIMILARITY * np.maximum(sizes[a], sizes[b])
+            of_band.append(a[likely] * count + b[likely])
+        found = np.unique(np.concatenate([found, *of_band]))
+    return np.stack(np.divmod(found, max(count, 1)), axis=1)
 
 
 def _similar(pairs: IntArray, texts: pa.Array) -> BoolArray:

@@ -53,7 +53,7 @@ class Fractions:
 class Units:
     """What is dealt out: distinct keys with the rows that they stand for."""
 
-    keys: list[str]  # one a unit
+    keys: pa.Array  # strings, one a unit
     of_row: IntArray  # [rows]; the unit of each row, -1 for a row that nobody has labelled
     sizes: IntArray  # [units]; labelled rows
     strata: list[str]  # stratum of each unit, as a name
@@ -68,7 +68,7 @@ class Units:
         place[at] = np.arange(len(at))
         inside = place[self.of_label] != UNASSIGNED
         return Units(
-            [self.keys[i] for i in at],
+            self.keys.take(pa.array(at)),
             np.empty(0, dtype=np.int64),
             self.sizes[at],
             [self.strata[i] for i in at],
@@ -116,7 +116,7 @@ def make_units(
     at = np.flatnonzero(np.array([value is not None for value in of_value_list], dtype=bool)[of_list])
     labelled = of_list[at]
     column = keys if isinstance(keys, _COLUMN) else pa.array(keys, pa.string())
-    names, unit = codes(column.take(pa.array(at)))
+    names, unit = coded(column.take(pa.array(at)))
     of_row = np.full(len(of_list), UNASSIGNED, dtype=np.int64)
     of_row[at] = unit
     flat = [value for row in of_value_list for value in row or ()]
@@ -144,11 +144,8 @@ def make_units(
 
 def seeded_hash(seed: int, text: str) -> int:
     """64 bits of BLAKE2b over seed and text."""
-    return int.from_bytes(_seeded(seed, text), "big")
-
-
-def _seeded(seed: int, text: str) -> bytes:
-    return hashlib.blake2b(f"{seed}\x1f{text}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    key = f"{seed}\x1f{text}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big")
 
 
 def known_splits(keys: Sequence[str] | pa.Array, existing: Mapping[str, int]) -> IntArray:
@@ -161,8 +158,8 @@ def known_splits(keys: Sequence[str] | pa.Array, existing: Mapping[str, int]) ->
 
 def known_and_order(units: Units, existing: Mapping[str, int], seed: int) -> tuple[IntArray, npt.NDArray[np.uint64]]:
     """`known_splits` of units, and the hashes that order them, uint64 [units]."""
-    hashes = b"".join(_seeded(seed, key) for key in units.keys)
-    return known_splits(units.keys, existing), np.frombuffer(hashes, dtype=">u8").astype(np.uint64)
+    hashes = np.fromiter((seeded_hash(seed, key) for key in in_parts(units.keys)), np.uint64, len(units.keys))
+    return known_splits(units.keys, existing), hashes
 
 
 def assign(units: Units, fractions: Fractions, existing: dict[str, int] | None = None) -> IntArray:
