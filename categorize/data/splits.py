@@ -157,6 +157,7 @@ def load_data(
     rows = with_columns(rows, {"values": taken(values, code), "key": _keys(rows, data)})
     rows = with_columns(rows, {"silver": _silver(rows, data)})
     near, rows = _near(rows, data)
+    pa.default_memory_pool().release_unused()  # what reading and comparing took and does not need again
     known = {} if resplit or split_file is None else stored.read_assignment(split_file, data)
     assignment = assign_rows(rows, data, known, near)
     cut = pa.array([*NAMES, "unlabeled"]).take(pa.array(assignment.splits))

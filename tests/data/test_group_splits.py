@@ -55,7 +55,7 @@ def mixed(groups: int, labels: int, seed: int, even: bool = False) -> tuple[list
 
 def result(way: Way, keys: list[str], values: Values, known: dict[str, int] | None = None) -> dict[str, int]:
     units = make_units(keys, values)
-    return dict(zip(units.keys, way(units, known).tolist(), strict=True))
+    return dict(zip(units.keys.to_pylist(), way(units, known).tolist(), strict=True))
 
 
 def worst_share(keys: list[str], values: Values, part_of: dict[str, int], part: int) -> float:

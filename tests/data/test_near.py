@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,7 +42,8 @@ def test_texts_of_signs_alone_are_told_apart() -> None:
 @given(st.lists(st.text(max_size=30), max_size=20))
 def test_no_text_breaks_the_comparison_and_no_pair_is_wrong(texts: list[str]) -> None:
     found = NearTexts.of(texts)
-    assert len(found.node) == len(texts)
+    sets = [shingles(normalized(text)) for text in texts]
+    assert [[a == b for b in found.node] for a in found.node] == [[a == b for b in sets] for a in sets]
     text_of = {int(node): normalized(text) for node, text in zip(found.node, texts, strict=True)}
     for a, b in found.pairs.tolist():
         one, other = shingles(text_of[a]), shingles(text_of[b])
@@ -68,6 +70,18 @@ def test_nearly_all_pairs_of_a_collection_are_found() -> None:
     assert len(truth) > 50
     assert pairs <= truth
     assert len(truth - pairs) <= 0.03 * len(truth)
+
+
+def test_the_size_of_a_block_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = random.Random(3)
+    texts = ["".join(source.choices("一二三四五 abc", k=source.randint(0, 30))) for _ in range(200)]
+    texts += [text + "六" for text in texts]
+    whole = NearTexts.of(texts)
+    monkeypatch.setattr("categorize.data.splitting.near._BLOCK", 100)
+    parts = NearTexts.of(texts)
+    assert len(whole.pairs) > 20
+    assert parts.node.tolist() == whole.node.tolist()
+    assert parts.pairs.tolist() == whole.pairs.tolist()
 
 
 def test_a_form_letter_sent_a_thousand_times_is_one_component() -> None:

@@ -61,7 +61,7 @@ def test_a_unit_keeps_its_fold_in_any_order_and_when_rows_are_added(
 ) -> None:
     def assigned(some: list[tuple[str, str]], known: dict[str, int] | None = None) -> dict[str, int]:
         units = make_units([key for key, _ in some], [(value,) for _, value in some])
-        return dict(zip(units.keys, assign_folds(units, folds, 7, known).tolist(), strict=True))
+        return dict(zip(units.keys.to_pylist(), assign_folds(units, folds, 7, known).tolist(), strict=True))
 
     first = assigned(rows)
     assert set(first.values()) <= set(range(folds))
@@ -87,7 +87,7 @@ def test_folds_are_even_within_one_row_of_each_label_and_groups_stay_whole() -> 
 
 def test_new_rows_spread_over_the_folds() -> None:
     units = make_units([str(i) for i in range(100)], [(label(i),) for i in range(100)])
-    known = dict(zip(units.keys, assign_folds(units, 5, 1).tolist(), strict=True))
+    known = dict(zip(units.keys.to_pylist(), assign_folds(units, 5, 1).tolist(), strict=True))
     more = make_units([str(i) for i in range(200)], [(label(i),) for i in range(200)])
     counts = Counter(assign_folds(more, 5, 1, known).tolist())
     assert max(counts.values()) - min(counts.values()) <= 4

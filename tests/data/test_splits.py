@@ -45,7 +45,7 @@ def split(
     keys: Sequence[str], values: Values, fractions: Fractions = FRACTIONS, known: dict[str, int] | None = None
 ) -> dict[str, int]:
     units = make_units(keys, values)
-    return dict(zip(units.keys, assign(units, fractions, known).tolist(), strict=True))
+    return dict(zip(units.keys.to_pylist(), assign(units, fractions, known).tolist(), strict=True))
 
 
 def made_up(rows: int = 3000, labels: int = 7, seed: int = 1) -> tuple[list[str], list[tuple[str, ...] | None]]:
@@ -137,7 +137,11 @@ def test_renaming_labels_in_the_recipe_cannot_move_a_row() -> None:
 
 def test_the_rarest_label_is_the_stratum() -> None:
     units = make_units(["k1", "k2", "k3", "k3"], [("common", "rare"), ("common",), ("common",), ("rarest",)])
-    assert dict(zip(units.keys, units.strata, strict=True)) == {"k1": "rare", "k2": "common", "k3": "rarest"}
+    assert dict(zip(units.keys.to_pylist(), units.strata, strict=True)) == {
+        "k1": "rare",
+        "k2": "common",
+        "k3": "rarest",
+    }
     assert units.sizes.tolist() == [1, 1, 2]
 
 

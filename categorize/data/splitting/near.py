@@ -26,7 +26,7 @@ Hashes = npt.NDArray[np.uint64]
 SIMILARITY = 0.8
 # 16 bands of 5 values find a pair of similarity 0.8 in 99.8% of all cases, one of 0.5 in 40%.
 _BANDS, _ROWS = 16, 5
-_BITS = 48  # of the hash of an n-gram: the other 16 bits of a number say whose it is
+_BITS = np.uint64(48)  # of the hash of an n-gram: the other 16 bits of a number say whose it is
 _BLOCK = 2**20  # n-grams that are worked on at once
 _LEAST = _BLOCK >> 15  # as how many a text counts at least: a block has fewer than 2^16
 # A band that this many texts share (a form letter) is compared with so many neighbours each, not all with all.
@@ -71,6 +71,8 @@ class NearTexts:
         ([0, 0, 1], [])
         """
         column = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
+        if not len(column):
+            return cls(np.empty(0, dtype=np.int64), np.empty((0, 2), dtype=np.int64))
         plain, of_text = coded(strings(map(normalized, in_parts(column)), len(column)))
         whole, sizes = np.empty(len(plain), dtype=np.uint64), np.empty(len(plain), dtype=np.int64)
         bands = np.empty((_BANDS, len(plain)), dtype=np.uint32)
@@ -144,9 +146,11 @@ def _sets(texts: pa.Array) -> tuple[Hashes, IntArray]:
     hashes = np.zeros(len(text), dtype=np.uint64)
     for place, factor in enumerate(_OF_PLACE):
         hashes += np.where(place < size, codes[at + place] + 1, 0) * factor
-    held = np.sort(_owned(text, _mixed(hashes) >> (64 - _BITS)))
+    held = np.sort(_owned(text, _mixed(hashes) >> (np.uint64(64) - _BITS)))
     held = held[np.diff(held, prepend=~held[:1]) != 0]
-    return held % 2**_BITS, np.bincount(held >> _BITS, minlength=len(texts))
+    return held & ((np.uint64(1) << _BITS) - np.uint64(1)), np.bincount(
+        (held >> _BITS).astype(np.int64), minlength=len(texts)
+    )
 
 
 def _owned(owner: IntArray, hashes: Hashes) -> Hashes:
@@ -155,9 +159,10 @@ def _owned(owner: IntArray, hashes: Hashes) -> Hashes:
 
 def _mixed(values: Hashes) -> Hashes:
     """Each bit of a number spread over all (the finalizer of MurmurHash3)."""
+    half = np.uint64(33)
     for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
-        values = (values ^ (values >> 33)) * np.uint64(factor)
-    return values ^ (values >> 33)
+        values = (values ^ (values >> half)) * np.uint64(factor)
+    return values ^ (values >> half)
 
 
 def _band_keys(hashes: Hashes, starts: IntArray) -> npt.NDArray[np.uint32]:
@@ -187,7 +192,7 @@ def _candidates(bands: npt.NDArray[np.uint32], sizes: IntArray) -> IntArray:
             likely = np.minimum(sizes[a], sizes[b]) >= SIMILARITY * np.maximum(sizes[a], sizes[b])
             of_band.append(a[likely] * count + b[likely])
         found = np.unique(np.concatenate([found, *of_band]))
-    return np.stack(np.divmod(found, max(count, 1)), axis=1)
+    return np.stack(np.divmod(found, count), axis=1)
 
 
 def _similar(pairs: IntArray, texts: pa.Array) -> BoolArray:
@@ -197,6 +202,7 @@ def _similar(pairs: IntArray, texts: pa.Array) -> BoolArray:
     places = places.reshape(pairs.shape)
     side, at = _runs((np.cumsum(sizes) - sizes)[places.ravel()], sizes[places.ravel()])
     held = np.sort(_owned(side // 2, hashes[at]))
-    shared = np.bincount(held[1:][held[1:] == held[:-1]] >> _BITS, minlength=len(pairs))
+    both = held[1:][held[1:] == held[:-1]] >> _BITS
+    shared = np.bincount(both.astype(np.int64), minlength=len(pairs))
     union = sizes[places].sum(axis=1) - shared
     return np.asarray(shared / union >= SIMILARITY)
