@@ -54,9 +54,9 @@ def base_weights(model: Any) -> set[int]:
     ("architecture", "adapters", "sections"),
     [
         ("qwen2", [LORA, ATTENTION, SAVED, LORA], {}),
-        ("llama", OTHERS, {}),
+        pytest.param("llama", OTHERS, {}, marks=pytest.mark.slow),
         ("qwen2", [LORA, ATTENTION], {"quantization": {"load_in_4bit": True}}),
-        ("qwen2", [LORA, ATTENTION], {"quantization": {"load_in_8bit": True}}),
+        pytest.param("qwen2", [LORA, ATTENTION], {"quantization": {"load_in_8bit": True}}, marks=pytest.mark.slow),
     ],
     ids=["lora", "other kinds", "4bit", "8bit"],
 )
@@ -78,7 +78,7 @@ def test_adapters_on_one_base_predict_in_turns_what_each_does_by_itself(
         assert base_weights(together[0]) <= set.intersection(*map(base_weights, together[1:]))
 
 
-@pytest.mark.parametrize("pooling", ["default", "mean", "attention"])
+@pytest.mark.parametrize("pooling", ["default", "attention"])
 def test_heads_on_one_base_predict_what_each_does_by_itself(tiny: Tiny, tmp_path: Path, pooling: str) -> None:
     runs = []
     for rank in (2, 5):
