@@ -41,7 +41,7 @@ from categorize.runs.environment import environment as machine  # noqa: E402
 
 HEADING = "## Speed beside peers"
 PACKAGES = ("torch", "transformers")
-PEERS = ("trl", "peft", "sentence-transformers", "onnxruntime", "openvino")
+PEERS = ("trl", "peft", "sentence-transformers", "onnxruntime", "openvino", "nncf")
 
 
 # ---------------------------------------------------------------- measuring

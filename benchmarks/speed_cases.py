@@ -117,6 +117,9 @@ def heads(sizes: Sizes, repeats: bool = False) -> Case:
     for dtype in ("float32", "bfloat16"):
         case.sides[f"ours {HALF[dtype]}"] = labelling(f"{name}_{dtype}", run, rows, f"prediction.dtype={dtype}")
     case.sides["ours int8"] = labelling(f"{name}_int8", run, rows, "prediction.engine=onnx_int8")
+    if importlib.util.find_spec("nncf") is not None:
+        for engine, side in (("openvino", "ours OpenVINO"), ("openvino_int8", "ours OpenVINO int8")):
+            case.sides[side] = labelling(f"{name}_{engine}", run, rows, f"prediction.engine={engine}")
     peer: Job = {"model": str(run), "encoder": str(model_folder()), "threads": sizes.threads}
 
     def sample(count: int) -> Job:

@@ -167,10 +167,11 @@ def _finished(final: Path, identity: dict[str, str]) -> int | None:
 
 
 def _begin(final: Path, recipe_text: str, identity: dict[str, str], overwrite: bool, restart: bool) -> RunWriter:
-    """The run's place: that of an interrupted start where there is one, with its finished shards."""
+    """The run's place: that of an interrupted start where there is one, with its finished shards. A start that failed
+    before its first shard was finished left nothing to go on with, and is not in the way."""
     staged = incomplete_path(final)
     stored = staged / STATE
-    resumes = stored.is_file() and not restart
+    resumes = _holds_shards(staged) and not restart
     if resumes:
         before = json.loads(stored.read_text(encoding="utf-8"))
         if changed := [why for key, why in _CHANGED.items() if before.get(key) != identity[key]]:
@@ -182,8 +183,12 @@ def _begin(final: Path, recipe_text: str, identity: dict[str, str], overwrite: b
     return writer
 
 
+def _holds_shards(folder: Path) -> bool:
+    return (folder / STATE).is_file() and any((folder / LABELS).glob("part-*"))
+
+
 def _holds_work(folder: Path) -> bool:
-    return (folder / STATE).is_file() or is_another_kind(folder)
+    return _holds_shards(folder) or is_another_kind(folder)
 
 
 def _meet() -> None:

@@ -252,6 +252,18 @@ def test_shards_of_another_student_or_other_rows_are_not_mixed_in(
     assert table().num_rows == 230
 
 
+@pytest.mark.parametrize("changed", ["labeling.shard_rows=40", "labeling.teacher.run"])
+def test_a_start_that_finished_no_shard_is_not_in_the_way_of_another_recipe(
+    folder: Path, student: Student, changed: str
+) -> None:
+    recipe = write_label_recipe(folder / "mine.yaml", student("single"), write_source())
+    assert run(recipe) == 0
+    assert interrupt([]) == {}
+    assert run(recipe, changed if "=" in changed else f"{changed}={student('multi')}") == 0
+    assert table().num_rows == 230
+    assert not OUTPUT.with_name("mine.incomplete").exists()
+
+
 def test_a_folder_that_holds_another_run_is_left_alone(
     folder: Path, student: Student, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,6 +40,12 @@ class HeadMethod(Method):
     checks = (check_head_init,)
     card = CardFacts("transformers")
 
+    def check_sources(self, recipe: SeqclsRecipe) -> None:
+        """Raises UserError where packages of the engine that will predict are missing."""
+        from categorize.methods.head.runtime import check_engine
+
+        check_engine(recipe.prediction.engine)
+
     def kind_of_head(self, section: HeadKeys | None = None) -> HeadKind:
         """What its heads give, as a recipe's section has it; None: as it is predicted with, whatever was learned."""
         from categorize.methods.head.model import HeadKind

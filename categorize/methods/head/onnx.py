@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 
 from categorize.errors import UserError
 from categorize.labels import LabelSet
+from categorize.methods.head.by_onnxruntime import GRAPH
 from categorize.methods.head.model import Head, HeadKind, HeadSettings, load_trained_head
 from categorize.methods.head.predictor import encode_texts
-from categorize.methods.head.runtime import GRAPH, OnnxEncoder, trace
+from categorize.methods.head.runtime import GraphEncoder, trace
 from categorize.nn.console import quiet_libraries
 from categorize.nn.merging import merge_or_refuse
 from categorize.nn.tokenizer import TokenizedTexts, pad
@@ -90,7 +91,8 @@ def _compare(run: Run, head: Head, label_set: LabelSet, graph: Path) -> str:
     tokens = encode_texts(head, inputs)
     output = head.output(label_set)
     ids = [str(i) for i in range(len(texts))]
-    engine = OnnxEncoder(graph, output.width, int(head.model.config.pad_token_id), PredictionSection())
+    section = PredictionSection(engine="onnx")
+    engine = GraphEncoder(graph, output.width, int(head.model.config.pad_token_id), section)
     ours, theirs = (output.predictions(ids, logits) for logits in (_torch(head, tokens), engine.outputs(tokens)))
     if label_set.is_regression:
         assert ours.score is not None and theirs.score is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -16,14 +16,12 @@ from categorize.engines.engine import Engine
 from categorize.engines.half_precision import PAYS, Agreement, bfloat16_gain
 from categorize.labels import LabelSet
 from categorize.methods.head.model import OUTPUT_MODULES, Head
+from categorize.methods.head.runtime import GraphEncoder, check_engine, graph_engine
 from categorize.nn.text_tokens import text_tokens
 from categorize.nn.tokenizer import TokenizedTexts, tokenize
 from categorize.predictions import FloatArray, Predictions, Usage
 from categorize.processes import print0
 from categorize.recipe.decision_sections import PredictionSection
-
-if TYPE_CHECKING:
-    from categorize.methods.head.runtime import OnnxEncoder
 
 COMPARED = 256  # texts that are computed in float32 and in bfloat16, before bfloat16 is trusted
 
@@ -43,6 +41,7 @@ class HeadPredictor:
         self.head = head
         self.label_set = label_set
         self.section = section or PredictionSection()
+        check_engine(self.section.engine)
         self.tokens: TokenCounter = text_tokens(head.tokenizer, head.settings.max_length, head.prompt)
         self.output = head.output(label_set)
         # What is pooled over all tokens needs the hidden states of the instruction, too.
@@ -51,7 +50,7 @@ class HeadPredictor:
             head.model, self.output.width, self.section, head.settings.quantization is not None, prefix
         )
         self._agreement = Agreement()
-        self._runtime: OnnxEncoder | None = None
+        self._runtime: GraphEncoder | None = None
         self._gain = 1.0
         self._begun = False
         self._trial = False  # whether another way of computing is still compared with float32 by torch
@@ -60,17 +59,21 @@ class HeadPredictor:
     def computed(self) -> dict[str, Any]:
         """The type that predictions are computed in, and how bfloat16 agreed with float32 where that was to be seen."""
         if self._runtime is not None:
-            return {"engine": self.section.engine, "agreement": self._runtime.agreement.facts()}
+            half = {"inference_precision": "bfloat16"} if self._runtime.dtype == "bfloat16" else {}
+            return {"engine": self.section.engine, **half, "agreement": self._runtime.agreement.facts()}
         facts = {"agreement": self._agreement.facts()} if self._agreement.rows else {}
         return {"dtype": self.engine.computes_in, **facts}
 
     def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
         """Predictions of each record batch; equal texts are computed once."""
-        self._begin()
         for batch in batches:
             start = time.perf_counter()
             texts, inverse = distinct_inputs(model_inputs(batch, self.head.prompt), self.head.prompt)
             tokens = encode_texts(self.head, texts)
+            if not self._begun and len(tokens):
+                before = time.perf_counter()
+                self._begin(tokens)
+                start += time.perf_counter() - before
             if self._trial and len(tokens):
                 self._compare(tokens)
             engine: Engine[TokenizedTexts] = self._runtime or self.engine
@@ -84,17 +87,17 @@ class HeadPredictor:
             yield self.output.predictions(batch.column("id").to_pylist(), logits, usage)
 
     # ------------------------------------------------------------ which way of computing
-    def _begin(self) -> None:
+    def _begin(self, tokens: TokenizedTexts) -> None:
         """Make the engine that is asked for, or lay the weights out for this CPU in the type that is; once."""
-        if self._begun:
-            return
         self._begun = True
         asked, packs = self.section.dtype, self.engine.packs
         if self.section.engine != "torch":
-            from categorize.methods.head.runtime import onnx_engine
-
-            self._runtime = onnx_engine(self.head, self.output.width, self.section)
+            # Other texts than those that are compared, where there are so many.
+            sample = of_all_lengths(tokens, COMPARED, other=True)
+            self._runtime = graph_engine(self.head, self.output.width, self.section, sample)
             self._trial = self._runtime.agreement.rows < COMPARED
+            if not self._trial:
+                self._runtime.check()
         elif asked == "auto" and packs:
             self._gain = bfloat16_gain(self.head.model)
             self._trial = self._gain >= PAYS
@@ -103,16 +106,15 @@ class HeadPredictor:
 
     def _compare(self, tokens: TokenizedTexts) -> None:
         """Compute some texts, of all lengths, in float32 by torch and in the other way, and keep to that if it agrees:
-        bfloat16 where no clear label changes, another engine as `OnnxEncoder.admit` says."""
+        bfloat16 where no clear label changes, another engine as `GraphEncoder.admit` says."""
         before = self._agreement if self._runtime is None else self._runtime.agreement
-        order = np.argsort(tokens.lengths, kind="stable")
-        sample = tokens.take(order[np.unique(np.linspace(0, len(order) - 1, COMPARED - before.rows).astype(int))])
+        sample = of_all_lengths(tokens, COMPARED - before.rows)
         exact = self._sampled(sample, "float32")
         if self._runtime is not None:
             self._runtime.admit(self._agreed(exact, self._predicted(self._runtime.outputs(sample))))
             self._trial = self._runtime.agreement.rows < COMPARED
             if not before.rows:
-                print0(f"computing by {self.section.engine}: {self._runtime.agreement.told()} beside torch")
+                print0(f"computing by {self._runtime.told}: {self._runtime.agreement.told()} beside torch")
             return
         self._agreement = before + self._agreed(exact, self._sampled(sample, "bfloat16"))
         if self._agreement.beyond:
@@ -133,6 +135,15 @@ class HeadPredictor:
 
     def _agreed(self, exact: Predictions, other: Predictions) -> Agreement:
         return Agreement.of(exact, other, self.label_set.is_multi_label, self.head.settings.target_std)
+
+
+def of_all_lengths(tokens: TokenizedTexts, count: int, other: bool = False) -> TokenizedTexts:
+    """At most so many of the texts, from the shortest to the longest; `other`: those between them."""
+    if len(tokens) <= count:
+        return tokens
+    order = np.argsort(tokens.lengths, kind="stable")
+    places = np.linspace(0, len(order) - 1, 2 * count).astype(int)[int(other) :: 2]
+    return tokens.take(order[np.unique(places)])
 
 
 def encode_texts(head: Head, inputs: list[Any]) -> TokenizedTexts:

@@ -1,49 +1,80 @@
-"""A head computed by ONNX Runtime, in float32 or with int8 weights, once it agrees with the torch model.
-
-https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html (dynamic quantization: weights a channel,
-activations as they come).
-"""
+"""A head computed by ONNX Runtime or OpenVINO, once it agrees with the torch model."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from filelock import FileLock
 
 from categorize.engines.batching import ON_CPU, length_sorted_batches
 from categorize.engines.first_token import narrow_last_layer
-from categorize.engines.half_precision import Agreement, kept_in
+from categorize.engines.half_precision import PAYS, Agreement, bfloat16_gain, kept_in
 from categorize.errors import UserError
+from categorize.methods.head import by_onnxruntime, by_openvino
 from categorize.nn.console import quiet_libraries
 from categorize.nn.tokenizer import TokenizedTexts, pad
 from categorize.predictions import FloatArray
+from categorize.processes import print0
 from categorize.recipe.decision_sections import PredictionSection
 from categorize.writing import disk_errors, json_text, put_in_place
 
 if TYPE_CHECKING:
     from categorize.methods.head.model import Head
 
-GRAPH = "model.onnx"
+ONNX = "model.onnx"
 TRACED = 2  # changes with what is traced, so that older graphs are not taken for these
 INPUTS = ("input_ids", "attention_mask")
 AGREEMENT = "agreement.json"
+CALIBRATION = "calibration.json"
 CHANGED = 0.005  # largest share of texts that may be decided otherwise
 APART = 0.01  # largest mean difference of probabilities
+AT_ONCE = 16  # texts of a batch that activations are measured on
 
 
-class OnnxEncoder:
+class Library(Protocol):
+    """What computes a graph."""
+
+    GRAPH: str
+    EXTRA: str
+    PACKAGES: tuple[str, ...]
+    CALIBRATED: tuple[str, ...]
+    finish: Callable[[Path, str, list[dict[str, Any]]], None]
+    Session: Callable[[Path, str], Callable[[dict[str, Any]], FloatArray]]
+
+
+def library_of(engine: str) -> Library:
+    """Of an engine other than torch."""
+    return by_openvino if engine.startswith("openvino") else by_onnxruntime
+
+
+def check_engine(engine: str) -> None:
+    """Raises UserError where packages of `prediction.engine` are missing."""
+    if engine == "torch":
+        return
+    library = library_of(engine)
+    if missing := [name for name in library.PACKAGES if find_spec(name) is None]:
+        raise UserError(
+            f"prediction.engine: {engine} needs {', '.join(missing)}: pip install 'categorize[{library.EXTRA}]'"
+        )
+
+
+class GraphEncoder:
     """The engine of a traced head.
 
     Args:
         graph: the file; takes `input_ids` and `attention_mask`, gives `logits`.
         width: outputs of a text.
-        section: batch bounds.
+        section: which engine, and batch bounds.
+        dtype: float32 or bfloat16; OpenVINO's.
         agreement: of earlier comparisons with the torch model.
     """
 
@@ -53,24 +84,29 @@ class OnnxEncoder:
         width: int,
         pad_token_id: int,
         section: PredictionSection,
+        dtype: str = "float32",
         agreement: Agreement | None = None,
     ) -> None:
-        import onnxruntime
-        import torch
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        self.session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        self.session = library_of(section.engine).Session(graph, dtype)
         self.graph, self.width, self.pad_token_id, self.section = graph, width, pad_token_id, section
-        self.agreement = agreement or Agreement()
+        self.dtype, self.agreement = dtype, agreement or Agreement()
+
+    @property
+    def told(self) -> str:
+        """What computes, in words."""
+        texts = calibrated_on(self.graph.parent)
+        return (
+            self.section.engine
+            + (" in bfloat16" if self.dtype == "bfloat16" else "")
+            + (f", calibrated on {texts} texts" if texts else "")
+        )
 
     def outputs(self, texts: TokenizedTexts) -> FloatArray:
         """The graph's logits, float64 [texts, width]."""
         result = np.zeros((len(texts), self.width), dtype=np.float64)
         budget = self.section.batch_tokens or ON_CPU
         for at in length_sorted_batches(texts.lengths, self.section.batch_size, budget):
-            padded = pad([texts[i] for i in at], self.pad_token_id)
-            (result[at],) = self.session.run(["logits"], {name: padded[name].numpy() for name in INPUTS})
+            result[at] = self.session(graph_inputs(texts, at, self.pad_token_id))
         return result
 
     def admit(self, seen: Agreement) -> None:
@@ -80,9 +116,13 @@ class OnnxEncoder:
             UserError: too many labels change, or probabilities are too far off.
         """
         self.agreement = self.agreement + seen
-        found, rows = self.agreement, max(self.agreement.rows, 1)
         with suppress(OSError):
-            (self.graph.parent / AGREEMENT).write_text(json_text(found.kept()), encoding="utf-8")
+            (self.graph.parent / AGREEMENT).write_text(json_text(self.agreement.kept()), encoding="utf-8")
+        self.check()
+
+    def check(self) -> None:
+        """Raises UserError where what was compared is too far off."""
+        found, rows = self.agreement, max(self.agreement.rows, 1)
         if found.changed > CHANGED * rows or not found.apart <= APART * rows:
             raise UserError(
                 f"prediction.engine: {self.section.engine} does not give what the run gives: {found.told()}; at most "
@@ -90,56 +130,83 @@ class OnnxEncoder:
             )
 
 
-def onnx_engine(head: Head, width: int, section: PredictionSection) -> OnnxEncoder:
+def graph_inputs(texts: TokenizedTexts, at: Any, pad_token_id: int) -> dict[str, Any]:
+    """A batch of these texts as the graph takes it: int64 [rows, tokens] each."""
+    padded = pad([texts[i] for i in at], pad_token_id)
+    return {name: padded[name].numpy() for name in INPUTS}
+
+
+def graph_engine(head: Head, width: int, section: PredictionSection, sample: TokenizedTexts) -> GraphEncoder:
     """The head as `prediction.engine` says, traced and quantized once and kept in `CATEGORIZE_CACHE`, by its weights.
+
+    Args:
+        sample: texts such as those to come, on which activations are measured where the engine asks for it; a graph
+            that was made with fewer of them is made again.
 
     Raises:
         UserError: the packages are missing, or the head cannot be traced.
     """
-    try:
-        import onnxruntime
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"prediction.engine: {section.engine} needs {error.name}: pip install 'categorize[onnx]'"
-        ) from None
+    check_engine(section.engine)
     if head.settings.quantization is not None:
         raise UserError(f"prediction.engine: {section.engine} takes no quantized base; use torch")
+    library, dtype = library_of(section.engine), "float32"
+    if section.engine == "openvino" and section.dtype in ("auto", "bfloat16"):
+        pays = section.dtype == "bfloat16" or bfloat16_gain(head.model) >= PAYS
+        dtype = "bfloat16" if pays else "float32"
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in sorted(head.model.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(memoryview(tensor.detach().cpu().float().contiguous().numpy()).cast("B"))
-    about = (TRACED, head.settings, section.engine, onnxruntime.__version__, version("transformers"))
-    digest.update(repr(about).encode())
-    folder = kept_in("onnx") / digest.hexdigest()
-    if not (folder / GRAPH).is_file():
-        quiet_libraries()
-        staged = folder.with_name(f"{folder.name}.incomplete")
-        with disk_errors(staged):
-            shutil.rmtree(staged, ignore_errors=True)
-            staged.mkdir(parents=True)
-            trace(head, staged / GRAPH)
-            if section.engine == "onnx_int8":
-                quantize(staged / GRAPH)
-            put_in_place(staged, folder)
+    versions = [version(name) for name in (*library.PACKAGES, "transformers")]
+    digest.update(repr((TRACED, head.settings, section.engine, dtype, versions)).encode())
+    folder = kept_in("graphs") / digest.hexdigest()
+    pad_token_id = int(head.model.config.pad_token_id)
+    measured = len(sample) if section.engine in library.CALIBRATED else 0
+    with disk_errors(folder):
+        if not _is_made(folder, library, measured):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder.with_suffix(".lock")):  # the processes of a launch all want it
+                if not _is_made(folder, library, measured):
+                    _make(head, folder, library, section.engine, sample if measured else None)
     agreement = Agreement()
     with suppress(OSError, ValueError, TypeError):
         agreement = Agreement(**json.loads((folder / AGREEMENT).read_text(encoding="utf-8")))
-    return OnnxEncoder(folder / GRAPH, width, int(head.model.config.pad_token_id), section, agreement)
+    return GraphEncoder(folder / library.GRAPH, width, pad_token_id, section, dtype, agreement)
 
 
-def quantize(graph: Path) -> None:
-    """Make the weights of a graph int8, one scale a channel, in its place."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-    from onnxruntime.quantization.shape_inference import quant_pre_process
+def _is_made(folder: Path, library: Library, measured: int) -> bool:
+    return (folder / library.GRAPH).is_file() and calibrated_on(folder) >= measured
 
-    prepared, whole = graph.with_suffix(".prepared.onnx"), graph.with_suffix(".int8.onnx")
-    quant_pre_process(str(graph), str(prepared), skip_symbolic_shape=True)
-    quantize_dynamic(str(prepared), str(whole), per_channel=True, weight_type=QuantType.QInt8)
-    for file in graph.parent.glob("model.*"):
-        if file != whole:
-            file.unlink()
-    whole.rename(graph)
+
+def _make(head: Head, folder: Path, library: Library, engine: str, sample: TokenizedTexts | None) -> None:
+    """Trace, let the library finish, and put the graph in its place with how many texts it was calibrated on."""
+    print0(f"making the graph of {engine}, once for these weights")
+    quiet_libraries()
+    staged = folder.with_name(f"{folder.name}.incomplete")
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir()
+    trace(head, staged / ONNX)
+    inputs: list[dict[str, Any]] = []
+    if sample is not None:
+        pad_token_id = int(head.model.config.pad_token_id)
+        batches = length_sorted_batches(sample.lengths, AT_ONCE, ON_CPU)
+        inputs = [graph_inputs(sample, at, pad_token_id) for at in batches]
+        (staged / CALIBRATION).write_text(json_text({"texts": len(sample)}), encoding="utf-8")
+    try:
+        library.finish(staged / ONNX, engine, inputs)
+    except OSError:
+        raise
+    except Exception as error:  # of an architecture that the library does not know
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"prediction.engine: {engine} cannot take {head.model.config.model_type}: {reason}") from error
+    put_in_place(staged, folder)
+
+
+def calibrated_on(folder: Path) -> int:
+    """Texts that the scales of a kept graph come from; 0 where it needs none, or there is none."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return int(json.loads((folder / CALIBRATION).read_text(encoding="utf-8"))["texts"])
+    return 0
 
 
 def trace(head: Head, graph: Path) -> None:
