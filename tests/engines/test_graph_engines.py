@@ -92,6 +92,9 @@ def test_a_graph_that_was_calibrated_on_few_texts_is_made_again_with_more(
         list(predictor(tiny("bert"), engine="openvino_int8").predict([batch(texts)]))
         (kept,) = (tmp_path / "graphs").glob(f"*/{CALIBRATION}")
         assert json.loads(kept.read_text()) == {"texts": expected}
+    kept.with_name(AGREEMENT).write_text(json.dumps({"rows": 256, "changed": 9, "beyond": 0, "apart": 0.1}))
+    with pytest.raises(UserError, match="or predict 256 texts at once first: it was calibrated on 40"):
+        list(predictor(tiny("bert"), engine="openvino_int8").predict([batch(DISTINCT[:2])]))
 
 
 def test_texts_that_are_compared_are_others_than_those_of_the_calibration() -> None:

@@ -16,7 +16,7 @@ from categorize.engines.engine import Engine
 from categorize.engines.half_precision import PAYS, Agreement, bfloat16_gain
 from categorize.labels import LabelSet
 from categorize.methods.head.model import OUTPUT_MODULES, Head
-from categorize.methods.head.runtime import GraphEncoder, check_engine, graph_engine
+from categorize.methods.head.runtime import ENOUGH, GraphEncoder, check_engine, graph_engine
 from categorize.nn.text_tokens import text_tokens
 from categorize.nn.tokenizer import TokenizedTexts, tokenize
 from categorize.predictions import FloatArray, Predictions, Usage
@@ -93,7 +93,7 @@ class HeadPredictor:
         asked, packs = self.section.dtype, self.engine.packs
         if self.section.engine != "torch":
             # Other texts than those that are compared, where there are so many.
-            sample = of_all_lengths(tokens, COMPARED, other=True)
+            sample = of_all_lengths(tokens, ENOUGH, other=True)
             self._runtime = graph_engine(self.head, self.output.width, self.section, sample)
             self._trial = self._runtime.agreement.rows < COMPARED
             if not self._trial:

@@ -37,7 +37,8 @@ AGREEMENT = "agreement.json"
 CALIBRATION = "calibration.json"
 CHANGED = 0.005  # largest share of texts that may be decided otherwise
 APART = 0.01  # largest mean difference of probabilities
-AT_ONCE = 16  # texts of a batch that activations are measured on
+ENOUGH = 256  # texts that activations are measured on
+AT_ONCE = 16  # of them in a batch
 
 
 class Library(Protocol):
@@ -124,9 +125,13 @@ class GraphEncoder:
         """Raises UserError where what was compared is too far off."""
         found, rows = self.agreement, max(self.agreement.rows, 1)
         if found.changed > CHANGED * rows or not found.apart <= APART * rows:
+            texts = calibrated_on(self.graph.parent)
+            more = (
+                f", or predict {ENOUGH} texts at once first: it was calibrated on {texts}" if 0 < texts < ENOUGH else ""
+            )
             raise UserError(
                 f"prediction.engine: {self.section.engine} does not give what the run gives: {found.told()}; at most "
-                f"{CHANGED:.1%} may change and the mean differ by {APART:g}; use another engine, such as torch"
+                f"{CHANGED:.1%} may change and the mean differ by {APART:g}; use another engine, such as torch{more}"
             )
 
 
