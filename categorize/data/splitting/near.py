@@ -74,16 +74,18 @@ class NearTexts:
         if not len(column):
             return cls(np.empty(0, dtype=np.int64), np.empty((0, 2), dtype=np.int64))
         plain, of_text = coded(strings(map(normalized, in_parts(column)), len(column)))
-        whole, sizes = np.empty(len(plain), dtype=np.uint64), np.empty(len(plain), dtype=np.int64)
+        whole, marks = np.empty((2, len(plain)), dtype=np.uint64)
+        sizes = np.empty(len(plain), dtype=np.int64)
         bands = np.empty((_BANDS, len(plain)), dtype=np.uint32)
         for block in _blocks(pa.compute.utf8_length(plain).to_numpy()):
             hashes, sizes[block] = _sets(plain.slice(block.start, block.stop - block.start))
             starts = np.cumsum(sizes[block]) - sizes[block]
             whole[block] = np.add.reduceat(_mixed(hashes), starts)
+            marks[block] = np.bitwise_or.reduceat(np.uint64(1) << (hashes % np.uint64(64)), starts)
             bands[:, block] = _band_keys(hashes, starts)
         # Equal hashes are equal sets, but for a chance of some in 2^64.
         _, first, node = np.unique(whole, return_index=True, return_inverse=True)
-        pairs = _candidates(bands[:, first], sizes[first])
+        pairs = _candidates(bands[:, first], sizes[first], marks[first])
         near = np.zeros(len(pairs), dtype=bool)
         at = first[pairs]
         for block in _blocks(sizes[at].sum(axis=1) + _LEAST):  # a pair counts as two texts
@@ -174,8 +176,11 @@ def _band_keys(hashes: Hashes, starts: IntArray) -> npt.NDArray[np.uint32]:
     return (keys >> 32).astype(np.uint32)
 
 
-def _candidates(bands: npt.NDArray[np.uint32], sizes: IntArray) -> IntArray:
-    """Pairs of sets that agree in a band and whose sizes allow it, [pairs, 2], each once."""
+def _candidates(bands: npt.NDArray[np.uint32], sizes: IntArray, marks: Hashes) -> IntArray:
+    """Pairs of sets that agree in a band and may be near by their sizes and marks, [pairs, 2], each once.
+
+    Pairs that agree by chance grow as the square of the texts; marks, a bit for each n-gram, rule most of them out.
+    """
     count = bands.shape[1]
     found = np.empty(0, dtype=np.int64)  # first * sets + second
     for keys in bands:
@@ -189,7 +194,9 @@ def _candidates(bands: npt.NDArray[np.uint32], sizes: IntArray) -> IntArray:
             if not len(same):
                 break
             a, b = at[same], at[same + step]
-            likely = np.minimum(sizes[a], sizes[b]) >= SIMILARITY * np.maximum(sizes[a], sizes[b])
+            # A bit that the other lacks is of an n-gram, or of more, that it lacks.
+            shared = np.minimum(*(sizes[i] - np.bitwise_count(marks[i] & ~marks[j]) for i, j in ((a, b), (b, a))))
+            likely = shared >= SIMILARITY * (sizes[a] + sizes[b] - shared)
             of_band.append(a[likely] * count + b[likely])
         found = np.unique(np.concatenate([found, *of_band]))
     return np.stack(np.divmod(found, count), axis=1)
