@@ -67,8 +67,8 @@ class NearTexts:
 
         >>> near = NearTexts.of(["The parcel never arrived, I want my money back", "the parcel never arrived; I want my"
         ...     " money back!!", "Thank you"])
-        >>> near.node.tolist(), near.pairs.tolist()
-        ([0, 0, 1], [])
+        >>> bool(near.node[0] == near.node[1]), near.nodes, near.pairs.tolist()
+        (True, 2, [])
         """
         column = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
         if not len(column):
