@@ -36,7 +36,7 @@ class PredictionSection(Section):
         description="What computes a head. onnx, onnx_int8: ONNX Runtime on a CPU (extra onnx), with float32 or int8 "
         "weights; openvino, openvino_int8: OpenVINO on a CPU (extra openvino), in float32 or bfloat16 as `dtype` says, "
         "or with int8 weights and activations whose scales come from the first texts; each refused where more than "
-        "0.5% of 256 texts are decided otherwise than by torch.",
+        "0.5% of 1,024 texts are decided otherwise than by torch.",
     )
 
     @property

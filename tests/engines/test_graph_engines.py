@@ -16,7 +16,7 @@ from categorize.engines.half_precision import FOLDER
 from categorize.errors import UserError
 from categorize.label import label
 from categorize.methods.head.predictor import of_all_lengths
-from categorize.methods.head.runtime import AGREEMENT, CALIBRATION
+from categorize.methods.head.runtime import AGREEMENT, CALIBRATION, ENOUGH, GATED
 from categorize.methods.registry import METHODS
 from categorize.nn.tokenizer import TokenizedTexts
 from categorize.recipe.command import main
@@ -42,11 +42,11 @@ def test_an_engine_agrees_is_kept_and_one_that_gives_something_else_is_refused_e
     (given,) = found.predict([batch(DISTINCT)])
     np.testing.assert_allclose(given.probabilities, expected.probabilities, atol=ENGINES[engine])
     assert found.computed["engine"] == engine
-    assert found.computed["agreement"]["rows"] == 256
+    assert found.computed["agreement"]["rows"] == len(DISTINCT) == 300
     calibrated = ", calibrated on 256 texts" if engine == "openvino_int8" else ""
     lines = capsys.readouterr().out.splitlines()
     assert f"making the graph of {engine}, once for these weights" in lines
-    assert lines[-1].startswith(f"computing by {engine}{calibrated}: 0 of 256 texts change their label")
+    assert lines[-1].startswith(f"computing by {engine}{calibrated}: 0 of 300 texts change their label")
     list(predictor(tiny("bert"), engine=engine).predict([batch(DISTINCT)]))
     assert not capsys.readouterr().out, "it is there, and was compared"
 
@@ -60,7 +60,7 @@ def test_an_engine_agrees_is_kept_and_one_that_gives_something_else_is_refused_e
     for _ in range(2):
         with pytest.raises(UserError, match=f"prediction.engine: {engine} does not give what the run gives"):
             list(predictor(tiny("bert"), engine=engine).predict([batch(DISTINCT)]))
-    assert json.loads((good / AGREEMENT).read_text())["rows"] == 256
+    assert json.loads((good / AGREEMENT).read_text())["rows"] == 600, "compared each time, up to 1,024"
 
 
 @pytest.mark.slow
@@ -75,10 +75,10 @@ def test_labelling_that_was_refused_goes_on_with_another_engine(
     assert main("run_seqcls.py", "seqcls", train, METHODS, [str(file), *more]) == 0
     assert "computing by openvino: 0 of " in capsys.readouterr().out
     (kept,) = (tmp_path / "cache/graphs").glob(f"*/{AGREEMENT}")
-    kept.write_text(json.dumps({"rows": 256, "changed": 3, "beyond": 0, "apart": 0.1}))
+    kept.write_text(json.dumps({"rows": 1024, "changed": 6, "beyond": 0, "apart": 0.1}))
     labelling = str(write_label_recipe(tmp_path / "two.yaml", tmp_path / "outputs/one", "rows.csv"))
     assert main("run_label.py", "label", label, METHODS, [labelling, "prediction.engine=openvino"]) == 2
-    assert "openvino does not give what the run gives: 3 of 256 texts" in capsys.readouterr().err
+    assert "openvino does not give what the run gives: 6 of 1024 texts" in capsys.readouterr().err
     assert main("run_label.py", "label", label, METHODS, [labelling, "labeling.shard_rows=40"]) == 0
     assert not list(tmp_path.glob("outputs/*.incomplete"))
 
@@ -92,18 +92,16 @@ def test_a_graph_that_was_calibrated_on_few_texts_is_made_again_with_more(
         list(predictor(tiny("bert"), engine="openvino_int8").predict([batch(texts)]))
         (kept,) = (tmp_path / "graphs").glob(f"*/{CALIBRATION}")
         assert json.loads(kept.read_text()) == {"texts": expected}
-    kept.with_name(AGREEMENT).write_text(json.dumps({"rows": 256, "changed": 9, "beyond": 0, "apart": 0.1}))
+    kept.with_name(AGREEMENT).write_text(json.dumps({"rows": 1024, "changed": 9, "beyond": 0, "apart": 0.1}))
     with pytest.raises(UserError, match="or predict 256 texts at once first: it was calibrated on 40"):
         list(predictor(tiny("bert"), engine="openvino_int8").predict([batch(DISTINCT[:2])]))
 
 
 def test_texts_that_are_compared_are_others_than_those_of_the_calibration() -> None:
-    tokens = TokenizedTexts.from_lists([[i] * (1 + i % 7) for i in range(1000)])
-    chosen = [
-        {int(one[0]) for one in (found[i] for i in range(len(found)))}
-        for found in (of_all_lengths(tokens, 256), of_all_lengths(tokens, 256, other=True))
-    ]
-    assert [len(one) for one in chosen] == [256, 256]
+    tokens = TokenizedTexts.from_lists([[i] * (1 + i % 7) for i in range(2 * GATED)])
+    samples = of_all_lengths(tokens, GATED), of_all_lengths(of_all_lengths(tokens, GATED, other=True), ENOUGH)
+    chosen = [{int(one[0]) for one in (found[i] for i in range(len(found)))} for found in samples]
+    assert [len(one) for one in chosen] == [GATED, ENOUGH]
     assert not chosen[0] & chosen[1]
     assert all({i % 7 for i in one} == set(range(7)) for one in chosen)
 

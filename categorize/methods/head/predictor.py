@@ -16,7 +16,7 @@ from categorize.engines.engine import Engine
 from categorize.engines.half_precision import PAYS, Agreement, bfloat16_gain
 from categorize.labels import LabelSet
 from categorize.methods.head.model import OUTPUT_MODULES, Head
-from categorize.methods.head.runtime import ENOUGH, GraphEncoder, check_engine, graph_engine
+from categorize.methods.head.runtime import ENOUGH, GATED, GraphEncoder, check_engine, graph_engine
 from categorize.nn.text_tokens import text_tokens
 from categorize.nn.tokenizer import TokenizedTexts, tokenize
 from categorize.predictions import FloatArray, Predictions, Usage
@@ -53,6 +53,7 @@ class HeadPredictor:
         self._runtime: GraphEncoder | None = None
         self._gain = 1.0
         self._begun = False
+        self._compared = COMPARED
         self._trial = False  # whether another way of computing is still compared with float32 by torch
 
     @property
@@ -93,9 +94,9 @@ class HeadPredictor:
         asked, packs = self.section.dtype, self.engine.packs
         if self.section.engine != "torch":
             # Other texts than those that are compared, where there are so many.
-            sample = of_all_lengths(tokens, ENOUGH, other=True)
-            self._runtime = graph_engine(self.head, self.output.width, self.section, sample)
-            self._trial = self._runtime.agreement.rows < COMPARED
+            sample = of_all_lengths(of_all_lengths(tokens, GATED, other=True), ENOUGH)
+            self._runtime, self._compared = graph_engine(self.head, self.output.width, self.section, sample), GATED
+            self._trial = self._runtime.agreement.rows < GATED
             if not self._trial:
                 self._runtime.check()
         elif asked == "auto" and packs:
@@ -108,18 +109,18 @@ class HeadPredictor:
         """Compute some texts, of all lengths, in float32 by torch and in the other way, and keep to that if it agrees:
         bfloat16 where no clear label changes, another engine as `GraphEncoder.admit` says."""
         before = self._agreement if self._runtime is None else self._runtime.agreement
-        sample = of_all_lengths(tokens, COMPARED - before.rows)
+        sample = of_all_lengths(tokens, self._compared - before.rows)
         exact = self._sampled(sample, "float32")
         if self._runtime is not None:
             self._runtime.admit(self._agreed(exact, self._predicted(self._runtime.outputs(sample))))
-            self._trial = self._runtime.agreement.rows < COMPARED
+            self._trial = self._runtime.agreement.rows < self._compared
             if not before.rows:
                 print0(f"computing by {self._runtime.told}: {self._runtime.agreement.told()} beside torch")
             return
         self._agreement = before + self._agreed(exact, self._sampled(sample, "bfloat16"))
         if self._agreement.beyond:
             self.engine.pack("float32", OUTPUT_MODULES)
-        self._trial = not self._agreement.beyond and self._agreement.rows < COMPARED
+        self._trial = not self._agreement.beyond and self._agreement.rows < self._compared
         if self._agreement.beyond or not before.rows:
             told, dtype = self._agreement.told(), self.engine.computes_in
             instead = f"computing in {dtype}, not bfloat16" if self._agreement.beyond else "computing in bfloat16"

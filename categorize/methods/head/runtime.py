@@ -35,7 +35,8 @@ TRACED = 2  # changes with what is traced, so that older graphs are not taken fo
 INPUTS = ("input_ids", "attention_mask")
 AGREEMENT = "agreement.json"
 CALIBRATION = "calibration.json"
-CHANGED = 0.005  # largest share of texts that may be decided otherwise
+GATED = 1024  # texts that are computed by torch, too; of fewer a few near ties would decide
+CHANGED = 0.005  # largest share of them that may be decided otherwise; a single one always may
 APART = 0.01  # largest mean difference of probabilities
 ENOUGH = 256  # texts that activations are measured on
 AT_ONCE = 16  # of them in a batch
@@ -124,7 +125,7 @@ class GraphEncoder:
     def check(self) -> None:
         """Raises UserError where what was compared is too far off."""
         found, rows = self.agreement, max(self.agreement.rows, 1)
-        if found.changed > CHANGED * rows or not found.apart <= APART * rows:
+        if found.changed > max(CHANGED * rows, 1) or not found.apart <= APART * rows:
             texts = calibrated_on(self.graph.parent)
             more = (
                 f", or predict {ENOUGH} texts at once first: it was calibrated on {texts}" if 0 < texts < ENOUGH else ""
