@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 MAX_PADDING = 0.25  # largest share of padding in a batch: a token budget alone lets one long text pad many short ones
 ENOUGH = 4  # a batch of this part of its budget is not padded further: texts of another length begin the next one
-ON_CPU = 1024  # tokens that a batch of an encoder has by default: what it computes then stays in the caches
+ON_CPU = 2048  # tokens that a batch of an encoder has by default: what it computes then stays in the caches
+ROWS_ON_CPU = 256  # of such a batch: very short texts fill it, too
 
 
 def model_inputs(rows: pa.Table | pa.RecordBatch, prompt: Prompt | None) -> list[Any]:

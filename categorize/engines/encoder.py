@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
-from categorize.engines.batching import ON_CPU, autocast, compute_dtype, length_sorted_batches
+from categorize.engines.at_once import for_each
+from categorize.engines.batching import ON_CPU, ROWS_ON_CPU, autocast, compute_dtype, length_sorted_batches
 from categorize.engines.first_token import narrow_last_layer
 from categorize.engines.packed import pack
 from categorize.engines.shared_prefix import SharedPrefix, begins_with, head_shares_prefix
 from categorize.nn.device import keep_heap
 from categorize.nn.tokenizer import TokenizedTexts, pad
-from categorize.predictions import BoolArray, FloatArray
+from categorize.predictions import BoolArray, FloatArray, IntArray
 from categorize.recipe.decision_sections import PredictionSection
 
 
@@ -71,15 +73,21 @@ class TorchEncoder:
         result = np.zeros((len(texts), self.width), dtype=np.float64)
         multiple = 8 if self.device.type == "cuda" else 1
         pad_token_id, section = self.model.config.pad_token_id, self.section
-        budget = section.batch_tokens or (ON_CPU if self.device.type == "cpu" else section.most_tokens)
+        on_cpu = self.device.type == "cpu"
+        most_rows = section.batch_size or (ROWS_ON_CPU if on_cpu else section.most_rows)
+        budget = section.batch_tokens or (ON_CPU if on_cpu else section.most_tokens)
+
+        def compute(at: IntArray, prefix: tuple[int, ...]) -> None:
+            with torch.inference_mode(), autocast(self.packed or section.dtype, self.model, self.device):
+                padded = pad([texts[i][len(prefix) :] for i in at], pad_token_id, multiple)
+                result[at] = self.shared.forward(prefix, padded).logits.float().cpu().numpy()
+
         with torch.inference_mode(), autocast(self.packed or section.dtype, self.model, self.device):
             shares = self._shares(texts)
-            for members, prefix in ((np.flatnonzero(shares), self.prefix), (np.flatnonzero(~shares), ())):
-                lengths = texts.lengths[members] - len(prefix)
-                for batch in length_sorted_batches(lengths, section.batch_size, budget):
-                    at = members[batch]
-                    padded = pad([texts[i][len(prefix) :] for i in at], pad_token_id, multiple)
-                    result[at] = self.shared.forward(prefix, padded).logits.float().cpu().numpy()
+        for members, prefix in ((np.flatnonzero(shares), self.prefix), (np.flatnonzero(~shares), ())):
+            lengths = texts.lengths[members] - len(prefix)
+            batches = [members[one] for one in length_sorted_batches(lengths, most_rows, budget)]
+            for_each(batches, partial(compute, prefix=prefix), at_once=self.packed is not None and not prefix)
         return result
 
     def _shares(self, texts: TokenizedTexts) -> BoolArray:

@@ -41,7 +41,7 @@ def generate_answers(
     answers: list[str] = [""] * len(rows)
     generated = 0
     lengths = np.array([len(row.prompt_ids) for row in rows])
-    sorted_batches = length_sorted_batches(lengths, section.batch_size, section.most_tokens)
+    sorted_batches = length_sorted_batches(lengths, section.most_rows, section.most_tokens)
     # Sharded weights cannot be gathered in inference mode.
     with torch.no_grad() if in_step else torch.inference_mode(), autocast(section.dtype, model, device):
         for at in [np.arange(len(rows))] if in_step else sorted_batches:

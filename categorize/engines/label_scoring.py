@@ -260,12 +260,12 @@ class TorchLabelScorer:
     def outputs(self, rows: Sequence[EncodedPrompt], wanted: BoolArray | None = None) -> FloatArray:
         """Scores of every label, or of those wanted, float64 [rows, labels], see `LabelScorer.in_batches`."""
         with self._computing():
-            return self.scorer.in_batches(rows, self.section.batch_size, self.section.most_tokens, wanted)
+            return self.scorer.in_batches(rows, self.section.most_rows, self.section.most_tokens, wanted)
 
     def contextual(self) -> FloatArray:
         """The contextual prior, float64 [labels], see `LabelScorer`."""
         with self._computing():
-            return self.scorer.contextual(self.section.batch_size, self.section.most_tokens)
+            return self.scorer.contextual(self.section.most_rows, self.section.most_tokens)
 
     @contextmanager
     def _computing(self) -> Iterator[None]:

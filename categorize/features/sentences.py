@@ -48,7 +48,7 @@ class SentenceTransformersFeaturizer(EncoderFeaturizer):
         with autocast(self.prediction.dtype, self._model, self._model.device):
             vectors = self._model.encode(
                 texts,
-                batch_size=self.prediction.batch_size,
+                batch_size=self.prediction.most_rows,
                 prompt_name=prompt if named else None,
                 prompt=None if named else prompt,
                 normalize_embeddings=self.section.normalize,

@@ -20,9 +20,11 @@ from categorize.recipe.section import (
 class PredictionSection(Section):
     """How predictions are computed; changes speed, not results."""
 
-    batch_size: PositiveInt = Field(64, description="Most rows in a batch.")
+    batch_size: PositiveInt | None = Field(
+        None, description="Most rows in a batch; by default 64, of a head on a CPU 256."
+    )
     batch_tokens: PositiveInt | None = Field(
-        None, description="Most tokens in a batch, padding counted; by default 8192, of a head on a CPU 1024."
+        None, description="Most tokens in a batch, padding counted; by default 8192, of a head on a CPU 2048."
     )
     dtype: DType = Field(
         "auto",
@@ -38,6 +40,11 @@ class PredictionSection(Section):
         "or with int8 weights and activations whose scales come from the first texts; each refused where more than "
         "0.5% of 1,024 texts are decided otherwise than by torch.",
     )
+
+    @property
+    def most_rows(self) -> int:
+        """`batch_size` where what computes has no default of its own."""
+        return self.batch_size or 64
 
     @property
     def most_tokens(self) -> int:

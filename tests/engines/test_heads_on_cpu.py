@@ -4,6 +4,7 @@ label."""
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ import torch
 
 from categorize import load_predictor
 from categorize.engines import half_precision
+from categorize.engines.at_once import for_each
 from categorize.engines.batching import ON_CPU, length_sorted_batches
 from categorize.engines.first_token import narrow_last_layer
 from categorize.engines.half_precision import Agreement, bfloat16_gain
+from categorize.errors import UserError
 from categorize.methods.head.model import build_head
 from categorize.methods.head.predictor import HeadPredictor, encode_texts
 from categorize.methods.registry import METHODS
@@ -99,6 +102,32 @@ def test_what_stands_behind_the_last_attention_is_computed_for_the_first_token_w
     last = max((int(part) for name in found for part in name.split(".") if part.isdigit()), default=0)
     assert [name.split(f".{last}.")[-1] for name in found] == narrowed
     torch.testing.assert_close(given, expected, atol=1e-6, rtol=0)
+
+
+def test_batches_at_once_give_what_one_after_another_gives_and_an_error_ends_them(tiny: Tiny) -> None:
+    found = predictor(tiny("bert"), dtype="bfloat16", batch_size=3)
+    found.engine.pack("bfloat16", ("classifier",))
+    tokens, threads = encode_texts(found.head, MANY), torch.get_num_threads()
+    seen: list[tuple[int, int]] = []
+
+    def work(batch: int) -> None:
+        seen.append((threading.get_ident(), torch.get_num_threads()))
+        if batch == 4:
+            raise UserError("the fourth")
+
+    try:
+        torch.set_num_threads(1)
+        alone = found.engine.outputs(tokens)
+        torch.set_num_threads(3)
+        np.testing.assert_array_equal(found.engine.outputs(tokens), alone)
+        with pytest.raises(UserError, match="the fourth"):
+            for_each(range(1000), work, at_once=True)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+    assert {count for _, count in seen} == {1}
+    assert threading.get_ident() not in {thread for thread, _ in seen}
+    assert len(seen) < 1000
 
 
 def test_short_distinct_texts_are_hardly_padded_and_each_is_read_once() -> None:

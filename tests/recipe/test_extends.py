@@ -68,7 +68,7 @@ def test_null_deletes_and_the_default_returns(write: Write) -> None:
     write("base.yaml", MINIMAL + "training: {learning_rate: 1e-3, bf16: true}\nprediction: {batch_size: 3}\n")
     loaded = load_recipe(write("r.yaml", "extends: base.yaml\ntraining: {learning_rate: null}\nprediction: null\n"))
     assert loaded.resolved["training"] == {"bf16": True}
-    assert loaded.recipe.prediction.batch_size == 64
+    assert loaded.recipe.prediction.batch_size is None
 
 
 def test_null_says_null_where_the_key_may_be_null(write: Write) -> None:

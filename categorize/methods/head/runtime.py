@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from filelock import FileLock
 
-from categorize.engines.batching import ON_CPU, length_sorted_batches
+from categorize.engines.batching import ON_CPU, ROWS_ON_CPU, length_sorted_batches
 from categorize.engines.first_token import narrow_last_layer
 from categorize.engines.half_precision import PAYS, Agreement, bfloat16_gain, kept_in
 from categorize.errors import UserError
@@ -106,8 +106,8 @@ class GraphEncoder:
     def outputs(self, texts: TokenizedTexts) -> FloatArray:
         """The graph's logits, float64 [texts, width]."""
         result = np.zeros((len(texts), self.width), dtype=np.float64)
-        budget = self.section.batch_tokens or ON_CPU
-        for at in length_sorted_batches(texts.lengths, self.section.batch_size, budget):
+        rows, budget = self.section.batch_size or ROWS_ON_CPU, self.section.batch_tokens or ON_CPU
+        for at in length_sorted_batches(texts.lengths, rows, budget):
             result[at] = self.session(graph_inputs(texts, at, self.pad_token_id))
         return result
 

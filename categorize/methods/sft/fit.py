@@ -160,8 +160,8 @@ def answering(
     def score(model: Any, rows: Sequence[EncodedPrompt]) -> list[Any]:
         scorer = LabelScorer(prompt, shared.through(model), section)
         if alone:
-            return list(softmax(scorer.in_batches(rows, section.batch_size, section.most_tokens), axis=1))
-        bound = max(1, min(section.batch_size, section.most_tokens // prompt.max_length))
+            return list(softmax(scorer.in_batches(rows, section.most_rows, section.most_tokens), axis=1))
+        bound = max(1, min(section.most_rows, section.most_tokens // prompt.max_length))
         sequences = arguments.eval_batch_size * len(scorer.plan.contexts)
         return list(softmax(scorer.in_passes(rows, -(-sequences // bound)), axis=1))
 

@@ -1,0 +1,35 @@
+"""Batches on several threads of a CPU: each computes whole batches, where threads that share one wait for each other
+between its many small steps, and for Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+Batch = TypeVar("Batch")
+WORKERS = 4  # at most: all wait for one interpreter
+
+
+def for_each(batches: Sequence[Batch], work: Callable[[Batch], None], at_once: bool) -> None:
+    """Do the work of each batch, several at once where that is allowed and torch has several threads, which the workers
+    divide among themselves. What a batch comes to does not depend on the others.
+
+    Raises:
+        Exception: the first of those that the work raised; batches that were not begun then are left.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    workers = min(WORKERS, threads, len(batches)) if at_once else 1
+    if workers < 2:
+        for batch in batches:
+            work(batch)
+        return
+    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,))
+    try:
+        for done in [pool.submit(work, batch) for batch in batches]:
+            done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # what new threads begin with
