@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +30,16 @@ def model_inputs(rows: pa.Table | pa.RecordBatch, prompt: Prompt | None) -> list
     return [{**(raw or {}), "text": text} for raw, text in zip(fields, texts, strict=True)]
 
 
+def input_key(prompt: Prompt | None) -> Callable[[Any], Any]:
+    """What makes two inputs the same to the model: their text, or the columns that the prompt has."""
+    if prompt is None:
+        return lambda text: text
+    return lambda fields: tuple(fields.get(column) for column in prompt.columns)
+
+
 def distinct_inputs(inputs: list[Any], prompt: Prompt | None) -> tuple[list[Any], IntArray]:
     """The distinct inputs, and for each row which of them it is, int64 [rows]."""
-    keys = inputs if prompt is None else [tuple(one.get(column) for column in prompt.columns) for one in inputs]
+    keys = [*map(input_key(prompt), inputs)]
     distinct = dict(zip(keys, inputs, strict=True))
     position = {key: i for i, key in enumerate(distinct)}
     return list(distinct.values()), np.array([position[key] for key in keys], dtype=np.int64)

@@ -265,6 +265,7 @@ class _Work:
         from categorize.prediction.predictor import batches_of, whole_documents
 
         path = part(self.folder, shard)
+        self.predictor.remember()  # within a shard: made again, it comes out the same
         batches = (batch for piece in pieces for batch in batches_of(self.stream.prepare(piece)))
         with disk_errors(path), whole_file(path) as temporary:
             with ExitStack() as closing, ThreadPoolExecutor(1) as pool:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from categorize.data.input_spec import InputSpec
 from categorize.data.segments.tokens import TokenCounter
+from categorize.engines.remembered import Remembers
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.metrics.decision import DecisionRule
@@ -194,6 +195,11 @@ class TrainedPredictor:
             documents = self.input_spec.documents(self.input_spec.with_texts(rows))
             scope = self.scope.scores(documents["text"].to_pylist())
         return SegmentPredictions(Predictions.concatenate(self.inner.predict(blocks)), segments, self.input_spec, scope)
+
+    def remember(self) -> None:
+        """Keep what texts come to, for those that come again in later blocks; nothing of before is kept."""
+        if isinstance(self.inner, Remembers):
+            self.inner.remembered.begin()
 
     def probabilities(self, rows: pa.Table) -> Predictions:
         """Undecided predictions of whole documents: those of their segments, aggregated."""

@@ -224,3 +224,23 @@ def test_a_run_says_its_type_and_keeps_to_float32_where_bfloat16_was_refused(
         manifest["prediction"]["agreement"] = {"rows": 256, "changed": 1, "changed_beyond_margin": clear}
         (tmp_path / "outputs/one/run.json").write_text(json.dumps(manifest))
         assert load_predictor("outputs/one").inner.section.dtype == expected  # type: ignore[attr-defined]
+
+
+def test_texts_of_earlier_blocks_are_not_computed_again_once_a_shard_has_begun(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = predictor(tiny("bert"), dtype="float32")
+    blocks = [batch(MANY[:20]), batch([*MANY[5:25], "word " * 80]), batch(MANY[:10])]
+    expected = [one.probabilities for one in found.predict(blocks)]
+    computed: list[int] = []
+    outputs = found.engine.outputs
+    monkeypatch.setattr(found.engine, "outputs", lambda tokens: (computed.append(len(tokens)), outputs(tokens))[1])
+    found.remembered.begin()
+    given = list(found.predict(blocks))
+    assert computed == [20, 6, 0]
+    assert [one.usage.truncated_rows for one in given] == [0, 1, 0]  # type: ignore[union-attr]
+    for one, probabilities in zip(given, expected, strict=True):
+        np.testing.assert_allclose(one.probabilities, probabilities, atol=1e-6)
+    found.remembered.begin()
+    list(found.predict(blocks[2:]))
+    assert computed[3:] == [10]

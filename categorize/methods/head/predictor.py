@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from categorize.data.segments.tokens import TokenCounter
-from categorize.engines.batching import distinct_inputs, model_inputs
+from categorize.engines.batching import distinct_inputs, input_key, model_inputs
 from categorize.engines.encoder import TorchEncoder
 from categorize.engines.engine import Engine
 from categorize.engines.half_precision import PAYS, Agreement, bfloat16_gain
+from categorize.engines.remembered import Remembered
 from categorize.labels import LabelSet
 from categorize.methods.head.model import OUTPUT_MODULES, Head
 from categorize.methods.head.runtime import ENOUGH, GATED, GraphEncoder, check_engine, graph_engine
 from categorize.nn.text_tokens import text_tokens
 from categorize.nn.tokenizer import TokenizedTexts, tokenize
-from categorize.predictions import FloatArray, Predictions, Usage
+from categorize.predictions import BoolArray, FloatArray, Predictions, Usage
 from categorize.processes import print0
 from categorize.recipe.decision_sections import PredictionSection
 
@@ -51,6 +52,8 @@ class HeadPredictor:
         )
         self._agreement = Agreement()
         self._runtime: GraphEncoder | None = None
+        self.remembered = Remembered()
+        self._tokens, self._making = 0, 0.0  # of the last inputs; seconds in which their engine was made
         self._gain = 1.0
         self._begun = False
         self._compared = COMPARED
@@ -69,23 +72,29 @@ class HeadPredictor:
         """Predictions of each record batch; equal texts are computed once."""
         for batch in batches:
             start = time.perf_counter()
-            texts, inverse = distinct_inputs(model_inputs(batch, self.head.prompt), self.head.prompt)
-            tokens = encode_texts(self.head, texts)
-            if not self._begun and len(tokens):
-                before = time.perf_counter()
-                self._begin(tokens)
-                start += time.perf_counter() - before
-            if self._trial and len(tokens):
-                self._compare(tokens)
-            engine: Engine[TokenizedTexts] = self._runtime or self.engine
-            logits = engine.outputs(tokens)[inverse]
+            prompt, self._tokens, self._making = self.head.prompt, 0, 0.0
+            texts, inverse = distinct_inputs(model_inputs(batch, prompt), prompt)
+            logits, cut = self.remembered.complete(texts, input_key(prompt), self._outputs)
             usage = Usage(
                 rows=batch.num_rows,
-                tokens=int(tokens.lengths.sum()),
-                truncated_rows=int(tokens.cut[inverse].sum()),
-                seconds=time.perf_counter() - start,
+                tokens=self._tokens,
+                truncated_rows=int(cut[inverse].sum()),
+                seconds=time.perf_counter() - start - self._making,
             )
-            yield self.output.predictions(batch.column("id").to_pylist(), logits, usage)
+            yield self.output.predictions(batch.column("id").to_pylist(), logits[inverse], usage)
+
+    def _outputs(self, inputs: Sequence[Any]) -> tuple[FloatArray, BoolArray]:
+        """Logits of inputs, float64 [inputs, width], and which of them were cut, bool [inputs]."""
+        tokens = encode_texts(self.head, list(inputs))
+        self._tokens = int(tokens.lengths.sum())
+        if not self._begun and len(tokens):
+            before = time.perf_counter()
+            self._begin(tokens)
+            self._making = time.perf_counter() - before
+        if self._trial and len(tokens):
+            self._compare(tokens)
+        engine: Engine[TokenizedTexts] = self._runtime or self.engine
+        return engine.outputs(tokens), tokens.cut
 
     # ------------------------------------------------------------ which way of computing
     def _begin(self, tokens: TokenizedTexts) -> None:
@@ -120,6 +129,7 @@ class HeadPredictor:
         self._agreement = before + self._agreed(exact, self._sampled(sample, "bfloat16"))
         if self._agreement.beyond:
             self.engine.pack("float32", OUTPUT_MODULES)
+            self.remembered.forget()
         self._trial = not self._agreement.beyond and self._agreement.rows < self._compared
         if self._agreement.beyond or not before.rows:
             told, dtype = self._agreement.told(), self.engine.computes_in

@@ -11,18 +11,19 @@ import numpy as np
 import pyarrow as pa
 
 from categorize.data.segments.tokens import TokenCounter
-from categorize.engines.batching import distinct_inputs, model_inputs
+from categorize.engines.batching import distinct_inputs, input_key, model_inputs
 from categorize.engines.engine import Engine
 from categorize.engines.generation import generate_answers
 from categorize.engines.half_precision import PAYS, Agreement, bfloat16_gain
 from categorize.engines.label_scoring import TorchLabelScorer
+from categorize.engines.remembered import Remembered
 from categorize.engines.shared_prefix import SharedPrefix
 from categorize.errors import UserError
 from categorize.labels import LabelSet
 from categorize.methods.sft.model import Causal
 from categorize.nn.head_output import head_output
 from categorize.nn.text_tokens import PromptTokens
-from categorize.predictions import Predictions, Usage
+from categorize.predictions import BoolArray, FloatArray, Predictions, Usage
 from categorize.processes import print0
 from categorize.prompts.tokens import EncodedPrompt, PromptFormat
 from categorize.recipe.decision_sections import CausalPredictionSection
@@ -99,6 +100,8 @@ class CausalPredictor:
             causal.model.to(self.device)
         causal.model.eval()
         self.shared = shared or SharedPrefix(causal.model, self.device)
+        self.remembered = Remembered()
+        self._tokens = 0  # of the last inputs
         self.computed: dict[str, Any] = {} if self.mode == "generation" else {"prior": self.section.prior or "none"}
 
     def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
@@ -106,19 +109,26 @@ class CausalPredictor:
         for batch in batches:
             start = time.perf_counter()
             inputs, inverse = distinct_inputs(model_inputs(batch, self.prompt), self.prompt)
-            rows = self.prompt.encode_all(inputs)
             ids = batch.column("id").to_pylist()
+            if self.mode == "scoring":
+                self._tokens = 0
+                scores, cut = self.remembered.complete(inputs, input_key(self.prompt), self._scores)
+                usage = Usage(len(ids), self._tokens, 0, int(cut[inverse].sum()), time.perf_counter() - start)
+                yield self.output.predictions(ids, scores[inverse], usage)
+                continue
+            rows = self.prompt.encode_all(inputs)
             truncated = sum(rows[i].truncated for i in inverse)
             tokens = sum(len(row.prompt_ids) for row in rows)
-            if self.mode == "scoring":
-                self._settle_dtype(rows)
-                scores = self.engine.outputs(rows)[inverse]
-                usage = Usage(len(ids), tokens, 0, truncated, time.perf_counter() - start)
-                yield self.output.predictions(ids, scores, usage)
-                continue
             answers, generated = self.generate(rows)
             usage = Usage(len(ids), tokens, generated, truncated, time.perf_counter() - start)
             yield self.prompt.predictions(ids, [answers[i] for i in inverse], self.section.parsing, usage)
+
+    def _scores(self, inputs: Sequence[Any]) -> tuple[FloatArray, BoolArray]:
+        """Scores of inputs, float64 [inputs, labels], and which of them were cut, bool [inputs]."""
+        rows = self.prompt.encode_all(list(inputs))
+        self._tokens = sum(len(row.prompt_ids) for row in rows)
+        self._settle_dtype(rows)
+        return self.engine.outputs(rows), np.array([row.truncated for row in rows], dtype=bool)
 
     def _settle_dtype(self, rows: Sequence[EncodedPrompt]) -> None:
         """Where many rows are scored on a CPU, choose bfloat16 once if it is faster and no clear label of some rows
