@@ -125,8 +125,8 @@ def short_attention(
     is_causal: bool | None = None,
     **more: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of texts of one length, without padding, by two products and a softmax; what is masked, causal, long or
-    of another kind goes to torch's own. Takes and gives what transformers' attention functions do.
+    """Attention of short texts by two products and a softmax; what is causal, long or of another kind goes to torch's
+    own. Takes and gives what transformers' attention functions do.
 
     torch's own computes each head of each text by itself, and its softmax is slow over a few numbers.
     """
@@ -137,7 +137,8 @@ def short_attention(
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     half = query.dtype == torch.bfloat16
     fast = tokens < (MOST_TOKENS if half else VECTOR)
-    plain = attention_mask is None and not causal and dropout == 0.0 and key.shape == query.shape == value.shape
+    plain = not causal and dropout == 0.0 and key.shape == query.shape == value.shape
+    plain = plain and (attention_mask is None or attention_mask.dtype == torch.bool)
     plain = plain and query.dtype == value.dtype and all(one is None or one is False for one in more.values())
     if not (fast and plain):
         return sdpa_attention_forward(  # type: ignore[no-any-return]
@@ -146,6 +147,9 @@ def short_attention(
     scale = size**-0.5 if scaling is None else scaling
     queries, keys, values = (one.reshape(texts * heads, tokens, size) for one in (query * scale, key, value))
     scores = torch.bmm(queries, keys.transpose(1, 2))
+    if attention_mask is not None:
+        of_heads = scores.view(texts, heads, tokens, tokens)
+        of_heads.masked_fill_(~attention_mask, torch.finfo(scores.dtype).min)  # finite: padding may see nothing at all
     if tokens < VECTOR:
         shares = scores.sub_(scores.amax(-1, keepdim=True)).exp_()
         mixed = torch.bmm(shares, values).div_(shares.sum(-1, keepdim=True))
