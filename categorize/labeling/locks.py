@@ -9,7 +9,7 @@ from pathlib import Path
 from categorize.errors import UserError
 
 CHANCES = 10  # tries to take a lock, within half a second
-WAIT = 60.0  # seconds for the first process of a launch to take the ledger
+WAIT = 300.0  # seconds for the first process of a launch to take the ledger: imports from a shared disk take minutes
 
 
 def lock_ledger(folder: Path, process: int = 0) -> list[int]:
@@ -33,8 +33,10 @@ def lock_ledger(folder: Path, process: int = 0) -> list[int]:
         taken = _take(own, folder)
         if not taken:
             return []
+        seen = 0  # how often another job was; once may be the mark of an earlier launch, which is about to be replaced
         while (state := _first(folder / "lock")) != "ours":
-            if state == "another's" or time.monotonic() > until:
+            seen = seen + 1 if state == "another's" else 0
+            if seen >= CHANCES or time.monotonic() > until:
                 os.close(taken[0])
                 raise _taken(folder)
             time.sleep(0.05)
