@@ -5,10 +5,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import torch
 
 Batch = TypeVar("Batch")
 WORKERS = 4  # at most: all wait for one interpreter
+
+
+def changes_by_batch(model: torch.nn.Module) -> bool:
+    """Whether a forward pass changes the model by the length of its batch, so that two at once would disturb each
+    other: BigBird chooses its attention, and some rotary embeddings (`dynamic`, `longrope`) their frequencies."""
+    return any(
+        hasattr(module, "set_attention_type")
+        or any(kind in str(getattr(module, "rope_type", "")) for kind in ("dynamic", "longrope"))
+        for module in model.modules()
+    )
 
 
 def for_each(batches: Sequence[Batch], work: Callable[[Batch], None], at_once: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from categorize.engines.at_once import for_each
+from categorize.engines.at_once import changes_by_batch, for_each
 from categorize.engines.batching import ON_CPU, ROWS_ON_CPU, autocast, compute_dtype, length_sorted_batches
 from categorize.engines.first_token import narrow_last_layer
 from categorize.engines.packed import pack
@@ -44,6 +44,7 @@ class TorchEncoder:
         model.eval()
         self.shared = SharedPrefix(model, self.device, pad_token_id=model.config.pad_token_id or 0)
         self.packed: str | None = None
+        self.at_once = not changes_by_batch(model)
         self.packs = not placed and self.device.type == "cpu" and section.dtype != "float16"
         self.packs = self.packs and compute_dtype("auto", model, self.device) is None
         if self.device.type == "cpu":
@@ -87,7 +88,7 @@ class TorchEncoder:
         for members, prefix in ((np.flatnonzero(shares), self.prefix), (np.flatnonzero(~shares), ())):
             lengths = texts.lengths[members] - len(prefix)
             batches = [members[one] for one in length_sorted_batches(lengths, most_rows, budget)]
-            for_each(batches, partial(compute, prefix=prefix), at_once=self.packed is not None and not prefix)
+            for_each(batches, partial(compute, prefix=prefix), self.at_once and self.packed is not None and not prefix)
         return result
 
     def _shares(self, texts: TokenizedTexts) -> BoolArray:

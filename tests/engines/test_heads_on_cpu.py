@@ -16,7 +16,7 @@ import torch
 
 from categorize import load_predictor
 from categorize.engines import half_precision
-from categorize.engines.at_once import for_each
+from categorize.engines.at_once import changes_by_batch, for_each
 from categorize.engines.batching import ON_CPU, length_sorted_batches
 from categorize.engines.first_token import narrow_last_layer
 from categorize.engines.half_precision import Agreement, bfloat16_gain
@@ -129,6 +129,16 @@ def test_batches_at_once_give_what_one_after_another_gives_and_an_error_ends_the
     assert {count for _, count in seen} == {1}
     assert threading.get_ident() not in {thread for thread, _ in seen}
     assert len(seen) < 1000
+
+
+@pytest.mark.parametrize(("architecture", "alone"), [("bigbird", True), ("modernbert", False), ("qwen2", False)])
+def test_a_model_that_a_batch_changes_computes_one_batch_at_a_time(tiny: Tiny, architecture: str, alone: bool) -> None:
+    model = build_head(recipe(tiny(architecture)), LABELS).model
+    assert changes_by_batch(model) == alone
+    for module in model.modules():
+        if hasattr(module, "rope_type"):
+            module.rope_type = "longrope"
+            assert changes_by_batch(model)
 
 
 def test_short_distinct_texts_are_hardly_padded_and_each_is_read_once() -> None:
