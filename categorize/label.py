@@ -85,13 +85,13 @@ def label(command: Command, make: MakesTeacher = make_teacher) -> None:
                 live = live_card(recipe, job.label_sets)
                 job.progress.watch = live
                 answered = [get_answers(job, vote, command, stop, loop) for vote in job.votes]
-            if not all(answered):
-                return
             if not is_main_process():
                 ledger.flush()
                 leave_mark(ledger.folder, rank())
                 return
-            wait_for_others(ledger.folder, world_size())
+            wait_for_others(ledger.folder, world_size())  # first of all: they look for who has the ledger
+            if not all(answered):
+                return
             assert writer is not None
             try:
                 lines = finish(job, writer, time.monotonic() - started)

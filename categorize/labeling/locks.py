@@ -9,7 +9,7 @@ from pathlib import Path
 from categorize.errors import UserError
 
 CHANCES = 10  # tries to take a lock, within half a second
-WAIT = 300.0  # seconds for the first process of a launch to take the ledger: imports from a shared disk take minutes
+WAIT = 60.0  # seconds for the first process of a launch to take the ledger
 
 
 def lock_ledger(folder: Path, process: int = 0) -> list[int]:

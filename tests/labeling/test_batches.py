@@ -353,7 +353,7 @@ def test_one_process_of_a_launch_writes_and_reads_the_files(tmp_path, batches):
             for rank in range(2)
         ]
         for process in processes:
-            _, error = process.communicate(timeout=300)
+            _, error = process.communicate(timeout=120)
             assert process.returncode == 0, error
 
     launch()

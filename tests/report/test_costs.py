@@ -77,7 +77,8 @@ def test_an_evaluation_tells_time_memory_and_the_rows_without_a_label(
     assert costs["rest"] == manifest["rows"]["unlabeled"] > 0
     of_run = costs["runs"][1]
     assert of_run["training_money"] == pytest.approx(manifest["training"]["seconds"])  # 1 a second
-    assert of_run["rest_money"] == of_run["rest_seconds"] == pytest.approx(costs["rest"] / run["documents_per_second"])
+    assert of_run["rest_money"] == pytest.approx(of_run["rest_seconds"])  # a rounding apart
+    assert of_run["rest_seconds"] == pytest.approx(costs["rest"] / run["documents_per_second"])
     more = ["eval.yaml", "--overwrite", "evaluation.costs.rows=5000000"]
     assert main("run_eval.py", "eval", evaluate, METHODS, more) == 0
     assert "| 5,000,000 unlabelled: time |" in Path("outputs/eval/report.md").read_text(encoding="utf-8")
