@@ -60,49 +60,60 @@ class LabelScorer:
         Args:
             wanted: bool [rows, labels], which labels of each row are scored; the others are NaN.
         """
-        scores = self._scores(self._sums(rows, batch_size, batch_tokens, wanted))
+        sums, before = self.sums(rows, batch_size, batch_tokens, wanted), None
         if self.section.prior == "contextual":
-            scores -= self.contextual(batch_size, batch_tokens)
-        elif self.leaning is not None:
-            scores -= self.normalized(self.leaning)
+            before = self.sums(self.content_free(), batch_size, batch_tokens)
+        scores = self.scores(sums, before)
         return scores if wanted is None else np.where(wanted, scores, np.nan)
 
     def in_passes(self, rows: Sequence[EncodedPrompt], passes: int) -> FloatArray:
         """The same in exactly so many forward passes, as the processes that share a model must all make; of rows that
-        all take whole sequences. With a prior there are as many more as it has texts."""
-        scores = self._scores(self._sums_in_passes(rows, passes))
+        all take whole sequences. With a contextual prior there are as many more as it has texts."""
+        sums = self._sums_in_passes(rows, passes)
+        if self.section.prior != "contextual":
+            return self.scores(sums)
+        return self.scores(sums, self._sums_in_passes(self.content_free(), len(CONTENT_FREE)))
+
+    def scores(self, sums: FloatArray, content_free: FloatArray | None = None) -> FloatArray:
+        """Scores [rows, labels] of summed log-probabilities [rows, columns], as `section` says; the sums may serve
+        several sections.
+
+        Args:
+            content_free: the sums of `content_free`, for a contextual prior.
+        """
+        scores = self._before_prior(sums)
         if self.section.prior == "contextual":
-            scores -= self._prior(self._sums_in_passes(self._content_free(), len(CONTENT_FREE)))
+            assert content_free is not None
+            scores = scores - self._contextual(content_free)
+        elif self.leaning is not None:
+            scores = scores - self._normalized(self.leaning)
         return scores
 
-    def contextual(self, batch_size: int, batch_tokens: int) -> FloatArray:
-        """The contextual prior, as logits [labels]."""
-        return self._prior(self._sums(self._content_free(), batch_size, batch_tokens))
+    def _before_prior(self, sums: FloatArray) -> FloatArray:
+        return self.plan.logits(self._normalized(sums))
 
-    def normalized(self, sums: FloatArray) -> FloatArray:
-        """Summed log-probabilities [..., labels], by the tokens that they are of where `section` says so."""
-        if self.section.length_normalization and not self.plan.yes_no:
+    def _normalized(self, sums: FloatArray) -> FloatArray:
+        """By the tokens that they are of where `section` says so; before `auto` is settled it does not."""
+        if self.section.length_normalization is True and not self.plan.yes_no:
             sums = sums / np.array([len(ids) for _, ids in self.plan.labels])
         return sums
 
-    def _scores(self, sums: FloatArray) -> FloatArray:
-        return self.plan.logits(self.normalized(sums))
-
-    def _content_free(self) -> list[EncodedPrompt]:
+    def content_free(self) -> list[EncodedPrompt]:
+        """Texts that say nothing, behind which a prompt shows its leaning."""
         return [self.prompt.encode(dict.fromkeys(self.prompt.columns, text)) for text in CONTENT_FREE]
 
-    def _prior(self, sums: FloatArray) -> FloatArray:
+    def _contextual(self, sums: FloatArray) -> FloatArray:
         """What the prompt says of each label before the text says anything, as a logit [labels], from the summed
         log-probabilities behind texts without content: "Calibrate Before Use" (Zhao et al. 2021, arXiv:2102.09690)."""
         from scipy.special import softmax
 
-        scores = self._scores(sums)
+        scores = self._before_prior(sums)
         prior: FloatArray = scores.mean(axis=0)
         if not self.plan.yes_no:
             prior = np.log(softmax(scores, axis=1).mean(axis=0))
         return prior
 
-    def _sums(
+    def sums(
         self, rows: Sequence[EncodedPrompt], batch_size: int, batch_tokens: int, wanted: BoolArray | None = None
     ) -> FloatArray:
         """Summed log-probabilities of the answers, [rows, columns]."""
@@ -262,10 +273,10 @@ class TorchLabelScorer:
         with self._computing():
             return self.scorer.in_batches(rows, self.section.most_rows, self.section.most_tokens, wanted)
 
-    def contextual(self) -> FloatArray:
-        """The contextual prior, float64 [labels], see `LabelScorer`."""
+    def sums(self, rows: Sequence[EncodedPrompt]) -> FloatArray:
+        """Summed log-probabilities, float64 [rows, columns], of which `LabelScorer.scores` makes scores."""
         with self._computing():
-            return self.scorer.contextual(self.section.most_rows, self.section.most_tokens)
+            return self.scorer.sums(rows, self.section.most_rows, self.section.most_tokens)
 
     @contextmanager
     def _computing(self) -> Iterator[None]:

@@ -74,6 +74,12 @@ class ScoringPlan:
         together = all(len({ids[:-1] for ids in group}) == 1 for group in compared)
         return tuple(sorted({ids[-1] for ids in answers})) if alone and together else ()
 
+    @property
+    def of_one_length(self) -> bool:
+        """Whether the scores of all labels are sums over equally many tokens, so that to divide by them puts no label
+        before another."""
+        return self.yes_no or len({len(ids) for _, ids in self.labels}) == 1
+
     def logits(self, scores: Scores) -> Scores:
         """What softmax (one label) or a sigmoid (yes or no a label) makes the labels' probabilities of, [rows, labels],
         from the scores of all answers."""

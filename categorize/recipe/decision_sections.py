@@ -78,17 +78,18 @@ class CausalPredictionSection(PredictionSection):
     parsing: Literal["strict", "tolerant"] = Field(
         "tolerant", description="strict: the answer is a label to the letter; tolerant: it names one label somewhere."
     )
-    length_normalization: bool | None = Field(
+    length_normalization: bool | Literal["auto"] | None = Field(
         None,
-        description="scoring: divide a label's log-probability by its tokens; for names of unlike lengths. By default "
-        "as the run was trained with; else false.",
+        description="scoring: divide a label's log-probability by its tokens; for names of unlike lengths. auto: in "
+        "training, where that is better on validation by more than chance. By default as the run was trained with; "
+        "else false.",
     )
     prior: Literal["none", "contextual", "batch", "auto"] | None = Field(
         None,
         description="scoring: what is taken away of each label's score. contextual: what the prompt says of it before "
         "texts without content (Zhao et al. 2021); batch: its mean over validation rows (Zhou et al. 2023); auto: in "
-        "training, what is better than none on validation by more than chance. By default as the run was trained "
-        "with; else none.",
+        "training, what is better than none on validation by more than chance, together with length_normalization "
+        "where both are auto. By default as the run was trained with; else none.",
     )
     candidates: CandidatesSection | None = Field(
         None, description="Narrow the labels to some candidates for each row; by default all are scored."

@@ -19,7 +19,7 @@ from tests.documentation.pages import anchors, blocks, pages, prose
 SECTIONS = "data labels prompt quantization adapter training decision search hub evaluation prediction labeling model"
 KEY = re.compile(rf"`({'|'.join(SECTIONS.split())})\.([a-z_]+(?:\.[a-z_]+)*)\b(?![(])")
 FILES = ("json", "safetensors", "svg", "parquet", "csv", "yaml")  # prompt.json is a file
-OF_RUN_JSON = ("filled_rows", "prior_on_validation", "truncated_rows", "rows_an_epoch", "rows_per_second")
+OF_RUN_JSON = ("filled_rows", "scoring_on_validation", "truncated_rows", "rows_an_epoch", "rows_per_second")
 KINDS = {"run_seqcls.py": "seqcls", "run_sft.py": "sft", "run_eval.py": "eval", "run_label.py": "label"}
 FOREIGN = {"--config_file", "--num_processes", "--num_machines", "--machine_rank", "--main_process_ip", "--multi_gpu"}
 

@@ -331,6 +331,14 @@ def test_accelerate_still_passes_the_zero_stage_by_these_names() -> None:
             "training: {loss: label_set}\nprediction: {mode: generation}\n",
             "prediction.mode: with training.loss: label_set no answer is learned that could be written; write scoring",
         ),
+        (
+            "prediction: {prior: auto, candidates: {}}\n",
+            "prediction.prior: auto is measured of one prompt, but with prediction.candidates",
+        ),
+        (
+            "prediction: {length_normalization: auto, candidates: {}}\n",
+            "prediction.length_normalization: auto is chosen for one prompt, but with prediction.candidates",
+        ),
         ("prompt: {completion: yes_no}\n", "prompt.completion: yes_no asks about each of several labels"),
         (
             "labels: {task: multi_label}\nprompt: {completion: yes_no}\ntraining: {loss: tokens}\n",

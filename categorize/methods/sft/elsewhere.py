@@ -12,7 +12,7 @@ from categorize.methods.sft.decision_file import DECISION, KIND, decision_settin
 from categorize.methods.sft.model import CAUSAL, CausalSettings
 from categorize.methods.sft.narrowing import narrows
 from categorize.methods.sft.predictor import prediction_mode
-from categorize.methods.sft.prior import as_trained
+from categorize.methods.sft.scoring import as_trained
 from categorize.metrics.decision import DecisionRule
 from categorize.nn.tokenizer import load_tokenizer
 from categorize.prompts.tokens import PromptFormat

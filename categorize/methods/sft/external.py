@@ -11,7 +11,7 @@ from categorize.labels import LabelSet
 from categorize.methods.sft.model import label_counts, load_causal
 from categorize.methods.sft.narrowing import asked, check_fits
 from categorize.methods.sft.predictor import CausalPredictor
-from categorize.methods.sft.prior import first_by_hash, leaning
+from categorize.methods.sft.scoring import first_by_hash, leaning
 from categorize.nn.parameters import parameter_counts
 from categorize.nn.precision import resolve_dtype
 from categorize.nn.tokenizer import clamp_length, load_tokenizer
@@ -25,7 +25,7 @@ MAX_LENGTH = 2048
 
 def check_external(given: ExternalModel) -> None:
     """Raise UserError, before the model is loaded, where it cannot be asked about so many labels."""
-    _check_prior(given)
+    _check_scoring(given)
     tokenizer = load_tokenizer(given.source, trust_remote_code=given.trust_remote_code)
     check_fits(tokenizer, clamp_length(MAX_LENGTH, given.config, tokenizer), *_asking(given))
 
@@ -36,12 +36,15 @@ def _asking(given: ExternalModel) -> tuple[PromptSettings, LabelSet, CausalPredi
     return settings, given.label_set, section
 
 
-def _check_prior(given: ExternalModel) -> None:
-    """Raises UserError where nothing is there that the prior could be measured on."""
+def _check_scoring(given: ExternalModel) -> None:
+    """Raises UserError where nothing is there that the way to scores could be measured or chosen on."""
+    for key, others in (("prior", "contextual or batch"), ("length_normalization", "true or false")):
+        if getattr(given.section, key, None) == "auto":
+            raise UserError(
+                f"prediction.{key}: auto: is chosen in training, and {given.source} is not a run; write {others}"
+            )
     prior = getattr(given.section, "prior", None)
     where = f"prediction.prior: {prior}"
-    if prior == "auto":
-        raise UserError(f"{where}: is chosen in training, and {given.source} is not a run; write contextual or batch")
     if prior != "batch":
         return
     if given.examples is None or not given.examples.num_rows:
@@ -55,7 +58,7 @@ def _check_prior(given: ExternalModel) -> None:
 
 def external(given: ExternalModel) -> External:
     """Its predictor, asked by the evaluation's prompt. Raises UserError where no row can be an example of it."""
-    _check_prior(given)
+    _check_scoring(given)
     written = given.prompt or PromptSection()
     shots = None if written.retrieval is None else ShotSets.choose(written, given.examples, given.label_set)
     settings, label_set, section = _asking(given)

@@ -116,7 +116,7 @@ def prepare(
         loss=kind,
         label_counts=label_counts(data.splits.train),
         prior="contextual" if recipe.prediction.prior == "contextual" else "none",  # others once it is trained
-        length_normalization=bool(recipe.prediction.length_normalization),
+        length_normalization=recipe.prediction.length_normalization is True,
     )
     files = {CAUSAL: causal.settings.to_dict(), PROMPT: prompt.to_dict()}
     details = {"prefix_tokens": len(prompt.prefix_ids)}

@@ -49,7 +49,7 @@ class SftMethod(RoomMethod):
         from categorize.labels import LabelSet
         from categorize.methods.sft.model import CAUSAL, CausalSettings, load_trained_causal
         from categorize.methods.sft.narrowing import asked
-        from categorize.methods.sft.prior import as_trained
+        from categorize.methods.sft.scoring import as_trained
         from categorize.prompts.tokens import PromptFormat
 
         settings = CausalSettings(**run.read_json(CAUSAL))
@@ -61,9 +61,9 @@ class SftMethod(RoomMethod):
         return asked(causal, prompt.settings, prompt.max_length, label_set, causal_section, shots)
 
     def settle(self, predictor: Predictor, recipe: TrainedRecipe, data: LoadedData, writer: RunWriter) -> Predictor:
-        """With the prior that the recipe wants of the trained model, which the run keeps."""
+        """With the way to scores that the recipe leaves to validation, which the run keeps."""
         from categorize.methods.sft.predictor import CausalPredictor
-        from categorize.methods.sft.prior import settled
+        from categorize.methods.sft.scoring import settled
 
         return settled(predictor, recipe, data, writer) if isinstance(predictor, CausalPredictor) else predictor
 

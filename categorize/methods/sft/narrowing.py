@@ -18,7 +18,6 @@ import pyarrow as pa
 
 from categorize.data.segments.tokens import TokenCounter
 from categorize.engines.batching import distinct_inputs, model_inputs
-from categorize.engines.label_scoring import TorchLabelScorer
 from categorize.engines.shared_prefix import SharedPrefix
 from categorize.errors import UserError
 from categorize.features.shots import RetrievedPrompt, ShotSets
@@ -122,7 +121,6 @@ class NarrowedPredictor:
 
         assert self._whole is not None
         prompt, engine = self._whole.prompt, self._whole.engine
-        assert isinstance(engine, TorchLabelScorer)
         inputs, inverse = distinct_inputs(model_inputs(batch, prompt), prompt)
         rows = [prompt.encode(fields) for fields in inputs]
         wanted: BoolArray = np.zeros((len(rows), len(self.label_set)), dtype=bool)

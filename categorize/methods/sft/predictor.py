@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from categorize.data.segments.tokens import TokenCounter
 from categorize.engines.batching import distinct_inputs, input_key, model_inputs
-from categorize.engines.engine import Engine
 from categorize.engines.generation import generate_answers
 from categorize.engines.half_precision import PAYS, Agreement, bfloat16_gain
 from categorize.engines.label_scoring import TorchLabelScorer
@@ -102,7 +101,10 @@ class CausalPredictor:
         self.shared = shared or SharedPrefix(causal.model, self.device)
         self.remembered = Remembered()
         self._tokens = 0  # of the last inputs
-        self.computed: dict[str, Any] = {} if self.mode == "generation" else {"prior": self.section.prior or "none"}
+        self.computed: dict[str, Any] = {}
+        if self.mode == "scoring":
+            normalized = self.section.length_normalization is True
+            self.computed = {"prior": self.section.prior or "none", "length_normalization": normalized}
 
     def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
         """Predictions of each record batch; equal rows are computed once."""
@@ -160,7 +162,7 @@ class CausalPredictor:
         return CausalPredictor(self.causal, self.prompt.for_labels(label_set), self.section, self.device, self.shared)
 
     @cached_property
-    def engine(self) -> Engine[Sequence[EncodedPrompt]]:
+    def engine(self) -> TorchLabelScorer:
         """What scores labels."""
         return self.scorer(self.section)
 

@@ -52,7 +52,12 @@ def check_answers(recipe: WrittenRecipe) -> None:
         )
     if several and task == "multi_label" and recipe.value("training.class_weights"):
         recipe.refuse("training.class_weights", "a row of several labels has no single one that weighs it; remove it")
-    prior = recipe.value("prediction.prior")
+    normalized, prior = recipe.value("prediction.length_normalization"), recipe.value("prediction.prior")
+    if normalized == "auto" and recipe.holds("prediction.candidates"):
+        recipe.refuse(
+            "prediction.length_normalization",
+            "auto is chosen for one prompt, but with prediction.candidates rows have several; write true or false",
+        )
     if prior in ("batch", "auto") and recipe.holds("prediction.candidates"):
         recipe.refuse(
             "prediction.prior",
