@@ -52,7 +52,7 @@ def tfidf_baseline(loaded: LoadedRecipe, data: LoadedData, held_out: Sequence[st
     folder = root / f"tfidf-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
     if is_run(folder):
         print(f"  {TFIDF}: trained before, {folder}", flush=True)
-        return RunReference(run=str(folder), name=TFIDF)
+        return RunReference(run=str(folder), name=TFIDF, engine="torch")
     rows = min(data.splits.train.num_rows, MOST_ROWS)
     print(f"  {TFIDF}: training on {rows:,} rows, {folder}", flush=True)
     file, log = root / f"{folder.name}.yaml", root / f"{folder.name}.log"
@@ -64,7 +64,7 @@ def tfidf_baseline(loaded: LoadedRecipe, data: LoadedData, held_out: Sequence[st
             train(Command(load_recipe(file, methods=METHODS), overwrite=True))
     except UserError as error:
         raise UserError(f"{error}; or leave the baseline out with evaluation.baselines: [majority]") from error
-    return RunReference(run=str(folder), name=TFIDF)
+    return RunReference(run=str(folder), name=TFIDF, engine="torch")
 
 
 def _recipe(

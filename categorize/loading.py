@@ -8,13 +8,13 @@ import pyarrow as pa
 
 from categorize.data.input_spec import InputSpec
 from categorize.labels import LabelSet
-from categorize.methods.method import Method
+from categorize.methods.method import Method, refuse_engine
 from categorize.methods.registry import METHODS
 from categorize.methods.trained import trained_predictor
 from categorize.metrics.decision import DecisionRule
 from categorize.nn.console import quiet_loggers
 from categorize.prediction.checkpoint import checkpoint_of
-from categorize.prediction.external import look_at
+from categorize.prediction.external import ExternalModel, look_at
 from categorize.prediction.predictor import TrainedPredictor
 from categorize.prediction.scope import load_scope
 from categorize.recipe.decision_sections import PredictionSection
@@ -68,7 +68,7 @@ def load_predictor(
         trust_remote_code=trust_remote_code,
         examples=examples,
     )
-    external = next(one for one in working(METHODS) if one.reads(model)).external(model)
+    external = _reader(model).external(model)
     inner = external.predictor
     rule = DecisionRule.default(inner.label_set)
     return TrainedPredictor(inner, input_spec or InputSpec(), rule, title, external.notes, external.facts)
@@ -94,10 +94,10 @@ def _load_run(
         # the check of its split.
         if is_model and not (folder / MANIFEST).is_file() and not (folder / LABEL_SET).is_file():
             return None
-        check_labels(folder, label_set, section, trust_remote_code=trust_remote_code)
+        check_asked(folder, label_set, section, trust_remote_code=trust_remote_code)
         return trained_predictor(Run.open(folder), section, base, trust_remote_code, name)
     run, method = checkpoint.run, METHODS[checkpoint.method]
-    _check_other_labels(method, run, label_set, section, trust_remote_code)
+    _check_run(method, run, label_set, section, trust_remote_code)
     inner = method.predictor(run, section, base, trust_remote_code)
     rule = DecisionRule.load(run.path / DECISION_RULE) if checkpoint.finished else DecisionRule.default(inner.label_set)
     spec = InputSpec.load(run.path / INPUT)
@@ -105,7 +105,7 @@ def _load_run(
     return TrainedPredictor(inner, spec, rule, name or checkpoint.name, checkpoint.notes, facts, fingerprints, scope)
 
 
-def check_labels(
+def check_asked(
     folder: Path,
     label_set: LabelSet | None,
     section: PredictionSection | None = None,
@@ -117,21 +117,30 @@ def check_labels(
     """Look at a finished run, or at a model that is none, before anything of it is loaded.
 
     Raises:
-        UserError: it is asked by a prompt, and there are more labels than that holds.
+        UserError: `prediction.engine` does not compute it; it is asked by a prompt, and there are more labels than that
+            holds.
     """
     if is_run(folder):
         run = Run.open(folder)
-        _check_other_labels(METHODS.of_run(run), run, label_set, section, trust_remote_code)
+        _check_run(METHODS.of_run(run), run, label_set, section, trust_remote_code)
     elif label_set is not None and checkpoint_of(folder, METHODS.name_by_files) is None:
         model = look_at(
             folder, base=base, label_set=label_set, section=section, prompt=prompt, trust_remote_code=trust_remote_code
         )
-        next(one for one in working(METHODS) if one.reads(model)).check_external(model)
+        _reader(model).check_external(model)
 
 
-def _check_other_labels(
+def _reader(model: ExternalModel) -> Method:
+    """The method that predicts with a model that is not a run. Raises UserError where its engine does not."""
+    method = next(one for one in working(METHODS) if one.reads(model))
+    refuse_engine(model.section, method.engines, f"{model.source}, which method {method.name} predicts with")
+    return method
+
+
+def _check_run(
     method: Method, run: Run, label_set: LabelSet | None, section: PredictionSection | None, trust_remote_code: bool
 ) -> None:
+    method.check_engine(run, section)
     own = LabelSet.load(run.path / LABEL_SET)
     if label_set is not None and label_set.task == own.task and set(label_set.names) != set(own.names):
         method.check_labels(run, label_set, section, trust_remote_code)

@@ -17,6 +17,7 @@ from categorize.data.rows import fields_of, struct_of, with_columns
 from categorize.data.splits import LoadedData
 from categorize.errors import UserError
 from categorize.labels import LabelSet
+from categorize.methods.registry import METHODS
 from categorize.methods.trained import trained_predictor
 from categorize.metrics.decision import DecisionRule
 from categorize.nn.shared_bases import bases_loaded_once
@@ -121,13 +122,16 @@ def readable(rows: pa.Table, member: TrainedPredictor) -> pa.Table:
 
 
 def load_member(run: Run, section: PredictionSection | None, trust_remote_code: bool = False) -> TrainedPredictor:
-    """The predictor of a member, answering as its own recipe says, in the batches of `section`.
+    """The predictor of a member, answering as its own recipe says, in the batches of `section` and by its engine where
+    that computes such a run.
 
     Its probabilities are without the curves of its own decision rule: these were bent to the validation rows, where
     they would look surer than they are.
     """
     section = section or PredictionSection()
     batches = {name: getattr(section, name) for name in PredictionSection.model_fields}
+    if section.engine not in METHODS.of_run(run).engines:
+        batches["engine"] = "torch"
     written = compose((run.path / RECIPE).read_text(encoding="utf-8"), RECIPE, Problems())
     prediction = to_plain(written).get("prediction") if written is not None else None
     own = {key: value for key, value in (prediction or {}).items() if key not in batches}

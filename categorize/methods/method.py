@@ -7,12 +7,14 @@ A declaration imports nothing heavy: recipes are checked by it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from categorize.errors import UserError
+from categorize.recipe.wording import join
 from categorize.recipe.written import RecipeMethod
 from categorize.runs.card import CardFacts
 from categorize.runs.elsewhere import Elsewhere
@@ -37,6 +39,13 @@ class Merged:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     files: dict[str, Any]
+
+
+def refuse_engine(section: PredictionSection | None, engines: Sequence[str], what: str) -> None:
+    """Raise UserError where `prediction.engine` is not one of those that compute a model."""
+    if section is not None and section.engine not in engines:
+        way_out = f"write {join(engines, 'or')}, or leave it out"
+        raise UserError(f"prediction.engine: {section.engine} does not compute {what}; {way_out}")
 
 
 class Method(RecipeMethod, ABC):
@@ -80,6 +89,14 @@ class Method(RecipeMethod, ABC):
         Args:
             base: where the base of an adapter is now, if not where it was in training.
         """
+
+    def engines_of(self, run: Run) -> tuple[str, ...]:
+        """Values of `prediction.engine` that compute what a run predicts."""
+        return self.engines
+
+    def check_engine(self, run: Run, section: PredictionSection | None) -> None:
+        """Raises UserError, before the run's model is loaded, where `prediction.engine` is not one of `engines_of`."""
+        refuse_engine(section, self.engines_of(run), f"{run.path} ({self.name})")
 
     def check_labels(
         self,

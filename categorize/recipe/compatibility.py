@@ -15,6 +15,7 @@ from collections.abc import Mapping as AbstractMapping
 from pathlib import Path
 
 from categorize.recipe.adapter_checks import check_adapter_keys, check_quantization_keys
+from categorize.recipe.decision_sections import ENGINES
 from categorize.recipe.label_checks import (
     check_balance,
     check_completion,
@@ -218,6 +219,18 @@ def _unused(recipe: WrittenRecipe) -> None:
             recipe.refuse(section, f"{wants}: {', '.join(others)}")
 
 
+def _engine(recipe: WrittenRecipe) -> None:
+    """What does not compute what the recipe's method predicts."""
+    engine, method = recipe.value("prediction.engine"), recipe.method
+    if engine not in ENGINES or method is None:
+        return
+    if engine not in method.engines:
+        way_out = f"write {join(method.engines, 'or')}, or remove it"
+        recipe.refuse("prediction.engine", f"{engine} does not compute model.method {method.name}; {way_out}")
+    elif engine != "torch" and recipe.quantized:
+        recipe.refuse("prediction.engine", f"{engine} takes no quantized base; write torch, or remove it")
+
+
 # ---------------------------------------------------------------- data
 def _cleaning(recipe: WrittenRecipe) -> None:
     steps = recipe.value("data.cleaning")
@@ -308,6 +321,7 @@ CHECKS: tuple[Callable[[WrittenRecipe], None], ...] = (
     _seeds,
     _hub,
     _unused,
+    _engine,
     _cleaning,
     _source,
     _splits,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field
 
@@ -15,6 +15,9 @@ from categorize.recipe.section import (
     PositiveInt,
     Section,
 )
+
+EngineName = Literal["torch", "onnx", "onnx_int8", "openvino", "openvino_int8"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 
 class PredictionSection(Section):
@@ -33,12 +36,12 @@ class PredictionSection(Section):
         "else the weights' own.",
     )
 
-    engine: Literal["torch", "onnx", "onnx_int8", "openvino", "openvino_int8"] = Field(
+    engine: EngineName = Field(
         "torch",
-        description="What computes a head. onnx, onnx_int8: ONNX Runtime on a CPU (extra onnx), with float32 or int8 "
-        "weights; openvino, openvino_int8: OpenVINO on a CPU (extra openvino), in float32 or bfloat16 as `dtype` says, "
-        "or with int8 weights and activations whose scales come from the first texts; each refused where more than "
-        "0.5% of 1,024 texts are decided otherwise than by torch.",
+        description="What computes a head; other methods take torch alone. onnx, onnx_int8: ONNX Runtime on a CPU "
+        "(extra onnx), with float32 or int8 weights; openvino, openvino_int8: OpenVINO on a CPU (extra openvino), in "
+        "float32 or bfloat16 as `dtype` says, or with int8 weights and activations whose scales come from the first "
+        "texts; each refused where more than 0.5% of 1,024 texts are decided otherwise than by torch.",
     )
 
     @property
@@ -167,6 +170,12 @@ class RunReference(Section):
     mode: Literal["scoring", "generation"] | None = Field(
         None, description="How a causal model predicts; prediction.mode by default."
     )
+    engine: EngineName | None = Field(None, description="What computes it; prediction.engine by default.")
+
+    def asked_by(self, section: CausalPredictionSection) -> CausalPredictionSection:
+        """How it predicts, where it says otherwise than the evaluation."""
+        own: dict[str, Any] = {key: getattr(self, key) for key in ("mode", "engine")}
+        return section.model_copy(update={key: value for key, value in own.items() if value is not None})
 
 
 class CostsSection(Section):

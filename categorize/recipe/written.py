@@ -32,6 +32,7 @@ class RecipeMethod:
         unit: what it predicts from: each `row` by itself, or a whole `document`.
         joins_segments: whether it reads documents in the segments that `data.segments` cuts, and makes one prediction
             of them by itself; other methods of documents never get them cut.
+        engines: values of `prediction.engine` that compute what it predicts; others are refused.
         checks: combinations of keys that cannot work, or would silently do nothing.
     """
 
@@ -42,6 +43,7 @@ class RecipeMethod:
     own_outputs: ClassVar[bool] = False
     unit: ClassVar[str] = "row"
     joins_segments: ClassVar[bool] = False
+    engines: ClassVar[tuple[str, ...]] = ("torch",)
     checks: ClassVar[tuple[Callable[[WrittenRecipe], None], ...]] = ()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from categorize.errors import UserError
 from categorize.labels import LabelSet
-from categorize.loading import check_labels
+from categorize.loading import check_asked
 from categorize.recipe.decision_sections import RunReference
 from categorize.recipe.sections import EvalRecipe
 from categorize.reports.labelled import labelling_run, labels_of_run
@@ -45,8 +45,8 @@ def check_runs(references: Iterable[RunReference], check: RunCheck) -> None:
 
 
 def check_prompts(references: Iterable[RunReference], recipe: EvalRecipe, label_set: LabelSet, trust: bool) -> None:
-    """Refuse models here that are asked by a prompt which does not hold so many labels; those of the Hub are looked at
-    when they are fetched.
+    """Refuse models here that the engine does not compute, or that are asked by a prompt which does not hold so many
+    labels; those of the Hub are looked at when they are fetched.
 
     Raises:
         UserError: see above.
@@ -54,8 +54,8 @@ def check_prompts(references: Iterable[RunReference], recipe: EvalRecipe, label_
     for one in references:
         folder = Path(one.run).expanduser()
         if folder.is_dir() and labelling_run(one.run) is None:
-            section = recipe.prediction.model_copy(update={"mode": one.mode or recipe.prediction.mode})
-            check_labels(folder, label_set, section, base=one.base, prompt=recipe.prompt, trust_remote_code=trust)
+            section = one.asked_by(recipe.prediction)
+            check_asked(folder, label_set, section, base=one.base, prompt=recipe.prompt, trust_remote_code=trust)
 
 
 @dataclass

@@ -55,7 +55,7 @@ def predict_with_runs(
             base=one.base,
             label_set=split.label_set,
             input_spec=input_spec,
-            section=recipe.prediction.model_copy(update={"mode": one.mode or recipe.prediction.mode}),
+            section=one.asked_by(recipe.prediction),
             prompt=recipe.prompt,
             examples=examples,
             name=one.name,

@@ -129,7 +129,7 @@ def preview(recipe: SeqclsRecipe, data: LoadedData, options: FitOptions) -> list
 def _look(recipe: SeqclsRecipe, data: LoadedData) -> tuple[list[Run], FloatArray]:
     """The members, and the gold of the validation documents. Raises UserError where nothing could be chosen."""
     assert isinstance(recipe.model, CascadeModel)
-    runs = open_members(recipe.model.members, recipe.labels)
+    runs = open_members(recipe.model.runs, recipe.labels)
     check_rows(runs, data)
     return runs, validation_gold(data)[1]
 

@@ -36,6 +36,11 @@ class CascadeModel(Section):
         "takes them along in any case.",
     )
 
+    @property
+    def runs(self) -> list[str]:
+        """The folders of the members."""
+        return self.members
+
 
 def check_cascade(recipe: WrittenRecipe) -> None:
     """Notes what cannot go with a cascade."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from categorize.methods.head.section import HeadModel, check_head_init
 from categorize.methods.method import Merged, Method
+from categorize.recipe.decision_sections import ENGINES
 from categorize.recipe.section import Section
 from categorize.runs.card import CardFacts
 from categorize.runs.contents import ADAPTER_CONFIG
@@ -36,6 +37,7 @@ class HeadMethod(Method):
     section: ClassVar[type[Section]] = HeadModel
     uses = ("adapter", "prompt", "quantization", "training")
     own_outputs = True
+    engines = ENGINES
     files = ("head.json", "prompt.json")
     checks = (check_head_init,)
     card = CardFacts("transformers")
