@@ -67,6 +67,7 @@ class Remembered:
 
 @runtime_checkable
 class Remembers(Protocol):
-    """A predictor that may keep what it computed of earlier blocks."""
+    """A predictor that may keep what it computed of earlier blocks, or whose members may."""
 
-    remembered: Remembered
+    def remember(self) -> None:
+        """Keep what inputs come to from now on, and nothing of before."""

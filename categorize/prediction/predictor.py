@@ -199,7 +199,7 @@ class TrainedPredictor:
     def remember(self) -> None:
         """Keep what texts come to, for those that come again in later blocks; nothing of before is kept."""
         if isinstance(self.inner, Remembers):
-            self.inner.remembered.begin()
+            self.inner.remember()
 
     def probabilities(self, rows: pa.Table) -> Predictions:
         """Undecided predictions of whole documents: those of their segments, aggregated."""

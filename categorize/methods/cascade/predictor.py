@@ -35,6 +35,11 @@ class CascadePredictor:
         self.label_set, self.cascade, self.members = label_set, cascade, list(members)
         self.tokens: TokenCounter = PlainTokens()
 
+    def remember(self) -> None:
+        """See `Remembers`: every member that can."""
+        for one in self.members:
+            one.remember()
+
     def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
         """Undecided predictions of each batch, one a document: the probabilities of the stage that answered it."""
         for batch in batches:

@@ -34,6 +34,11 @@ class FusionPredictor:
         self.label_set, self.fusion, self.members = label_set, fusion, list(members)
         self.tokens: TokenCounter = PlainTokens()
 
+    def remember(self) -> None:
+        """See `Remembers`: every member that can."""
+        for one in self.members:
+            one.remember()
+
     def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
         """Undecided predictions of each batch, one a document."""
         for batch in batches:

@@ -68,6 +68,10 @@ class HeadPredictor:
         facts = {"agreement": self._agreement.facts()} if self._agreement.rows else {}
         return {"dtype": self.engine.computes_in, **facts}
 
+    def remember(self) -> None:
+        """See `Remembers`."""
+        self.remembered.begin()
+
     def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
         """Predictions of each record batch; equal texts are computed once."""
         for batch in batches:

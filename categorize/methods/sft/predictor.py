@@ -106,6 +106,10 @@ class CausalPredictor:
             normalized = self.section.length_normalization is True
             self.computed = {"prior": self.section.prior or "none", "length_normalization": normalized}
 
+    def remember(self) -> None:
+        """See `Remembers`."""
+        self.remembered.begin()
+
     def predict(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Predictions]:
         """Predictions of each record batch; equal rows are computed once."""
         for batch in batches:
