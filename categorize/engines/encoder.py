@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal
 
@@ -78,17 +79,24 @@ class TorchEncoder:
         most_rows = section.batch_size or (ROWS_ON_CPU if on_cpu else section.most_rows)
         budget = section.batch_tokens or (ON_CPU if on_cpu else section.most_tokens)
 
-        def compute(at: IntArray, prefix: tuple[int, ...]) -> None:
+        @contextmanager
+        def computing() -> Iterator[None]:
             with torch.inference_mode(), autocast(self.packed or section.dtype, self.model, self.device):
-                padded = pad([texts[i][len(prefix) :] for i in at], pad_token_id, multiple)
-                result[at] = self.shared.forward(prefix, padded).logits.float().cpu().numpy()
+                yield
 
-        with torch.inference_mode(), autocast(self.packed or section.dtype, self.model, self.device):
+        def compute(at: IntArray, prefix: tuple[int, ...]) -> None:
+            padded = pad([texts[i][len(prefix) :] for i in at], pad_token_id, multiple)
+            result[at] = self.shared.forward(prefix, padded).logits.float().cpu().numpy()
+
+        with computing():
             shares = self._shares(texts)
         for members, prefix in ((np.flatnonzero(shares), self.prefix), (np.flatnonzero(~shares), ())):
             lengths = texts.lengths[members] - len(prefix)
             batches = [members[one] for one in length_sorted_batches(lengths, most_rows, budget)]
-            for_each(batches, partial(compute, prefix=prefix), self.at_once and self.packed is not None and not prefix)
+            if batches:
+                with computing(), self.shared.serving([prefix]):
+                    at_once = self.at_once and self.packed is not None and not prefix
+                    for_each(batches, partial(compute, prefix=prefix), at_once, computing)
         return result
 
     def _shares(self, texts: TokenizedTexts) -> BoolArray:

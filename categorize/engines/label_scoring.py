@@ -7,11 +7,13 @@ pass of a row gives all labels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 
 import numpy as np
 
+from categorize.engines.at_once import changes_by_batch, for_each, workers
 from categorize.engines.batching import autocast, length_sorted_batches
 from categorize.engines.label_tree import Branches, Tree
 from categorize.engines.scoring_plan import Ids, ScoringPlan
@@ -22,7 +24,7 @@ from categorize.prompts.tokens import EncodedPrompt, PromptFormat
 from categorize.recipe.decision_sections import CausalPredictionSection
 
 CONTENT_FREE = ("N/A", "[MASK]", "")  # as Zhao et al. have them
-MOST_LOGITS = 2**26  # numbers that a forward pass over trees gives
+MOST_LOGITS = 2**26  # numbers that forward passes over trees give at a time
 
 
 class LabelScorer:
@@ -34,6 +36,7 @@ class LabelScorer:
         section: whether scores are divided by lengths, and whether a contextual prior is taken away from them.
         leaning: float [labels], mean scores of some rows before any division, to take away: "Batch Calibration" (Zhou
             et al. 2023, arXiv:2309.17249).
+        within: the context that each thread computes in, where several batches may be computed at once.
     """
 
     def __init__(
@@ -42,8 +45,9 @@ class LabelScorer:
         shared: SharedPrefix,
         section: CausalPredictionSection | None = None,
         leaning: FloatArray | None = None,
+        within: Callable[[], AbstractContextManager[None]] | None = None,
     ) -> None:
-        self.prompt, self.shared = prompt, shared
+        self.prompt, self.shared, self.within = prompt, shared, within
         self.section = section or CausalPredictionSection()
         self.leaning = leaning
         self.plan = ScoringPlan.of(prompt)
@@ -128,26 +132,31 @@ class LabelScorer:
             if i not in trees:
                 needed[i, [self.plan.labels[column][0] for column in columns[i]]] = True
             of_prefix.setdefault(self.shared.served(row.prefix_ids), []).append(i)
-        lengths, parts = self._lengths(rows), []
+        lengths = self._lengths(rows)
         with self.shared.tokens_alone(self.plan.one_place) as tokens:
-            for prefix, group in of_prefix.items():
-                members = np.array(group)
-                sequences = (members[:, None] * contexts + np.arange(contexts))[needed[members]]
-                batches = length_sorted_batches(lengths[sequences], batch_size, batch_tokens)
-                parts += [sequences[batch] for batch in batches]
-                branching = np.array([i for i in group if i in trees], dtype=np.int64)
-                widths = np.array([len(rows[i].row_ids) + len(trees[i].places) for i in branching], dtype=np.int64)
-                size = min(batch_size, self._most_trees(trees, branching, tokens))
-                for batch in length_sorted_batches(widths, size, batch_tokens):
-                    self._score_trees(rows, branching[batch], trees, columns, prefix, tokens, result)
-            self._each(rows, parts, tokens, result)
+            for together in self.shared.groups(list(of_prefix)):
+                passes: list[Callable[[], None]] = []
+                for prefix in together:
+                    members = np.array(of_prefix[prefix])
+                    branching = np.array([i for i in of_prefix[prefix] if i in trees], dtype=np.int64)
+                    widths = np.array([len(rows[i].row_ids) + len(trees[i].places) for i in branching], dtype=np.int64)
+                    size = min(batch_size, self._most_trees(trees, branching, tokens))
+                    for batch in length_sorted_batches(widths, size, batch_tokens):
+                        own = (branching[batch], trees, columns, prefix, tokens, result)
+                        passes.append(partial(self._score_trees, rows, *own))
+                    sequences = (members[:, None] * contexts + np.arange(contexts))[needed[members]]
+                    for batch in length_sorted_batches(lengths[sequences], batch_size, batch_tokens):
+                        passes.append(partial(self._score, rows, sequences[batch], prefix, tokens, result))
+                with self.shared.serving(together):
+                    for_each(passes, lambda one: one(), self.within is not None, self.within or nullcontext)
         return result
 
     def _sums_in_passes(self, rows: Sequence[EncodedPrompt], passes: int) -> FloatArray:
         """The same in so many forward passes."""
         parts = np.array_split(np.argsort(-self._lengths(rows), kind="stable"), passes)
         result = np.zeros((len(rows), len(self.plan.labels)))
-        self._each(rows, (part if len(part) else np.array([0]) for part in parts), (), result)
+        for part in (part if len(part) else np.array([0]) for part in parts):
+            self._score(rows, part, (), (), result)
         return result
 
     def _columns(self, rows: int, wanted: BoolArray | None) -> list[tuple[int, ...]]:
@@ -171,7 +180,8 @@ class LabelScorer:
     def _most_trees(self, trees: dict[int, Tree], rows: IntArray, tokens: Ids) -> int:
         """Rows that a batch may have for the logits of all its places."""
         places = max((len(trees[i].places) + 1 for i in rows), default=1)
-        return max(1, MOST_LOGITS // (places * (len(tokens) or self.shared.vocabulary)))
+        most = MOST_LOGITS // workers(self.within is not None)
+        return max(1, most // (places * (len(tokens) or self.shared.vocabulary)))
 
     def _score_trees(
         self,
@@ -195,16 +205,6 @@ class LabelScorer:
         found = reading.log_probabilities(output.logits, padded["input_ids"].shape[1], tokens)
         np.add.at(result, (batch[reading.sequence], reading.column), found.double().cpu().numpy())
 
-    def _each(self, rows: Sequence[EncodedPrompt], parts: Iterable[IntArray], tokens: Ids, result: FloatArray) -> None:
-        """Score parts of the sequences, which are numbered context by context, row by row."""
-        for part in parts:
-            pairs = [divmod(int(sequence), len(self.plan.contexts)) for sequence in part]
-            of_prefix: dict[Ids, list[tuple[int, int]]] = {}
-            for pair in pairs:
-                of_prefix.setdefault(self.shared.served(rows[pair[0]].prefix_ids), []).append(pair)
-            for prefix, group in of_prefix.items():
-                self._score(rows, group, prefix, tokens, result)
-
     def _lengths(self, rows: Sequence[EncodedPrompt]) -> IntArray:
         """Tokens of every sequence in a forward pass, int64 [rows * contexts]."""
         lengths = np.array(
@@ -222,17 +222,18 @@ class LabelScorer:
     def _score(
         self,
         rows: Sequence[EncodedPrompt],
-        pairs: Sequence[tuple[int, int]],
+        batch: IntArray,
         shared: Ids,
         tokens: Ids,
         result: FloatArray,
     ) -> None:
-        """One forward pass over pairs of a row and a context behind it, padded on the right; their labels' scores go
-        into `result`, float64 [rows, labels]. All rows begin with the `shared` tokens, or take whole sequences (none);
-        logits are of `tokens` alone, if there are any.
+        """One forward pass over sequences, which are numbered context by context, row by row, padded on the right;
+        their labels' scores go into `result`, float64 [rows, labels]. All begin with the `shared` tokens, or are whole
+        (none); logits are of `tokens` alone, if there are any.
         """
         import torch
 
+        pairs = [divmod(int(sequence), len(self.plan.contexts)) for sequence in batch]
         prefix = len(shared)
         before = [rows[row].prompt_ids[prefix:] for row, _ in pairs]
         sequences = [ids + self.plan.contexts[context] for ids, (_, context) in zip(before, pairs, strict=True)]
@@ -266,7 +267,8 @@ class TorchLabelScorer:
         leaning: FloatArray | None = None,
     ) -> None:
         self.section = section
-        self.scorer = LabelScorer(prompt, shared, section, leaning)
+        at_once = shared.device.type == "cpu" and not changes_by_batch(shared.model)
+        self.scorer = LabelScorer(prompt, shared, section, leaning, self._computing if at_once else None)
 
     def outputs(self, rows: Sequence[EncodedPrompt], wanted: BoolArray | None = None) -> FloatArray:
         """Scores of every label, or of those wanted, float64 [rows, labels], see `LabelScorer.in_batches`."""

@@ -89,13 +89,18 @@ def attend(
 
 @contextmanager
 def attending(model: Any) -> Iterator[None]:
-    """Within it, the layers of a transformers model attend by `attend`.
+    """Within it, the layers of a transformers model attend by `attend`; within another of the same model, too. It holds
+    for all threads.
 
     Raises:
         ValueError: the model's attention cannot be replaced.
     """
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
+
+    if model.config._attn_implementation == NAME:
+        yield
+        return
 
     def mask(*args: Any, **kwargs: Any) -> Any:
         return sdpa_mask(*args, **{**kwargs, "allow_is_causal_skip": False})

@@ -46,7 +46,7 @@ class SharedPrefix:
         self.dtype: DType | None = None  # in place of `auto`, where a trial chose it
         self.narrows = False  # whether logits of some tokens can be computed alone
         self._branches = False
-        self._caches: dict[Ids, Any] = {}  # the last used one is the last
+        self._caches: dict[Ids, Any] = {}  # the last used ones are the last
         self.through(model)
 
     def through(self, model: Any) -> SharedPrefix:
@@ -107,6 +107,22 @@ class SharedPrefix:
         """The prefix, if it is computed once; else none."""
         return prefix if self.form in ("attention", "copies") else ()
 
+    def groups(self, prefixes: Sequence[Ids]) -> list[list[Ids]]:
+        """Prefixes in groups, as many as are kept at a time in each; none (of whole rows) is a group of its own."""
+        shared = [prefix for prefix in prefixes if prefix]
+        most = max(1, KEPT_BYTES // _size(self._cache(max(shared, key=len)))) if shared else 1
+        groups = [shared[start : start + most] for start in range(0, len(shared), most)]
+        return groups + [[()]] * (len(shared) < len(prefixes))
+
+    @contextmanager
+    def serving(self, group: Sequence[Ids]) -> Iterator[None]:
+        """Within it, several threads may call `forward` at once with the prefixes of one of `groups`: what is kept of
+        them is there, and the model attends as they all need."""
+        for prefix in filter(None, group):
+            self._caches[prefix] = self._caches.pop(prefix, None) or self._cache(prefix)
+        with attending(self.base) if self.form == "attention" and any(group) else nullcontext():
+            yield
+
     def branches(self, prefix: Ids, tokens: int) -> bool:
         """Whether a row of so many tokens may branch behind this prefix: where a window slides, it must reach all of
         them, for a token's place in the sequence is not its position."""
@@ -157,15 +173,14 @@ class SharedPrefix:
         """Keys and values of a prefix, for one row."""
         import torch
 
-        cache = self._caches.pop(prefix, None)
+        cache = self._caches.get(prefix)
         if cache is None:
             ids = torch.tensor([prefix], device=self.device)
             kept = {"logits_to_keep": 1} if self.pad_token_id is None else {}
             cache = self.model(input_ids=ids, **kept, use_cache=True).past_key_values
-            size = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
-            while self._caches and size * (len(self._caches) + 1) > KEPT_BYTES:
+            while self._caches and _size(cache) * (len(self._caches) + 1) > KEPT_BYTES:
                 del self._caches[next(iter(self._caches))]
-        self._caches[prefix] = cache
+            self._caches[prefix] = cache
         return cache
 
     def _can_narrow(self, prefix: Ids, rows: Sequence[Ids], whole: Any) -> bool:
@@ -216,6 +231,11 @@ def _difference(logits: Any, expected: Any, among: Any) -> float:
     """Root mean square difference, as a share of the spread of the logits that these are among."""
     spread = float(among.std()) or float(among.abs().max())  # one output of one text does not differ among itself
     return float((logits - expected).square().mean().sqrt()) / spread
+
+
+def _size(cache: Any) -> int:
+    """Bytes of keys and values."""
+    return sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
 
 
 def _for_rows(cache: Any, one_copy: bool, own: Any = None) -> Any:

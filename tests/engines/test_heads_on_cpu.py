@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def test_batches_at_once_give_what_one_after_another_gives_and_an_error_ends_the
         torch.set_num_threads(3)
         np.testing.assert_array_equal(found.engine.outputs(tokens), alone)
         with pytest.raises(UserError, match="the fourth"):
-            for_each(range(1000), work, at_once=True)
+            for_each(range(1000), work, True, nullcontext)
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(threads)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -320,6 +322,42 @@ def test_each_row_is_scored_for_its_own_candidates(completion: str) -> None:
         np.testing.assert_allclose(scorer.in_batches(rows, 2, 200), expected, atol=2e-5)
         found = scorer.in_batches(rows, 64, 8192, wanted)
     np.testing.assert_allclose(found, np.where(wanted, expected, np.nan), atol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("architecture", "completion"),
+    [("qwen2", "names"), ("qwen2", "codes"), ("qwen2", "yes_no"), ("gemma3", "names"), ("gemma3", "codes")],
+)
+def test_batches_at_once_give_the_scores_of_one_after_another(
+    architecture: str, completion: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several prefixes in one call, more than are kept, and of whole rows; the model is left as it was."""
+    label_set = LabelSet("multi_label" if completion == "yes_no" else "single_label", LABELS.labels)
+    prompt = build_prompt("chatml", completion, label_set)
+    model = build_model(architecture, prompt.tokenizer)
+    rows = [prompt.encode({"text": f"{text} {i}"}) for i in range(4) for text in TEXTS]
+    for i, row in enumerate(rows):  # behind one of four prefixes, or none
+        end = len(row.prefix_ids) - 3 * (i % 5)
+        ids = row.prompt_ids
+        rows[i] = replace(row, prefix_ids=ids[:end] if i % 5 < 4 else (), row_ids=ids[end:] if i % 5 < 4 else ids)
+    kept = 2 * sum(2 * 4 * len(row.prefix_ids) * 16 for row in rows[:1]) * len(model.model.layers)
+    monkeypatch.setattr("categorize.engines.shared_prefix.KEPT_BYTES", kept)
+    found, used, threads = [], set(), torch.get_num_threads()
+    model.register_forward_pre_hook(lambda *_: used.add(threading.get_ident()))
+    asked = predictor(model, prompt, mode="scoring", dtype=dtype, batch_size=2)
+    usual = model.config._attn_implementation
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            found.append(asked.engine.outputs(rows))
+            assert (len(used) > 1) == (count > 1)
+    finally:
+        torch.set_num_threads(threads)
+    np.testing.assert_array_equal(found[1], found[0])
+    assert asked.shared.form == "attention"
+    assert len(asked.shared.groups([row.prefix_ids for row in rows[:5]])) == 3
+    assert model.config._attn_implementation == usual
 
 
 @pytest.mark.parametrize("completion", ["names", "codes"])
