@@ -67,11 +67,15 @@ def for_each(
 
     def take() -> None:
         torch.set_num_threads(threads // count)
-        with within():
-            for batch in left:  # of all workers: each batch goes to the one that asks next
-                if ended.is_set():
-                    return
-                work(batch)
+        try:
+            with within():
+                for batch in left:  # of all workers: each batch goes to the one that asks next
+                    if ended.is_set():
+                        return
+                    work(batch)
+        except BaseException:
+            ended.set()
+            raise
 
     pool = ThreadPoolExecutor(count)
     try:
