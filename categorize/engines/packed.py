@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import torch
 
 ATTENTION = "categorize_short"
-MOST_TOKENS = 100  # of a text; from about there on torch's own attention is as fast
-VECTOR = 16  # float32 numbers of a vector register: torch's softmax over fewer is slow
+MOST_TOKENS = {"bfloat16": 256, "float32": 15}  # of a text; from about there on torch's own attention is as fast
+SAFE = 60.0  # scores within it, up or down, have exponentials that neither overflow nor vanish in either type
 WHOLE = 5 * 10**8  # weights above which float32 is left as it is: packed ones stand beside it
 
 
@@ -128,15 +128,15 @@ def short_attention(
     """Attention of short texts by two products and a softmax; what is causal, long or of another kind goes to torch's
     own. Takes and gives what transformers' attention functions do.
 
-    torch's own computes each head of each text by itself, and its softmax is slow over a few numbers.
+    torch's own computes each head of each text by itself, and its softmax is slow over a few numbers. Here the largest
+    score is taken away from the others only where exponentials could overflow or vanish without it.
     """
     import torch
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     texts, heads, tokens, size = query.shape
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
-    half = query.dtype == torch.bfloat16
-    fast = tokens < (MOST_TOKENS if half else VECTOR)
+    fast = tokens <= MOST_TOKENS.get(str(query.dtype).removeprefix("torch."), 0)
     plain = not causal and dropout == 0.0 and key.shape == query.shape == value.shape
     plain = plain and (attention_mask is None or attention_mask.dtype == torch.bool)
     plain = plain and query.dtype == value.dtype and all(one is None or one is False for one in more.values())
@@ -145,14 +145,15 @@ def short_attention(
             module, query, key, value, attention_mask, dropout, scaling, is_causal, **more
         )
     scale = size**-0.5 if scaling is None else scaling
-    queries, keys, values = (one.reshape(texts * heads, tokens, size) for one in (query * scale, key, value))
-    scores = torch.bmm(queries, keys.transpose(1, 2))
+    queries, keys, values = (one.reshape(texts * heads, tokens, size) for one in (query, key, value))
+    scores = torch.baddbmm(queries.new_zeros(1), queries, keys.transpose(1, 2), beta=0, alpha=scale)
+    safe = max(map(abs, torch.stack(scores.aminmax()).tolist())) <= SAFE
     if attention_mask is not None:
         of_heads = scores.view(texts, heads, tokens, tokens)
-        of_heads.masked_fill_(~attention_mask, torch.finfo(scores.dtype).min)  # finite: padding may see nothing at all
-    if tokens < VECTOR:
-        shares = scores.sub_(scores.amax(-1, keepdim=True)).exp_()
-        mixed = torch.bmm(shares, values).div_(shares.sum(-1, keepdim=True))
-    else:
-        mixed = torch.bmm(scores.softmax(-1, dtype=torch.float32).to(value.dtype), values)
+        of_heads.masked_fill_(~attention_mask, torch.finfo(scores.dtype).min)
+    if not safe:
+        scores.sub_(scores.amax(-1, keepdim=True))
+    shares = scores.exp_()
+    totals = shares.sum(-1, keepdim=True).clamp_min_(torch.finfo(scores.dtype).tiny)  # padding may see nothing at all
+    mixed = torch.bmm(shares, values).div_(totals)
     return mixed.view(texts, heads, tokens, size).transpose(1, 2).contiguous(), None
