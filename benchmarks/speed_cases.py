@@ -137,7 +137,7 @@ def heads(sizes: Sizes, repeats: bool = False) -> Case:
 
     if not repeats:
         case.sides["pipeline, batch 1"] = by_pipeline("float32", 1, count=750)
-    case.sides["pipeline, batch 64"] = by_pipeline("float32", 64)
+    case.sides["pipeline, batch 64"] = by_pipeline("float32", 64, count=4000)
     case.sides["pipeline, sorted, best batch"] = by_pipeline("float32", 1, 8, 32, 64)
     encode = {**sample(4000), "side": "sentence_transformers"}
     case.sides["sentence-transformers encode"] = {**encode, "dtype": "float32"}

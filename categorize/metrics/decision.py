@@ -207,7 +207,10 @@ class DecisionRule(Settings):
         return replace(predictions, decided=self._names(chosen & predictions.is_valid[:, None]))
 
     def _names(self, chosen: BoolArray) -> list[list[str]]:
-        return [[self.labels[j] for j in np.flatnonzero(row)] for row in chosen]
+        names: list[list[str]] = [[] for _ in chosen]
+        for row, j in zip(*map(np.ndarray.tolist, np.nonzero(chosen)), strict=True):
+            names[row].append(self.labels[j])
+        return names
 
     def _calibrated(self, probabilities: FloatArray) -> FloatArray:
         several = self.task == "multi_label"
