@@ -99,8 +99,8 @@ def joined(
         all_kept = kept()
         before = all_kept.get(name, {})
         borrowed = all_kept.get(case.borrows or "", {}).get("sides", {})
-    lent = [side for side in borrowed if not is_ours(side) and not side.startswith("bare")]
-    sides = {side: borrowed[side] for side in lent} | before.get("sides", {})
+    lent = [side for side in borrowed if side not in case.sides and not side.startswith("bare")]
+    sides = before.get("sides", {}) | {side: borrowed[side] for side in lent}
     sides |= {side: rounds for side, rounds in fresh.items() if rounds}
     return {
         "title": case.title if options.sides != "peers" or not before else before["title"],
